@@ -33,13 +33,14 @@ create table app.model_batches (
     primary key (target, model, batch_id)
 );
 
--- Every publication there was, so that one can go back, and old rows be removed.
+-- The publications whose rows are still there, so that one can go back. Going back withdraws the one that was served.
 create table app.publications (
     target text not null,
     batch_id bigint not null references app.batches,
     data_as_of timestamptz not null,
     contract jsonb not null,
     published_at timestamptz not null default clock_timestamp(),
+    withdrawn_at timestamptz,
     primary key (target, batch_id)
 );
 

@@ -1,0 +1,194 @@
+{#
+    A build is a batch: it takes a number when it starts, every row that it writes carries that number, and when all
+    of it has passed, the number is published. See design, section 4.
+#}
+
+{# valid_to of a row that stands. No null, so that "true as of b" is one plain range. #}
+{% macro still_standing() -%} 9223372036854775807 {%- endmacro %}
+
+
+{# The number of this build; 0 where none was taken (dbt compile, docs generate, show). #}
+{% macro batch_id() -%}
+    {%- if execute -%}
+        {%- set found = run_query(
+            "select batch_id from app.batches where invocation_id = '" ~ invocation_id ~ "'"
+        ) -%}
+        {{ return(found.rows[0][0] if found.rows else 0) }}
+    {%- else -%}
+        {{ return(0) }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro takes_a_batch() -%}
+    {{ return(flags.WHICH in ['run', 'build', 'retry'] and not flags.EMPTY) }}
+{%- endmacro %}
+
+
+{#
+    on-run-start. A second build at the same time is refused. Whether the other one lives is seen by its connections,
+    which carry its invocation id as their application_name: dbt opens one for every node, so five seconds without any
+    are a death. Were that ever wrong, hold_batch() still keeps the one that was taken for dead from writing.
+#}
+{% macro begin_batch() -%}
+    {%- if not execute or not takes_a_batch() -%} {{ return('') }} {%- endif -%}
+    do $begin$
+    declare
+        other record;
+    begin
+        if current_setting('application_name') not like '%{{ invocation_id }}%' then
+            raise exception 'the dbt profile does not name its connections after the build'
+                using hint = 'Set application_name: "dbt {{ '{{ invocation_id }}' }}" in the profile, as profiles.yml.example does.';
+        end if;
+        perform pg_advisory_xact_lock(hashtext('mailmart.batches'), hashtext('{{ warehouse_name() }}'));
+        for attempt in 1..50 loop
+            select batch_id, invocation_id, started_at into other
+            from app.batches
+            where target = '{{ warehouse_name() }}' and status = 'running';
+            exit when not found;
+            perform pg_stat_clear_snapshot();
+            if exists (
+                select from pg_stat_activity
+                where
+                    datname = current_database()
+                    and application_name like '%' || other.invocation_id || '%'
+            ) then
+                raise exception 'build % is running since %', other.batch_id, other.started_at
+                    using hint = 'Wait for it to end, or end it, and build again.';
+            end if;
+            perform pg_sleep(0.1);
+        end loop;
+        update app.batches
+        set status = 'abandoned', ended_at = clock_timestamp(), note = 'died; found by the next build'
+        where target = '{{ warehouse_name() }}' and status = 'running';
+        insert into app.batches (target, invocation_id, command)
+        values ('{{ warehouse_name() }}', '{{ invocation_id }}', '{{ flags.WHICH }}');
+    end
+    $begin$;
+{%- endmacro %}
+
+
+{#
+    Pre-hook of every versioned model, inside its transaction: the batch is still ours, and stays so until the
+    transaction ends. Without it, a build that was taken for dead could write beside its successor.
+#}
+{% macro hold_batch() -%}
+    do $hold$
+    begin
+        -- a backend whose dbt was killed ends its statement within a second, so that the next build need not wait
+        set local client_connection_check_interval = '1s';
+        perform from app.batches where batch_id = {{ batch_id() }} and status = 'running' for share;
+        if not found then
+            raise exception 'build {{ batch_id() }} is not the running one: it was taken for dead by a later build, or took no number'
+                using hint = 'Run dbt build (or dbt run) again.';
+        end if;
+    end
+    $hold$;
+{%- endmacro %}
+
+
+{#
+    on-run-end: says how the build ended and, if all was selected and passed, publishes it, in one transaction.
+    The contract (what the API may show) is stored with the publication, so that a manifest that is newer than the
+    database breaks nothing.
+#}
+{% macro end_batch(results) -%}
+    {%- if not execute or not takes_a_batch() -%} {{ return('') }} {%- endif -%}
+    {%- set batch = batch_id() -%}
+    {%- if batch == 0 -%} {{ return('') }} {%- endif -%}
+    {%- set status = batch_status(results) -%}
+    do $end$
+    begin
+        update app.batches
+        set status = '{{ status }}', ended_at = clock_timestamp()
+        where batch_id = {{ batch }} and status = 'running';
+        if not found then
+            raise exception 'build {{ batch }} was taken for dead by a later build, and is not published';
+        end if;
+    {% if status == 'published' %}
+        insert into app.publications (target, batch_id, data_as_of, contract)
+        select target, batch_id, started_at, '{{ tojson(published_contract()) | replace("'", "''") }}'::jsonb
+        from app.batches
+        where batch_id = {{ batch }};
+        insert into app.publication (target, batch_id)
+        values ('{{ warehouse_name() }}', {{ batch }})
+        on conflict (target) do update set batch_id = excluded.batch_id, changed_at = clock_timestamp();
+    {% endif %}
+    end
+    $end$;
+{%- endmacro %}
+
+
+{# published, built or failed: published only if every model, seed and test of the project was run and passed. #}
+{% macro batch_status(results) -%}
+    {%- set passed = [] -%}
+    {%- for result in results -%}
+        {%- if result.status | string in ['success', 'pass', 'warn'] -%}
+            {%- do passed.append(result.node.unique_id) -%}
+        {%- else -%}
+            {{ return('failed') }}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- for node in graph.nodes.values() -%}
+        {%- if node.resource_type in ['model', 'seed', 'snapshot', 'test'] and node.unique_id not in passed -%}
+            {{ return('built') }}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return('published' if flags.WHICH != 'run' else 'built') }}
+{%- endmacro %}
+
+
+{# What the API serves, cut out of the graph under the keys of manifest.json, so that one reader serves both. #}
+{% macro published_contract() -%}
+    {%- set contract = {'exposures': {}, 'nodes': {}} -%}
+    {%- for exposure in graph.exposures.values() -%}
+        {%- do contract.exposures.update({exposure.unique_id: {
+            'name': exposure.name,
+            'label': exposure.label,
+            'description': exposure.description,
+            'config': {'meta': exposure.config.meta},
+            'depends_on': {'nodes': exposure.depends_on.nodes},
+        }}) -%}
+    {%- endfor -%}
+    {%- for node in graph.nodes.values() -%}
+        {%- if node.resource_type == 'model' and 'marts' in node.fqn -%}
+            {%- set columns = {} -%}
+            {%- for name, column in node.columns.items() -%}
+                {%- do columns.update({name: {
+                    'name': column.name,
+                    'description': column.description,
+                    'data_type': column.data_type,
+                    'config': {'meta': column.config.meta},
+                }}) -%}
+            {%- endfor -%}
+            {%- do contract.nodes.update({node.unique_id: {
+                'name': node.name,
+                'schema': node.schema,
+                'alias': node.alias,
+                'description': node.description,
+                'config': {'meta': node.config.meta},
+                'columns': columns,
+            }}) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(contract) }}
+{%- endmacro %}
+
+
+{# on-run-end, after the publication: rows that neither of the last two publications shows. #}
+{% macro remove_old_versions() -%}
+    {%- if not execute or not takes_a_batch() -%} {{ return('') }} {%- endif -%}
+    {%- set before = run_query(
+        "select max(older.batch_id) from app.publication as served"
+        ~ " inner join app.publications as older on served.target = older.target"
+        ~ " where served.target = '" ~ warehouse_name() ~ "' and served.batch_id = " ~ batch_id()
+        ~ " and older.batch_id < served.batch_id and older.withdrawn_at is null"
+    ).rows[0][0] -%}
+    {%- if before is not none -%}
+        {%- for node in graph.nodes.values() if node.config.incremental_strategy == 'versioned' %}
+            delete from {{ api.Relation.create(node.database, node.schema, node.alias) }} where valid_to <= {{ before }};
+        {%- endfor %}
+        delete from app.publications where target = '{{ warehouse_name() }}' and batch_id < {{ before }};
+        delete from app.model_batches where target = '{{ warehouse_name() }}' and batch_id < {{ before }};
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,43 @@
+{#
+    Post-hook of every versioned model, inside its transaction: what the table needs once (indexes, row-level security)
+    and what it has taken in. Asked of the catalogue, not of dbt, so that it is right however the table came to be; and
+    done once, because `alter table` would stop the readers at every build.
+#}
+{% macro finish_versioned() -%}
+    {%- set key = config.get('unique_key') -%}
+    {%- set name = this.identifier -%}
+    do $finish$
+    begin
+        if to_regclass('{{ this.schema }}.{{ name }}_standing') is null then
+            create unique index {{ name }}_standing on {{ this }} ({{ key | join(', ') }})
+            where valid_to = {{ still_standing() }};
+            create index {{ name }}_opened on {{ this }} (valid_from);
+            create index {{ name }}_closed on {{ this }} (valid_to) where valid_to < {{ still_standing() }};
+        end if;
+        if not (select relrowsecurity from pg_class where oid = '{{ this }}'::regclass) then
+            {{ isolate_tenants(this) }}
+        end if;
+    end
+    $finish$;
+    insert into app.model_batches (
+        target, model, batch_id, landed_through, rows_opened, rows_closed, started_at
+    )
+    select
+        '{{ warehouse_name() }}',
+        '{{ name }}',
+        {{ batch_id() }},
+        {% if 'loaded_at' in model.columns %}
+        greatest(
+            (select max(loaded_at) from {{ this }} where valid_from = {{ batch_id() }}),
+            (
+                select max(landed_through) from app.model_batches
+                where target = '{{ warehouse_name() }}' and model = '{{ name }}'
+            )
+        ),
+        {% else %}
+        null,
+        {% endif %}
+        (select count(*) from {{ this }} where valid_from = {{ batch_id() }}),
+        (select count(*) from {{ this }} where valid_to = {{ batch_id() }}),
+        now();
+{%- endmacro %}

@@ -1,0 +1,57 @@
+{#
+    A model's watermark is the highest batch that it has itself taken in: it stands in app.model_batches, written in the
+    model's own transaction. It goes into the SQL as a literal; with a subquery in its place Postgres scans everything.
+#}
+
+{# Whether this run adds to what is there, in place of computing it from the beginning. #}
+{% macro adds_to_what_is_there() -%}
+    {{ return(is_incremental() and not var('recompute')) }}
+{%- endmacro %}
+
+
+{# The highest batch whose rows this model has taken in; 0 for none. #}
+{% macro watermark() -%}
+    {%- if not execute -%} {{ return(0) }} {%- endif -%}
+    {%- set found = run_query(
+        "select coalesce(max(batch_id), 0) from app.model_batches"
+        ~ " where target = '" ~ warehouse_name() ~ "' and model = '" ~ this.identifier ~ "'"
+    ) -%}
+    {{ return(found.rows[0][0]) }}
+{%- endmacro %}
+
+
+{#
+    The landing time after which events may be new. Transactions commit out of the order of their loaded_at, so a run
+    looks again at the last `landing_overlap`; a loaded_at in the future moves nothing past the last build's start.
+#}
+{% macro landed_after() -%}
+    {%- if not execute -%} {{ return('-infinity') }} {%- endif -%}
+    {%- set found = run_query(
+        "select least(model_batches.landed_through, model_batches.started_at) - interval '" ~ var('landing_overlap') ~ "'"
+        ~ " from app.model_batches where target = '" ~ warehouse_name() ~ "' and model = '" ~ this.identifier ~ "'"
+        ~ " and landed_through is not null order by batch_id desc limit 1"
+    ) -%}
+    {{ return(found.rows[0][0] if found.rows else '-infinity') }}
+{%- endmacro %}
+
+
+{#
+    The keys of an upstream fact whose rows were opened or closed since this model last looked: the new state of a key and
+    the old, so a message that moved changes the cell that it left as well as the one it came to.
+#}
+{% macro changed_keys(relation, columns, condition='true') -%}
+    {%- set since = watermark() %}
+        select {{ columns | join(', ') }}
+        from {{ relation }}
+        where valid_from > {{ since }} and {{ condition }}
+        union
+        select {{ columns | join(', ') }}
+        from {{ relation }}
+        where valid_to > {{ since }} and valid_to < {{ still_standing() }} and {{ condition }}
+{%- endmacro %}
+
+
+{# valid_to of a computed row: standing, or nothing at all where the key is gone (a row that is true in no batch). #}
+{% macro valid_to_unless(is_gone) -%}
+    case when {{ is_gone }} then {{ batch_id() }} else {{ still_standing() }} end::bigint
+{%- endmacro %}

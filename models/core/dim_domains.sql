@@ -1,0 +1,29 @@
+{{ config(unique_key=['workspace_id', 'domain_id'], meta={'gives_every_key': true}) }}
+
+with domains as (
+    select * from {{ ref('stg_domains') }}
+    where domain_id <> '' and workspace_id <> ''
+),
+
+campaign_days as (
+    select * from {{ ref('fct_campaign_days') }}
+    where valid_to = {{ still_standing() }} and domain_id <> ''
+),
+
+domains_with_mail as (
+    select distinct
+        workspace_id,
+        domain_id
+    from campaign_days
+)
+
+select
+    workspace_id,
+    domain_id,
+    -- a domain that only the facts know is named by its id
+    coalesce(nullif(domains.domain, ''), domain_id) as domain,
+    domains.domain_id is not null as is_in_app,
+    {{ batch_id() }}::bigint as valid_from,
+    {{ still_standing() }}::bigint as valid_to
+from domains
+full join domains_with_mail using (workspace_id, domain_id)

@@ -1,0 +1,31 @@
+{{ config(unique_key=['workspace_id', 'domain_id', 'smtp_ip_address_id'], meta={'gives_every_key': true}) }}
+
+with assignments as (
+    select * from {{ ref('stg_domain_ip_assignments') }}
+),
+
+domains as (
+    select * from {{ ref('stg_domains') }}
+    where domain_id <> '' and workspace_id <> ''
+),
+
+ip_addresses as (
+    select * from {{ ref('stg_smtp_ip_addresses') }}
+)
+
+select
+    domains.workspace_id,
+    assignments.domain_id,
+    assignments.smtp_ip_address_id,
+    ip_addresses.ip_address,
+    assignments.assignment_status,
+    ip_addresses.reputation_state,
+    coalesce(ip_addresses.is_blacklisted, false) as is_blacklisted,
+    assignments.assigned_at,
+    assignments.expires_at,
+    ip_addresses.last_reputation_check_at,
+    {{ batch_id() }}::bigint as valid_from,
+    {{ still_standing() }}::bigint as valid_to
+from assignments
+inner join domains on assignments.domain_id = domains.domain_id
+left join ip_addresses on assignments.smtp_ip_address_id = ip_addresses.smtp_ip_address_id

@@ -1,0 +1,124 @@
+{{
+    config(
+        unique_key=['workspace_id', 'message_id'],
+        indexes=[{'columns': ['workspace_id', 'campaign_id', 'sent_date']}],
+    )
+}}
+
+{%- set adds = adds_to_what_is_there() %}
+
+with events as not materialized (
+    select * from {{ ref('fct_email_events') }}
+    where valid_to = {{ still_standing() }}
+),
+
+{% if adds %}
+changed_messages as materialized (
+    {{ changed_keys(ref('fct_email_events'), ['workspace_id', 'message_id']) }}
+),
+{% endif %}
+
+message_events as not materialized (
+    select
+        workspace_id,
+        message_id,
+        events.event_id,
+        events.provider_message_id,
+        events.campaign_id,
+        events.mailbox_id,
+        events.domain_id,
+        events.recipient_domain,
+        events.event_type,
+        events.occurred_at,
+        coalesce(events.is_machine, false) as is_machine
+    {%- if adds %}
+    from changed_messages
+    left join events using (workspace_id, message_id)
+    {%- else %}
+    from events
+    {%- endif %}
+),
+
+summed as (
+    select
+        workspace_id,
+        message_id,
+        -- each from the latest event that names one: the order of landing decides nothing
+        (array_agg(provider_message_id order by occurred_at desc, event_id desc)
+            filter (where provider_message_id <> ''))[1] as provider_message_id,
+        (array_agg(campaign_id order by occurred_at desc, event_id desc)
+            filter (where campaign_id <> ''))[1] as campaign_id,
+        (array_agg(mailbox_id order by occurred_at desc, event_id desc)
+            filter (where mailbox_id <> ''))[1] as mailbox_id,
+        (array_agg(domain_id order by occurred_at desc, event_id desc)
+            filter (where domain_id <> ''))[1] as domain_id,
+        (array_agg(recipient_domain order by occurred_at desc, event_id desc)
+            filter (where recipient_domain <> ''))[1] as recipient_domain,
+        count(event_id) as events,
+        min(occurred_at) filter (where event_type = 'sent') as first_sent_at,
+        min(occurred_at) filter (where event_type = 'queued') as first_queued_at,
+        min(occurred_at) filter (where event_type = 'delivered') as first_delivered_at,
+        min(occurred_at) filter (where event_type = 'deferred') as first_deferred_at,
+        min(occurred_at) filter (where event_type = 'bounced') as first_bounced_at,
+        min(occurred_at) filter (where event_type in ('rejected', 'failed')) as first_refused_at,
+        min(occurred_at) filter (where event_type in ('opened', 'clicked')) as first_opened_at,
+        min(occurred_at) filter (where event_type in ('opened', 'clicked') and not is_machine) as first_human_opened_at,
+        min(occurred_at) filter (where event_type = 'clicked') as first_clicked_at,
+        min(occurred_at) filter (where event_type = 'clicked' and not is_machine) as first_human_clicked_at,
+        min(occurred_at) filter (where event_type = 'replied') as first_replied_at,
+        min(occurred_at) filter (where event_type = 'complained') as first_complained_at,
+        min(occurred_at) filter (where event_type = 'unsubscribed') as first_unsubscribed_at
+    from message_events
+    group by workspace_id, message_id
+),
+
+dated as (
+    select
+        *,
+        coalesce(
+            first_sent_at,
+            -- queued, then refused, and no sign of a transport: never sent
+            case
+                when
+                    first_refused_at is null
+                    or coalesce(first_delivered_at, first_deferred_at, first_bounced_at) is not null
+                    then first_queued_at
+            end,
+            first_delivered_at,
+            first_deferred_at,
+            first_bounced_at
+        ) as sent_at,
+        first_delivered_at is not null and first_bounced_at is null as is_delivered
+    from summed
+)
+
+select
+    workspace_id,
+    message_id,
+    provider_message_id,
+    coalesce(campaign_id, '') as campaign_id,
+    coalesce(mailbox_id, '') as mailbox_id,
+    coalesce(domain_id, '') as domain_id,
+    coalesce(recipient_domain, '') as recipient_domain,
+    sent_at is not null as is_sent,
+    first_bounced_at is not null as is_bounced,
+    is_delivered,
+    is_delivered and first_opened_at is not null as is_opened,
+    is_delivered and first_clicked_at is not null as is_clicked,
+    is_delivered and first_replied_at is not null as is_replied,
+    is_delivered and first_complained_at is not null as is_complained,
+    is_delivered and first_unsubscribed_at is not null as is_unsubscribed,
+    is_delivered and first_human_opened_at is not null as is_human_opened,
+    is_delivered and first_human_clicked_at is not null as is_human_clicked,
+    (sent_at at time zone 'UTC')::date as sent_date,
+    sent_at,
+    first_delivered_at,
+    first_bounced_at,
+    first_opened_at,
+    first_clicked_at,
+    first_replied_at,
+    first_complained_at,
+    first_unsubscribed_at,
+    {{ batch_id() }}::bigint as valid_from,
+    {{ valid_to_unless('events = 0') }} as valid_to
+from dated
