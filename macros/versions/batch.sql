@@ -26,20 +26,20 @@
 
 
 {#
-    on-run-start. A second build at the same time is refused. Whether the other one lives is seen by its connections,
-    which carry its invocation id as their application_name: dbt opens one for every node, so five seconds without any
-    are a death. Were that ever wrong, hold_batch() still keeps the one that was taken for dead from writing.
+    on-run-start. A second build at the same time is refused. Whether the other one lives is seen by its connections: each
+    of its statements carries its invocation id (`query-comment` in dbt_project.yml), and dbt opens a connection for every
+    node, so five seconds without any are a death. Were that ever wrong, hold_batch() still keeps the one that was taken for
+    dead from writing.
 #}
 {% macro begin_batch() -%}
     {%- if not execute or not takes_a_batch() -%} {{ return('') }} {%- endif -%}
     do $begin$
     declare
+        owner text := current_user;
         other record;
     begin
-        if current_setting('application_name') not like '%{{ invocation_id }}%' then
-            raise exception 'the dbt profile does not name its connections after the build'
-                using hint = 'Set application_name: "dbt {{ '{{ invocation_id }}' }}" in the profile, as profiles.yml.example does.';
-        end if;
+        -- statements show only to the login that runs them, and the profile has taken the owner's role
+        set local role none;
         perform pg_advisory_xact_lock(hashtext('mailmart.batches'), hashtext('{{ warehouse_name() }}'));
         for attempt in 1..50 loop
             select batch_id, invocation_id, started_at into other
@@ -51,13 +51,15 @@
                 select from pg_stat_activity
                 where
                     datname = current_database()
-                    and application_name like '%' || other.invocation_id || '%'
+                    and pid <> pg_backend_pid()
+                    and query like '%' || other.invocation_id || '%'
             ) then
                 raise exception 'build % is running since %', other.batch_id, other.started_at
                     using hint = 'Wait for it to end, or end it, and build again.';
             end if;
             perform pg_sleep(0.1);
         end loop;
+        execute format('set local role %I', owner);
         update app.batches
         set status = 'abandoned', ended_at = clock_timestamp(), note = 'died; found by the next build'
         where target = '{{ warehouse_name() }}' and status = 'running';
