@@ -1,0 +1,62 @@
+"""Runs dbt as a user does, in a process of its own, against a test's database."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from api.dbt_environment import dbt_environment
+from api.settings import Settings
+
+
+def run_dbt(
+    settings: Settings, command: str, *arguments: str, target_path: str = "target", check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Runs a dbt command to its end; with `check`, a failure fails the test with what dbt said."""
+    completed = subprocess.run(
+        _command(settings, command, arguments, target_path),
+        env=_environment(settings),
+        cwd=settings.project_root,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    if check and completed.returncode != 0:
+        raise AssertionError(f"dbt {command} failed:\n{completed.stdout}\n{completed.stderr}")
+    return completed
+
+
+def dbt_process(
+    settings: Settings, command: str, *arguments: str, target_path: str = "target"
+) -> subprocess.Popen[bytes]:
+    """Starts a dbt command in a process group of its own, so that a test can end it at any moment."""
+    return subprocess.Popen(
+        _command(settings, command, arguments, target_path),
+        env=_environment(settings),
+        cwd=settings.project_root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _command(settings: Settings, command: str, arguments: tuple[str, ...], target_path: str) -> list[str]:
+    folder = settings.home / target_path
+    return [
+        str(Path(sys.executable).parent / "dbt"),
+        "--no-use-colors",
+        command,
+        "--target-path",
+        str(folder),
+        "--log-path",
+        str(folder / "logs"),
+        *arguments,
+    ]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return {**os.environ, **dbt_environment(settings)}

@@ -1,0 +1,107 @@
+"""A build that dies is simply continued by the next one."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from api.database import connect
+from api.settings import Settings
+from tests.support.dbt import dbt_process, run_dbt
+from tests.warehouse import reference, standing
+from tests.warehouse.events import Event, random_events
+from tests.warehouse.landing import land
+
+KILLS = int(os.environ.get("MAILMART_TEST_KILLS", "10"))
+
+
+@pytest.mark.timeout(60 + 40 * KILLS)
+def test_killed_at_random_moments_and_run_again(settings: Settings, seed: int) -> None:
+    chance = random.Random(seed)
+    now = datetime.now(UTC)
+    start = (now - timedelta(days=20)).replace(hour=0, minute=0, second=0, microsecond=0)
+    landed: list[Event] = []
+
+    began = time.monotonic()
+    run_dbt(settings, "run")
+    whole_run = time.monotonic() - began
+
+    killed = 0
+    for attempt in range(KILLS):
+        arriving = random_events(chance, f"w{attempt % 4}", 200, start)
+        land(settings, arriving, now - timedelta(minutes=KILLS - attempt))
+        landed += arriving
+        process = dbt_process(settings, "run")
+        try:
+            process.wait(timeout=chance.uniform(0.3, 1.0) * whole_run)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+    assert killed >= KILLS // 2, "hardly any build was killed: the moments are chosen too late"
+
+    run_dbt(settings, "run")
+    expected = reference.messages(landed, now)
+    assert standing.messages(settings) == expected, f"seed {seed}"
+    assert standing.campaign_days(settings) == reference.campaign_days(expected.values()), f"seed {seed}"
+    with connect(settings, "mailmart_owner") as connection:
+        overlapping = connection.execute(
+            "select count(*) from core.fct_messages as older inner join core.fct_messages as newer"
+            " using (workspace_id, message_id) where older.valid_from < newer.valid_from"
+            " and older.valid_to > newer.valid_from"
+        ).fetchone()
+        ends = connection.execute("select status, count(*) from app.batches group by status").fetchall()
+    assert overlapping == (0,)
+    assert "running" not in dict(ends)
+
+
+@pytest.mark.timeout(120)
+def test_a_second_build_is_refused_while_the_first_lives(settings: Settings) -> None:
+    run_dbt(settings, "run")
+    with connect(settings, "mailmart_owner") as lock:
+        # the first build waits here, in the middle of its work
+        lock.execute("lock table core.fct_messages in access exclusive mode")
+        first = dbt_process(settings, "run", target_path="first")
+        _wait_for_waiting(settings)
+        second = run_dbt(settings, "run", target_path="second", check=False)
+        assert second.returncode != 0
+        assert "is running since" in second.stdout
+        lock.rollback()
+    assert first.wait(timeout=60) == 0
+    run_dbt(settings, "run")
+
+
+@pytest.mark.timeout(120)
+def test_a_build_that_was_taken_for_dead_writes_nothing(settings: Settings) -> None:
+    run_dbt(settings, "run")
+    land(settings, [Event("e", "w", "m", "sent", datetime.now(UTC), "c")], datetime.now(UTC))
+    with connect(settings, "mailmart_owner") as lock:
+        # it waits at a staging view, so it holds its batch in no transaction
+        lock.execute("lock table raw.email_events in access exclusive mode")
+        first = dbt_process(settings, "run", target_path="first")
+        _wait_for_waiting(settings)
+        with connect(settings, "mailmart_owner") as successor:
+            successor.execute("update app.batches set status = 'abandoned' where status = 'running'")
+        lock.rollback()
+    assert first.wait(timeout=60) != 0
+    assert standing.campaign_days(settings) == {}
+    run_dbt(settings, "run")
+    assert len(standing.campaign_days(settings)) == 1
+
+
+def _wait_for_waiting(settings: Settings) -> None:
+    deadline = time.monotonic() + 40
+    with connect(settings, None) as connection:
+        connection.autocommit = True
+        while time.monotonic() < deadline:
+            waiting = connection.execute("select count(*) from pg_locks where not granted").fetchone()
+            if waiting != (0,):
+                return
+            time.sleep(0.1)
+    raise AssertionError("the first build did not come to the lock")
