@@ -1,9 +1,13 @@
+{#
+    Tests of core see the standing rows (`where` in dbt_project.yml): a row that was closed is of no publication to come, and
+    must not keep one back. These two look at the versions themselves.
+#}
+
 {# No two standing rows have the model's key. #}
 {% test unique_standing_key(model) -%}
-    {%- set key = graph_key(model) %}
+    {%- set key = tested_node(model).config.unique_key %}
     select {{ key | join(', ') }}
     from {{ model }}
-    where valid_to = {{ still_standing() }}
     group by {{ key | join(', ') }}
     having count(*) > 1
 {%- endtest %}
@@ -11,17 +15,22 @@
 
 {# At no batch are two rows of a key true, and no row ends before it begins. #}
 {% test one_version_at_a_time(model) -%}
-    {%- set key = graph_key(model) %}
-    with followed as (
+    {%- set key = tested_node(model).config.unique_key | join(', ') %}
+    {%- set versions = tested_node(model).relation_name %}
+    with changed_keys as (
+        select distinct {{ key }}
+        from {{ versions }}
+        where valid_to < {{ still_standing() }}
+    ),
+
+    followed as (
         select
             valid_from,
             valid_to,
-            lead(valid_from) over (partition by {{ key | join(', ') }} order by valid_from, valid_to) as next_valid_from
-        from {{ model }}
-        -- a key with one version cannot overlap: those with more have at least one that is closed
-        where ({{ key | join(', ') }}) in (
-            select {{ key | join(', ') }} from {{ model }} where valid_to < {{ still_standing() }}
-        )
+            lead(valid_from) over (partition by {{ key }} order by valid_from, valid_to) as next_valid_from
+        from {{ versions }}
+        -- a key with one version cannot overlap: of one with more, all but one are closed, or unique_standing_key fails
+        inner join changed_keys using ({{ key }})
     )
 
     select *
@@ -30,12 +39,12 @@
 {%- endtest %}
 
 
-{# The unique_key of the model that a generic test is given as a relation. #}
-{% macro graph_key(relation) -%}
+{# The node of the model that a generic test is given, as a relation or, under a `where`, as a subquery of it. #}
+{% macro tested_node(model) -%}
     {%- for node in (graph.nodes.values() if execute else []) -%}
-        {%- if node.resource_type == 'model' and node.alias == relation.identifier and node.schema == relation.schema -%}
-            {{ return(node.config.unique_key) }}
+        {%- if node.resource_type == 'model' and node.relation_name in (model | string) -%}
+            {{ return(node) }}
         {%- endif -%}
     {%- endfor -%}
-    {{ return(['']) }}
+    {{ return({'config': {'unique_key': []}, 'relation_name': model}) }}
 {%- endmacro %}

@@ -1,0 +1,59 @@
+"""Both embedded servers together. Who starts or stops holds the home folder's lock; a second one waits, and finds it done."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.embedded import postgres, valkey
+from api.embedded.folders import find_folders
+from api.settings import Settings
+
+
+@dataclass(frozen=True)
+class Started:
+    """Which servers were started just now, as against found running or not ours."""
+
+    postgres: bool
+    valkey: bool
+
+
+def start(settings: Settings) -> Started:
+    """Starts what the settings do not bring themselves.
+
+    Raises:
+        ServerError: a server does not start.
+    """
+    wants_postgres, wants_valkey = settings.database_url is None, settings.redis_url is None
+    if not (wants_postgres or wants_valkey):
+        return Started(False, False)
+    folders = find_folders(settings.home)
+    with _locked(settings.home):
+        started = Started(
+            wants_postgres and not postgres.is_running(folders), wants_valkey and not valkey.is_running(folders)
+        )
+        if wants_postgres:
+            postgres.start(folders)
+        if wants_valkey:
+            valkey.start(folders)
+    return started
+
+
+def stop(settings: Settings) -> Started:
+    """Stops what runs of ours, and says which."""
+    if not (settings.home / "servers_folder").exists():
+        return Started(False, False)
+    folders = find_folders(settings.home)
+    with _locked(settings.home):
+        return Started(valkey=valkey.stop(folders), postgres=postgres.stop(folders))
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    # the system lets go of it when its holder dies, so there is no stale lock
+    with (home / "lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
