@@ -5,59 +5,105 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import secrets
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode
 
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from api.embedded import postgres
+from api.embedded.address import embedded_database_url
+from api.embedded.folders import find_folders
 from api.migrate import migrate
 from api.settings import Settings
 
+SUPERUSER = "MAILMART_TEST_SERVER"
+LOGIN = "MAILMART_TEST_LOGIN"
 NUMBERS = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts one PostgreSQL for all processes of the run, before xdist makes its workers: they inherit the variables.
+
+    With MAILMART_TEST_SERVER (a superuser's connection string) the tests go to that server, of another version for example.
+    """
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    if SUPERUSER not in os.environ:
+        _start_server(config)
+    login, password = f"mailmart_tests_{os.getpid()}", secrets.token_hex(16)
+    given = conninfo_to_dict(os.environ[SUPERUSER])
+    with psycopg.connect(os.environ[SUPERUSER], autocommit=True) as connection:
+        # no superuser, as a managed PostgreSQL gives it
+        connection.execute(sql.SQL("create role {} login createrole password {}").format(sql.Identifier(login), password))
+        for (role,) in connection.execute("select rolname from pg_roles where rolname like 'mailmart\\_%' and not rolcanlogin"):
+            connection.execute(
+                sql.SQL("grant {} to {} with admin option").format(sql.Identifier(role), sql.Identifier(login))
+            )
+    os.environ[LOGIN] = f"postgresql://{login}:{password}@/postgres?" + urlencode(
+        {"host": given["host"], "port": given.get("port") or 5432}
+    )
+    config.add_cleanup(lambda: os.environ.pop(LOGIN))
+
+
+def _start_server(config: pytest.Config) -> None:
+    home = Path(tempfile.mkdtemp(prefix="mailmart-tests-"))
+    # as root the server runs as somebody else, who has to get through to its data
+    home.chmod(0o755)
+    folders = find_folders(home)
+    postgres.start(folders, durable=False)
+    os.environ[SUPERUSER] = make_conninfo(
+        host="127.0.0.1",
+        port=conninfo_to_dict(embedded_database_url(home))["port"],
+        user="postgres",
+        password=(home / "superuser_password").read_text(),
+        dbname="postgres",
+    )
+
+    def stop() -> None:
+        postgres.stop(folders)
+        shutil.rmtree(home, ignore_errors=True)
+        del os.environ[SUPERUSER]
+
+    config.add_cleanup(stop)
 
 
 @dataclass(frozen=True)
 class Server:
-    """A PostgreSQL of the tests' own. `login_url` and `admin_url` are libpq URLs without a database."""
+    """A PostgreSQL: a superuser's connection string, and the URL of a login that is none."""
 
-    host: str
-    port: int
-    login: str
-    password: str
-    admin: str
-    admin_password: str
+    superuser: str
+    login_url: str
 
     def url(self, database: str) -> str:
-        return f"postgresql://{self.login}:{self.password}@/{database}?host={self.host}&port={self.port}"
+        return self.login_url.replace("@/postgres?", f"@/{database}?")
 
-    def admin_connection(self) -> psycopg.Connection:
-        return psycopg.connect(
-            host=self.host,
-            port=self.port,
-            user=self.admin,
-            password=self.admin_password,
-            dbname="postgres",
-            autocommit=True,
-        )
+    def login(self) -> sql.Identifier:
+        return sql.Identifier(str(conninfo_to_dict(self.login_url)["user"]))
+
+    def as_superuser(self) -> psycopg.Connection:
+        return psycopg.connect(self.superuser, autocommit=True)
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """MAILMART_TEST_SERVER (a superuser's URL, to test another version)."""
-    given = conninfo_to_dict(os.environ["MAILMART_TEST_SERVER"])
-    yield Server(str(given["host"]), int(given["port"] or 5432), "mailmart", "x", str(given["user"]), "x")
+def server() -> Server:
+    """The tests' PostgreSQL."""
+    return Server(os.environ[SUPERUSER], os.environ[LOGIN])
 
 
 @pytest.fixture(scope="session")
 def template(server: Server, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> str:
     """The name of a migrated, empty database."""
     name = f"template_{worker_id}_{os.getpid()}"
-    with server.admin_connection() as connection:
-        connection.execute(sql.SQL("create database {} owner {}").format(sql.Identifier(name), sql.Identifier(server.login)))
+    with server.as_superuser() as connection:
+        connection.execute(sql.SQL("create database {} owner {}").format(sql.Identifier(name), server.login()))
     migrate(_settings(server.url(name), tmp_path_factory.mktemp("template")))
     return name
 
@@ -74,17 +120,17 @@ def _fresh_database(
 
     def make() -> Settings:
         name = f"test_{os.getpid()}_{next(NUMBERS)}"
-        with server.admin_connection() as connection:
+        with server.as_superuser() as connection:
             connection.execute(
                 sql.SQL("create database {} template {} owner {}").format(
-                    sql.Identifier(name), sql.Identifier(template), sql.Identifier(server.login)
+                    sql.Identifier(name), sql.Identifier(template), server.login()
                 )
             )
         names.append(name)
         return _settings(server.url(name), tmp_path_factory.mktemp(name))
 
     yield make
-    with server.admin_connection() as connection:
+    with server.as_superuser() as connection:
         for name in [*names, template]:
             connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from pathlib import Path
 
+from api.dbt import dbt_command
 from api.dbt_environment import dbt_environment
 from api.settings import Settings
 
@@ -46,8 +45,7 @@ def dbt_process(
 
 def _command(settings: Settings, command: str, arguments: tuple[str, ...], target_path: str) -> list[str]:
     folder = settings.home / target_path
-    return [
-        str(Path(sys.executable).parent / "dbt"),
+    return dbt_command(
         "--no-use-colors",
         command,
         "--target-path",
@@ -55,7 +53,7 @@ def _command(settings: Settings, command: str, arguments: tuple[str, ...], targe
         "--log-path",
         str(folder / "logs"),
         *arguments,
-    ]
+    )
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -1,0 +1,35 @@
+"""Runs dbt in a process of its own, against the settings' database."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from api.dbt_environment import dbt_environment
+from api.settings import Settings
+
+
+def dbt_command(*arguments: str) -> list[str]:
+    """The command line of the dbt that is installed beside us."""
+    return [str(Path(sys.executable).parent / "dbt"), *arguments]
+
+
+def run_dbt(settings: Settings, arguments: Sequence[str], *, quiet: bool = False) -> subprocess.CompletedProcess[str]:
+    """Runs dbt to its end; its output goes to ours, or with `quiet` into the result.
+
+    Raises:
+        SettingsError: no database is configured.
+    """
+    return subprocess.run(
+        dbt_command(*arguments),
+        env={**os.environ, **dbt_environment(settings)},
+        cwd=settings.project_root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if quiet else None,
+        stderr=subprocess.STDOUT if quiet else None,
+        text=True,
+        check=False,
+    )
