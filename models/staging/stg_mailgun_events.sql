@@ -1,0 +1,76 @@
+with payloads as (
+    select * from {{ source('raw', 'webhook_payloads') }}
+    where provider = 'mailgun'
+),
+
+-- a webhook's body, a page of the events API, or one event of it
+elements as (
+    select
+        payloads.workspace_id,
+        payloads.loaded_at,
+        coalesce(element -> 'event-data', element) as element
+    from payloads
+    cross join lateral jsonb_path_query(payloads.payload, '$[*]') as body
+    cross join lateral jsonb_path_query(
+        case when jsonb_typeof(body -> 'items') = 'array' then body -> 'items' else body end, '$[*]'
+    ) as element
+    where jsonb_typeof(coalesce(element -> 'event-data', element)) = 'object'
+),
+
+named as (
+    select
+        workspace_id,
+        loaded_at,
+        element,
+        element ->> 'event' as provider_event,
+        element #>> '{message,headers,message-id}' as header_id,
+        coalesce(
+            nullif(element #>> '{delivery-status,message}', ''),
+            nullif(element #>> '{delivery-status,description}', ''),
+            element #>> '{reject,reason}'
+        ) as diagnostic
+    from elements
+),
+
+events as (
+    select
+        workspace_id,
+        -- as the sending API gives it, in angle brackets
+        '<' || trim(both '<>' from header_id) || '>' as provider_message_id,
+        '<' || trim(both '<>' from header_id) || '>' as message_key,
+        coalesce(element ->> 'recipient', element #>> '{message,headers,to}') as recipient,
+        concat_ws('/', provider_event, element ->> 'severity') as provider_event,
+        case
+            when provider_event = 'accepted' then 'queued'
+            when provider_event = 'delivered' then 'delivered'
+            when provider_event = 'rejected' then 'rejected'
+            when provider_event = 'failed' and element ->> 'severity' = 'temporary' then 'deferred'
+            -- to an address on Mailgun's own list of bounces, complaints or unsubscriptions: nothing was sent
+            when provider_event = 'failed' and element ->> 'reason' like 'suppress-%' then 'rejected'
+            when provider_event = 'failed' then 'bounced'
+            when provider_event = 'opened' then 'opened'
+            when provider_event = 'clicked' then 'clicked'
+            when provider_event = 'complained' then 'complained'
+            when provider_event = 'unsubscribed' then 'unsubscribed'
+            else provider_event
+        end as event_type,
+        element #>> '{user-variables,campaign_id}' as campaign_id,
+        element #>> '{user-variables,mailbox_id}' as mailbox_id,
+        element #>> '{user-variables,domain_id}' as domain_id,
+        coalesce(
+            {{ enhanced_status_code("element #>> '{delivery-status,enhanced-code}'") }}, {{ enhanced_status_code('diagnostic') }}
+        ) as smtp_status,
+        coalesce(
+            {{ try_cast("element #>> '{delivery-status,code}'", 'int') }}, {{ smtp_reply_code('diagnostic') }}
+        ) as smtp_code,
+        case when provider_event = 'failed' then concat_ws('/', element ->> 'severity', element ->> 'reason') end as bounce_type,
+        diagnostic,
+        element ->> 'url' as url,
+        element #>> '{client-info,user-agent}' as user_agent,
+        -- the name of the machine; empty for a person
+        element #>> '{client-info,bot}' not in ('', 'false') as is_machine,
+        {{ epoch_to_timestamp("element ->> 'timestamp'") }} as occurred_at,
+        loaded_at
+    from named
+),
+{{ as_email_events('mailgun') }}

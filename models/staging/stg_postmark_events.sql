@@ -1,0 +1,76 @@
+with payloads as (
+    select * from {{ source('raw', 'webhook_payloads') }}
+    where provider = 'postmark'
+),
+
+bodies as (
+    select
+        payloads.workspace_id,
+        payloads.loaded_at,
+        body
+    from payloads
+    cross join lateral jsonb_path_query(payloads.payload, '$[*]') as body
+    where jsonb_typeof(body) = 'object'
+),
+
+-- what a bounce, a complaint and a suppression are in truth stands in a second field
+named as (
+    select
+        workspace_id,
+        loaded_at,
+        body,
+        body ->> 'RecordType' as record_type,
+        case body ->> 'RecordType'
+            when 'Bounce' then coalesce(body ->> 'Type', 'Bounce')
+            when 'SubscriptionChange'
+                then case
+                    when body -> 'SuppressSending' = 'false' then 'Subscribe'
+                    else coalesce(body ->> 'SuppressionReason', 'ManualSuppression')
+                end
+            else body ->> 'RecordType'
+        end as kind,
+        body ->> 'Details' as diagnostic
+    from bodies
+),
+
+events as (
+    select
+        workspace_id,
+        body ->> 'MessageID' as provider_message_id,
+        body ->> 'MessageID' as message_key,
+        coalesce(body ->> 'Email', body ->> 'Recipient') as recipient,
+        concat_ws('/', record_type, nullif(kind, record_type)) as provider_event,
+        case
+            when kind = 'Delivery' then 'delivered'
+            when kind = 'Open' then 'opened'
+            when kind = 'Click' then 'clicked'
+            when kind in ('SpamComplaint', 'SpamNotification') then 'complained'
+            when kind in ('Transient', 'DnsError') then 'deferred'
+            when kind in ('Unsubscribe', 'ManualSuppression') then 'unsubscribed'
+            when kind = 'Subscribe' then 'subscribed'
+            when kind in ('AutoResponder', 'AddressChange', 'ChallengeVerification') then 'autoresponded'
+            when kind in ('BadEmailAddress', 'ManuallyDeactivated', 'Unconfirmed') then 'rejected'
+            when kind in ('SMTPApiError', 'TemplateRenderingFailed') then 'failed'
+            when kind in ('InboundError', 'OpenRelayTest') then kind
+            -- HardBounce, SoftBounce, Blocked, DMARCPolicy, VirusNotification, Unknown, and what is documented later
+            when record_type = 'Bounce' then 'bounced'
+            -- the suppression that follows a bounce: the bounce has its own event
+            when record_type = 'SubscriptionChange' then kind
+            else record_type
+        end as event_type,
+        body #>> '{Metadata,campaign_id}' as campaign_id,
+        body #>> '{Metadata,mailbox_id}' as mailbox_id,
+        body #>> '{Metadata,domain_id}' as domain_id,
+        {{ enhanced_status_code('diagnostic') }} as smtp_status,
+        {{ smtp_reply_code('diagnostic') }} as smtp_code,
+        case when record_type = 'Bounce' then kind end as bounce_type,
+        diagnostic,
+        body ->> 'OriginalLink' as url,
+        body ->> 'UserAgent' as user_agent,
+        null::boolean as is_machine,
+        {{ try_cast("coalesce(body ->> 'DeliveredAt', body ->> 'BouncedAt', body ->> 'ReceivedAt', body ->> 'ChangedAt')", 'timestamptz') }}
+            as occurred_at,
+        loaded_at
+    from named
+),
+{{ as_email_events('postmark') }}

@@ -1,0 +1,134 @@
+with payloads as (
+    select * from {{ source('raw', 'webhook_payloads') }}
+    where provider = 'ses'
+),
+
+bodies as (
+    select
+        payloads.workspace_id,
+        payloads.loaded_at,
+        body
+    from payloads
+    cross join lateral jsonb_path_query(payloads.payload, '$[*]') as body
+    where jsonb_typeof(body) = 'object'
+),
+
+-- inside its SNS envelope as a JSON text, or bare; an envelope of SNS's own (SubscriptionConfirmation) holds no event
+notifications as (
+    select
+        workspace_id,
+        loaded_at,
+        body ->> 'Timestamp' as envelope_time,
+        case
+            when not body ? 'Message' then body
+            when jsonb_typeof(body -> 'Message') = 'object' then body -> 'Message'
+            else {{ try_cast("body ->> 'Message'", 'jsonb') }}
+        end as notification
+    from bodies
+),
+
+named as (
+    select
+        workspace_id,
+        loaded_at,
+        envelope_time,
+        coalesce(notification ->> 'eventType', notification ->> 'notificationType') as provider_event,
+        notification -> 'mail' as mail,
+        case coalesce(notification ->> 'eventType', notification ->> 'notificationType')
+            when 'Rendering Failure' then notification -> 'failure'
+            when 'DeliveryDelay' then notification -> 'deliveryDelay'
+            else notification -> lower(coalesce(notification ->> 'eventType', notification ->> 'notificationType'))
+        end as detail
+    from notifications
+    where jsonb_typeof(notification) = 'object' and notification ?| array['eventType', 'notificationType']
+),
+
+-- Whom the event is about. Opens, clicks and subscriptions name nobody: of a mail to several recipients they are nobody's,
+-- and count for no message, rather than for the wrong one.
+reached as (
+    select
+        *,
+        case
+            when provider_event = 'Bounce' then detail -> 'bouncedRecipients'
+            when provider_event = 'Complaint' then detail -> 'complainedRecipients'
+            when provider_event = 'Delivery' then coalesce(detail -> 'recipients', mail -> 'destination')
+            when provider_event = 'DeliveryDelay' then detail -> 'delayedRecipients'
+            when provider_event in ('Send', 'Reject', 'Rendering Failure') then mail -> 'destination'
+            when jsonb_array_length(jsonb_path_query_array(mail, '$.destination[*]')) = 1 then mail -> 'destination'
+        end as recipients
+    from named
+),
+
+told as (
+    select
+        reached.*,
+        recipient,
+        case when jsonb_typeof(recipient) = 'object' then recipient ->> 'emailAddress' else recipient #>> '{}' end as address,
+        coalesce(
+            case when jsonb_typeof(recipient) = 'object' then recipient ->> 'diagnosticCode' end,
+            detail ->> 'smtpResponse',
+            detail ->> 'errorMessage',
+            detail ->> 'reason'
+        ) as diagnostic
+    from reached
+    left join lateral jsonb_path_query(reached.recipients, '$[*]') as recipient on true
+),
+
+events as (
+    select
+        workspace_id,
+        mail ->> 'messageId' as provider_message_id,
+        mail ->> 'messageId' as message_key,
+        address as recipient,
+        provider_event,
+        case
+            when provider_event = 'Send' then 'sent'
+            when provider_event = 'Delivery' then 'delivered'
+            when provider_event = 'DeliveryDelay' then 'deferred'
+            when provider_event = 'Bounce' then 'bounced'
+            when provider_event = 'Reject' then 'rejected'
+            when provider_event = 'Rendering Failure' then 'failed'
+            when provider_event = 'Open' then 'opened'
+            when provider_event = 'Click' then 'clicked'
+            when provider_event = 'Complaint' then 'complained'
+            -- unsubscribed where the new preferences leave less than the old ones did
+            when
+                provider_event = 'Subscription'
+                and (
+                    detail #> '{newTopicPreferences,unsubscribeAll}' = 'true'
+                    or jsonb_path_exists(
+                        detail, '$.newTopicPreferences.topicSubscriptionStatus[*].subscriptionStatus ? (@ == "OptOut")'
+                    )
+                )
+                then 'unsubscribed'
+            when provider_event = 'Subscription' then 'subscribed'
+            else provider_event
+        end as event_type,
+        mail #>> '{tags,campaign_id,0}' as campaign_id,
+        mail #>> '{tags,mailbox_id,0}' as mailbox_id,
+        mail #>> '{tags,domain_id,0}' as domain_id,
+        coalesce(
+            {{ enhanced_status_code("case when jsonb_typeof(recipient) = 'object' then recipient ->> 'status' end") }},
+            {{ enhanced_status_code('diagnostic') }}
+        ) as smtp_status,
+        {{ smtp_reply_code('diagnostic') }} as smtp_code,
+        case
+            when provider_event = 'Bounce' then concat_ws('/', detail ->> 'bounceType', detail ->> 'bounceSubType')
+            when provider_event = 'DeliveryDelay' then detail ->> 'delayType'
+        end as bounce_type,
+        diagnostic,
+        detail ->> 'link' as url,
+        detail ->> 'userAgent' as user_agent,
+        null::boolean as is_machine,
+        coalesce(
+            {{ try_cast("detail ->> 'timestamp'", 'timestamptz') }},
+            case
+                when provider_event in ('Send', 'Reject', 'Rendering Failure')
+                    then {{ try_cast("mail ->> 'timestamp'", 'timestamptz') }}
+            end,
+            {{ try_cast('envelope_time', 'timestamptz') }}
+        ) as occurred_at,
+        loaded_at
+    from told
+),
+{{ as_email_events('ses') }}

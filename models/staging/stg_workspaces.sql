@@ -1,0 +1,13 @@
+with source as (
+    select * from {{ source('raw', 'workspaces') }}
+)
+
+select
+    workspace_id,
+    tenant_id,
+    name as workspace_name,
+    timezone,
+    status as workspace_status,
+    created_at,
+    updated_at
+from source
