@@ -5,18 +5,11 @@
     smtp_code, bounce_type, diagnostic, url, user_agent, is_machine, occurred_at, loaded_at; and ends with this macro.
 #}
 {% macro as_email_events(provider) %}
-addressed as (
-    select
-        *,
-        {{ bare_address('recipient') }} as address
-    from events
-),
-
 hashed as (
     select
         *,
-        {{ recipient_hash('address') }} as recipient_hash
-    from addressed
+        app.recipient_hash(recipient) as recipient_hash
+    from events
 )
 
 select
@@ -37,13 +30,13 @@ select
     nullif(mailbox_id, '') as mailbox_id,
     nullif(domain_id, '') as domain_id,
     recipient_hash,
-    {{ recipient_domain('address') }} as recipient_domain,
+    app.recipient_domain(recipient) as recipient_domain,
     event_type,
     smtp_status,
     smtp_code,
     bounce_type,
-    {{ mask_addresses('diagnostic') }} as diagnostic,
-    {{ mask_addresses('url') }} as url,
+    app.mask_addresses(diagnostic) as diagnostic,
+    app.mask_addresses(url) as url,
     user_agent,
     is_machine,
     occurred_at,

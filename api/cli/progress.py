@@ -47,3 +47,23 @@ def step(what: str) -> Iterator[Callable[[str], None]]:
         start = "\r\033[K" if is_terminal else ""
         mark = "✗" if said["outcome"] == "failed" else "✓"
         click.echo(f"{start}{mark} {what}: {said['outcome']} ({seconds:.1f} s)", err=True)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """Shows how many are done, from two seconds on: the block calls the function it is given with the number so far."""
+    began = shown = time.monotonic()
+    is_terminal = sys.stderr.isatty()
+
+    def show(count: int) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        # a log gets a line every ten seconds, a terminal one that changes
+        if now - began >= SECONDS_BEFORE_CLOCK and now - shown >= (0.25 if is_terminal else 10):
+            shown = now
+            start = "\r" if is_terminal else ""
+            click.echo(f"{start}  {what} … {count:,}", nl=not is_terminal, err=True)
+
+    yield show
+    if is_terminal and shown != began:
+        click.echo("\r\033[K", nl=False, err=True)

@@ -1,4 +1,4 @@
--- depends: 0003_recipient_hash
+-- depends: 0003_addresses
 set local role mailmart_owner;
 
 -- One row a build. `target` tells the warehouse from the developers' own: 'production', or a schema prefix.

@@ -22,17 +22,38 @@ select
     string_agg(set_byte('\x00'::bytea, 0, get_byte(padded, place) # 92), ''::bytea order by place) as outer_key
 from secret, generate_series(0, 63) as place;
 
--- A recipient's address as HMAC-SHA256, hexadecimal, of the address trimmed and in lower case; null for none.
+-- The address itself out of "Name <address>", trimmed, in lower case; null for an empty one.
+create function app.bare_address(address text) returns text
+language sql immutable parallel safe
+return nullif(lower(trim(coalesce(substring(address from '<([^<>]*)>\s*$'), address))), '');
+
+-- A recipient's address as HMAC-SHA256, hexadecimal; null for none.
 create function app.recipient_hash(address text) returns text
 language sql stable parallel safe
 return (
     select
         encode(
-            sha256(key.outer_key || sha256(key.inner_key || convert_to(lower(trim(address)), 'UTF8'))), 'hex'
+            sha256(key.outer_key || sha256(key.inner_key || convert_to(app.bare_address(address), 'UTF8'))), 'hex'
         )
     from app.recipient_hash_key as key
-    where trim(address) <> ''
 );
+
+-- The domain of an address, in lower case; null where it has none.
+create function app.recipient_domain(address text) returns text
+language sql immutable parallel safe
+return substring(app.bare_address(address) from '@([^@]+)$');
+
+-- A text without e-mail addresses: each stands as <address>, also where its @ is percent-encoded (in URLs). The local part is
+-- anything but white space, brackets, quotes and separators, so that more is masked rather than less.
+create function app.mask_addresses(said text) returns text
+language sql immutable parallel safe
+return case
+    when said ~* '@|%40'
+        then regexp_replace(
+            said, '<?[^][\s<>()"'',;:=&?/\\]+(@|%40)[^][\s<>()"'',;:=&?/\\]+>?', '<address>', 'gi'
+        )
+    else said
+end;
 
 revoke execute on function app.recipient_hash(text) from public;
 

@@ -1,0 +1,109 @@
+"""Cuts a stream into JSON documents: one a line, or one in the whole of a small file."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from typing import BinaryIO, cast
+
+import orjson
+
+# PostgreSQL takes no longer text into a jsonb
+LONGEST_DOCUMENT = 255 * 1024 * 1024
+GZIP_MAGIC = b"\x1f\x8b"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Document:
+    """The text of one document, not yet known to be JSON, and the line (from 1) where it begins."""
+
+    line: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A line that cannot be landed: its number (from 1), why, and what it says."""
+
+    line: int
+    reason: str
+    text: str
+
+
+def documents(stream: BinaryIO) -> Iterator[Document | Rejected]:
+    """Yields the documents of a stream, plain or gzip, in constant memory where there is one a line.
+
+    A file whose first line is no JSON by itself is tried as one document over many lines.
+    """
+    lines = _lines(_unpacked(stream))
+    first = next(lines, None)
+    if first is None:
+        return
+    if isinstance(first, Document) and not _is_json(first.text):
+        head: list[Document | Rejected] = [first]
+        size = len(first.text)
+        for line in lines:
+            head.append(line)
+            size += len(line.text)
+            if size > LONGEST_DOCUMENT or isinstance(line, Rejected):
+                break
+        else:
+            whole = "\n".join(line.text for line in head)
+            if _is_json(whole):
+                yield Document(first.line, whole)
+                return
+        yield from head
+    else:
+        yield first
+    yield from lines
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _unpacked(stream: BinaryIO) -> BinaryIO:
+    buffered = stream if isinstance(stream, BufferedReader) else BufferedReader(stream)  # type: ignore[type-var]
+    if buffered.peek(2)[:2] == GZIP_MAGIC:
+        return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
+    return cast(BinaryIO, buffered)
+
+
+def _lines(stream: BinaryIO) -> Iterator[Document | Rejected]:
+    number = 0
+    while True:
+        number += 1
+        try:
+            line = stream.readline(LONGEST_DOCUMENT + 1)
+            if len(line) > LONGEST_DOCUMENT:
+                while line and not line.endswith(b"\n"):
+                    line = stream.readline(1024 * 1024)
+                yield Rejected(number, f"longer than {LONGEST_DOCUMENT} bytes", "")
+                continue
+        except (EOFError, OSError, zlib.error) as error:
+            yield Rejected(number, f"the file cannot be read from here on: {error}", "")
+            return
+        if not line:
+            return
+        if number == 1:
+            line = line.removeprefix(BYTE_ORDER_MARK)
+        line = line.strip()
+        if not line:
+            continue
+        try:
+            text = line.decode()
+        except UnicodeDecodeError as error:
+            yield Rejected(number, f"not UTF-8 at byte {error.start + 1}", line.decode(errors="backslashreplace"))
+            continue
+        if "\0" in text:
+            yield Rejected(number, "a NUL character", text.replace("\0", "\\0"))
+            continue
+        yield Document(number, text)

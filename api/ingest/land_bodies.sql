@@ -1,0 +1,52 @@
+-- Lands the bodies that have arrived. Returns one row with the number landed and one a body refused: its line and the
+-- reason.
+with checked as materialized (
+    select
+        line,
+        body,
+        (pg_input_error_info(body, 'jsonb')).message as reason
+    from arriving
+),
+
+parsed as materialized (
+    select
+        line,
+        body::jsonb as payload
+    from checked
+    where reason is null
+),
+
+landed as (
+    insert into raw.webhook_payloads (provider, workspace_id, payload)
+    select
+        %(provider)s,
+        %(workspace_id)s,
+        payload
+    from parsed
+    where jsonb_typeof(payload) in ('object', 'array')
+    order by line
+    returning 1
+)
+
+select
+    null::bigint as line,
+    count(*) as landed,
+    null::text as reason,
+    null::text as body
+from landed
+union all
+select
+    line,
+    null,
+    'not JSON: ' || reason,
+    null
+from checked
+where reason is not null
+union all
+select
+    line,
+    null,
+    'a JSON ' || jsonb_typeof(payload) || ', not an object or an array',
+    null
+from parsed
+where jsonb_typeof(payload) not in ('object', 'array')
