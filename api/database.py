@@ -14,10 +14,10 @@ from api.settings import Settings
 Role = Literal["mailmart_owner", "mailmart_api", "mailmart_worker", "mailmart_analyst"]
 
 
-def conninfo(settings: Settings, role: Role | None) -> str:
+def conninfo(settings: Settings, role: Role | None, *, options: str = "") -> str:
     """The libpq connection string of the settings' database; its sessions have `role`, or the login's own for None.
 
-    The role is a start-up option, so that nothing runs before it is taken, and `reset role` leads back to it.
+    `options` are further start-up options (`-c name=value`). The role is a start-up option, so that nothing runs before it is taken, and `reset role` leads back to it.
 
     Raises:
         SettingsError: no database is configured, and the embedded one was never started; or the URL is none.
@@ -30,9 +30,8 @@ def conninfo(settings: Settings, role: Role | None) -> str:
             f"MAILMART_DATABASE_URL is no connection string: {error}",
             hint="Write it as postgresql://login:password@host:port/database.",
         ) from error
-    options = str(given.get("options") or "")
-    if role is not None:
-        options = f"{options} -c role={role}".strip()
+    parts = [str(given.get("options") or ""), options, f"-c role={role}" if role else ""]
+    options = " ".join(part for part in parts if part)
     return make_conninfo(url, options=options, application_name=given.get("application_name") or "mailmart")
 
 

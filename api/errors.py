@@ -18,3 +18,87 @@ class SettingsError(MailmartError):
 
 class ServerError(MailmartError):
     """An embedded server that does not start, stop or answer."""
+
+
+class ContractError(MailmartError):
+    """An exposure, a model or a column that cannot be made into an endpoint."""
+
+
+class ApiError(Exception):
+    """What a request is answered with in place of data."""
+
+    status = 500
+    code = "INTERNAL_ERROR"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: dict[str, list[str]] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+        self.headers = headers or {}
+
+
+class InvalidTimeRange(ApiError):
+    """A window whose dates are well formed, and make no window."""
+
+    status = 400
+    code = "INVALID_TIME_RANGE"
+
+
+class Unauthorized(ApiError):
+    """No credential, or none that counts."""
+
+    status = 401
+    code = "UNAUTHORIZED"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"WWW-Authenticate": 'Bearer realm="mailmart"'})
+
+
+class Forbidden(ApiError):
+    """A credential that counts, and not for this."""
+
+    status = 403
+    code = "FORBIDDEN"
+
+
+class NotFound(ApiError):
+    """Something asked for by its id that is not in the workspace; the code says what."""
+
+    status = 404
+
+    def __init__(self, message: str, code: str = "NOT_FOUND") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ValidationFailed(ApiError):
+    """Parameters that are not what the document says; `details` names each."""
+
+    status = 422
+    code = "VALIDATION_ERROR"
+
+
+class WarehouseUnavailable(ApiError):
+    """The database is away, or has nothing published yet."""
+
+    status = 503
+    code = "WAREHOUSE_UNAVAILABLE"
+
+    def __init__(self, message: str, *, retry_after: int = 5) -> None:
+        super().__init__(message, headers={"Retry-After": str(retry_after)})
+
+
+class QueryTimeout(ApiError):
+    """A query that took longer than it may."""
+
+    status = 503
+    code = "QUERY_TIMEOUT"
+
+    def __init__(self) -> None:
+        super().__init__("The query took too long; ask for a shorter window.", headers={"Retry-After": "30"})

@@ -23,6 +23,9 @@ class Settings:
         home: MAILMART_HOME, the folder of the embedded servers and what belongs to this installation.
         host: MAILMART_HOST, the address that the API listens at.
         port: MAILMART_PORT.
+        pool_size: MAILMART_POOL_SIZE, connections to PostgreSQL of one process of the API.
+        pool_timeout_seconds: how long a request waits for one of them.
+        query_timeout_seconds: MAILMART_QUERY_TIMEOUT, how long a request's statement may take.
         target: MAILMART_TARGET, the warehouse that is served: `production`, or a developer's schema prefix.
         project_root: the folder with dbt_project.yml.
     """
@@ -32,6 +35,9 @@ class Settings:
     home: Path
     host: str = "127.0.0.1"
     port: int = 8080
+    pool_size: int = 8
+    pool_timeout_seconds: float = 3.0
+    query_timeout_seconds: int = 10
     target: str = "production"
     project_root: Path = PROJECT_ROOT
 
@@ -47,16 +53,15 @@ class Settings:
             redis_url=environ.get("MAILMART_REDIS_URL") or None,
             home=Path(environ.get("MAILMART_HOME") or PROJECT_ROOT / ".mailmart").absolute(),
             host=environ.get("MAILMART_HOST") or "127.0.0.1",
-            port=_port(environ.get("MAILMART_PORT") or "8080"),
+            port=_number(environ, "MAILMART_PORT", 8080, 0, 65535),
+            pool_size=_number(environ, "MAILMART_POOL_SIZE", 8, 1, 1000),
+            query_timeout_seconds=_number(environ, "MAILMART_QUERY_TIMEOUT", 10, 1, 3600),
             target=environ.get("MAILMART_TARGET") or "production",
         )
 
 
-def _port(text: str) -> int:
-    try:
-        port = int(text)
-    except ValueError:
-        port = -1
-    if not 0 <= port <= 65535:
-        raise SettingsError(f"MAILMART_PORT is {text!r}", hint="Set it to a port number, such as 8080.")
-    return port
+def _number(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = environ.get(name) or str(default)
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise SettingsError(f"{name} is {text!r}", hint=f"Set it to a whole number from {least} to {most}.")
+    return int(text)

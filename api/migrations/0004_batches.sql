@@ -38,7 +38,8 @@ create table app.publications (
     target text not null,
     batch_id bigint not null references app.batches,
     data_as_of timestamptz not null,
-    contract jsonb not null,
+    -- json, not jsonb: the columns' order is the responses'
+    contract json not null,
     published_at timestamptz not null default clock_timestamp(),
     withdrawn_at timestamptz,
     primary key (target, batch_id)

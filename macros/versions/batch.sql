@@ -109,7 +109,7 @@
         end if;
     {% if status == 'published' %}
         insert into app.publications (target, batch_id, data_as_of, contract)
-        select target, batch_id, started_at, '{{ tojson(published_contract()) | replace("'", "''") }}'::jsonb
+        select target, batch_id, started_at, '{{ tojson(published_contract()) | replace("'", "''") }}'::json
         from app.batches
         where batch_id = {{ batch }};
         insert into app.publication (target, batch_id)
@@ -127,7 +127,7 @@
     {%- for result in results -%}
         {%- if result.status | string in ['success', 'pass', 'warn'] -%}
             {%- do passed.append(result.node.unique_id) -%}
-        {%- else -%}
+        {%- elif result.node.resource_type | string != 'exposure' -%}
             {{ return('failed') }}
         {%- endif -%}
     {%- endfor -%}

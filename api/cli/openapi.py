@@ -1,0 +1,38 @@
+"""mailmart openapi"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+
+import click
+
+from api.app import api_document
+from api.contract import read_contract
+from api.documentation import document_text
+from api.manifest import parse_manifest
+from api.settings import PROJECT_ROOT, Settings
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; fail, with the difference, if the file is not what the project says.")
+@click.option("--file", "path", type=click.Path(path_type=Path), default=PROJECT_ROOT / "openapi.json", help="Default: openapi.json.")
+def command(check: bool, path: Path) -> None:
+    """Write the API's OpenAPI document, out of the project's exposures and models."""
+    settings = Settings.from_environment()
+    text = document_text(api_document(settings, read_contract(parse_manifest(settings)))).decode()
+    if not check:
+        path.write_text(text)
+        click.echo(f"wrote {path.name}")
+        return
+    committed = path.read_text() if path.exists() else ""
+    if committed == text:
+        click.echo(f"{path.name} is what the project says")
+        return
+    difference = difflib.unified_diff(
+        committed.splitlines(), text.splitlines(), f"{path.name} (committed)", f"{path.name} (of the project)", lineterm="", n=2
+    )
+    click.echo("\n".join(difference))
+    click.echo("run `mailmart openapi` and commit the file", err=True)
+    sys.exit(1)

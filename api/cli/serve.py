@@ -1,0 +1,23 @@
+"""mailmart serve"""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from api.serving import serve
+from api.settings import Settings
+
+
+@click.command()
+@click.option("--host", help="Default: MAILMART_HOST, or 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Default: MAILMART_PORT, or 8080.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+def command(host: str | None, port: int | None, workers: int) -> None:
+    """Serve the API until it is told to stop (Ctrl-C, SIGTERM); requests that run are finished."""
+    # the workers read their own environment
+    os.environ.update({name: str(value) for name, value in (("MAILMART_HOST", host), ("MAILMART_PORT", port)) if value})
+    settings = Settings.from_environment()
+    click.echo(f"serving on http://{settings.host}:{settings.port}, documentation at /docs", err=True)
+    serve(settings, workers=workers)

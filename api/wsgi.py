@@ -1,0 +1,17 @@
+"""What granian loads in each of its workers."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+
+from api.app import Service
+from api.settings import Settings
+
+
+def make_service() -> Service:
+    """The service of this process, with the environment's settings."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    service = Service(Settings.from_environment())
+    atexit.register(service.close)
+    return service
