@@ -1,0 +1,164 @@
+"""The OpenAPI document: valid, equal to the code, true of the running service, and good for an SDK."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from openapi_spec_validator import validate
+
+from api.documentation import document_text
+from api.settings import PROJECT_ROOT, Settings
+from tests.api.conftest import Caller
+from tests.api.example import CAMPAIGN, RATES, SUMMARY, WORKSPACE
+from tests.support.command import mailmart
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def document(caller: Caller) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(caller.client.get("/openapi.json").data)
+    return found
+
+
+def test_it_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    validate(document)
+
+
+def test_what_is_served_is_what_is_committed(document: dict[str, Any], settings: Settings) -> None:
+    assert document_text(document) == (PROJECT_ROOT / "openapi.json").read_bytes()
+    result = mailmart(settings, "openapi", "--check")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_difference_is_shown(settings: Settings, tmp_path: Path) -> None:
+    other = tmp_path / "openapi.json"
+    other.write_text((PROJECT_ROOT / "openapi.json").read_text().replace("AnalyticsSummary", "AnalyticsSum"))
+    result = mailmart(settings, "openapi", "--check", "--file", str(other))
+    assert result.exit_code == 1
+    assert '+      "AnalyticsSummary": {' in result.output
+
+
+def test_names_are_the_specifications(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert list(schemas["AnalyticsSummary"]["properties"]) == list(SUMMARY)
+    assert list(schemas["AnalyticsRates"]["properties"]) == list(RATES)
+    assert {"date", "sent", "delivered", "opened", "clicked", "replied", "bounced", "spam_complaints"} == set(
+        schemas["TimeSeriesDataPoint"]["properties"]
+    )
+    assert schemas["GroupBy"] == {"type": "string", "enum": ["day", "week", "month"]}
+    assert schemas["CampaignAnalyticsResponse"]["properties"]["success"]["const"] is True
+    assert "success" in schemas["CampaignAnalyticsResponse"]["required"]
+    assert "Error" not in schemas and "PaginationMetadata" not in schemas
+    assert "additionalProperties" not in schemas["CampaignAnalyticsData"]
+
+
+def test_everything_is_described_and_has_an_example(document: dict[str, Any]) -> None:
+    for path in document["paths"].values():
+        for parameter in path.get("parameters", []):
+            assert parameter["description"]
+        for operation in (path[method] for method in path if method != "parameters"):
+            assert operation["description"] and operation["summary"] and operation["operationId"]
+            assert all(parameter["description"] for parameter in operation["parameters"])
+            assert {"200", "400", "401", "403", "404", "422", "500", "503"} <= set(operation["responses"])
+    for name, schema in document["components"]["schemas"].items():
+        for field, described in schema.get("properties", {}).items():
+            is_simple = "$ref" not in described and described.get("type") != "array"
+            assert not is_simple or ("description" in described and "example" in described), f"{name}.{field}"
+
+
+def test_the_page_needs_nothing_from_elsewhere(running: str) -> None:
+    page = urllib.request.urlopen(f"{running}/docs").read().decode()  # noqa: S310
+    assert "http" not in page.replace('charset="utf-8"', "")
+    assert "<script>" not in page
+    for asset, kind in (
+        ("css/swagger-ui.css", "text/css"),
+        ("js/swagger-ui-bundle.js", "text/javascript"),
+        ("start.js", "text/javascript"),
+    ):
+        with urllib.request.urlopen(f"{running}/docs/{asset}") as response:  # noqa: S310
+            assert response.headers["Content-Type"].startswith(kind)
+            assert len(response.read()) > 100
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("with_key", [True, False], ids=["with a key", "without"])
+def test_schemathesis_finds_nothing(running: str, key: str, with_key: bool, tmp_path: Path) -> None:
+    cases = os.environ.get("MAILMART_TEST_SCHEMATHESIS_CASES", "150")
+    arguments = ["run", f"{running}/openapi.json", "--max-examples", cases, "--checks", "all"]
+    config = tmp_path / "schemathesis.toml"
+    config.write_text((PROJECT_ROOT / "schemathesis.toml").read_text())
+    if with_key:
+        arguments += ["-H", f"Authorization: Bearer {key}"]
+        # past the 403 and the 404, to the numbers
+        with config.open("a") as file:
+            file.write(f'\n[parameters]\n"path.workspaceId" = "{WORKSPACE}"\n"path.campaignId" = "{CAMPAIGN}"\n')
+    completed = subprocess.run(
+        [str(BIN / "st"), "--config-file", str(config), *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stdout[-6000:] + completed.stderr[-2000:]
+    assert "Test cases" in completed.stdout
+
+
+@pytest.mark.timeout(180)
+def test_a_generated_python_client_gets_typed_data(running: str, key: str, tmp_path: Path) -> None:
+    specification = tmp_path / "openapi.json"
+    specification.write_bytes((PROJECT_ROOT / "openapi.json").read_bytes())
+    generated = subprocess.run(
+        [str(BIN / "openapi-python-client"), "generate", "--path", str(specification), "--meta", "none", "--output-path", "sdk"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert generated.returncode == 0, generated.stdout + generated.stderr
+    assert "Warning" not in generated.stdout, generated.stdout
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"""
+from sdk.client import AuthenticatedClient
+from sdk.api.analytics import get_campaign_analytics
+from sdk.models import CampaignAnalyticsResponse, ErrorResponse, GroupBy, TimeRangePeriod
+
+client = AuthenticatedClient(base_url={running!r}, token={key!r})
+found = get_campaign_analytics.sync(
+    {WORKSPACE!r}, {CAMPAIGN!r}, client=client, time_range=TimeRangePeriod.VALUE_1, group_by=GroupBy.WEEK
+)
+assert isinstance(found, CampaignAnalyticsResponse), found
+summary: int = found.data.summary.emails_sent
+rate: float = found.data.rates.open_rate
+assert (summary, rate) == (5000, 30.0), (summary, rate)
+assert found.data.time_series[0].date.year > 2000
+assert found.meta.data_as_of.tzinfo is not None
+missing = get_campaign_analytics.sync({WORKSPACE!r}, "nope", client=client)
+assert isinstance(missing, ErrorResponse), missing
+assert missing.error.code.value == "CAMPAIGN_NOT_FOUND"
+"""
+    )
+    ran = subprocess.run([sys.executable, str(program)], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    checked = subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache")),
+            # the generator's own client.py is not strictly typed; the models and what the program makes of them are
+            *("--follow-imports", "silent", "program.py", "sdk/models", "sdk/api"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout
