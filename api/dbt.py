@@ -6,15 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from api.dbt_environment import dbt_environment
 from api.settings import Settings
 
 
 def dbt_command(*arguments: str) -> list[str]:
-    """The command line of the dbt that is installed beside us."""
-    return [str(Path(sys.executable).parent / "dbt"), *arguments]
+    """The command line of the dbt that is installed beside us; a script's first line would name where that once was."""
+    return [sys.executable, "-m", "dbt.cli.main", *arguments]
 
 
 def run_dbt(settings: Settings, arguments: Sequence[str], *, quiet: bool = False) -> subprocess.CompletedProcess[str]:

@@ -42,6 +42,14 @@ def start(settings: Settings) -> Started:
     return started
 
 
+def are_running(settings: Settings) -> bool:
+    """Whether one of ours runs."""
+    if not (settings.home / "servers_folder").exists():
+        return False
+    folders = find_folders(settings.home)
+    return postgres.is_running(folders) or valkey.is_running(folders)
+
+
 def stop(settings: Settings) -> Started:
     """Stops what runs of ours, and says which."""
     if not (settings.home / "servers_folder").exists():

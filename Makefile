@@ -1,0 +1,55 @@
+# Python 3.11 or later and make are all that is needed; everything else is installed below .venv.
+.PHONY: demo test lint format install install-dev soak clean
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+PYTEST_WORKERS ?= 2
+RUN := .venv/bin/python
+
+demo: .venv/installed
+	@exec $(RUN) -m api demo
+
+test: .venv/installed-dev
+	@$(RUN) -m pytest -n $(PYTEST_WORKERS) --dist loadfile --cov=api --cov-report=term:skip-covered --no-cov-on-fail
+
+# the crash tests at length: more kills, more random cases
+soak: .venv/installed-dev
+	@MAILMART_TEST_KILLS=20 MAILMART_TEST_SCHEMATHESIS_CASES=2000 $(RUN) -m pytest -n $(PYTEST_WORKERS) --timeout 3600 tests/warehouse tests/api
+
+lint: .venv/installed-dev
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+	@$(RUN) -m sqlfluff lint --processes 2 models macros tests/dbt api
+	@tests/lint/dbt_rules "$(RUN)"
+	@$(RUN) -m api openapi --check
+	@tests/lint/no_hosts_or_paths
+
+format: .venv/installed-dev
+	@$(RUN) -m ruff check --fix .
+	@$(RUN) -m ruff format .
+
+install: .venv/installed
+
+install-dev: .venv/installed-dev
+
+.venv/python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "error: there is no $(PYTHON); install Python 3.11 or later, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; name a later one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; install its venv module (Debian: python3-venv)" >&2; exit 1; }
+	@touch $@
+
+.venv/installed: .venv/python requirements.lock pyproject.toml
+	@echo "  installing (once, a minute or so) …"
+	@$(RUN) -m pip install -q --disable-pip-version-check -r requirements.lock
+	@$(RUN) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.lock
+	@echo "  installing what tests and linters need …"
+	@$(RUN) -m pip install -q --disable-pip-version-check -r requirements-dev.lock
+	@touch $@
+
+clean:
+	@if [ -x .venv/bin/python ]; then $(RUN) -m api down || true; fi
+	rm -rf .mailmart target logs build

@@ -1,0 +1,1 @@
+"""Synthetic mail, repeatable, made inside the database."""
