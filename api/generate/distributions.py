@@ -42,8 +42,8 @@ BOUNCES = (
     (0.08, "4.2.2", 452, "452 4.2.2 The recipient is over quota"),
     (0.10, "5.7.1", 554, "554 5.7.1 Service unavailable; client host blocked by a block list"),
     (0.05, "5.7.26", 550, "550 5.7.26 This message does not pass authentication checks"),
-    (0.05, "4.4.7", 421, "421 4.4.7 Delivery time expired"),
-    (0.00, "5.0.0", 550, "550 message refused"),
+    (0.04, "4.4.7", 421, "421 4.4.7 Delivery time expired"),
+    (0.01, "5.0.0", 550, "550 message refused"),
 )
 
 ZONES = (
@@ -56,8 +56,28 @@ ZONES = (
     "UTC",
     "Asia/Tokyo",
 )
-RECIPIENT_DOMAINS = ("gmail.com", "outlook.com", "yahoo.com", "icloud.com", "gmx.net", "proton.me", "acme.example", "corp.example")
+RECIPIENT_DOMAINS = (
+    "gmail.com",
+    "outlook.com",
+    "yahoo.com",
+    "icloud.com",
+    "gmx.net",
+    "proton.me",
+    "acme.example",
+    "corp.example",
+)
 CAMPAIGN_STATUSES = ("sending", "completed", "sending", "paused", "completed", "sending", "scheduled", "draft")
-CAMPAIGN_NAMES = ("Q4 outreach", "Product launch", "Newsletter", "Win-back", "Onboarding", "Webinar", "Renewals", "Case studies")
+CAMPAIGN_NAMES = (
+    "Q4 outreach",
+    "Product launch",
+    "Newsletter",
+    "Win-back",
+    "Onboarding",
+    "Webinar",
+    "Renewals",
+    "Case studies",
+)
+# the campaigns that no mail is of
+NOT_BEGUN = ("scheduled", "draft")
 MAILBOXES_PER_DOMAIN = 4
 DOMAINS_PER_WORKSPACE = 2

@@ -20,6 +20,8 @@ from api.settings import Settings
 
 MESSAGES_AT_A_TIME = 25_000
 CONNECTIONS = 2
+# times 1000, plus a purpose, it is a bigint
+MOST_SEED = 2**31 - 1
 
 # a number from 0 to 1 out of the seed, a number and a purpose; PostgreSQL's own hash of a bigint is the cheapest there is
 CHANCE = """
@@ -41,9 +43,7 @@ class GenerateOptions:
     until: date | None = None
 
 
-def generate(
-    settings: Settings, options: GenerateOptions, progress: Callable[[int], None] = lambda messages: None
-) -> int:
+def generate(settings: Settings, options: GenerateOptions, progress: Callable[[int], None] = lambda messages: None) -> int:
     """Makes the app's rows and the events, and returns how many events landed; `progress` gets the messages made so far.
 
     The same options make the same rows, with the same ids: landed again, they change no number. Events whose time is still
@@ -60,6 +60,8 @@ def generate(
             f"{options.campaigns} campaigns are not enough for {options.workspaces} workspaces",
             hint="Each workspace has at least one campaign.",
         )
+    if not 0 <= options.seed <= MOST_SEED:
+        raise MailmartError(f"seed is {options.seed}", hint=f"Give a number from 0 to {MOST_SEED}.")
     parameters = _parameters(options)
     with connect(settings, "mailmart_owner") as connection:
         connection.execute(_statement("tables.sql"), parameters)
@@ -117,7 +119,7 @@ def _parameters(options: GenerateOptions) -> dict[str, Any]:
         "seed": options.seed,
         "until": until,
         "days": options.days - 1,
-        "campaign_bounds": _bounds([1 / (rank + 1) ** like.ZIPF for rank in range(options.campaigns)]),
+        "campaign_bounds": _bounds([_campaign_weight(rank) for rank in range(options.campaigns)]),
         "day_bounds": _bounds([like.WEEKDAYS[day.weekday()] for day in days]),
         "hour_bounds": _bounds(like.HOURS),
         "bounce_bounds": _bounds([share for share, *_ in like.BOUNCES]),
@@ -150,6 +152,11 @@ def _parameters(options: GenerateOptions) -> dict[str, Any]:
         "landed_twice": like.LANDED_TWICE,
         "unknown_type": like.UNKNOWN_TYPE,
     }
+
+
+def _campaign_weight(rank: int) -> float:
+    status = like.CAMPAIGN_STATUSES[rank % len(like.CAMPAIGN_STATUSES)]
+    return 0 if status in like.NOT_BEGUN else 1 / (rank + 1) ** like.ZIPF
 
 
 def _bounds(weights: Sequence[float]) -> list[float]:

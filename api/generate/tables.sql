@@ -75,7 +75,7 @@ ip_addresses as (
             when domain = 1 then '{"spamhaus": false, "barracuda": false}'::jsonb
             else '{"spamhaus": {"listed": false}}'::jsonb
         end,
-        %(until)s::date + interval '1 hour',
+        %(until)s::date - interval '14 hours',
         %(until)s::date
     from numbers, generate_series(1, %(domains)s) as domain
     on conflict (smtp_ip_address_id) do nothing
