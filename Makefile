@@ -20,10 +20,10 @@ lint: .venv/installed-dev
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
-	@$(RUN) -m sqlfluff lint --processes 2 models macros tests/dbt api
-	@tests/lint/dbt_rules "$(RUN)"
+	@$(RUN) -m sqlfluff lint --processes 2 models
+	@$(RUN) -m tests.lint.dbt_rules
 	@$(RUN) -m api openapi --check
-	@tests/lint/no_hosts_or_paths
+	@$(RUN) -m tests.lint.no_hosts_or_paths
 
 format: .venv/installed-dev
 	@$(RUN) -m ruff check --fix .

@@ -159,7 +159,11 @@ OPENAPI: dict[str, Any] = {
         },
         "components": {
             "securitySchemes": {
-                "apiKey": {"type": "http", "scheme": "bearer", "description": "An API key: `mm_…`, from `mailmart keys create`."}
+                "apiKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key: `mm_…`, from `mailmart keys create`.",
+                }
             }
         },
         "security": [{"apiKey": []}],

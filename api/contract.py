@@ -127,9 +127,7 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
         raise ContractError(f"exposure {name}: the method {meta['method']} is not one that is generated")
     if not exposure.get("description"):
         raise ContractError(f"exposure {name} has no description", hint="It is what the operation's users read.")
-    models = {
-        nodes[unique_id]["name"]: nodes[unique_id] for unique_id in exposure["depends_on"]["nodes"] if unique_id in nodes
-    }
+    models = {nodes[unique_id]["name"]: nodes[unique_id] for unique_id in exposure["depends_on"]["nodes"] if unique_id in nodes}
     sections = tuple(_section(name, part, models) for part in response)
     _places_are_distinct(name, sections)
     return Endpoint(
@@ -165,7 +163,7 @@ def _parameters(name: str, listed: Iterable[str | Mapping[str, list[str]]]) -> d
     """Parameter → the choices that it is narrowed to; () for all."""
     found: dict[str, tuple[str, ...]] = {}
     for item in listed:
-        for parameter, choices in (item.items() if isinstance(item, Mapping) else [(item, [])]):
+        for parameter, choices in item.items() if isinstance(item, Mapping) else [(item, [])]:
             if parameter not in PARAMETERS:
                 raise ContractError(
                     f"exposure {name}: nothing is known of the parameter {parameter}",
@@ -182,7 +180,7 @@ def _section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) -> S
     _only(part, {"row", "rows", "at", "empty"}, f"a section of exposure {name}")
     if ("row" in part) == ("rows" in part):
         raise ContractError(f"exposure {name}: a section names a view either as row or as rows: {dict(part)}")
-    view = part.get("row") or part.get("rows")
+    view = str(part.get("row") or part.get("rows"))
     if view not in models:
         raise ContractError(
             f"exposure {name}: the view {view} is not among what it depends on",

@@ -17,7 +17,8 @@ Role = Literal["mailmart_owner", "mailmart_api", "mailmart_worker", "mailmart_an
 def conninfo(settings: Settings, role: Role | None, *, options: str = "") -> str:
     """The libpq connection string of the settings' database; its sessions have `role`, or the login's own for None.
 
-    `options` are further start-up options (`-c name=value`). The role is a start-up option, so that nothing runs before it is taken, and `reset role` leads back to it.
+    `options` are further start-up options (`-c name=value`). The role is a start-up option, so that nothing runs before it is
+    taken, and `reset role` leads back to it.
 
     Raises:
         SettingsError: no database is configured, and the embedded one was never started; or the URL is none.

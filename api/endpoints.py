@@ -33,10 +33,10 @@ ERRORS = {
 }
 
 
-class StrictParser(FlaskParser):  # type: ignore[misc]
+class StrictParser(FlaskParser):
     """Refuses parameters that are unknown or given twice, where webargs passes over the one and takes the first of the other."""
 
-    DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": "raise"}
+    DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": "raise"}  # noqa: RUF012
 
     def load_querystring(self, req: Any, schema: Any) -> Any:
         repeated = [name for name, values in req.args.lists() if len(values) > 1]
@@ -46,7 +46,9 @@ class StrictParser(FlaskParser):  # type: ignore[misc]
 
     def handle_error(self, error: Any, *args: Any, **kwargs: Any) -> NoReturn:
         by_location: dict[str, dict[str, list[str]]] = error.normalized_messages()
-        raise ValidationFailed(INVALID, details={name: list(said) for part in by_location.values() for name, said in part.items()})
+        raise ValidationFailed(
+            INVALID, details={name: list(said) for part in by_location.values() for name, said in part.items()}
+        )
 
 
 class AnalyticsBlueprint(Blueprint):  # type: ignore[misc]
@@ -61,7 +63,7 @@ def analytics_blueprint(
     """The routes of all endpoints, below the workspace."""
     blueprint = AnalyticsBlueprint("Analytics", __name__, url_prefix=PREFIX, description="What became of the mail.")
 
-    @blueprint.before_request
+    @blueprint.before_request  # type: ignore[untyped-decorator]
     def check_credential() -> None:
         workspace_id = (request.view_args or {}).get("workspaceId", "")
         g.holder = authenticate(keys, request.headers.get("Authorization"), workspace_id, "read")
@@ -80,9 +82,9 @@ def _add(blueprint: Blueprint, endpoint: Endpoint, read: Callable[..., Response]
     documented = blueprint.response(200, response_schema(endpoint), description="The numbers.")(documented)
     for status, description in ERRORS.items():
         documented = blueprint.alt_response(status, schema=ErrorResponse, description=description)(documented)
-    documented = blueprint.doc(
-        operationId=endpoint.operation_id, summary=endpoint.label, description=endpoint.description
-    )(documented)
+    documented = blueprint.doc(operationId=endpoint.operation_id, summary=endpoint.label, description=endpoint.description)(
+        documented
+    )
     rule = "/" + "/".join(
         f"<string:{part[1:-1]}>" if part.startswith("{") else part for part in endpoint.path.strip("/").split("/")
     )
@@ -152,9 +154,7 @@ def _statement(section: Section) -> str:
 
 def _assembler(endpoint: Endpoint) -> Callable[[list[list[tuple[Any, ...]]], dict[str, Any]], dict[str, Any]]:
     """Puts the sections' rows to their places; which those are is worked out once."""
-    shapes = [
-        [(index, field.inside, field.name) for index, field in enumerate(section.fields)] for section in endpoint.sections
-    ]
+    shapes = [[(index, field.inside, field.name) for index, field in enumerate(section.fields)] for section in endpoint.sections]
 
     def assemble(found: list[list[tuple[Any, ...]]], shown: dict[str, Any]) -> dict[str, Any]:
         data: dict[str, Any] = {}

@@ -19,7 +19,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from api.database import connect
-from api.errors import MailmartError
+from api.errors import ApiError, MailmartError
 from api.settings import Settings
 from api.warehouse import Warehouse
 
@@ -78,8 +78,7 @@ def create_key(
     key = f"mm_{key_id}_{secrets.token_urlsafe(32)}"
     with connect(settings, "mailmart_owner") as connection:
         connection.execute(
-            "insert into app.api_keys (key_id, key_hash, workspace_id, name, scopes, expires_at)"
-            " values (%s, %s, %s, %s, %s, %s)",
+            "insert into app.api_keys (key_id, key_hash, workspace_id, name, scopes, expires_at) values (%s, %s, %s, %s, %s, %s)",
             (key_id, _hash(key), workspace_id, name, list(scopes), expires_at),
         )
     return key
@@ -180,8 +179,7 @@ class Keys:
     def _ask(self, key_id: str) -> _Known | None:
         def read(connection: psycopg.Connection) -> _Known | None:
             row = connection.execute(
-                "select key_hash, workspace_id, scopes, expires_at from app.api_keys"
-                " where key_id = %s and revoked_at is null",
+                "select key_hash, workspace_id, scopes, expires_at from app.api_keys where key_id = %s and revoked_at is null",
                 (key_id,),
             ).fetchone()
             return None if row is None else _Known(bytes(row[0]), row[1], frozenset(row[2]), row[3])
@@ -206,7 +204,7 @@ class Keys:
                     "update app.api_keys set last_used_at = clock_timestamp() where key_id = %s", (key_id,)
                 )
             )
-        except Exception as error:
+        except (ApiError, psycopg.Error) as error:
             LOG.warning("the use of key %s is not written down: %s", key_id, error)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
-from api.database import conninfo, connect
+from api.database import connect, conninfo
 from api.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"

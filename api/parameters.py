@@ -66,8 +66,12 @@ class TimeRange(ma.Schema):
     class Meta:
         unknown = ma.EXCLUDE
 
-    start = ma.fields.DateTime(required=True, metadata={"description": "First second of the window (UTC).", "example": "2025-10-27T00:00:00Z"})
-    end = ma.fields.DateTime(required=True, metadata={"description": "Last second of the window (UTC).", "example": "2025-11-26T23:59:59Z"})
+    start = ma.fields.DateTime(
+        required=True, metadata={"description": "First second of the window (UTC).", "example": "2025-10-27T00:00:00Z"}
+    )
+    end = ma.fields.DateTime(
+        required=True, metadata={"description": "Last second of the window (UTC).", "example": "2025-11-26T23:59:59Z"}
+    )
     period = ma.fields.String(
         required=True,
         validate=ma.validate.OneOf([*DAYS, "custom"]),
@@ -135,7 +139,7 @@ def _group_by_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]
             load_default="day",
             validate=ma.validate.OneOf(choices or GROUP_BY),
             metadata={
-                "description": "The series' buckets; weeks begin on Monday. A bucket is named by its first day inside the window.",
+                "description": "The series' buckets, each named by its first day inside the window; weeks begin on Monday.",
                 "example": "day",
                 "x-enum-name": "GroupBy",
             },
@@ -145,9 +149,7 @@ def _group_by_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]
 
 PARAMETERS: dict[str, Parameter] = {
     "timeRange": Parameter(_time_range_fields, _resolve_time_range, (*DAYS, "custom"), {"time_range": TimeRange}),
-    "groupBy": Parameter(
-        _group_by_fields, lambda given, today: Resolved({"mailmart.group_by": given["groupBy"]}, {}), GROUP_BY
-    ),
+    "groupBy": Parameter(_group_by_fields, lambda given, today: Resolved({"mailmart.group_by": given["groupBy"]}, {}), GROUP_BY),
 }
 
 
@@ -163,6 +165,9 @@ class PathParameter:
 
 PATH_PARAMETERS: dict[str, PathParameter] = {
     "campaignId": PathParameter(
-        "mailmart.campaign_id", "Campaign identifier", "cmp_abc123", "Campaign with ID {id} not found in workspace {workspace}"
+        "mailmart.campaign_id",
+        "Campaign identifier",
+        "cmp_abc123",
+        "Campaign with ID {id} not found in workspace {workspace}",
     ),
 }

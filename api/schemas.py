@@ -49,7 +49,11 @@ class Problem(OpenSchema):
     code = ma.fields.String(
         required=True,
         validate=ma.validate.OneOf(CODES),
-        metadata={"description": "What went wrong, for programs.", "example": "VALIDATION_ERROR", "x-enum-name": "ErrorCode"},
+        metadata={
+            "description": "What went wrong, for programs.",
+            "example": "VALIDATION_ERROR",
+            "x-enum-name": "ErrorCode",
+        },
     )
     message = ma.fields.String(
         required=True,
@@ -87,9 +91,7 @@ def query_schema(endpoint: Endpoint) -> type[ma.Schema]:
 def path_schema(endpoint: Endpoint) -> type[ma.Schema]:
     """The schema of an endpoint's path, with the workspace."""
     fields: dict[str, Any] = {
-        "workspaceId": ma.fields.String(
-            required=True, metadata={"description": "Workspace identifier", "example": "ws_xyz789"}
-        )
+        "workspaceId": ma.fields.String(required=True, metadata={"description": "Workspace identifier", "example": "ws_xyz789"})
     }
     for name in endpoint.path_parameters:
         parameter = PATH_PARAMETERS[name]

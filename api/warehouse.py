@@ -80,7 +80,8 @@ class Warehouse:
         except psycopg.errors.QueryCanceled as error:
             raise QueryTimeout from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            LOG.error("no connection: %s", error)
+            # the request, not a program, is what failed: one line, and no trace of the driver's
+            LOG.error("no connection: %s", error)  # noqa: TRY400
             raise WarehouseUnavailable(AWAY) from error
 
     def read(self, settings: Mapping[str, str], statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:

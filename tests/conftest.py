@@ -44,13 +44,11 @@ def pytest_configure(config: pytest.Config) -> None:
         # no superuser, as a managed PostgreSQL gives it
         connection.execute(sql.SQL("create role {} login createrole password {}").format(sql.Identifier(login), password))
         for (role,) in connection.execute("select rolname from pg_roles where rolname like 'mailmart\\_%' and not rolcanlogin"):
-            connection.execute(
-                sql.SQL("grant {} to {} with admin option").format(sql.Identifier(role), sql.Identifier(login))
-            )
+            connection.execute(sql.SQL("grant {} to {} with admin option").format(sql.Identifier(role), sql.Identifier(login)))
     os.environ[LOGIN] = f"postgresql://{login}:{password}@/postgres?" + urlencode(
         {"host": given["host"], "port": given.get("port") or 5432}
     )
-    config.add_cleanup(lambda: os.environ.pop(LOGIN))
+    config.add_cleanup(lambda: os.environ.__delitem__(LOGIN))
 
 
 def _start_server(config: pytest.Config) -> None:
@@ -113,9 +111,7 @@ def _settings(url: str, home: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def _fresh_database(
-    server: Server, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], Settings]]:
+def _fresh_database(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Settings]]:
     names: list[str] = []
 
     def make() -> Settings:

@@ -180,7 +180,8 @@ def _with_free_port(settings: Settings) -> Settings:
             click.echo(f"  port {settings.port} is taken; serving at {port}", err=True)
         return candidate
     raise ServerError(
-        f"the ports {settings.port} to {settings.port + PORTS_TO_TRY - 1} are all taken", hint="Set MAILMART_PORT to a free one."
+        f"the ports {settings.port} to {settings.port + PORTS_TO_TRY - 1} are all taken",
+        hint="Set MAILMART_PORT to a free one.",
     )
 
 
@@ -211,7 +212,8 @@ def _only_one(home: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise MailmartError(
-                "a demo runs here already", hint="Stop it with Ctrl-C, or set MAILMART_HOME to another folder for a second one."
+                "a demo runs here already",
+                hint="Stop it with Ctrl-C, or set MAILMART_HOME to another folder for a second one.",
             ) from None
         yield
 

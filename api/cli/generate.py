@@ -19,7 +19,13 @@ DEFAULTS = GenerateOptions()
 @click.option("--campaigns", type=click.IntRange(1), default=DEFAULTS.campaigns, show_default=True, help="Of all workspaces.")
 @click.option("--messages", type=click.IntRange(1), default=DEFAULTS.messages, show_default=True)
 @click.option("--days", type=click.IntRange(1), default=DEFAULTS.days, show_default=True, help="Up to --until.")
-@click.option("--seed", type=click.IntRange(0), default=DEFAULTS.seed, show_default=True, help="The same seed makes the same mail.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=DEFAULTS.seed,
+    show_default=True,
+    help="The same seed makes the same mail.",
+)
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The last day (UTC); default: today.")
 def command(workspaces: int, campaigns: int, messages: int, days: int, seed: int, until: datetime | None) -> None:
     """Land synthetic mail: about two and a half events a message, made inside the database, the same for the same seed.

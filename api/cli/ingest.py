@@ -42,9 +42,12 @@ def command(provider: str, workspace_id: str, files: tuple[str, ...]) -> None:
 
 
 def _ingest(settings: Settings, provider: str, workspace_id: str, name: str) -> Landed:
-    stream = cast(BinaryIO, sys.stdin.buffer) if name == "-" else Path(name).open("rb")
-    with stream, _Rejects(_rejects_path(name)) as rejects, counting(f"landing {_label(name)}") as progress:
-        return land(settings, provider, workspace_id, documents(stream), rejects.add, progress)
+    with (
+        click.open_file(name, "rb") as stream,
+        _Rejects(_rejects_path(name)) as rejects,
+        counting(f"landing {_label(name)}") as progress,
+    ):
+        return land(settings, provider, workspace_id, documents(cast(BinaryIO, stream)), rejects.add, progress)
 
 
 def _label(name: str) -> str:
@@ -65,9 +68,7 @@ class _Rejects:
     def __enter__(self) -> _Rejects:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._file is not None:
             self._file.close()
 

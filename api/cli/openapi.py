@@ -17,7 +17,13 @@ from api.settings import PROJECT_ROOT, Settings
 
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; fail, with the difference, if the file is not what the project says.")
-@click.option("--file", "path", type=click.Path(path_type=Path), default=PROJECT_ROOT / "openapi.json", help="Default: openapi.json.")
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(path_type=Path),
+    default=PROJECT_ROOT / "openapi.json",
+    help="Default: openapi.json.",
+)
 def command(check: bool, path: Path) -> None:
     """Write the API's OpenAPI document, out of the project's exposures and models."""
     settings = Settings.from_environment()
@@ -31,7 +37,12 @@ def command(check: bool, path: Path) -> None:
         click.echo(f"{path.name} is what the project says")
         return
     difference = difflib.unified_diff(
-        committed.splitlines(), text.splitlines(), f"{path.name} (committed)", f"{path.name} (of the project)", lineterm="", n=2
+        committed.splitlines(),
+        text.splitlines(),
+        f"{path.name} (committed)",
+        f"{path.name} (of the project)",
+        lineterm="",
+        n=2,
     )
     click.echo("\n".join(difference))
     click.echo("run `mailmart openapi` and commit the file", err=True)

@@ -52,7 +52,6 @@ def find_folders(home: Path) -> Folders:
     """
     user = process_user()
     try:
-        home.mkdir(parents=True, exist_ok=True)
         servers = _servers(home, user)
         postgres, valkey = _programs(servers, user)
         return Folders(home, servers, _sockets(home, servers, user), postgres, valkey, user)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from api.embedded import postgres, valkey
 from api.embedded.folders import find_folders
+from api.errors import ServerError
 from api.settings import Settings
 
 
@@ -30,11 +31,9 @@ def start(settings: Settings) -> Started:
     wants_postgres, wants_valkey = settings.database_url is None, settings.redis_url is None
     if not (wants_postgres or wants_valkey):
         return Started(False, False)
-    folders = find_folders(settings.home)
     with _locked(settings.home):
-        started = Started(
-            wants_postgres and not postgres.is_running(folders), wants_valkey and not valkey.is_running(folders)
-        )
+        folders = find_folders(settings.home)
+        started = Started(wants_postgres and not postgres.is_running(folders), wants_valkey and not valkey.is_running(folders))
         if wants_postgres:
             postgres.start(folders)
         if wants_valkey:
@@ -54,13 +53,17 @@ def stop(settings: Settings) -> Started:
     """Stops what runs of ours, and says which."""
     if not (settings.home / "servers_folder").exists():
         return Started(False, False)
-    folders = find_folders(settings.home)
     with _locked(settings.home):
+        folders = find_folders(settings.home)
         return Started(valkey=valkey.stop(folders), postgres=postgres.stop(folders))
 
 
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServerError(f"cannot make {home}: {error.strerror}", hint="Set MAILMART_HOME to a folder of yours.") from error
     # the system lets go of it when its holder dies, so there is no stale lock
     with (home / "lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

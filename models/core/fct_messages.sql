@@ -43,17 +43,11 @@ summed as (
     select
         workspace_id,
         message_id,
-        -- each from the latest event that names one: the order of landing decides nothing
-        (array_agg(provider_message_id order by occurred_at desc, event_id desc)
-            filter (where provider_message_id <> ''))[1] as provider_message_id,
-        (array_agg(campaign_id order by occurred_at desc, event_id desc)
-            filter (where campaign_id <> ''))[1] as campaign_id,
-        (array_agg(mailbox_id order by occurred_at desc, event_id desc)
-            filter (where mailbox_id <> ''))[1] as mailbox_id,
-        (array_agg(domain_id order by occurred_at desc, event_id desc)
-            filter (where domain_id <> ''))[1] as domain_id,
-        (array_agg(recipient_domain order by occurred_at desc, event_id desc)
-            filter (where recipient_domain <> ''))[1] as recipient_domain,
+        {{ latest_named('provider_message_id') }} as provider_message_id,
+        {{ latest_named('campaign_id') }} as campaign_id,
+        {{ latest_named('mailbox_id') }} as mailbox_id,
+        {{ latest_named('domain_id') }} as domain_id,
+        {{ latest_named('recipient_domain') }} as recipient_domain,
         count(event_id) as events,
         min(occurred_at) filter (where event_type = 'sent') as first_sent_at,
         min(occurred_at) filter (where event_type = 'queued') as first_queued_at,

@@ -11,9 +11,10 @@ elements as (
         coalesce(element -> 'event-data', element) as element
     from payloads
     cross join lateral jsonb_path_query(payloads.payload, '$[*]') as body
-    cross join lateral jsonb_path_query(
-        case when jsonb_typeof(body -> 'items') = 'array' then body -> 'items' else body end, '$[*]'
-    ) as element
+    cross join
+        lateral jsonb_path_query(
+            case when jsonb_typeof(body -> 'items') = 'array' then body -> 'items' else body end, '$[*]'
+        ) as element
     where jsonb_typeof(coalesce(element -> 'event-data', element)) = 'object'
 ),
 

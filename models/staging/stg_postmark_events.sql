@@ -29,7 +29,8 @@ named as (
                 end
             else body ->> 'RecordType'
         end as kind,
-        body ->> 'Details' as diagnostic
+        body ->> 'Details' as diagnostic,
+        coalesce(body ->> 'DeliveredAt', body ->> 'BouncedAt', body ->> 'ReceivedAt', body ->> 'ChangedAt') as happened_at
     from bodies
 ),
 
@@ -68,8 +69,7 @@ events as (
         body ->> 'OriginalLink' as url,
         body ->> 'UserAgent' as user_agent,
         null::boolean as is_machine,
-        {{ try_cast("coalesce(body ->> 'DeliveredAt', body ->> 'BouncedAt', body ->> 'ReceivedAt', body ->> 'ChangedAt')", 'timestamptz') }}
-            as occurred_at,
+        {{ try_cast('happened_at', 'timestamptz') }} as occurred_at,
         loaded_at
     from named
 ),

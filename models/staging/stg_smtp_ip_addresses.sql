@@ -8,9 +8,10 @@ listed as (
         source.smtp_ip_address_id,
         count(*) as blacklists
     from source
-    cross join lateral jsonb_each(
-        case when jsonb_typeof(source.provider_blacklist_status) = 'object' then source.provider_blacklist_status end
-    ) as blacklist (name, verdict)
+    cross join
+        lateral jsonb_each(
+            case when jsonb_typeof(source.provider_blacklist_status) = 'object' then source.provider_blacklist_status end
+        ) as blacklist (name, verdict)
     where
         blacklist.verdict = 'true'::jsonb
         or (jsonb_typeof(blacklist.verdict) = 'object' and blacklist.verdict -> 'listed' = 'true'::jsonb)

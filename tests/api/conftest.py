@@ -115,7 +115,7 @@ def running(warehouse_settings: Settings, tmp_path_factory: pytest.TempPathFacto
         deadline = time.monotonic() + 30
         while True:
             try:
-                urllib.request.urlopen(f"{address}/readyz", timeout=5)  # noqa: S310
+                urllib.request.urlopen(f"{address}/readyz", timeout=5)
                 break
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 if time.monotonic() > deadline or process.poll() is not None:

@@ -48,5 +48,5 @@ def example_events() -> Iterator[Event]:
                 occurred_at=sent_at + timedelta(seconds=number, minutes=step),
                 campaign_id=CAMPAIGN,
                 mailbox_id="mbx_1",
-                is_machine=kind == "opened" and number >= 1100 or None,
+                is_machine=(kind == "opened" and number >= 1100) or None,
             )

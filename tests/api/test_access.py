@@ -52,7 +52,17 @@ def test_the_second_wall_holds_without_the_first(
 
 @pytest.mark.parametrize(
     "authorization",
-    [None, "", "Bearer", "Bearer ", "Bearer mm_", "Basic bW06bW0=", "Bearer mm_000000000000_" + "a" * 43, "Bearer \x00", "mm_x"],
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer mm_",
+        "Basic bW06bW0=",
+        "Bearer mm_000000000000_" + "a" * 43,
+        "Bearer \x00",
+        "mm_x",
+    ],
 )
 def test_no_key_no_answer(service: Service, authorization: str | None) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
@@ -98,12 +108,14 @@ def test_a_key_is_stored_as_a_hash_and_its_use_is_noted(warehouse_settings: Sett
     with connect(warehouse_settings, "mailmart_owner") as connection:
         row = connection.execute("select api_keys::text, last_used_at from app.api_keys where name = 'noted'").fetchone()
     assert row is not None
-    assert key not in row[0] and key.split("_", 2)[2] not in row[0]
+    assert key not in row[0]
+    assert key.split("_", 2)[2] not in row[0]
     assert row[1] is not None
 
 
 @pytest.mark.parametrize(
-    ("workspace", "scopes", "days"), [("", ["read"], None), ("w", [], None), ("w", ["write"], None), ("w", ["read"], -1)]
+    ("workspace", "scopes", "days"),
+    [("", ["read"], None), ("w", [], None), ("w", ["write"], None), ("w", ["read"], -1)],
 )
 def test_what_makes_no_key(warehouse_settings: Settings, workspace: str, scopes: list[str], days: int | None) -> None:
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
@@ -126,7 +138,10 @@ def test_errors_of_http_keep_the_envelope_and_their_headers(service: Service) ->
     assert response.get_json()["error"]["code"] == "METHOD_NOT_ALLOWED"
     response = client.get("/nothing")
     assert response.status_code == 404
-    assert response.get_json() == {"success": False, "error": {"code": "NOT_FOUND", "message": "There is nothing at this path"}}
+    assert response.get_json() == {
+        "success": False,
+        "error": {"code": "NOT_FOUND", "message": "There is nothing at this path"},
+    }
 
 
 def test_alive_and_ready(service: Service) -> None:
@@ -175,7 +190,8 @@ def test_connections_that_died_are_replaced(warehouse_settings: Settings, key: s
                 "select count(pg_terminate_backend(pid)) from pg_stat_activity"
                 " where datname = current_database() and pid <> pg_backend_pid()"
             ).fetchone()
-            assert ended is not None and ended[0] >= 1
+            assert ended is not None
+            assert ended[0] >= 1
         assert caller.get(PATH).status_code == 200
     finally:
         service.close()

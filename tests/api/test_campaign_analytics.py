@@ -109,10 +109,30 @@ BAD: list[tuple[dict[str, Any], int, str, set[str]]] = [
     ({"timeRange": "custom", "endDate": "2025-11-01"}, 422, "VALIDATION_ERROR", {"startDate"}),
     ({"startDate": "2025-11-01", "endDate": "2025-11-02"}, 422, "VALIDATION_ERROR", {"startDate", "endDate"}),
     ({"timeRange": "7d", "endDate": "2025-11-02"}, 422, "VALIDATION_ERROR", {"endDate"}),
-    ({"timeRange": "custom", "startDate": "1.11.2025", "endDate": "2025-11-31"}, 422, "VALIDATION_ERROR", {"startDate", "endDate"}),
-    ({"timeRange": "custom", "startDate": "20251101", "endDate": "2025-W44"}, 422, "VALIDATION_ERROR", {"startDate", "endDate"}),
-    ({"timeRange": "custom", "startDate": "2025-11-01T25:00:00Z", "endDate": "2025-11-02"}, 422, "VALIDATION_ERROR", {"startDate"}),
-    ({"timeRange": "custom", "startDate": "0001-01-01T00:00:00+10:00", "endDate": "2025-11-02"}, 422, "VALIDATION_ERROR", {"startDate"}),
+    (
+        {"timeRange": "custom", "startDate": "1.11.2025", "endDate": "2025-11-31"},
+        422,
+        "VALIDATION_ERROR",
+        {"startDate", "endDate"},
+    ),
+    (
+        {"timeRange": "custom", "startDate": "20251101", "endDate": "2025-W44"},
+        422,
+        "VALIDATION_ERROR",
+        {"startDate", "endDate"},
+    ),
+    (
+        {"timeRange": "custom", "startDate": "2025-11-01T25:00:00Z", "endDate": "2025-11-02"},
+        422,
+        "VALIDATION_ERROR",
+        {"startDate"},
+    ),
+    (
+        {"timeRange": "custom", "startDate": "0001-01-01T00:00:00+10:00", "endDate": "2025-11-02"},
+        422,
+        "VALIDATION_ERROR",
+        {"startDate"},
+    ),
     ({"timeRange": "custom", "startDate": "2025-11-02", "endDate": "2025-11-01"}, 400, "INVALID_TIME_RANGE", set()),
     ({"timeRange": "custom", "startDate": "2023-01-01", "endDate": "2025-01-01"}, 400, "INVALID_TIME_RANGE", set()),
 ]
@@ -133,7 +153,9 @@ def test_the_longest_window(caller: Caller) -> None:
     assert len(found["time_series"]) == 731
 
 
-@pytest.mark.parametrize("campaign", ["nope", "cmp_theirs", "%00", "'; drop table x; --", "a" * 5000, "é", "%F0%9F%92%8C", "''", "\\"])
+@pytest.mark.parametrize(
+    "campaign", ["nope", "cmp_theirs", "%00", "'; drop table x; --", "a" * 5000, "é", "%F0%9F%92%8C", "''", "\\"]
+)
 def test_a_campaign_that_is_not_there(caller: Caller, campaign: str) -> None:
     response = caller.get(f"{WORKSPACE}/campaigns/{campaign}/analytics")
     assert response.status_code == 404

@@ -63,7 +63,12 @@ TOY: dict[str, Any] = {
                     "data_type": "numeric(5, 2)",
                     "config": {"meta": {"in": "counts", "nullable": True}},
                 },
-                "secret": {"name": "secret", "description": "", "data_type": "xml", "config": {"meta": {"hidden": True}}},
+                "secret": {
+                    "name": "secret",
+                    "description": "",
+                    "data_type": "xml",
+                    "config": {"meta": {"hidden": True}},
+                },
             },
         },
         "model.mailmart.toy_parts": {
@@ -164,15 +169,27 @@ BAD: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda toy: endpoint_of(toy).update(parameters=["color"]), "nothing is known of the parameter color"),
     (lambda toy: endpoint_of(toy).update(parameters=[{"timeRange": ["8d"]}]), "timeRange has no choice 8d"),
     (lambda toy: endpoint_of(toy).update(method="delete"), "the method delete"),
-    (lambda toy: endpoint_of(toy).update(response=[{"row": "bears"}]), "the view bears is not among what it depends on"),
+    (
+        lambda toy: endpoint_of(toy).update(response=[{"row": "bears"}]),
+        "the view bears is not among what it depends on",
+    ),
     (lambda toy: endpoint_of(toy).update(response=[{"rows": "toys"}]), "rows of toys need a place"),
     (lambda toy: endpoint_of(toy).update(response=[{"at": "x"}]), "either as row or as rows"),
     (lambda toy: column_of(toy, "toys").update(description=""), "column toys of toys has no description"),
     (lambda toy: column_of(toy, "toys").update(data_type="xml"), "column toys of toys has the type 'xml'"),
     (lambda toy: column_of(toy, "toys").update(data_type=None), "column toys of toys has the type None"),
-    (lambda toy: column_of(toy, "price")["config"]["meta"].update({"as": "toys"}), "two columns come to the same place counts.toys"),
-    (lambda toy: column_of(toy, "price")["config"]["meta"].update(at="x"), "column price of toys has at, which nothing reads"),
-    (lambda toy: toy["exposures"]["exposure.mailmart.toy_report"].update(description=""), "exposure toy_report has no description"),
+    (
+        lambda toy: column_of(toy, "price")["config"]["meta"].update({"as": "toys"}),
+        "two columns come to the same place counts.toys",
+    ),
+    (
+        lambda toy: column_of(toy, "price")["config"]["meta"].update(at="x"),
+        "column price of toys has at, which nothing reads",
+    ),
+    (
+        lambda toy: toy["exposures"]["exposure.mailmart.toy_report"].update(description=""),
+        "exposure toy_report has no description",
+    ),
 ]
 
 

@@ -17,7 +17,13 @@ TIME = "2023-11-14T22:13:20Z"
 
 
 def sendgrid(event: str, **more: Any) -> dict[str, Any]:
-    return {"email": "Jane@Example.com", "timestamp": SECONDS, "event": event, "sg_message_id": "abc.filter1.2.0", **more}
+    return {
+        "email": "Jane@Example.com",
+        "timestamp": SECONDS,
+        "event": event,
+        "sg_message_id": "abc.filter1.2.0",
+        **more,
+    }
 
 
 def ses(kind: str, detail: dict[str, Any], key: str = "", to: tuple[str, ...] = ("jane@example.com",)) -> dict[str, Any]:
@@ -32,7 +38,9 @@ def postmark(record: str, **more: Any) -> dict[str, Any]:
 
 def mailgun(event: str, **more: Any) -> dict[str, Any]:
     message = {"headers": {"message-id": "abc@example.org"}}
-    return {"event-data": {"event": event, "timestamp": SECONDS + 0.5, "recipient": "jane@example.com", "message": message} | more}
+    return {
+        "event-data": {"event": event, "timestamp": SECONDS + 0.5, "recipient": "jane@example.com", "message": message} | more
+    }
 
 
 TO_TWO = ("jane@example.com", "joe@example.com")
@@ -54,14 +62,26 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("ses", ses("Send", {}), ["sent"]),
     ("ses", ses("Delivery", {"recipients": ["jane@example.com"], "smtpResponse": "250 ok"}), ["delivered"]),
     ("ses", ses("Delivery", {"recipients": list(TO_TWO)}, to=TO_TWO), ["delivered", "delivered"]),
-    ("ses", ses("Bounce", {"bounceType": "Permanent", "bouncedRecipients": [{"emailAddress": "a@b.example"}]}), ["bounced"]),
-    ("ses", ses("Bounce", {"bounceType": "Transient", "bouncedRecipients": [{"emailAddress": "a@b.example"}]}), ["bounced"]),
+    (
+        "ses",
+        ses("Bounce", {"bounceType": "Permanent", "bouncedRecipients": [{"emailAddress": "a@b.example"}]}),
+        ["bounced"],
+    ),
+    (
+        "ses",
+        ses("Bounce", {"bounceType": "Transient", "bouncedRecipients": [{"emailAddress": "a@b.example"}]}),
+        ["bounced"],
+    ),
     ("ses", ses("Complaint", {"complainedRecipients": [{"emailAddress": "a@b.example"}]}), ["complained"]),
     ("ses", ses("Reject", {"reason": "Bad content"}), ["rejected"]),
     ("ses", ses("Open", {"userAgent": "x"}), ["opened"]),
     ("ses", ses("Click", {"link": "https://x.example/"}), ["clicked"]),
     ("ses", ses("Rendering Failure", {"errorMessage": "no name"}, "failure"), ["failed"]),
-    ("ses", ses("DeliveryDelay", {"delayedRecipients": [{"emailAddress": "a@b.example"}]}, "deliveryDelay"), ["deferred"]),
+    (
+        "ses",
+        ses("DeliveryDelay", {"delayedRecipients": [{"emailAddress": "a@b.example"}]}, "deliveryDelay"),
+        ["deferred"],
+    ),
     ("ses", ses("Subscription", {"newTopicPreferences": {"unsubscribeAll": True}}), ["unsubscribed"]),
     ("ses", ses("Subscription", {"newTopicPreferences": {"unsubscribeAll": False}}), ["subscribed"]),
     ("ses", {"Type": "Notification", "Timestamp": TIME, "Message": json.dumps(ses("Click", {}))}, ["clicked"]),
@@ -70,9 +90,17 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("postmark", postmark("Open"), ["opened"]),
     ("postmark", postmark("Click", OriginalLink="https://x.example/"), ["clicked"]),
     ("postmark", postmark("SpamComplaint", Type="SpamComplaint"), ["complained"]),
-    ("postmark", postmark("SubscriptionChange", SuppressSending=True, SuppressionReason="ManualSuppression"), ["unsubscribed"]),
+    (
+        "postmark",
+        postmark("SubscriptionChange", SuppressSending=True, SuppressionReason="ManualSuppression"),
+        ["unsubscribed"],
+    ),
     ("postmark", postmark("SubscriptionChange", SuppressSending=True, SuppressionReason="HardBounce"), ["HardBounce"]),
-    ("postmark", postmark("SubscriptionChange", SuppressSending=True, SuppressionReason="SpamComplaint"), ["complained"]),
+    (
+        "postmark",
+        postmark("SubscriptionChange", SuppressSending=True, SuppressionReason="SpamComplaint"),
+        ["complained"],
+    ),
     ("postmark", postmark("SubscriptionChange", SuppressSending=False), ["subscribed"]),
     *(
         ("postmark", postmark("Bounce", Type=kind), [ours])
@@ -155,7 +183,7 @@ def staged(module_settings: Settings) -> Settings:
 def column(settings: Settings, provider: str, workspace: str, name: str) -> list[Any]:
     with connect(settings, "mailmart_owner") as connection:
         rows = connection.execute(
-            f"select {name} from staging.stg_{provider}_events where workspace_id = %s order by {name}",  # noqa: S608
+            f"select {name} from staging.stg_{provider}_events where workspace_id = %s order by {name}",
             (workspace,),
         ).fetchall()
     return [value for (value,) in rows]
@@ -173,9 +201,7 @@ def test_documented_events(staged: Settings, number: int) -> None:
 
 def test_hostile_bodies_stop_nothing(staged: Settings) -> None:
     with connect(staged, "mailmart_owner") as connection:
-        taken = connection.execute(
-            "select count(*) from core.fct_email_events where workspace_id like 'hostile-%'"
-        ).fetchone()
+        taken = connection.execute("select count(*) from core.fct_email_events where workspace_id like 'hostile-%'").fetchone()
         built = connection.execute("select status from app.batches order by batch_id desc limit 1").fetchone()
     assert taken == (0,)
     assert built == ("built",)
@@ -219,7 +245,7 @@ def test_no_address_of_a_recipient_is_in_staging(staged: Settings) -> None:
     with connect(staged, "mailmart_owner") as connection:
         for provider in ("sendgrid", "ses", "postmark", "mailgun", "native"):
             readable = connection.execute(
-                f"select count(*) from staging.stg_{provider}_events as event"  # noqa: S608
+                f"select count(*) from staging.stg_{provider}_events as event"
                 " where (to_jsonb(event) - 'provider_message_id' - 'message_id')::text ~* '(jane|joe|a)(@|%%40)'"
             ).fetchone()
             assert readable == (0,), provider

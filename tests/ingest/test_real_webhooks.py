@@ -40,9 +40,7 @@ def taken_up(module_settings: Settings, tmp_path_factory: pytest.TempPathFactory
         body: Path = folder / f"{provider}-{number}.json"
         body.write_text(json.dumps(lines(provider)[number]["payload"]))
         for _ in range(2):
-            result = mailmart(
-                module_settings, "ingest", "--provider", provider, "--workspace", f"{provider}-{number}", str(body)
-            )
+            result = mailmart(module_settings, "ingest", "--provider", provider, "--workspace", f"{provider}-{number}", str(body))
             assert result.exit_code == 0, result.output
     run_dbt(module_settings, "run")
     return module_settings
@@ -59,7 +57,10 @@ def test_the_event_is_what_is_expected(taken_up: Settings, provider: str, number
             (expected[0]["mta_response"], expected[0]["recipient"], f"{provider}-{number}"),
         ).fetchall()
     assert len(found) == len(expected) == 1
-    (kind, occurred_at, message, domain, recipient, diagnostic, mta_response, url, status, recipient_expected), event = (
+    (
+        (kind, occurred_at, message, domain, recipient, diagnostic, mta_response, url, status, recipient_expected),
+        event,
+    ) = (
         found[0],
         expected[0],
     )
@@ -73,4 +74,5 @@ def test_the_event_is_what_is_expected(taken_up: Settings, provider: str, number
         assert abs((occurred_at - datetime.fromisoformat(event["timestamp"])).total_seconds()) < 0.001
     if kind == "bounced":
         assert diagnostic == mta_response
-        assert status is not None and status in event["mta_response"]
+        assert status is not None
+        assert status in event["mta_response"]

@@ -28,9 +28,7 @@ def run_dbt(
     return completed
 
 
-def dbt_process(
-    settings: Settings, command: str, *arguments: str, target_path: str = "target"
-) -> subprocess.Popen[bytes]:
+def dbt_process(settings: Settings, command: str, *arguments: str, target_path: str = "target") -> subprocess.Popen[bytes]:
     """Starts a dbt command in a process group of its own, so that a test can end it at any moment."""
     return subprocess.Popen(
         _command(settings, command, arguments, target_path),

@@ -83,5 +83,5 @@ def random_events(chance: random.Random, workspace_id: str, messages: int, start
         {"workspace_id": None},
         {"occurred_at": datetime(2099, 1, 1, tzinfo=UTC)},
     ):
-        events.insert(chance.randint(0, len(events)), replace(chance.choice(events), **broken))  # type: ignore[arg-type]
+        events.insert(chance.randint(0, len(events)), replace(chance.choice(events), **broken))
     return events

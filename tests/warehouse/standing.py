@@ -28,12 +28,12 @@ def messages(settings: Settings) -> dict[tuple[str, str], Message]:
     found: dict[tuple[str, str], Message] = {}
     with connect(settings, "mailmart_owner") as connection:
         rows = connection.execute(
-            "select workspace_id, message_id, campaign_id, mailbox_id, domain_id, recipient_domain, sent_at,"  # noqa: S608
+            "select workspace_id, message_id, campaign_id, mailbox_id, domain_id, recipient_domain, sent_at,"
             f" {flags} from core.fct_messages where valid_to = {STANDING}"
         ).fetchall()
     for row in rows:
         counts = frozenset(count for count, is_true in zip(COUNTS, row[7:], strict=True) if is_true)
-        found[row[0], row[1]] = Message(*row[:7], counts)
+        found[row[0], row[1]] = Message(row[0], row[1], row[2], row[3], row[4], row[5], row[6], counts)
     assert len(found) == len(rows)
     return found
 
@@ -42,7 +42,7 @@ def campaign_days(settings: Settings) -> dict[Cell, Counter[str]]:
     """The standing cells; counts of 0 left out."""
     with connect(settings, "mailmart_owner") as connection:
         rows = connection.execute(
-            "select workspace_id, campaign_id, mailbox_id, domain_id, sent_date,"  # noqa: S608
+            "select workspace_id, campaign_id, mailbox_id, domain_id, sent_date,"
             f" {', '.join(COUNTS)} from core.fct_campaign_days where valid_to = {STANDING}"
         ).fetchall()
     return {row[:5]: +Counter(dict(zip(COUNTS, row[5:], strict=True))) for row in rows}
@@ -61,9 +61,7 @@ def everything(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
                     (model,),
                 )
             ]
-            rows = connection.execute(
-                f"select {', '.join(columns)} from core.{model} where valid_to = {STANDING}"  # noqa: S608
-            ).fetchall()
+            rows = connection.execute(f"select {', '.join(columns)} from core.{model} where valid_to = {STANDING}").fetchall()
             found[model] = sorted(rows, key=repr)
     return found
 
@@ -72,7 +70,6 @@ def written_by_last_batch(settings: Settings) -> dict[str, tuple[int, int]]:
     """Rows opened and closed, by model, in the last batch that each model took part in."""
     with connect(settings, "mailmart_owner") as connection:
         rows = connection.execute(
-            "select distinct on (model) model, rows_opened, rows_closed from app.model_batches"
-            " order by model, batch_id desc"
+            "select distinct on (model) model, rows_opened, rows_closed from app.model_batches order by model, batch_id desc"
         ).fetchall()
     return {model: (opened, closed) for model, opened, closed in rows}

@@ -30,9 +30,7 @@ def test_incremental_runs_equal_one_build_and_plain_python(
     start = (now - timedelta(days=20)).replace(hour=0, minute=0, second=0, microsecond=0)
 
     landed: list[Event] = []
-    waiting = {
-        f"w{number}": random_events(chance, f"w{number}", chance.randint(1, 12), start) for number in range(WORKSPACES)
-    }
+    waiting = {f"w{number}": random_events(chance, f"w{number}", chance.randint(1, 12), start) for number in range(WORKSPACES)}
     for run in range(RUNS):
         arriving: list[Event] = []
         for events in waiting.values():

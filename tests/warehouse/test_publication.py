@@ -42,7 +42,8 @@ def read(settings: Settings) -> tuple[int, int, int]:
         connection.execute("select set_config('mailmart.as_of', %s, true)", (str(row[0]),))
         by_campaign = connection.execute("select sum(emails_sent)::int from marts.campaign_performance").fetchone()
         by_day = connection.execute("select sum(sent)::int from marts.campaign_series").fetchone()
-        assert by_campaign is not None and by_day is not None
+        assert by_campaign is not None
+        assert by_day is not None
     return row[0], by_campaign[0], by_day[0]
 
 
@@ -111,7 +112,9 @@ def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings)
     # mended, by computing from the beginning
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test", "--vars", "recompute: true")
     second = published(settings)
-    assert first is not None and second is not None and second > first
+    assert first is not None
+    assert second is not None
+    assert second > first
     assert read(settings) == (second, 2, 2)
 
     # back to the one before, and not further than the rows go
@@ -124,7 +127,8 @@ def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings)
     land_now(settings, sent(3))
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
     third = published(settings)
-    assert third is not None and third > second
+    assert third is not None
+    assert third > second
     assert read(settings) == (third, 3, 3)
     assert go_back(settings) == first
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from api.database import connect
+from api.database import Role, connect
 from api.settings import Settings
 from tests.support.dbt import run_dbt
 from tests.warehouse.events import Event
@@ -45,8 +45,8 @@ def two_tenants(module_settings: Settings) -> Settings:
 
 @pytest.mark.parametrize("role", ["mailmart_api", "mailmart_worker"])
 @pytest.mark.parametrize("relation", READABLE)
-def test_one_workspace_or_none(two_tenants: Settings, role: str, relation: str) -> None:
-    count = f"select workspace_id, count(*) from {relation} group by workspace_id order by workspace_id"  # noqa: S608
+def test_one_workspace_or_none(two_tenants: Settings, role: Role, relation: str) -> None:
+    count = f"select workspace_id, count(*) from {relation} group by workspace_id order by workspace_id"
     with connect(two_tenants, role) as connection:
         assert connection.execute(count).fetchall() == []
         connection.commit()
@@ -68,12 +68,12 @@ def test_one_workspace_or_none(two_tenants: Settings, role: str, relation: str) 
 @pytest.mark.parametrize("relation", READABLE)
 def test_analysts_see_every_workspace(two_tenants: Settings, relation: str) -> None:
     with connect(two_tenants, "mailmart_analyst") as connection:
-        seen = connection.execute(f"select distinct workspace_id from {relation} order by 1").fetchall()  # noqa: S608
+        seen = connection.execute(f"select distinct workspace_id from {relation} order by 1").fetchall()
     assert seen == [("mine",), ("theirs",)]
 
 
 @pytest.mark.parametrize("role", ["mailmart_api", "mailmart_worker", "mailmart_analyst"])
-def test_nobody_but_the_owner_reads_landing_and_staging_or_publishes(two_tenants: Settings, role: str) -> None:
+def test_nobody_but_the_owner_reads_landing_and_staging_or_publishes(two_tenants: Settings, role: Role) -> None:
     with connect(two_tenants, "mailmart_owner") as connection:
         hidden = connection.execute(
             "select format('%I.%I', schemaname, relname) from ("
@@ -82,7 +82,7 @@ def test_nobody_but_the_owner_reads_landing_and_staging_or_publishes(two_tenants
             " where schemaname in ('raw', 'staging') or relname = 'recipient_hash_key'"
         ).fetchall()
     assert len(hidden) > 10
-    statements = [f"select * from {relation}" for (relation,) in hidden]  # noqa: S608
+    statements = [f"select * from {relation}" for (relation,) in hidden]
     statements += [
         "update app.publication set batch_id = 1",
         "insert into app.batches (target, invocation_id, command) values ('production', 'x', 'x')",

@@ -1,0 +1,32 @@
+"""No address of a package registry and no path of the machine that it was written on is in any committed file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from api.settings import PROJECT_ROOT
+
+REGISTRY = re.compile(r"index-url|find-links|\"resolved\": *\"http|registry *[=+] *\"?http|://[^/ ]*/simple/")
+
+
+def main() -> int:
+    """1 where there is one, and each is printed."""
+    here = re.compile("|".join(re.escape(f"{path}/") for path in {str(PROJECT_ROOT.parent), str(Path.home())} if path != "/"))
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
+    found = 0
+    for name in filter(None, listed.stdout.split("\0")):
+        path = PROJECT_ROOT / name
+        if path == Path(__file__) or not path.is_file():
+            continue
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+            if here.search(line) or (path.suffix != ".md" and REGISTRY.search(line)):
+                print(f"{name}:{number}: {line.strip()[:120]}")
+                found += 1
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
