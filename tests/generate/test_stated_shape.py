@@ -221,7 +221,7 @@ def within(shares: list[tuple[Any, ...]], expected: float) -> bool:
 @pytest.mark.parametrize("name", MESSAGES)
 def test_shares_of_messages(large: Settings, name: str) -> None:
     condition, among, expected = MESSAGES[name]
-    shares = found(large, f"select count(*) filter (where {condition}), count(*) from raw.messages where {among}")  # noqa: S608
+    shares = found(large, f"select count(*) filter (where {condition}), count(*) from raw.messages where {among}")
     assert within(shares, expected), shares
 
 
@@ -246,7 +246,7 @@ def test_shares_of_events(large: Settings, name: str) -> None:
         )
 
         select count(*) filter (where {condition}), count(*) from events where {among}
-        """,  # noqa: S608
+        """,
     )
     assert within(shares, expected), shares
 
@@ -296,7 +296,7 @@ def test_mail_is_sent_by_the_week_and_the_clock(large: Settings, part: str, weig
     with connect(large, "mailmart_owner") as connection:
         connection.execute("set timezone = 'UTC'")
         counts = connection.execute(
-            f"select extract({part}, count(*) from raw.messages where is_sent group by 1".encode()  # noqa: S608
+            f"select extract({part}, count(*) from raw.messages where is_sent group by 1".encode()
         ).fetchall()
     sent = sum(count for _, count in counts)
     assert len(counts) == len(weights)
