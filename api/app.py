@@ -154,7 +154,6 @@ OPENAPI: dict[str, Any] = {
         "info": {
             "description": "What became of the mail: campaign, workspace, deliverability and heatmap analytics.\n\n"
             "Counts belong to the day on which a message was sent. Rates are percentages. Times are UTC.",
-            "license": {"name": "Proprietary", "identifier": "LicenseRef-proprietary"},
             "x-release": version("mailmart"),
         },
         "components": {

@@ -98,7 +98,7 @@ def _time_range_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[An
             fields[name] = IsoDate(
                 metadata={
                     "description": f"{which} date of a custom window: a date, or a date-time, which counts as its UTC date.",
-                    "example": "2025-11-01" if which == "First" else "2025-11-26",
+                    # no example: the documentation page would send it along with a window that takes none
                     "x-any-of-formats": ["date", "date-time"],
                 }
             )

@@ -138,7 +138,7 @@ BAD: list[tuple[dict[str, Any], int, str, set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("query", "status", "code", "named"), BAD, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(("query", "status", "code", "named"), BAD, ids=[str(sorted(case[0].items()))[:70] for case in BAD])
 def test_what_is_wrong_is_named(caller: Caller, query: dict[str, Any], status: int, code: str, named: set[str]) -> None:
     response = caller.get(PATH, **query)
     assert response.status_code == status
