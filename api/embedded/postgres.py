@@ -8,17 +8,22 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
 from api.embedded.address import embedded_database_url
-from api.embedded.folders import Folders
+from api.embedded.folders import Folders, write_whole
+from api.embedded.processes import remembered_pid, works_in
 from api.errors import ServerError
 
 LOGIN = DATABASE = "mailmart"
 VERSION = "18"
+SECONDS_FOR_ORPHANS = 20
+# one more than any system gives to a process
+NOBODYS_PID = 4194305
 
 # For a machine that is shared with the mail platform, with analytical queries on it; all can be changed with ALTER SYSTEM.
 SETTINGS = {
@@ -38,6 +43,8 @@ SETTINGS = {
     "client_connection_check_interval": "1s",
     "listen_addresses": "127.0.0.1",
     "max_connections": "100",
+    # parallel queries share memory out of the server's own: a container's /dev/shm is often too small
+    "min_dynamic_shared_memory": "128MB",
 }
 
 
@@ -51,7 +58,7 @@ def start(folders: Folders, *, durable: bool = True) -> None:
     """
     data = folders.servers / "postgres"
     if not (data / "PG_VERSION").exists():
-        _make_cluster(folders, data)
+        _make_cluster(folders, data, durable)
     made_by = (data / "PG_VERSION").read_text().strip()
     if made_by != VERSION:
         raise ServerError(
@@ -64,17 +71,10 @@ def start(folders: Folders, *, durable: bool = True) -> None:
 
 
 def is_running(folders: Folders) -> bool:
-    """Whether the server of these folders runs: not a process that has come by its number."""
+    """Whether the server of these folders runs: not a process that has come by its number, nor a copied folder's original."""
     data = folders.servers / "postgres"
-    try:
-        pid = int((data / "postmaster.pid").read_text().split("\n")[0])
-        os.kill(pid, 0)
-        program = Path(f"/proc/{pid}/exe")
-        return not Path("/proc/self").exists() or program.resolve().name == "postgres"
-    except PermissionError:
-        return True
-    except (OSError, ValueError):
-        return False
+    pid = remembered_pid(data / "postmaster.pid")
+    return pid is not None and works_in(pid, data)
 
 
 def stop(folders: Folders) -> bool:
@@ -85,7 +85,7 @@ def stop(folders: Folders) -> bool:
     return True
 
 
-def _make_cluster(folders: Folders, data: Path) -> None:
+def _make_cluster(folders: Folders, data: Path, durable: bool) -> None:
     # a folder under another name, so that one that is half made is never taken for a cluster
     unfinished = data.with_name("postgres.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -107,30 +107,74 @@ def _make_cluster(folders: Folders, data: Path) -> None:
             "--builtin-locale=C.UTF-8",
             "--locale=C",
             "--data-checksums",
+            *([] if durable else ["--no-sync"]),
         )
-    _write_secret(folders.home / "superuser_password", password)
-    _write_secret(folders.home / "password", secrets.token_urlsafe(24))
+    write_whole(folders.home / "superuser_password", password)
     unfinished.rename(data)
 
 
 def _start(folders: Folders, data: Path, durable: bool) -> None:
-    # left by a server that was killed; had it been alive, we would not be here
-    (data / "postmaster.pid").unlink(missing_ok=True)
-    port = _port(folders)
-    settings = {**SETTINGS, "port": str(port), "unix_socket_directories": f"'{_quoted(folders.sockets)}'"}
+    _forget_recycled_process(data / "postmaster.pid")
+    for left_behind in folders.sockets.glob(".s.PGSQL.*"):
+        left_behind.unlink()
+    password = _password(folders)
+    deadline = time.monotonic() + SECONDS_FOR_ORPHANS
+    while True:
+        port = _port(folders)
+        _configure(folders, data, port, durable)
+        log = folders.servers / "postgres.log"
+        try:
+            # relative to the servers' folder: pg_ctl writes a shell's command line, and any path may be ours
+            _run(folders, "pg_ctl", "start", "-D", data.name, "-l", log.name, "-w", "-t", "120", failed_log=log)
+            break
+        except ServerError as error:
+            # sessions that outlive a killed server end by themselves; a port can be taken in the very moment
+            passes = "shared memory block" in error.message or "TCP/IP sockets" in error.message
+            if not passes or time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+    write_whole(folders.home / "database_url", f"postgresql://{LOGIN}:{password}@127.0.0.1:{port}/{DATABASE}\n")
+
+
+def _configure(folders: Folders, data: Path, port: int, durable: bool) -> None:
+    settings = {**SETTINGS, "port": str(port), "unix_socket_directories": _quoted_in_list(folders.sockets)}
     if not durable:
         settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
     configuration = data / "mailmart.conf"
-    configuration.write_text("".join(f"{name} = {_value(value)}\n" for name, value in settings.items()))
+    configuration.write_text("".join(f"{name} = {_quoted(value)}\n" for name, value in settings.items()))
     folders.user.owns(configuration)
     main = data / "postgresql.conf"
     if "include 'mailmart.conf'" not in main.read_text():
         with main.open("a") as file:
             file.write("include 'mailmart.conf'\n")
-    log = folders.servers / "postgres.log"
-    _run(folders, "pg_ctl", "start", "-D", str(data), "-l", str(log), "-w", "-t", "120", failed_log=log)
-    password = (folders.home / "password").read_text()
-    _write_secret(folders.home / "database_url", f"postgresql://{LOGIN}:{password}@127.0.0.1:{port}/{DATABASE}\n")
+
+
+def _forget_recycled_process(lock: Path) -> None:
+    """Lets the server start where another program has come by the number in its lock file.
+
+    The number alone is replaced. The file stays, because the server tells by the rest of it whether sessions of a killed
+    server still work on its data; a number of nobody's it finds out for itself.
+    """
+    pid = remembered_pid(lock)
+    if pid is not None and pid != NOBODYS_PID:
+        lock.write_text(lock.read_text().replace(str(pid), str(NOBODYS_PID), 1))
+
+
+def _password(folders: Folders) -> str:
+    path = folders.home / "password"
+    if not path.exists():
+        write_whole(path, secrets.token_urlsafe(24))
+    return path.read_text()
+
+
+def _superuser_password(folders: Folders) -> str:
+    path = folders.home / "superuser_password"
+    if not path.exists():
+        raise ServerError(
+            f"{path} is gone, and nothing else knows the embedded server's password",
+            hint=f"Put it back, or remove {folders.servers} and {folders.home} and start anew.",
+        )
+    return path.read_text()
 
 
 def _port(folders: Folders) -> int:
@@ -157,16 +201,14 @@ def _make_login_and_database(folders: Folders) -> None:
         port=url["port"],
         user="postgres",
         dbname="postgres",
-        password=(folders.home / "superuser_password").read_text(),
+        password=_superuser_password(folders),
         autocommit=True,
         connect_timeout=10,
     ) as connection:
         # what a managed PostgreSQL gives its customers: no superuser
         if connection.execute("select 1 from pg_roles where rolname = %s", (LOGIN,)).fetchone() is None:
             connection.execute(sql.SQL("create role {} login createrole").format(login))
-        connection.execute(
-            sql.SQL("alter role {} password {}").format(login, sql.Literal((folders.home / "password").read_text()))
-        )
+        connection.execute(sql.SQL("alter role {} password {}").format(login, sql.Literal(_password(folders))))
         if connection.execute("select 1 from pg_database where datname = %s", (DATABASE,)).fetchone() is None:
             connection.execute(sql.SQL("create database {} owner {}").format(database, login))
 
@@ -192,24 +234,16 @@ def _run(folders: Folders, program: str, *arguments: str, failed_log: Path | Non
         output.seek(0)
         said = output.read()
     if failed_log is not None and failed_log.exists():
-        said = failed_log.read_text(errors="replace")
+        said = failed_log.read_text(errors="replace") or said
     raise ServerError(
         f"{program} failed: {' / '.join(said.strip().splitlines()[-3:])}",
         hint=f"Its whole log is in {folders.servers}.",
     )
 
 
-def _write_secret(path: Path, text: str) -> None:
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    unfinished.rename(path)
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
-def _quoted(path: Path) -> str:
-    return str(path).replace('"', '""').join('""') if any(c in str(path) for c in ' ,"') else str(path)
-
-
-def _value(value: str) -> str:
-    return value if value.startswith("'") else f"'{value}'"
+def _quoted_in_list(path: Path) -> str:
+    return '"' + str(path).replace('"', '""') + '"'

@@ -20,6 +20,10 @@ class ProcessUser:
     uid: int | None
     gid: int | None
 
+    def name(self) -> str:
+        """The user's name."""
+        return pwd.getpwuid(os.geteuid() if self.uid is None else self.uid).pw_name
+
     def owns(self, folder: Path) -> None:
         """Makes the user the owner of a folder of ours."""
         if self.uid is not None and self.gid is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.embedded import postgres, valkey
-from api.embedded.folders import find_folders
+from api.embedded.folders import find_folders, has_servers
 from api.errors import ServerError
 from api.settings import Settings
 
@@ -43,15 +43,16 @@ def start(settings: Settings) -> Started:
 
 def are_running(settings: Settings) -> bool:
     """Whether one of ours runs."""
-    if not (settings.home / "servers_folder").exists():
+    if not has_servers(settings.home):
         return False
-    folders = find_folders(settings.home)
-    return postgres.is_running(folders) or valkey.is_running(folders)
+    with _locked(settings.home):
+        folders = find_folders(settings.home)
+        return postgres.is_running(folders) or valkey.is_running(folders)
 
 
 def stop(settings: Settings) -> Started:
     """Stops what runs of ours, and says which."""
-    if not (settings.home / "servers_folder").exists():
+    if not has_servers(settings.home):
         return Started(False, False)
     with _locked(settings.home):
         folders = find_folders(settings.home)
@@ -62,9 +63,10 @@ def stop(settings: Settings) -> Started:
 def _locked(home: Path) -> Iterator[None]:
     try:
         home.mkdir(parents=True, exist_ok=True)
+        file = (home / "lock").open("a")
     except OSError as error:
-        raise ServerError(f"cannot make {home}: {error.strerror}", hint="Set MAILMART_HOME to a folder of yours.") from error
+        raise ServerError(f"cannot write to {home}: {error.strerror}", hint="Set MAILMART_HOME to a folder of yours.") from error
     # the system lets go of it when its holder dies, so there is no stale lock
-    with (home / "lock").open("a") as file:
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

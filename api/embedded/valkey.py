@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
-from urllib.parse import quote
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from api.embedded.folders import Folders
+from api.embedded.processes import remembered_pid, works_in
 from api.errors import ServerError
 
 MEMORY = "64mb"
 SECONDS_TO_START = 10
+SECONDS_TO_STOP = 10
 
 
 def socket_path(folders: Folders) -> Path:
+    """Its unix socket."""
     return folders.sockets / "valkey.sock"
-
-
-def url(folders: Folders) -> str:
-    """The address for a Redis client."""
-    return f"unix://{quote(str(socket_path(folders)))}"
 
 
 def is_running(folders: Folders) -> bool:
     """Whether it answers."""
     try:
-        with redis.Redis(unix_socket_path=str(socket_path(folders)), socket_connect_timeout=2, socket_timeout=2) as client:
+        # without the client's retries, which wait for seconds
+        with redis.Redis(
+            unix_socket_path=str(socket_path(folders)), socket_connect_timeout=2, socket_timeout=2, retry=Retry(NoBackoff(), 0)
+        ) as client:
             return bool(client.ping())
     except (redis.RedisError, OSError):
         return False
@@ -43,6 +46,8 @@ def start(folders: Folders) -> None:
     """
     if is_running(folders):
         return
+    # one that lives and does not answer: its socket is gone, or it hangs
+    stop(folders)
     log = folders.servers / "valkey.log"
     subprocess.run(
         [
@@ -79,9 +84,18 @@ def start(folders: Folders) -> None:
 
 
 def stop(folders: Folders) -> bool:
-    """Stops it; whether there was one."""
-    if not is_running(folders):
+    """Stops it; whether there was one.
+
+    Raises:
+        ServerError: it does not end.
+    """
+    pid = remembered_pid(folders.servers / "valkey.pid")
+    if pid is None or not works_in(pid, folders.servers):
         return False
-    with redis.Redis(unix_socket_path=str(socket_path(folders)), socket_timeout=10) as client:
-        client.shutdown(nosave=True)
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + SECONDS_TO_STOP
+    while works_in(pid, folders.servers):
+        if time.monotonic() > deadline:
+            raise ServerError(f"Valkey (process {pid}) does not end", hint=f"End it with `kill -9 {pid}`.")
+        time.sleep(0.02)
     return True
