@@ -42,7 +42,7 @@ install-dev: .venv/installed-dev
 .venv/installed: .venv/python requirements.lock pyproject.toml
 	@echo "  installing (once, a minute or so) …"
 	@$(RUN) -m pip install -q --disable-pip-version-check -r requirements.lock
-	@$(RUN) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(RUN) -m pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.lock
