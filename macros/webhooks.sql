@@ -1,3 +1,22 @@
+{# The objects of a provider's bodies, as CTEs `payloads` and `bodies`: a body is one object, or an array of several. #}
+{% macro webhook_bodies(provider) -%}
+payloads as (
+    select * from {{ source('raw', 'webhook_payloads') }}
+    where provider = '{{ provider }}'
+),
+
+bodies as (
+    select
+        payloads.workspace_id,
+        payloads.loaded_at,
+        body
+    from payloads
+    cross join lateral jsonb_path_query(payloads.payload, '$[*]') as body
+    where jsonb_typeof(body) = 'object'
+),
+{%- endmacro %}
+
+
 {#
     What the staging views of webhooks share. Each view brings its provider's words into one row an event, in a CTE `events`
     with the columns: workspace_id, provider_message_id, message_key (the provider's id that all events of a message have),

@@ -1,19 +1,15 @@
-with payloads as (
-    select * from {{ source('raw', 'webhook_payloads') }}
-    where provider = 'mailgun'
-),
+with {{ webhook_bodies('mailgun') }}
 
 -- a webhook's body, a page of the events API, or one event of it
 elements as (
     select
-        payloads.workspace_id,
-        payloads.loaded_at,
+        bodies.workspace_id,
+        bodies.loaded_at,
         coalesce(element -> 'event-data', element) as element
-    from payloads
-    cross join lateral jsonb_path_query(payloads.payload, '$[*]') as body
+    from bodies
     cross join
         lateral jsonb_path_query(
-            case when jsonb_typeof(body -> 'items') = 'array' then body -> 'items' else body end, '$[*]'
+            case when jsonb_typeof(bodies.body -> 'items') = 'array' then bodies.body -> 'items' else bodies.body end, '$[*]'
         ) as element
     where jsonb_typeof(coalesce(element -> 'event-data', element)) = 'object'
 ),

@@ -1,17 +1,4 @@
-with payloads as (
-    select * from {{ source('raw', 'webhook_payloads') }}
-    where provider = 'postmark'
-),
-
-bodies as (
-    select
-        payloads.workspace_id,
-        payloads.loaded_at,
-        body
-    from payloads
-    cross join lateral jsonb_path_query(payloads.payload, '$[*]') as body
-    where jsonb_typeof(body) = 'object'
-),
+with {{ webhook_bodies('postmark') }}
 
 -- what a bounce, a complaint and a suppression are in truth stands in a second field
 named as (

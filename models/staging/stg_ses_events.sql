@@ -1,17 +1,4 @@
-with payloads as (
-    select * from {{ source('raw', 'webhook_payloads') }}
-    where provider = 'ses'
-),
-
-bodies as (
-    select
-        payloads.workspace_id,
-        payloads.loaded_at,
-        body
-    from payloads
-    cross join lateral jsonb_path_query(payloads.payload, '$[*]') as body
-    where jsonb_typeof(body) = 'object'
-),
+with {{ webhook_bodies('ses') }}
 
 -- inside its SNS envelope as a JSON text, or bare; an envelope of SNS's own (SubscriptionConfirmation) holds no event
 notifications as (
