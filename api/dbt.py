@@ -12,8 +12,8 @@ from api.settings import Settings
 
 
 def dbt_command(*arguments: str) -> list[str]:
-    """The command line of the dbt that is installed beside us; a script's first line would name where that once was."""
-    return [sys.executable, "-m", "dbt.cli.main", *arguments]
+    """The command line of the dbt that is installed beside us: its script's first line would name where that once was."""
+    return [sys.executable, "-c", "from dbt.cli.main import cli; cli(prog_name='dbt')", *arguments]
 
 
 def run_dbt(settings: Settings, arguments: Sequence[str], *, quiet: bool = False) -> subprocess.CompletedProcess[str]:
