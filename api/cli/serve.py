@@ -6,6 +6,7 @@ import os
 
 import click
 
+from api.orphans import end_with_parent
 from api.serving import serve
 from api.settings import Settings
 
@@ -14,10 +15,13 @@ from api.settings import Settings
 @click.option("--host", help="Default: MAILMART_HOST, or 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Default: MAILMART_PORT, or 8080.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
-def command(host: str | None, port: int | None, workers: int) -> None:
+@click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
+def command(host: str | None, port: int | None, workers: int, with_parent: bool) -> None:
     """Serve the API until it is told to stop (Ctrl-C, SIGTERM); requests that run are finished."""
     # the workers read their own environment
     os.environ.update({name: str(value) for name, value in (("MAILMART_HOST", host), ("MAILMART_PORT", port)) if value})
     settings = Settings.from_environment()
+    if with_parent:
+        end_with_parent()
     click.echo(f"serving on http://{settings.host}:{settings.port}, documentation at /docs", err=True)
     serve(settings, workers=workers)

@@ -1,0 +1,20 @@
+"""A process that ends with the one that started it, also when that one is killed without a word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+
+def end_with_parent() -> None:
+    """Sends ourselves SIGTERM within a second of the death of our parent process; returns at once."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()

@@ -1,0 +1,124 @@
+"""`mailmart demo` as a new user runs it: its own printed commands work, Ctrl-C leaves nothing running, and it goes on later."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from api.settings import PROJECT_ROOT
+
+pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl to paste the printed lines into")
+MESSAGES = 3000
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """A home folder with a space, and a path that is too long for a socket."""
+    top = Path(tempfile.mkdtemp(prefix="mailmart-demo-"))
+    top.chmod(0o755)
+    yield top / "a home" / ("long " * 20).strip()
+    shutil.rmtree(top, ignore_errors=True)
+
+
+@contextmanager
+def demo(home: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The demo's process, and what it had said when it was ready; it is ended with the block."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAILMART_")}
+    log = home.parent / "log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "api", "demo", "--messages", str(MESSAGES)],
+            env={**inherited, "MAILMART_HOME": str(home), **environment},
+            cwd=PROJECT_ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            deadline = time.monotonic() + 180
+            while "mailmart is ready" not in log.read_text() or not log.read_text().rstrip().endswith(("json.tool", "'")):
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+            yield process, log.read_text()
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.wait(60)
+
+
+def left_over(home: Path) -> list[str]:
+    """Processes that have the home folder on their command line."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if str(home) in line:
+            found.append(line)
+    return found
+
+
+def test_printed_commands_work_and_nothing_is_left_running(home: Path) -> None:
+    with demo(home) as (process, said):
+        lines = [line for line in said.splitlines() if line.startswith("curl ")]
+        assert len(lines) >= 3
+        for line in lines:
+            answered = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, timeout=30)
+            answer = json.loads(answered.stdout)
+            assert answer["success"] is True, answer
+            assert answer["data"]["summary"]["emails_sent"] > 0, answer
+        docs = re.search(r"http://\S+/docs", said)
+        assert docs is not None
+        assert b"swagger-ui" in urllib.request.urlopen(docs.group(), timeout=10).read()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert left_over(home) == []
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(docs.group(), timeout=2)
+
+
+def test_a_second_time_it_goes_on_with_what_is_there_at_another_port(home: Path) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", 8080))
+            taken.listen()
+        except OSError:
+            pass  # somebody else has it, which is as good
+        with demo(home) as (process, said):
+            assert "nothing has landed or changed" in said
+            assert "messages," not in said, "the mail was made again"
+            assert "127.0.0.1:8080" not in said
+            # killed without a word, its service ends, and the next one takes over what runs
+            process.kill()
+            process.wait()
+    with demo(home) as (process, said):
+        assert "nothing has landed or changed" in said
+        second = subprocess.run(
+            [sys.executable, "-m", "api", "demo"],
+            env={**os.environ, "MAILMART_HOME": str(home)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert second.returncode == 1
+        assert "error: " in second.stderr
+        assert "Traceback" not in second.stderr
+    assert left_over(home) == []
