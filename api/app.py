@@ -7,6 +7,7 @@ import re
 import threading
 import uuid
 from collections.abc import Iterable
+from copy import deepcopy
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from api.endpoints import analytics_blueprint
 from api.errors import ApiError, WarehouseUnavailable
 from api.health import health_blueprint
 from api.keys import Keys
-from api.publication import Publications
+from api.publication import Publication, Publications
 from api.responses import error_response
 from api.schemas import ErrorResponse
 from api.settings import Settings
@@ -54,7 +55,9 @@ class Service:
         self._warehouse.open()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        return self.current()(environ, start_response)
+        # a process lives whether or not its database does, and says so without waiting for it
+        app = self._app if environ.get("PATH_INFO") == "/healthz" else self.current()
+        return app(environ, start_response)
 
     def current(self) -> Flask:
         """The app of the published contract; the last one that there was while the database is away."""
@@ -65,10 +68,19 @@ class Service:
         if publication is not None and publication.contract_id != self._contract_id:
             with self._lock:
                 if publication.contract_id != self._contract_id:
-                    self._app = self._make(read_contract(publication.contract), ready=True)
-                    self._contract_id = publication.contract_id
-                    LOG.info("serving the contract of batch %s", publication.batch_id)
+                    self._serve(publication)
         return self._app
+
+    def _serve(self, publication: Publication) -> None:
+        # tried once: what cannot be served now is no better at the next request
+        self._contract_id = publication.contract_id
+        try:
+            self._app = self._make(read_contract(publication.contract), ready=True)
+        except Exception:
+            # of another release of ours, say; the endpoints of the contract before go on
+            LOG.exception("the contract of batch %s cannot be served; the one before is kept", publication.batch_id)
+        else:
+            LOG.info("serving the contract of batch %s", publication.batch_id)
 
     def close(self) -> None:
         """Gives everything back."""
@@ -84,7 +96,8 @@ def create_app(
 ) -> Flask:
     """The Flask app of a contract. With `ready` false there is none yet: what is not found is unavailable instead."""
     app = Flask(__name__, static_folder=None)
-    app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, **OPENAPI)
+    # a copy: flask-smorest writes an app's schemas into the options that it is given
+    app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, **deepcopy(OPENAPI))
     api = AnalyticsApi(app)
     api.register_blueprint(analytics_blueprint(endpoints, warehouse, publications, keys))
     document = finished_document(api.spec.to_dict())

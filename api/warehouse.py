@@ -17,6 +17,8 @@ from api.settings import Settings
 LOG = logging.getLogger(__name__)
 AWAY = "The analytics database does not answer; try again in a moment."
 
+NOTICE_SILENCE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+
 T = TypeVar("T")
 
 
@@ -47,7 +49,8 @@ class Warehouse:
             timeout=self._settings.pool_timeout_seconds,
             max_waiting=self._settings.pool_size * 8,
             # a prepared statement without parameters keeps the plan of the first tenant
-            kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": 5},
+            # and a server whose machine is gone says nothing: without a limit a request waits for it for a quarter of an hour
+            kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": 5, **NOTICE_SILENCE},
             configure=_read_numbers_as_json_has_them,
             open=False,
         )

@@ -143,6 +143,20 @@ def test_another_exposure_is_another_endpoint(settings: Settings, monkeypatch: p
         assert "secret" not in schemas["ToyReportData"]["properties"]
         assert schemas["FixedTimeRangePeriod"]["enum"] == ["7d", "30d"]
 
+        # a column of it changed: nothing of the old document is left
+        changed = deepcopy(TOY)
+        column_of(changed, "toys")["config"]["meta"]["as"] = "how_many"
+        publish(settings, changed)
+        assert caller.get("w/toys/t1/report").get_json()["data"]["counts"] == {"how_many": 3, "price": None}
+        schemas = caller.client.get("/openapi.json").get_json()["components"]["schemas"]
+        assert set(schemas["ToyCounts"]["properties"]) == {"how_many", "price"}
+
+        # one that this release does not understand
+        strange = deepcopy(TOY)
+        endpoint_of(strange)["parameters"] = ["colour"]
+        publish(settings, strange)
+        assert caller.get("w/toys/t1/report").get_json()["data"]["counts"] == {"how_many": 3, "price": None}
+
         # and taken back
         publish(settings, {"exposures": {}, "nodes": {}})
         assert caller.get("w/toys/t1/report").status_code == 404
