@@ -20,7 +20,9 @@ named as (
         loaded_at,
         element,
         element ->> 'event' as provider_event,
-        element #>> '{message,headers,message-id}' as header_id,
+        -- as the sending API gives it, in angle brackets
+        '<' || nullif(trim(both '<> ' from element #>> '{message,headers,message-id}'), '') || '>' as message_key,
+        element #>> '{message,headers,to}' as addressed_to,
         coalesce(
             nullif(element #>> '{delivery-status,message}', ''),
             nullif(element #>> '{delivery-status,description}', ''),
@@ -32,10 +34,13 @@ named as (
 events as (
     select
         workspace_id,
-        -- as the sending API gives it, in angle brackets
-        '<' || trim(both '<>' from header_id) || '>' as provider_message_id,
-        '<' || trim(both '<>' from header_id) || '>' as message_key,
-        coalesce(element ->> 'recipient', element #>> '{message,headers,to}') as recipient,
+        message_key as provider_message_id,
+        message_key,
+        coalesce(
+            nullif(element ->> 'recipient', ''),
+            -- rejected events have no recipient; a header with several addresses does not say which
+            case when addressed_to not like '%@%@%' then addressed_to end
+        ) as recipient,
         concat_ws('/', provider_event, element ->> 'severity') as provider_event,
         case
             when provider_event = 'accepted' then 'queued'

@@ -17,6 +17,7 @@ named as (
             else body ->> 'RecordType'
         end as kind,
         body ->> 'Details' as diagnostic,
+        body ->> 'Date' as mail_date,
         coalesce(body ->> 'DeliveredAt', body ->> 'BouncedAt', body ->> 'ReceivedAt', body ->> 'ChangedAt') as happened_at
     from bodies
 ),
@@ -56,7 +57,7 @@ events as (
         body ->> 'OriginalLink' as url,
         body ->> 'UserAgent' as user_agent,
         null::boolean as is_machine,
-        {{ try_cast('happened_at', 'timestamptz') }} as occurred_at,
+        coalesce({{ iso_to_timestamp('happened_at') }}, {{ mail_date_to_timestamp('mail_date') }}) as occurred_at,
         loaded_at
     from named
 ),

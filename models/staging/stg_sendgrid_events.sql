@@ -15,8 +15,14 @@ events as (
     select
         workspace_id,
         coalesce(body ->> 'anymail_id', body ->> 'smtp-id', body ->> 'sg_message_id') as provider_message_id,
-        -- opens and clicks carry no smtp-id; before its first dot stands what all events of a request share
-        coalesce(nullif(split_part(body ->> 'sg_message_id', '.', 1), ''), body ->> 'smtp-id') as message_key,
+        -- Opens and clicks carry no smtp-id, delayed bounces no sg_message_id. What all events of a request share stands in
+        -- sg_message_id before the name of a server of SendGrid's, and in an smtp-id that SendGrid made before the @.
+        coalesce(
+            substring(body ->> 'sg_message_id' from '^(.+?)[.](?:filter|recvd)'),
+            nullif(split_part(body ->> 'sg_message_id', '.', 1), ''),
+            substring(body ->> 'smtp-id' from '^<?([^<>@]+)@[^<>@]*ismtpd'),
+            nullif(body ->> 'smtp-id', '')
+        ) as message_key,
         body ->> 'email' as recipient,
         provider_event,
         case provider_event

@@ -9,7 +9,7 @@ notifications as (
         case
             when not body ? 'Message' then body
             when jsonb_typeof(body -> 'Message') = 'object' then body -> 'Message'
-            else {{ try_cast("body ->> 'Message'", 'jsonb') }}
+            else {{ try_cast_json("body ->> 'Message'") }}
         end as notification
     from bodies
 ),
@@ -108,12 +108,12 @@ events as (
         detail ->> 'userAgent' as user_agent,
         null::boolean as is_machine,
         coalesce(
-            {{ try_cast("detail ->> 'timestamp'", 'timestamptz') }},
+            {{ iso_to_timestamp("detail ->> 'timestamp'") }},
             case
                 when provider_event in ('Send', 'Reject', 'Rendering Failure')
-                    then {{ try_cast("mail ->> 'timestamp'", 'timestamptz') }}
+                    then {{ iso_to_timestamp("mail ->> 'timestamp'") }}
             end,
-            {{ try_cast('envelope_time', 'timestamptz') }}
+            {{ iso_to_timestamp('envelope_time') }}
         ) as occurred_at,
         loaded_at
     from told
