@@ -39,6 +39,48 @@
 {%- endmacro %}
 
 
+{# The sending domain asked for; null: all. #}
+{% macro request_domain_id() -%}
+    (select {{ request_setting('domain_id', 'text') }})
+{%- endmacro %}
+
+
+{# The campaigns to compare, a JSON array of ids; null: all. #}
+{% macro request_campaign_ids() -%}
+    (select {{ request_setting('campaign_ids', 'jsonb') }})
+{%- endmacro %}
+
+
+{# The rates to compare, a JSON array of names. #}
+{% macro request_metrics() -%}
+    (
+        select
+            coalesce(
+                {{ request_setting('metrics', 'jsonb') }},
+                '["open_rate", "click_rate", "reply_rate", "delivery_rate"]'::jsonb
+            )
+    )
+{%- endmacro %}
+
+
+{# The time zone asked for, an IANA name; null: each workspace's own. #}
+{% macro request_timezone() -%}
+    (select {{ request_setting('timezone', 'text') }})
+{%- endmacro %}
+
+
+{# period (four a day) or hour. #}
+{% macro request_granularity() -%}
+    (select coalesce({{ request_setting('granularity', 'text') }}, 'period'))
+{%- endmacro %}
+
+
+{# The workspace that the request names; null for an analyst, who sees all. #}
+{% macro request_workspace_id() -%}
+    (select {{ request_setting('workspace_id', 'text') }})
+{%- endmacro %}
+
+
 {# The condition under which a row of a versioned table is true for the request. #}
 {% macro is_true_for_request(alias) -%}
     {{ alias }}.valid_from <= {{ request_as_of() }} and {{ alias }}.valid_to > {{ request_as_of() }}

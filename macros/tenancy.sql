@@ -11,6 +11,13 @@
 {%- endmacro %}
 
 
+{# A table that belongs to no workspace, such as the reasons for bounces: all who may read core read all of it. #}
+{% macro let_everybody_read(relation) -%}
+    alter table {{ relation }} enable row level security;
+    create policy everybody on {{ relation }} for select using (true);
+{%- endmacro %}
+
+
 {# Post-hook of every mart: the view reads as who asks, so the policies of the tables below hold for it. #}
 {% macro read_as_invoker() -%}
     alter view {{ this }} set (security_invoker = true)

@@ -15,22 +15,30 @@
 
 {# At no batch are two rows of a key true, and no row ends before it begins. #}
 {% test one_version_at_a_time(model) -%}
-    {%- set key = tested_node(model).config.unique_key | join(', ') %}
+    {%- set columns = tested_node(model).config.unique_key %}
+    {%- set key = columns | join(', ') %}
     {%- set versions = tested_node(model).relation_name %}
     with changed_keys as (
         select distinct {{ key }}
         from {{ versions }}
-        where valid_to < {{ still_standing() }}
+        where valid_to > {{ published_batch() if flags.WHICH == 'build' else 0 }} and valid_to < {{ still_standing() }}
     ),
 
+    -- a key with one version cannot overlap: of one with more, all but one are closed, or unique_standing_key fails
     followed as (
         select
-            valid_from,
-            valid_to,
-            lead(valid_from) over (partition by {{ key }} order by valid_from, valid_to) as next_valid_from
-        from {{ versions }}
-        -- a key with one version cannot overlap: of one with more, all but one are closed, or unique_standing_key fails
-        inner join changed_keys using ({{ key }})
+            versions.valid_from,
+            versions.valid_to,
+            lead(versions.valid_from) over (
+                partition by {{ key }} order by versions.valid_from, versions.valid_to
+            ) as next_valid_from
+        from changed_keys
+        cross join
+            lateral (
+                select valid_from, valid_to from {{ versions }} as versions
+                where {% for column in columns %}versions.{{ column }} = changed_keys.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
+                offset 0
+            ) as versions
     )
 
     select *

@@ -20,6 +20,14 @@
 {%- endmacro %}
 
 
+{# The batch that is served; 0 where none is. #}
+{% macro published_batch() -%}
+    {%- if not execute -%} {{ return(0) }} {%- endif -%}
+    {%- set found = run_query("select batch_id from app.publication where target = '" ~ warehouse_name() ~ "'") -%}
+    {{ return(found.rows[0][0] if found.rows else 0) }}
+{%- endmacro %}
+
+
 {% macro takes_a_batch() -%}
     {{ return(flags.WHICH in ['run', 'build', 'retry'] and not flags.EMPTY) }}
 {%- endmacro %}
@@ -79,6 +87,9 @@
     begin
         -- a backend whose dbt was killed ends its statement within a second, so that the next build need not wait
         set local client_connection_check_interval = '1s';
+        -- what is new is looked up by its key, whatever the server thinks of random reads: its pages are mostly in memory
+        set local random_page_cost = 1.1;
+        set local work_mem = '{{ var('build_work_mem') }}';
         perform from app.batches where batch_id = {{ batch_id() }} and status = 'running' for share;
         if not found then
             raise exception 'build {{ batch_id() }} is not the running one: it was taken for dead by a later build, or took no number'

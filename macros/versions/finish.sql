@@ -13,9 +13,15 @@
             where valid_to = {{ still_standing() }};
             create index {{ name }}_opened on {{ this }} (valid_from);
             create index {{ name }}_closed on {{ this }} (valid_to) where valid_to < {{ still_standing() }};
+            -- the models after this one are planned before the server would look at it by itself
+            analyze {{ this }};
         end if;
         if not (select relrowsecurity from pg_class where oid = '{{ this }}'::regclass) then
+            {% if 'workspace_id' in model.columns -%}
             {{ isolate_tenants(this) }}
+            {%- else -%}
+            {{ let_everybody_read(this) }}
+            {%- endif %}
         end if;
     end
     $finish$;

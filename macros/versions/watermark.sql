@@ -55,3 +55,19 @@
 {% macro valid_to_unless(is_gone) -%}
     case when {{ is_gone }} then {{ batch_id() }} else {{ still_standing() }} end::bigint
 {%- endmacro %}
+
+
+{#
+    The rows of a relation for each row of `of`, looked up key by key: for a join on true. `offset 0` keeps the planner from
+    anything else, so that a run costs what is new, whatever it thinks of how much that is.
+#}
+{% macro looked_up(relation, key, of) -%}
+    lateral (
+        select * from {{ relation }} as looked_up
+        where
+            {%- for column in key %}
+            looked_up.{{ column }} = {{ of }}.{{ column }}{{ ' and' if not loop.last }}
+            {%- endfor %}
+        offset 0
+    )
+{%- endmacro %}

@@ -19,6 +19,8 @@ select
     assignments.smtp_ip_address_id,
     ip_addresses.ip_address,
     assignments.assignment_status,
+    -- as of the batch: a mart that asked the clock would give two answers under one version
+    coalesce(assignments.assignment_status = 'active' and coalesce(assignments.expires_at > now(), true), false) as is_active,
     ip_addresses.reputation_state,
     coalesce(ip_addresses.is_blacklisted, false) as is_blacklisted,
     assignments.assigned_at,

@@ -2,15 +2,32 @@
 
 with workspaces as (
     select * from {{ ref('stg_workspaces') }}
+    where workspace_id <> ''
+),
+
+campaign_days as (
+    select * from {{ ref('fct_campaign_days') }}
+    where valid_to = {{ still_standing() }}
+),
+
+time_zones as (
+    select name from pg_catalog.pg_timezone_names
+),
+
+workspaces_with_mail as (
+    select distinct workspace_id from campaign_days
 )
 
 select
     workspace_id,
-    tenant_id,
-    coalesce(nullif(workspace_name, ''), workspace_id) as workspace_name,
-    timezone,
-    workspace_status,
+    workspaces.tenant_id,
+    -- a workspace that only the facts know is named by its id
+    coalesce(nullif(workspaces.workspace_name, ''), workspace_id) as workspace_name,
+    coalesce(time_zones.name, 'UTC') as timezone,
+    workspaces.workspace_status,
+    workspaces.workspace_id is not null as is_in_app,
     {{ batch_id() }}::bigint as valid_from,
     {{ still_standing() }}::bigint as valid_to
 from workspaces
-where workspace_id <> ''
+full join workspaces_with_mail using (workspace_id)
+left join time_zones on workspaces.timezone = time_zones.name

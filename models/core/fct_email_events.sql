@@ -8,44 +8,23 @@
     )
 }}
 
-{%- set event_views = [
-    'stg_native_events',
-    'stg_sendgrid_events',
-    'stg_ses_events',
-    'stg_postmark_events',
-    'stg_mailgun_events',
-] %}
 {%- set adds = adds_to_what_is_there() %}
 {%- set landed_after = landed_after() if adds else '-infinity' %}
 
-with
-{% for event_view in event_views %}
-{{ event_view | replace('stg_', '') }} as not materialized (
-    select * from {{ ref(event_view) }}
-    where loaded_at > '{{ landed_after }}'
+with bounce_patterns as (
+    select * from {{ ref('bounce_patterns') }}
 ),
 
-{% endfor -%}
-
-landed as (
-    {%- for event_view in event_views %}
-    select * from {{ event_view | replace('stg_', '') }}
-    {%- if not loop.last %}
-    union all
-    {%- endif %}
-    {%- endfor %}
+bounce_reasons as (
+    select * from {{ ref('bounce_reasons') }}
 ),
+
+{{ landed_events(landed_after) }},
 
 -- the others are counted in data_quality
 usable as (
     select * from landed
-    where
-        event_id <> ''
-        and workspace_id <> ''
-        and message_id <> ''
-        and event_type <> ''
-        and isfinite(occurred_at)
-        and occurred_at <= loaded_at + interval '1 day'
+    where {{ unusable_because() }} is null
 ),
 
 -- of several landings of an event the first is taken; the columns after loaded_at only make the choice repeatable
@@ -59,42 +38,58 @@ numbered as (
     from usable
 ),
 
-taken_up as (
+first_landings as not materialized (
     select
-        workspace_id,
-        event_id,
-        message_id,
-        provider,
-        provider_message_id,
-        coalesce(campaign_id, '') as campaign_id,
-        coalesce(mailbox_id, '') as mailbox_id,
-        coalesce(domain_id, '') as domain_id,
-        recipient_hash,
-        coalesce(recipient_domain, '') as recipient_domain,
-        event_type,
-        smtp_status,
-        smtp_code,
-        bounce_type,
-        diagnostic,
-        url,
-        user_agent,
-        is_machine,
-        occurred_at,
-        loaded_at,
-        {{ batch_id() }}::bigint as valid_from,
+        *,
         {{ still_standing() }}::bigint as valid_to
     from numbered
     where landing_number = 1
+),
+
+-- one that is known is never replaced by a later landing, whatever that says
+new_events as not materialized (
+    select first_landings.*
+    from first_landings
+    {%- if adds %}
+    left join {{ looked_up(this, ['workspace_id', 'event_id', 'valid_to'], of='first_landings') }} as known_event on true
+    where known_event.event_id is null
+    {%- endif %}
+),
+
+taken_up as (
+    select
+        *,
+        case
+            when event_type = 'bounced'
+                then {{ bounce_reason_of('new_events', 'bounce_patterns') }}
+        end as bounce_reason
+    from new_events
 )
 
-select taken_up.*
+select
+    taken_up.workspace_id,
+    taken_up.event_id,
+    taken_up.message_id,
+    taken_up.provider,
+    taken_up.provider_message_id,
+    coalesce(taken_up.campaign_id, '') as campaign_id,
+    coalesce(taken_up.mailbox_id, '') as mailbox_id,
+    coalesce(taken_up.domain_id, '') as domain_id,
+    taken_up.recipient_hash,
+    coalesce(taken_up.recipient_domain, '') as recipient_domain,
+    taken_up.event_type,
+    taken_up.smtp_status,
+    taken_up.smtp_code,
+    taken_up.bounce_type,
+    taken_up.bounce_reason,
+    taken_up.diagnostic,
+    taken_up.url,
+    taken_up.user_agent,
+    bounce_reasons.is_hard as is_hard_bounce,
+    taken_up.is_machine,
+    taken_up.occurred_at,
+    taken_up.loaded_at,
+    {{ batch_id() }}::bigint as valid_from,
+    taken_up.valid_to
 from taken_up
-{%- if adds %}
-left join {{ this }} as known
-    on
-        taken_up.workspace_id = known.workspace_id
-        and taken_up.event_id = known.event_id
-        and known.valid_to = {{ still_standing() }}
--- never replaced by a later landing, whatever that says
-where known.event_id is null
-{%- endif %}
+left join bounce_reasons on taken_up.bounce_reason = bounce_reasons.bounce_reason

@@ -1,7 +1,6 @@
 {{
     config(
         unique_key=['workspace_id', 'message_id'],
-        indexes=[{'columns': ['workspace_id', 'campaign_id', 'sent_date']}],
     )
 }}
 
@@ -30,10 +29,13 @@ message_events as not materialized (
         events.recipient_domain,
         events.event_type,
         events.occurred_at,
+        events.bounce_reason,
+        events.is_hard_bounce,
         coalesce(events.is_machine, false) as is_machine
     {%- if adds %}
     from changed_messages
-    left join events using (workspace_id, message_id)
+    left join {{ looked_up('events', ['workspace_id', 'message_id'], of='changed_messages') }} as events
+        using (workspace_id, message_id)
     {%- else %}
     from events
     {%- endif %}
@@ -48,6 +50,8 @@ summed as (
         {{ latest_named('mailbox_id') }} as mailbox_id,
         {{ latest_named('domain_id') }} as domain_id,
         {{ latest_named('recipient_domain') }} as recipient_domain,
+        {{ latest_named('bounce_reason', 'is_hard_bounce') }} as hard_bounce_reason,
+        {{ latest_named('bounce_reason') }} as bounce_reason,
         count(event_id) as events,
         min(occurred_at) filter (where event_type = 'sent') as first_sent_at,
         min(occurred_at) filter (where event_type = 'queued') as first_queued_at,
@@ -94,8 +98,11 @@ select
     coalesce(mailbox_id, '') as mailbox_id,
     coalesce(domain_id, '') as domain_id,
     coalesce(recipient_domain, '') as recipient_domain,
+    -- a hard bounce outweighs any soft one
+    coalesce(hard_bounce_reason, bounce_reason, '') as bounce_reason,
     sent_at is not null as is_sent,
     first_bounced_at is not null as is_bounced,
+    hard_bounce_reason is not null as is_hard_bounced,
     is_delivered,
     is_delivered and first_opened_at is not null as is_opened,
     is_delivered and first_clicked_at is not null as is_clicked,

@@ -10,7 +10,7 @@ from psycopg.types.json import Json
 
 from api.database import connect
 from api.settings import Settings
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_TESTS, run_dbt
 
 SECONDS = 1_700_000_000
 TIME = "2023-11-14T22:13:20Z"
@@ -176,7 +176,7 @@ def staged(module_settings: Settings) -> Settings:
                 for number, body in enumerate(HOSTILE)
             ],
         )
-    run_dbt(module_settings, "run")
+    run_dbt(module_settings, *WITHOUT_TESTS)
     return module_settings
 
 

@@ -13,7 +13,7 @@ import pytest
 from api.database import connect
 from api.settings import Settings
 from tests.support.command import mailmart
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.support.shared import DATA, needs_shared_data
 
 PROVIDERS = ("sendgrid", "ses", "postmark", "mailgun")
@@ -42,7 +42,7 @@ def taken_up(module_settings: Settings, tmp_path_factory: pytest.TempPathFactory
         for _ in range(2):
             result = mailmart(module_settings, "ingest", "--provider", provider, "--workspace", f"{provider}-{number}", str(body))
             assert result.exit_code == 0, result.output
-    run_dbt(module_settings, "run")
+    run_dbt(module_settings, *WITHOUT_TESTS)
     return module_settings
 
 

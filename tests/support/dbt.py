@@ -9,6 +9,9 @@ from api.dbt import dbt_command
 from api.dbt_environment import dbt_environment
 from api.settings import Settings
 
+# seeds and models: what a test does that is about neither the unit tests nor the data tests
+WITHOUT_TESTS = ("build", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test")
+
 
 def run_dbt(
     settings: Settings, command: str, *arguments: str, target_path: str = "target", check: bool = True

@@ -14,12 +14,18 @@ VERSIONED = (
     "fct_email_events",
     "fct_messages",
     "fct_campaign_days",
+    "fct_send_slots",
+    "fct_bounce_days",
+    "fct_set_aside_events",
     "dim_workspaces",
     "dim_campaigns",
     "dim_domains",
     "dim_mailboxes",
     "dim_ip_assignments",
+    "dim_bounce_reasons",
+    "dim_health_score_factors",
 )
+OF_NO_WORKSPACE = ("dim_bounce_reasons", "dim_health_score_factors")
 
 
 def messages(settings: Settings) -> dict[tuple[str, str], Message]:
@@ -57,7 +63,7 @@ def everything(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
                 name
                 for (name,) in connection.execute(
                     "select column_name from information_schema.columns where table_schema = 'core' and table_name = %s"
-                    " and column_name not in ('valid_from', 'valid_to', 'loaded_at') order by ordinal_position",
+                    " and column_name not in ('valid_from', 'valid_to', 'loaded_at', 'landing_id') order by ordinal_position",
                     (model,),
                 )
             ]

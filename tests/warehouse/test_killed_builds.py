@@ -13,7 +13,7 @@ import pytest
 
 from api.database import connect
 from api.settings import Settings
-from tests.support.dbt import dbt_process, run_dbt
+from tests.support.dbt import WITHOUT_TESTS, dbt_process, run_dbt
 from tests.warehouse import reference, standing
 from tests.warehouse.events import Event, random_events
 from tests.warehouse.landing import land
@@ -29,7 +29,7 @@ def test_killed_at_random_moments_and_run_again(settings: Settings, seed: int) -
     landed: list[Event] = []
 
     began = time.monotonic()
-    run_dbt(settings, "run")
+    run_dbt(settings, *WITHOUT_TESTS)
     whole_run = time.monotonic() - began
 
     killed = 0
@@ -37,7 +37,7 @@ def test_killed_at_random_moments_and_run_again(settings: Settings, seed: int) -
         arriving = random_events(chance, f"w{attempt % 4}", 200, start)
         land(settings, arriving, now - timedelta(minutes=KILLS - attempt))
         landed += arriving
-        process = dbt_process(settings, "run")
+        process = dbt_process(settings, *WITHOUT_TESTS)
         try:
             process.wait(timeout=chance.uniform(0.3, 1.0) * whole_run)
         except subprocess.TimeoutExpired:
@@ -46,7 +46,7 @@ def test_killed_at_random_moments_and_run_again(settings: Settings, seed: int) -
             killed += 1
     assert killed >= KILLS // 2, "hardly any build was killed: the moments are chosen too late"
 
-    run_dbt(settings, "run")
+    run_dbt(settings, *WITHOUT_TESTS)
     expected = reference.messages(landed, now)
     assert standing.messages(settings) == expected, f"seed {seed}"
     assert standing.campaign_days(settings) == reference.campaign_days(expected.values()), f"seed {seed}"
@@ -63,35 +63,35 @@ def test_killed_at_random_moments_and_run_again(settings: Settings, seed: int) -
 
 @pytest.mark.timeout(120)
 def test_a_second_build_is_refused_while_the_first_lives(settings: Settings) -> None:
-    run_dbt(settings, "run")
+    run_dbt(settings, *WITHOUT_TESTS)
     with connect(settings, "mailmart_owner") as lock:
         # the first build waits here, in the middle of its work
         lock.execute("lock table core.fct_messages in access exclusive mode")
-        first = dbt_process(settings, "run", target_path="first")
+        first = dbt_process(settings, *WITHOUT_TESTS, target_path="first")
         _wait_for_waiting(settings)
-        second = run_dbt(settings, "run", target_path="second", check=False)
+        second = run_dbt(settings, *WITHOUT_TESTS, target_path="second", check=False)
         assert second.returncode != 0
         assert "is running since" in second.stdout
         lock.rollback()
     assert first.wait(timeout=60) == 0
-    run_dbt(settings, "run")
+    run_dbt(settings, *WITHOUT_TESTS)
 
 
 @pytest.mark.timeout(120)
 def test_a_build_that_was_taken_for_dead_writes_nothing(settings: Settings) -> None:
-    run_dbt(settings, "run")
+    run_dbt(settings, *WITHOUT_TESTS)
     land(settings, [Event("e", "w", "m", "sent", datetime.now(UTC), "c")], datetime.now(UTC))
     with connect(settings, "mailmart_owner") as lock:
         # it waits at a staging view, so it holds its batch in no transaction
         lock.execute("lock table raw.email_events in access exclusive mode")
-        first = dbt_process(settings, "run", target_path="first")
+        first = dbt_process(settings, *WITHOUT_TESTS, target_path="first")
         _wait_for_waiting(settings)
         with connect(settings, "mailmart_owner") as successor:
             successor.execute("update app.batches set status = 'abandoned' where status = 'running'")
         lock.rollback()
     assert first.wait(timeout=60) != 0
     assert standing.campaign_days(settings) == {}
-    run_dbt(settings, "run")
+    run_dbt(settings, *WITHOUT_TESTS)
     assert len(standing.campaign_days(settings)) == 1
 
 

@@ -1,19 +1,17 @@
-with campaigns as (
-    select
-        workspace_id,
-        campaign_id
-    from {{ ref('dim_campaigns') }} as dim_campaigns
-    where
-        {{ is_true_for_request('dim_campaigns') }}
-        and campaign_id = coalesce({{ request_campaign_id() }}, campaign_id)
-),
+with {{ requested_campaigns() }},
 
-campaign_days as not materialized (
-    select * from {{ ref('fct_campaign_days') }} as fct_campaign_days
-    where
-        {{ is_true_for_request('fct_campaign_days') }}
-        and sent_date between {{ request_range_start() }} and {{ request_range_end() }}
-),
+{{
+    requested_campaign_days([
+        'sent_date',
+        'sent',
+        'delivered',
+        'bounced',
+        'opened',
+        'clicked',
+        'replied',
+        'complained',
+    ])
+}},
 
 days as (
     select day::date as day

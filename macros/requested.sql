@@ -1,0 +1,106 @@
+{#
+    CTEs that marts share: what the request is about. Each gives a CTE of the macro's name, without its comma.
+#}
+
+{#
+    `workspaces`: those that the reader may see, and the one that the request names even if nothing is known of it yet: a new
+    workspace has an overview of zeros.
+#}
+{% macro requested_workspaces() -%}
+known_workspaces as (
+    select
+        workspace_id,
+        timezone
+    from {{ ref('dim_workspaces') }} as dim_workspaces
+    where {{ is_true_for_request('dim_workspaces') }}
+),
+
+workspaces as (
+    select * from known_workspaces
+    union all
+    select
+        named.workspace_id,
+        'UTC' as timezone
+    from (select {{ request_workspace_id() }} as workspace_id) as named
+    left join known_workspaces on named.workspace_id = known_workspaces.workspace_id
+    where named.workspace_id is not null and known_workspaces.workspace_id is null
+)
+{%- endmacro %}
+
+
+{# `campaigns`: the campaign that the request names, or all. #}
+{% macro requested_campaigns() -%}
+campaigns as (
+    select
+        workspace_id,
+        campaign_id,
+        campaign_name
+    from {{ ref('dim_campaigns') }} as dim_campaigns
+    where
+        {{ is_true_for_request('dim_campaigns') }}
+        and campaign_id = coalesce({{ request_campaign_id() }}, campaign_id)
+)
+{%- endmacro %}
+
+
+{#
+    `campaigns_and_none`: the campaign that the request names, or all and the mail of none (''). A filter that goes through
+    this join keeps the facts' indexes; one written with OR would not.
+#}
+{% macro requested_campaigns_and_none() -%}
+{{ requested_campaigns() }},
+
+campaigns_and_none as (
+    select
+        workspace_id,
+        campaign_id
+    from campaigns
+    union all
+    select
+        workspace_id,
+        '' as campaign_id
+    from workspaces
+    where {{ request_campaign_id() }} is null
+)
+{%- endmacro %}
+
+
+{# `campaign_days`: the cells of the window. #}
+{% macro requested_campaign_days(columns) -%}
+campaign_days as not materialized (
+    select
+        workspace_id,
+        campaign_id,
+        {{ columns | join(',\n        ') }}
+    from {{ ref('fct_campaign_days') }} as fct_campaign_days
+    where
+        {{ is_true_for_request('fct_campaign_days') }}
+        and sent_date between {{ request_range_start() }} and {{ request_range_end() }}
+)
+{%- endmacro %}
+
+
+{#
+    `mailboxes`: each with its domain. A cell's domain is its mailbox's, else the messages' own; `of_requested_domain` is the
+    condition that it is the one asked for.
+#}
+{% macro requested_mailboxes() -%}
+mailboxes as (
+    select
+        workspace_id,
+        mailbox_id,
+        domain_id
+    from {{ ref('dim_mailboxes') }} as dim_mailboxes
+    where {{ is_true_for_request('dim_mailboxes') }}
+)
+{%- endmacro %}
+
+
+{% macro domain_of(cells) -%}
+    coalesce(nullif(mailboxes.domain_id, ''), {{ cells }}.domain_id)
+{%- endmacro %}
+
+
+{% macro is_of_requested_domain(cells) -%}
+    {{ domain_of(cells) }} = coalesce({{ request_domain_id() }}, {{ domain_of(cells) }})
+{%- endmacro %}

@@ -1,0 +1,15 @@
+{{ config(unique_key=['factor'], meta={'gives_every_key': true}) }}
+
+with factors as (
+    select * from {{ ref('health_score_factors') }}
+)
+
+-- a versioned table of its own, because a seed is emptied and filled while the API reads, and knows no batches
+select
+    factor,
+    weight::numeric(9, 6),
+    starts_at::numeric(9, 6),
+    ends_at::numeric(9, 6),
+    {{ batch_id() }}::bigint as valid_from,
+    {{ still_standing() }}::bigint as valid_to
+from factors

@@ -1,0 +1,13 @@
+{%- set cell = ['workspace_id', 'campaign_id', 'mailbox_id', 'domain_id', 'sent_date', 'bounce_reason'] %}
+
+{{
+    config(
+        unique_key=cell,
+        indexes=[
+            {'columns': ['workspace_id', 'campaign_id', 'sent_date']},
+            {'columns': ['workspace_id', 'sent_date']},
+        ],
+    )
+}}
+
+{{ rolled_up_messages(cell, [['bounced', 'true']], condition='is_bounced') }}
