@@ -33,3 +33,9 @@
         ) as said
     )
 {%- endmacro %}
+
+
+{# What a bounce is classified by, as one value: two with the same have the same reason. #}
+{% macro bounce_key(event) -%}
+    row({{ event }}.smtp_status, {{ event }}.smtp_code, {{ event }}.diagnostic)::text
+{%- endmacro %}

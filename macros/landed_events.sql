@@ -30,16 +30,27 @@ landed as not materialized (
 
 
 {#
-    Why a landing cannot be used, or null: it has no workspace, id, message, type or time, or is more than a day later than
-    its landing.
+    Whether a landing can be used: it has a workspace, an id, a message, a type and a time, which is at most a day later than
+    its landing. In plain conditions, whose share of the rows the planner can tell.
 #}
+{% macro is_usable() -%}
+    event_id <> ''
+    and workspace_id <> ''
+    and message_id <> ''
+    and event_type <> ''
+    and isfinite(occurred_at)
+    and occurred_at <= loaded_at + interval '1 day'
+{%- endmacro %}
+
+
+{# Which of these a landing fails, the first of them; null where it can be used. #}
 {% macro unusable_because() -%}
     case
         when coalesce(workspace_id, '') = '' then 'no_workspace'
         when coalesce(event_id, '') = '' then 'no_event_id'
         when coalesce(message_id, '') = '' then 'no_message'
         when coalesce(event_type, '') = '' then 'no_event_type'
-        when occurred_at is null or not isfinite(occurred_at) then 'no_time'
+        when not coalesce(isfinite(occurred_at), false) then 'no_time'
         when occurred_at > loaded_at + interval '1 day' then 'from_the_future'
     end
 {%- endmacro %}

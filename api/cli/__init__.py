@@ -22,6 +22,7 @@ COMMANDS = {
     "batch": "List the builds; go back to the publication before.",
     "serve": "Serve the API.",
     "keys": "Create, list and revoke API keys.",
+    "bench": "Measure builds against the same work in plain SQL.",
     "openapi": "Write the API's OpenAPI document, or check it.",
 }
 

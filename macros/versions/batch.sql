@@ -89,6 +89,8 @@
         set local client_connection_check_interval = '1s';
         -- what is new is looked up by its key, whatever the server thinks of random reads: its pages are mostly in memory
         set local random_page_cost = 1.1;
+        -- the few are joined with the many; a merge would sort the many
+        set local enable_mergejoin = off;
         set local work_mem = '{{ var('build_work_mem') }}';
         perform from app.batches where batch_id = {{ batch_id() }} and status = 'running' for share;
         if not found then

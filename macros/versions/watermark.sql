@@ -58,16 +58,17 @@
 
 
 {#
-    The rows of a relation for each row of `of`, looked up key by key: for a join on true. `offset 0` keeps the planner from
-    anything else, so that a run costs what is new, whatever it thinks of how much that is.
+    The standing rows of a fact for each row of `of`, looked up key by key (which begins with the fact's own): for a join on true.
+    `offset 0` keeps the planner from anything else, so that a run costs what is new, whatever it thinks of how much that is.
 #}
 {% macro looked_up(relation, key, of) -%}
     lateral (
         select * from {{ relation }} as looked_up
         where
             {%- for column in key %}
-            looked_up.{{ column }} = {{ of }}.{{ column }}{{ ' and' if not loop.last }}
+            looked_up.{{ column }} = {{ of }}.{{ column }} and
             {%- endfor %}
+            looked_up.valid_to = {{ still_standing() }}
         offset 0
     )
 {%- endmacro %}

@@ -21,29 +21,49 @@ bounce_reasons as (
 
 {{ landed_events(landed_after) }},
 
+-- many bounces say the same, and the rules' expressions are dear
+bounces as materialized (
+    select distinct
+        smtp_status,
+        smtp_code,
+        diagnostic,
+        {{ bounce_key('landed') }} as bounce_key
+    from landed
+    where event_type = 'bounced'
+),
+
+reasoned as (
+    select
+        bounce_key,
+        {{ bounce_reason_of('bounces', 'bounce_patterns') }} as bounce_reason
+    from bounces
+),
+
+classified as materialized (
+    select
+        reasoned.bounce_key,
+        reasoned.bounce_reason,
+        bounce_reasons.is_hard as is_hard_bounce
+    from reasoned
+    inner join bounce_reasons on reasoned.bounce_reason = bounce_reasons.bounce_reason
+),
+
 -- the others are counted in data_quality
 usable as (
-    select * from landed
-    where {{ unusable_because() }} is null
+    select
+        landed.*,
+        classified.bounce_reason,
+        classified.is_hard_bounce
+    from landed
+    left join classified on case when landed.event_type = 'bounced' then {{ bounce_key('landed') }} end = classified.bounce_key
+    where {{ is_usable() }}
 ),
 
 -- of several landings of an event the first is taken; the columns after loaded_at only make the choice repeatable
-numbered as (
-    select
-        *,
-        row_number() over (
-            partition by workspace_id, event_id
-            order by loaded_at, occurred_at, message_id, event_type, provider
-        ) as landing_number
+first_landings as (
+    select distinct on (workspace_id, event_id) *
     from usable
-),
-
-first_landings as not materialized (
-    select
-        *,
-        {{ still_standing() }}::bigint as valid_to
-    from numbered
-    where landing_number = 1
+    order by workspace_id, event_id, loaded_at, occurred_at, message_id, event_type, provider
 ),
 
 -- one that is known is never replaced by a later landing, whatever that says
@@ -51,45 +71,34 @@ new_events as not materialized (
     select first_landings.*
     from first_landings
     {%- if adds %}
-    left join {{ looked_up(this, ['workspace_id', 'event_id', 'valid_to'], of='first_landings') }} as known_event on true
+    left join {{ looked_up(this, ['workspace_id', 'event_id'], of='first_landings') }} as known_event on true
     where known_event.event_id is null
     {%- endif %}
-),
-
-taken_up as (
-    select
-        *,
-        case
-            when event_type = 'bounced'
-                then {{ bounce_reason_of('new_events', 'bounce_patterns') }}
-        end as bounce_reason
-    from new_events
 )
 
 select
-    taken_up.workspace_id,
-    taken_up.event_id,
-    taken_up.message_id,
-    taken_up.provider,
-    taken_up.provider_message_id,
-    coalesce(taken_up.campaign_id, '') as campaign_id,
-    coalesce(taken_up.mailbox_id, '') as mailbox_id,
-    coalesce(taken_up.domain_id, '') as domain_id,
-    taken_up.recipient_hash,
-    coalesce(taken_up.recipient_domain, '') as recipient_domain,
-    taken_up.event_type,
-    taken_up.smtp_status,
-    taken_up.smtp_code,
-    taken_up.bounce_type,
-    taken_up.bounce_reason,
-    taken_up.diagnostic,
-    taken_up.url,
-    taken_up.user_agent,
-    bounce_reasons.is_hard as is_hard_bounce,
-    taken_up.is_machine,
-    taken_up.occurred_at,
-    taken_up.loaded_at,
+    new_events.workspace_id,
+    new_events.event_id,
+    new_events.message_id,
+    new_events.provider,
+    new_events.provider_message_id,
+    coalesce(new_events.campaign_id, '') as campaign_id,
+    coalesce(new_events.mailbox_id, '') as mailbox_id,
+    coalesce(new_events.domain_id, '') as domain_id,
+    new_events.recipient_hash,
+    coalesce(new_events.recipient_domain, '') as recipient_domain,
+    new_events.event_type,
+    new_events.smtp_status,
+    new_events.smtp_code,
+    new_events.bounce_type,
+    new_events.bounce_reason,
+    new_events.diagnostic,
+    new_events.url,
+    new_events.user_agent,
+    new_events.is_hard_bounce,
+    new_events.is_machine,
+    new_events.occurred_at,
+    new_events.loaded_at,
     {{ batch_id() }}::bigint as valid_from,
-    taken_up.valid_to
-from taken_up
-left join bounce_reasons on taken_up.bounce_reason = bounce_reasons.bounce_reason
+    {{ still_standing() }}::bigint as valid_to
+from new_events

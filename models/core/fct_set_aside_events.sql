@@ -9,7 +9,6 @@
 
 {%- set adds = adds_to_what_is_there() %}
 {%- set landed_after = landed_after() if adds else '-infinity' %}
-{%- set events_of_landings = looked_up('events', ['workspace_id', 'event_id'], of='judged') if adds else 'events' %}
 
 with events as not materialized (
     select * from {{ ref('fct_email_events') }}
@@ -18,51 +17,74 @@ with events as not materialized (
 
 {{ landed_events(landed_after) }},
 
-judged as not materialized (
-    select
-        *,
-        {{ unusable_because() }} as problem
-    from landed
-),
-
 unusable as (
     select
         workspace_id,
-        problem,
+        {{ unusable_because() }} as problem,
         provider,
         event_id,
         message_id,
         event_type,
         occurred_at,
         loaded_at
-    from judged
-    where problem is not null
+    from landed
+    where ({{ is_usable() }}) is not true
+),
+
+usable as not materialized (
+    select * from landed
+    where {{ is_usable() }}
+),
+
+{% if not adds -%}
+-- from nothing, only what landed more than once need be compared; later, the one before can have landed long ago
+landed_again as materialized (
+    select
+        workspace_id,
+        event_id
+    from usable
+    group by workspace_id, event_id
+    having count(*) > 1
+),
+
+{% endif -%}
+comparable as {{ 'not ' if adds }}materialized (
+    select
+        workspace_id,
+        event_id,
+        provider,
+        message_id,
+        event_type,
+        occurred_at,
+        loaded_at,
+        coalesce(campaign_id, '') as campaign_id,
+        coalesce(mailbox_id, '') as mailbox_id,
+        coalesce(domain_id, '') as domain_id
+    from {{ 'usable' if adds else 'landed_again inner join usable using (workspace_id, event_id)' }}
 ),
 
 -- the first landing of an event counts; a later one that says something else does not, and somebody should know
 other_content as (
     select
-        judged.workspace_id,
+        comparable.workspace_id,
         'other_content' as problem,
-        judged.provider,
-        judged.event_id,
-        judged.message_id,
-        judged.event_type,
-        judged.occurred_at,
-        judged.loaded_at
-    from judged
-    inner join {{ events_of_landings }} as events
-        on judged.workspace_id = events.workspace_id and judged.event_id = events.event_id
+        comparable.provider,
+        comparable.event_id,
+        comparable.message_id,
+        comparable.event_type,
+        comparable.occurred_at,
+        comparable.loaded_at
+    from comparable
+    inner join {{ looked_up('events', ['workspace_id', 'event_id'], of='comparable') }} as events on true
     where
-        judged.problem is null
-        and judged.loaded_at > events.loaded_at
+        comparable.loaded_at > events.loaded_at
         and (
-            judged.message_id,
-            judged.event_type,
-            judged.occurred_at,
-            coalesce(judged.campaign_id, ''),
-            coalesce(judged.mailbox_id, ''),
-            coalesce(judged.domain_id, '')
+            comparable.message_id,
+            comparable.event_type,
+            comparable.occurred_at,
+            comparable.campaign_id,
+            comparable.mailbox_id,
+            comparable.domain_id
         ) is distinct from (
             events.message_id,
             events.event_type,

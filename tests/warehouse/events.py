@@ -1,10 +1,12 @@
-"""Random events of an e-mail platform, with all that goes wrong on their way to the landing table."""
+"""Random events of an e-mail platform, with all that goes wrong on their way to the landing table, and its app tables."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 COLUMNS = (
     "event_id",
@@ -18,10 +20,51 @@ COLUMNS = (
     "recipient_domain",
     "smtp_status",
     "is_machine",
+    "smtp_code",
+    "diagnostic",
 )
 
 TRANSPORT = ("queued", "sent", "delivered", "deferred", "bounced", "rejected", "failed")
 ENGAGEMENT = ("opened", "clicked", "replied", "autoresponded", "complained", "unsubscribed", "subscribed")
+
+# ids that every workspace's facts use: no app table has the first, the app gives the second to workspace w0 alone
+OF_NO_APP = "7"
+OF_ANOTHER_APP = "w0"
+
+ZONES = (
+    "UTC",
+    "America/New_York",
+    "America/St_Johns",  # -03:30, with daylight saving
+    "Asia/Kathmandu",  # +05:45
+    "Asia/Kolkata",
+    "Australia/Lord_Howe",  # daylight saving of half an hour
+    "Europe/Berlin",
+    "Pacific/Chatham",  # +12:45, with daylight saving
+)
+# names of no IANA zone; PostgreSQL would take the last two for offsets
+NO_ZONES = ("Mars/Base", "", "PST", "UTC+3")
+
+
+class Bounce(NamedTuple):
+    """What a receiving server says, and the reason and class that nobody would dispute."""
+
+    smtp_status: str | None
+    smtp_code: int | None
+    diagnostic: str | None
+    bounce_reason: str
+    is_hard: bool
+
+
+BOUNCES = (
+    Bounce("5.1.1", 550, "550 5.1.1 user unknown", "invalid_recipient", True),
+    Bounce("5.1.2", 550, "550 5.1.2 host unknown", "invalid_domain", True),
+    Bounce("5.1.6", 551, "551 5.1.6 recipient has moved", "moved", True),
+    Bounce("5.2.2", 552, "552 5.2.2 mailbox full", "mailbox_full", False),
+    Bounce("5.3.4", 552, "552 5.3.4 message too large", "message_too_large", False),
+    Bounce("4.4.7", None, "delivery time expired", "timed_out", False),
+    Bounce("5.7.1", 554, "554 5.7.1 blocked using zen.spamhaus.org", "blocked", False),
+    Bounce(None, None, None, "undetermined", False),
+)
 
 
 @dataclass(frozen=True)
@@ -39,33 +82,95 @@ class Event:
     recipient_domain: str | None = None
     smtp_status: str | None = None
     is_machine: bool | None = None
+    smtp_code: int | None = None
+    diagnostic: str | None = None
 
 
-def random_events(chance: random.Random, workspace_id: str, messages: int, start: datetime) -> list[Event]:
+@dataclass(frozen=True)
+class Campaign:
+    """One row of raw.campaigns."""
+
+    campaign_id: str
+    name: str | None
+    status: str
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """One row of raw.mailboxes."""
+
+    mailbox_id: str
+    domain_id: str | None
+
+
+@dataclass(frozen=True)
+class IpAddress:
+    """One row of raw.smtp_ip_addresses."""
+
+    smtp_ip_address_id: str
+    provider_blacklist_status: dict[str, Any] | None
+    last_reputation_check: datetime | None
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One row of raw.domain_ip_assignments."""
+
+    domain_id: str
+    smtp_ip_address_id: str
+    status: str
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class App:
+    """The app tables of one workspace; without a timezone they do not have the workspace itself."""
+
+    workspace_id: str
+    timezone: str | None = None
+    campaigns: tuple[Campaign, ...] = ()
+    domains: tuple[str, ...] = ()
+    mailboxes: tuple[Mailbox, ...] = ()
+    ip_addresses: tuple[IpAddress, ...] = ()
+    assignments: tuple[Assignment, ...] = ()
+
+
+def random_events(
+    chance: random.Random, workspace_id: str, messages: int, start: datetime, *, days: int = 5, plain: float = 0.0
+) -> list[Event]:
     """Events of one workspace in the order of their landing: late, twice, contradicting, and some not usable.
 
-    Few ids and few times, so that ties, collisions and moves between cells happen all the time.
+    Few ids and few times, so that ties, collisions and moves between cells happen all the time. They lie between
+    `start` less a minute and so many days later. `plain` is the share (of 1) of messages that are sent, delivered and no
+    more: the others bounce and complain so much that rates pass every threshold of the health score (at 0.85 they do not).
     """
+
+    def some_id(kind: str, *own: str) -> str | None:
+        of_facts = (f"{kind}{OF_NO_APP}", f"{OF_ANOTHER_APP}-{kind}1", "", None)
+        return chance.choice((*(f"{workspace_id}-{kind}{number}" for number in own), *of_facts))
+
     events: list[Event] = []
     for message in range(messages):
         # the same message ids are used by every workspace
         message_id = f"m{message}"
-        for _ in range(chance.randint(1, 7)):
-            kind = chance.choice(TRANSPORT if chance.random() < 0.6 else (*ENGAGEMENT, "teleported"))
-            # half a day apart: many equal times, and messages on both sides of midnight
-            occurred_at = start + timedelta(hours=12 * chance.randint(0, 9), minutes=chance.choice((0, 0, 1)))
+        for kind in ("sent", "delivered") if chance.random() < plain else _some_kinds(chance):
+            # what is said at a deferral is no bounce's reason
+            bounce = chance.choice(BOUNCES) if kind in ("bounced", "deferred") else BOUNCES[-1]
             events.append(
                 Event(
                     event_id=f"{workspace_id}-e{len(events)}" if chance.random() < 0.9 else f"e{len(events)}",
                     workspace_id=workspace_id,
                     message_id=message_id,
                     event_type=kind,
-                    occurred_at=occurred_at,
-                    campaign_id=chance.choice(("c1", "c1", "c1", "c2", "c3", "", None)),
-                    mailbox_id=chance.choice(("b1", "b2", "", None)),
-                    domain_id=chance.choice(("d1", "", None)),
+                    occurred_at=start + _some_time(chance, days),
+                    campaign_id=some_id("c", "1", "1", "1", "1", "2", "2", "3", "4"),
+                    mailbox_id=some_id("b", "1", "1", "2", "3"),
+                    domain_id=some_id("d", "1", "2"),
                     recipient_domain=chance.choice(("gmail.example", "", None)),
+                    smtp_status=bounce.smtp_status,
                     is_machine=chance.choice((True, False, None)),
+                    smtp_code=bounce.smtp_code,
+                    diagnostic=bounce.diagnostic,
                 )
             )
     # landed twice; sometimes the second time with other content
@@ -85,3 +190,80 @@ def random_events(chance: random.Random, workspace_id: str, messages: int, start
     ):
         events.insert(chance.randint(0, len(events)), replace(chance.choice(events), **broken))
     return events
+
+
+def _some_kinds(chance: random.Random) -> list[str]:
+    return [
+        chance.choice(TRANSPORT if chance.random() < 0.6 else (*ENGAGEMENT, "teleported")) for _ in range(chance.randint(1, 7))
+    ]
+
+
+def _some_time(chance: random.Random, days: int) -> timedelta:
+    """Half of the times half a day apart (equal, and on both sides of midnight), the rest around quarters of an hour."""
+    if chance.random() < 0.5:
+        return timedelta(hours=12 * chance.randint(0, 2 * days - 1), minutes=chance.choice((0, 0, 1, -1)))
+    minutes, seconds = chance.choice((0, 14, 15, 29, 30, 45)), chance.choice((0, 0, 59))
+    return timedelta(hours=chance.randint(0, 24 * days - 1), minutes=minutes, seconds=seconds)
+
+
+def start_before_clock_change(zone: str, now: datetime) -> datetime:
+    """A midnight (UTC) to start random events at, such that the last change of the zone's clocks that is over lies amid them."""
+    local = ZoneInfo(zone)
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=4)
+    for back in range(400):
+        day = midnight - timedelta(days=back)
+        if day.astimezone(local).utcoffset() != (day + timedelta(days=1)).astimezone(local).utcoffset():
+            return day - timedelta(days=2)
+    raise ValueError(f"the clocks of {zone} have not changed for 400 days")
+
+
+def random_app(chance: random.Random, workspace_id: str, now: datetime) -> App:
+    """App tables that know some of the ids of random_events, and others that no event names."""
+
+    def some_of(kind: str, numbers: int) -> list[str]:
+        return [f"{workspace_id}-{kind}{number}" for number in range(1, numbers + 1) if chance.random() < 0.75]
+
+    def named(campaign_id: str) -> Campaign:
+        name = chance.choice((f"Campaign {campaign_id}", "Q4 Outreach", None))
+        return Campaign(campaign_id, name, chance.choice(("draft", "scheduled", "sending", "sending", "paused", "completed")))
+
+    domains = some_of("d", 3)
+    ips = [f"{workspace_id}-i{number}" for number in range(4)]
+    return App(
+        workspace_id=workspace_id,
+        timezone=chance.choice((None, *ZONES, *NO_ZONES)),
+        campaigns=tuple(named(campaign_id) for campaign_id in some_of("c", 6)),
+        domains=tuple(domains),
+        # a mailbox may name a domain that the app does not have
+        mailboxes=tuple(
+            Mailbox(mailbox_id, chance.choice((*domains, *domains, f"d{OF_NO_APP}", None))) for mailbox_id in some_of("b", 4)
+        ),
+        ip_addresses=tuple(
+            IpAddress(
+                smtp_ip_address_id=ip,
+                provider_blacklist_status=chance.choice(
+                    (
+                        None,
+                        {},
+                        {"spamhaus": False},
+                        {"spamhaus": False, "sorbs": True},
+                        {"spamhaus": {"listed": False}, "sorbs": False},
+                        {"spamhaus": {"listed": True, "since": "2025-11-01"}, "sorbs": {"listed": False}},
+                        {"spamhaus": {"checked": True}},
+                    )
+                ),
+                last_reputation_check=chance.choice((None, now - timedelta(hours=chance.randint(1, 500)))),
+            )
+            for ip in ips
+        ),
+        assignments=tuple(
+            Assignment(
+                domain_id=domain_id,
+                smtp_ip_address_id=ip,
+                status=chance.choice(("active", "active", "warming", "scheduled", "expired")),
+                expires_at=chance.choice((None, now + timedelta(days=30), now - timedelta(days=2))),
+            )
+            for domain_id in domains
+            for ip in chance.sample(ips, k=chance.randint(0, 3))
+        ),
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
-from tests.warehouse.events import Event
+from tests.warehouse.events import BOUNCES, Bounce, Event
 
 COUNTS = (
     "sent",
@@ -38,6 +38,9 @@ class Message:
     recipient_domain: str
     sent_at: datetime | None
     counts: frozenset[str]
+    # '' where the message did not bounce
+    bounce_reason: str
+    is_hard_bounced: bool
 
 
 def usable(landed: Iterable[Event], now: datetime) -> dict[tuple[str, str], Event]:
@@ -78,6 +81,19 @@ def rate(part: int, whole: int) -> Decimal:
     return (Decimal(100) * part / whole).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
+def bounce_of(event: Event) -> Bounce:
+    """What a bounced event says. The reference knows its own few bounces; classifying others is for the corpus of real ones."""
+    said = (event.smtp_status, event.smtp_code, event.diagnostic)
+    return {(bounce.smtp_status, bounce.smtp_code, bounce.diagnostic): bounce for bounce in BOUNCES}[said]
+
+
+def _bounce(in_order: Iterable[Event]) -> Bounce | None:
+    """Of a message's events, oldest first: its latest hard bounce, else its latest bounce."""
+    bounces = [bounce_of(event) for event in in_order if event.event_type == "bounced"]
+    deciding = [bounce for bounce in bounces if bounce.is_hard] or bounces
+    return deciding[-1] if deciding else None
+
+
 def _message(key: tuple[str, str], events: Sequence[Event]) -> Message:
     in_order = sorted(events, key=lambda event: (event.occurred_at, event.event_id))
 
@@ -112,6 +128,7 @@ def _message(key: tuple[str, str], events: Sequence[Event]) -> Message:
         for kind in ("clicked", "replied", "complained", "unsubscribed"):
             if times(kind):
                 counts.add(kind)
+    bounce = _bounce(in_order)
     return Message(
         workspace_id=key[0],
         message_id=key[1],
@@ -121,4 +138,6 @@ def _message(key: tuple[str, str], events: Sequence[Event]) -> Message:
         recipient_domain=latest("recipient_domain"),
         sent_at=sent_at,
         counts=frozenset(counts),
+        bounce_reason=bounce.bounce_reason if bounce else "",
+        is_hard_bounced=bounce is not None and bounce.is_hard,
     )

@@ -35,11 +35,11 @@ def messages(settings: Settings) -> dict[tuple[str, str], Message]:
     with connect(settings, "mailmart_owner") as connection:
         rows = connection.execute(
             "select workspace_id, message_id, campaign_id, mailbox_id, domain_id, recipient_domain, sent_at,"
-            f" {flags} from core.fct_messages where valid_to = {STANDING}"
+            f" bounce_reason, is_hard_bounced, {flags} from core.fct_messages where valid_to = {STANDING}"
         ).fetchall()
     for row in rows:
-        counts = frozenset(count for count, is_true in zip(COUNTS, row[7:], strict=True) if is_true)
-        found[row[0], row[1]] = Message(row[0], row[1], row[2], row[3], row[4], row[5], row[6], counts)
+        counts = frozenset(count for count, is_true in zip(COUNTS, row[9:], strict=True) if is_true)
+        found[row[0], row[1]] = Message(*row[:7], counts, bounce_reason=row[7], is_hard_bounced=row[8])
     assert len(found) == len(rows)
     return found
 

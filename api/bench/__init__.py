@@ -1,0 +1,1 @@
+"""What `mailmart bench` measures: on servers of its own, beside controls of the same run."""

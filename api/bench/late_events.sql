@@ -1,0 +1,12 @@
+-- Late events: a second open, of messages that were sent in the last 30 days (any of them, so that they touch as many cells as
+-- they can), out of the log itself.
+insert into raw.email_events (
+    event_id, workspace_id, message_id, event_type, occurred_at, campaign_id, mailbox_id, domain_id, recipient_hash, recipient_domain
+)
+select
+    'late_' || event_id, workspace_id, message_id, 'opened', now(), campaign_id, mailbox_id, domain_id, recipient_hash,
+    recipient_domain
+from raw.email_events
+where event_type = 'delivered' and occurred_at > now() - interval '30 days'
+order by hashtextextended(event_id, 7)
+limit %(events)s
