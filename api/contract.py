@@ -5,10 +5,15 @@ An exposure with `config.meta.endpoint` is an endpoint:
     {path: "/campaigns/{campaignId}/analytics", limit: 100, parameters: [timeRange, groupBy],
      response: [{row: campaign_performance, empty: CAMPAIGN_NOT_FOUND}, {rows: campaign_series, at: time_series}]}
 
-`row` takes a view's first row, `rows` all of them; `at` is where it goes in `data` (dotted, default: `data` itself); `empty` is
-the code of the 404 when a `row` has none. A column's `config.meta` says how it is shown: `in` (an object inside the section),
-`as` (its public name), `hidden`, `example`, `nullable`. A model's `config.meta.schema_names` names its objects in the document:
-"." is the row itself, otherwise the name is the `in` of its columns.
+`row` takes a view's first row, `rows` all of them; `at` is where it goes in `data` (dotted, default: `data` itself). `empty` is
+the code of the 404 when a `row` has none; with `nullable` it is null then. `none` with `else` is the other way round: the view
+tells what is wrong with the request, and its first row is a 404 with that code. An endpoint whose `method` is post takes its
+parameters in a JSON body.
+
+A column's `config.meta` says how it is shown: `in` (an object inside the section), `as` (its public name), `hidden`, `example`,
+`nullable`, and `when`: only where a parameter has a value ({granularity: hour}), or a list has the column's name (metrics). A
+model's `config.meta.schema_names` names its objects in the document: "." is the row itself, otherwise the name is the `in` of
+its columns.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from api.errors import ContractError
+from api.errors import NOT_FOUND, ContractError
 from api.parameters import PARAMETERS, PATH_PARAMETERS
 
 Kind = Literal["integer", "number", "string", "boolean", "date", "date-time"]
@@ -40,7 +45,10 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Field:
-    """A column that is shown: where (`inside`, '' for the section itself), under which name, of which kind."""
+    """A column that is shown: where (`inside`, '' for the section itself), under which name, of which kind.
+
+    `when`: the parameter and its value (or one of its values) without which it is not; ('', '') for always.
+    """
 
     column: str
     name: str
@@ -49,6 +57,7 @@ class Field:
     description: str
     example: Any
     is_nullable: bool
+    when: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,8 @@ class Section:
         at: the path in `data`; () for `data` itself.
         fields: the columns that are shown, in the view's order.
         empty: the code of the 404 when there is no row; '' where an empty section is an answer.
+        unless_empty: the code of the 404 when there is one, whose first field is the id that is not there; nothing is shown.
+        is_nullable: without a row it is null.
         schema_names: names of the objects in the document, by `inside`; '.' is the row.
     """
 
@@ -69,6 +80,8 @@ class Section:
     at: tuple[str, ...]
     fields: tuple[Field, ...]
     empty: str
+    unless_empty: str
+    is_nullable: bool
     schema_names: Mapping[str, str]
 
 
@@ -79,7 +92,7 @@ class Endpoint:
     name: str
     label: str
     description: str
-    method: Literal["get"]
+    method: Literal["get", "post"]
     path: str
     limit: int
     path_parameters: tuple[str, ...]
@@ -88,9 +101,9 @@ class Endpoint:
 
     @property
     def operation_id(self) -> str:
-        """getCampaignAnalytics for campaign_analytics: what a method of an SDK is called."""
-        words = self.name.split("_")
-        return self.method + "".join(word[:1].upper() + word[1:] for word in words)
+        """What a method of an SDK is called: getCampaignAnalytics for campaign_analytics; compareCampaigns for a post's name."""
+        first, *others = self.name.split("_") if self.method == "post" else [self.method, *self.name.split("_")]
+        return first + "".join(word[:1].upper() + word[1:] for word in others)
 
 
 def read_contract(manifest: Mapping[str, Any]) -> tuple[Endpoint, ...]:
@@ -123,8 +136,9 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
             f"the endpoint of exposure {name} has no {missing.args[0]}",
             hint="An endpoint has path, limit (requests a minute) and response; parameters where it takes some.",
         ) from None
-    if meta.get("method", "get") != "get":
-        raise ContractError(f"exposure {name}: the method {meta['method']} is not one that is generated")
+    method: Literal["get", "post"] = meta.get("method", "get")
+    if method not in ("get", "post"):
+        raise ContractError(f"exposure {name}: the method {method} is not one that is generated")
     if not exposure.get("description"):
         raise ContractError(f"exposure {name} has no description", hint="It is what the operation's users read.")
     models = {nodes[unique_id]["name"]: nodes[unique_id] for unique_id in exposure["depends_on"]["nodes"] if unique_id in nodes}
@@ -134,7 +148,7 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
         name=name,
         label=exposure.get("label") or name.replace("_", " "),
         description=exposure["description"].strip(),
-        method="get",
+        method=method,
         path=path,
         limit=int(limit),
         path_parameters=_path_parameters(name, path),
@@ -177,25 +191,34 @@ def _parameters(name: str, listed: Iterable[str | Mapping[str, list[str]]]) -> d
 
 
 def _section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) -> Section:
-    _only(part, {"row", "rows", "at", "empty"}, f"a section of exposure {name}")
-    if ("row" in part) == ("rows" in part):
-        raise ContractError(f"exposure {name}: a section names a view either as row or as rows: {dict(part)}")
-    view = str(part.get("row") or part.get("rows"))
+    _only(part, {"row", "rows", "none", "at", "empty", "else", "nullable"}, f"a section of exposure {name}")
+    kinds = [kind for kind in ("row", "rows", "none") if kind in part]
+    if len(kinds) != 1:
+        raise ContractError(f"exposure {name}: a section names a view as one of row, rows, none: {dict(part)}")
+    kind, view = kinds[0], str(part[kinds[0]])
     if view not in models:
         raise ContractError(
             f"exposure {name}: the view {view} is not among what it depends on",
             hint=f"Add ref('{view}') to its depends_on; the view has to be a model of marts.",
         )
     model = models[view]
-    is_list = "rows" in part
-    if is_list and not part.get("at"):
+    if kind == "rows" and not part.get("at"):
         raise ContractError(f"exposure {name}: rows of {view} need a place: at")
+    if (kind == "none") != ("else" in part):
+        raise ContractError(f"exposure {name}: none and else go together", hint="else is the code of the 404.")
+    for code in (part.get("empty"), part.get("else")):
+        if code and code not in NOT_FOUND:
+            raise ContractError(
+                f"exposure {name}: nothing is known of the code {code}", hint=f"Known are {', '.join(NOT_FOUND)}."
+            )
     return Section(
         view=f'"{model["schema"]}"."{model["alias"]}"',
-        is_list=is_list,
+        is_list=kind == "rows",
         at=tuple(part["at"].split(".")) if part.get("at") else (),
         fields=tuple(_field(view, column) for column in model["columns"].values() if not _meta(column).get("hidden")),
         empty=part.get("empty", ""),
+        unless_empty=part.get("else", ""),
+        is_nullable=bool(part.get("nullable", False)),
         schema_names=model.get("config", {}).get("meta", {}).get("schema_names", {}),
     )
 
@@ -203,7 +226,7 @@ def _section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) -> S
 def _field(view: str, column: Mapping[str, Any]) -> Field:
     where = f"column {column['name']} of {view}"
     meta = _meta(column)
-    _only(meta, {"in", "as", "hidden", "example", "nullable"}, where)
+    _only(meta, {"in", "as", "hidden", "example", "nullable", "when"}, where)
     data_type = re.sub(r"\(.*\)", "", (column.get("data_type") or "").lower()).strip()
     if data_type not in KINDS:
         raise ContractError(
@@ -212,20 +235,33 @@ def _field(view: str, column: Mapping[str, Any]) -> Field:
         )
     if not column.get("description"):
         raise ContractError(f"{where} has no description", hint="It is what the API's users read.")
+    name = meta.get("as", column["name"])
     return Field(
         column=column["name"],
-        name=meta.get("as", column["name"]),
+        name=name,
         inside=meta.get("in", ""),
         kind=KINDS[data_type],
         description=column["description"].strip(),
         example=meta.get("example"),
         is_nullable=bool(meta.get("nullable", False)),
+        when=_condition(where, name, meta.get("when")),
     )
+
+
+def _condition(where: str, name: str, given: str | Mapping[str, str] | None) -> tuple[str, str]:
+    if given is None:
+        return ("", "")
+    parameter, value = (given, name) if isinstance(given, str) else next(iter(given.items()))
+    if parameter not in PARAMETERS:
+        raise ContractError(f"{where} is shown when {parameter}, of which nothing is known")
+    return (parameter, str(value))
 
 
 def _places_are_distinct(name: str, sections: Iterable[Section]) -> None:
     taken: set[tuple[str, ...]] = set()
     for section in sections:
+        if section.unless_empty:
+            continue
         if section.is_list:
             places = [section.at]
         else:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from flask import Response, g, request
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from api.auth import authenticate
 from api.contract import Endpoint, Section
@@ -17,13 +20,13 @@ from api.keys import Keys
 from api.parameters import PARAMETERS, PATH_PARAMETERS
 from api.publication import Publication, Publications
 from api.responses import data_response
-from api.schemas import ErrorResponse, path_schema, query_schema, response_schema
+from api.schemas import ErrorResponse, path_schema, request_schema, response_schema
 from api.warehouse import Warehouse
 
 PREFIX = "/api/v1/workspaces/<string:workspaceId>"
 INVALID = "The request's parameters are not valid"
 ERRORS = {
-    400: "The window is none.",
+    400: "The window is none, or the body is not JSON.",
     401: "No API key, or none that counts.",
     403: "The key is for another workspace, or lacks the scope.",
     404: "Not in this workspace.",
@@ -31,6 +34,9 @@ ERRORS = {
     500: "An error of the service's.",
     503: "The data are away for the moment.",
 }
+
+
+ERRORS_OF_A_BODY = {413: "The body is too large.", 415: "The body is not application/json."}
 
 
 class StrictParser(FlaskParser):
@@ -44,11 +50,42 @@ class StrictParser(FlaskParser):
             raise ValidationFailed(INVALID, details={name: ["Given more than once."] for name in repeated})
         return super().load_querystring(req, schema)
 
+    def load_json(self, req: Any, schema: Any) -> Any:
+        if req.mimetype != "application/json":
+            raise UnsupportedMediaType("Send the body as application/json")
+        try:
+            body = json.loads(req.get_data(cache=False), object_pairs_hook=_once_each, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
+            raise BadRequest("The body is not JSON") from error
+        if not isinstance(body, dict):
+            raise ValidationFailed(INVALID, details={"body": ["Must be an object."]})
+        return body
+
     def handle_error(self, error: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        by_location: dict[str, dict[str, list[str]]] = error.normalized_messages()
+        by_location: dict[str, dict[str, Any]] = error.normalized_messages()
         raise ValidationFailed(
-            INVALID, details={name: list(said) for part in by_location.values() for name, said in part.items()}
+            INVALID, details={name: list(_said(what)) for part in by_location.values() for name, what in part.items()}
         )
+
+
+def _said(what: Any) -> Iterator[str]:
+    """marshmallow's messages of a field: a list of texts, or of a list's elements by their places."""
+    if isinstance(what, Mapping):
+        for place, messages in what.items():
+            yield from (f"{place}: {message}" for message in _said(messages))
+    else:
+        yield from what
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    repeated = {name for name, count in Counter(name for name, _ in pairs).items() if count > 1}
+    if repeated:
+        raise ValidationFailed(INVALID, details={name: ["Given more than once."] for name in repeated})
+    return dict(pairs)
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 class AnalyticsBlueprint(Blueprint):  # type: ignore[misc]
@@ -78,9 +115,17 @@ def _add(blueprint: Blueprint, endpoint: Endpoint, read: Callable[..., Response]
         return read(query, path)
 
     view.__name__ = endpoint.operation_id
-    documented = blueprint.arguments(query_schema(endpoint), location="query", error_status_code=422)(view)
+    schema = request_schema(endpoint)
+    if endpoint.method == "post":
+        # whole: made up out of the fields, it would have dates that go with another window
+        fields = schema().fields
+        example = {name: field.metadata["example"] for name, field in fields.items() if "example" in field.metadata}
+        arguments = blueprint.arguments(schema, location="json", error_status_code=422, example=example)
+    else:
+        arguments = blueprint.arguments(schema, location="query", error_status_code=422)
+    documented = arguments(view)
     documented = blueprint.response(200, response_schema(endpoint), description="The numbers.")(documented)
-    for status, description in ERRORS.items():
+    for status, description in {**ERRORS, **(ERRORS_OF_A_BODY if endpoint.method == "post" else {})}.items():
         documented = blueprint.alt_response(status, schema=ErrorResponse, description=description)(documented)
     documented = blueprint.doc(operationId=endpoint.operation_id, summary=endpoint.label, description=endpoint.description)(
         documented
@@ -92,7 +137,7 @@ def _add(blueprint: Blueprint, endpoint: Endpoint, read: Callable[..., Response]
         {"in": "path", "name": name, "required": True, "schema": {"type": "string"}, **described}
         for name, described in _described_path(endpoint).items()
     ]
-    blueprint.route(rule, methods=["GET"], endpoint=endpoint.operation_id, parameters=parameters)(documented)
+    blueprint.route(rule, methods=[endpoint.method.upper()], endpoint=endpoint.operation_id, parameters=parameters)(documented)
 
 
 def _described_path(endpoint: Endpoint) -> dict[str, dict[str, Any]]:
@@ -115,9 +160,11 @@ def _reader(
         context, shown = _request_context(endpoint, query, path, publication)
         found = warehouse.read(context, statements)
         for section, rows in zip(endpoint.sections, found, strict=True):
+            if section.unless_empty and rows:
+                raise NotFound(section.unless_empty, id=rows[0][0], workspace=path["workspaceId"])
             if section.empty and not rows:
-                raise _not_found(section.empty, path)
-        return data_response(assemble(found, shown), publication.data_as_of)
+                raise _not_found(endpoint, path)
+        return data_response(assemble(found, shown, query), publication.data_as_of)
 
     return read
 
@@ -135,16 +182,15 @@ def _request_context(
     for name in endpoint.path_parameters:
         # no id has a NUL, and no text of PostgreSQL's can hold one
         if "\0" in path[name] or not path[name]:
-            raise _not_found(next((section.empty for section in endpoint.sections if section.empty), "NOT_FOUND"), path)
+            raise _not_found(endpoint, path)
         context[PATH_PARAMETERS[name].setting] = path[name]
     return context, shown
 
 
-def _not_found(code: str, path: Mapping[str, str]) -> NotFound:
-    for name, parameter in PATH_PARAMETERS.items():
-        if name in path:
-            return NotFound(parameter.not_found.format(id=path[name], workspace=path["workspaceId"]), code)
-    return NotFound("There is nothing here", code)
+def _not_found(endpoint: Endpoint, path: Mapping[str, str]) -> NotFound:
+    code = next((section.empty for section in endpoint.sections if section.empty), "NOT_FOUND")
+    named = next((path[name] for name in endpoint.path_parameters), "")
+    return NotFound(code, id=named, workspace=path["workspaceId"])
 
 
 def _statement(section: Section) -> str:
@@ -152,23 +198,32 @@ def _statement(section: Section) -> str:
     return f"select {columns} from {section.view}"  # noqa: S608 - names out of our own manifest
 
 
-def _assembler(endpoint: Endpoint) -> Callable[[list[list[tuple[Any, ...]]], dict[str, Any]], dict[str, Any]]:
-    """Puts the sections' rows to their places; which those are is worked out once."""
-    shapes = [[(index, field.inside, field.name) for index, field in enumerate(section.fields)] for section in endpoint.sections]
+Shape = list[tuple[int, str, str]]
+Assembler = Callable[[list[list[tuple[Any, ...]]], dict[str, Any], Mapping[str, Any]], dict[str, Any]]
 
-    def assemble(found: list[list[tuple[Any, ...]]], shown: dict[str, Any]) -> dict[str, Any]:
+
+def _assembler(endpoint: Endpoint) -> Assembler:
+    """Puts the sections' rows to their places; which those are is worked out once."""
+
+    def assemble(found: list[list[tuple[Any, ...]]], shown: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         data: dict[str, Any] = {}
-        for section, shape, rows in zip(endpoint.sections, shapes, found, strict=True):
-            *parents, last = section.at or ("",)
+        for section, rows in zip(endpoint.sections, found, strict=True):
+            if section.unless_empty:
+                continue
+            shape = _shape(section, given)
+            if not section.at:
+                data |= _shaped(shape, rows[0]) if rows else {}
+                continue
+            *parents, last = section.at
             place = data
             for parent in parents:
                 place = place.setdefault(parent, {})
             if section.is_list:
                 place[last] = [_shaped(shape, row) for row in rows]
-            elif section.at:
-                place[last] = {**place.get(last, {}), **(_shaped(shape, rows[0]) if rows else {})}
             elif rows:
-                data |= _shaped(shape, rows[0])
+                place[last] = {**place.get(last, {}), **_shaped(shape, rows[0])}
+            elif section.is_nullable:
+                place[last] = None
         # ids and names first, then what was asked for, then the numbers
         simple = {name: value for name, value in data.items() if not isinstance(value, dict | list)}
         return {**simple, **shown, **data}
@@ -176,7 +231,18 @@ def _assembler(endpoint: Endpoint) -> Callable[[list[list[tuple[Any, ...]]], dic
     return assemble
 
 
-def _shaped(shape: list[tuple[int, str, str]], row: tuple[Any, ...]) -> dict[str, Any]:
+def _shape(section: Section, given: Mapping[str, Any]) -> Shape:
+    """Which columns the request shows, and where."""
+    shape: Shape = []
+    for index, field in enumerate(section.fields):
+        parameter, value = field.when
+        asked = given.get(parameter)
+        if not parameter or (value in asked if isinstance(asked, list) else value == asked):
+            shape.append((index, field.inside, field.name))
+    return shape
+
+
+def _shaped(shape: Shape, row: tuple[Any, ...]) -> dict[str, Any]:
     shaped: dict[str, Any] = {}
     for index, inside, name in shape:
         if inside:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+# the 404s that a contract can name, and what each says
+NOT_FOUND = {
+    "CAMPAIGN_NOT_FOUND": "Campaign with ID {id} not found in workspace {workspace}",
+    "DOMAIN_NOT_FOUND": "Domain with ID {id} not found in workspace {workspace}",
+    "NOT_FOUND": "There is nothing here",
+}
+
 
 class MailmartError(Exception):
     """Something that a person can mend: one line of what is wrong, and one of what to do."""
@@ -72,8 +79,8 @@ class NotFound(ApiError):
 
     status = 404
 
-    def __init__(self, message: str, code: str = "NOT_FOUND") -> None:
-        super().__init__(message)
+    def __init__(self, code: str, *, id: str = "", workspace: str = "") -> None:  # noqa: A002 - what the messages call it
+        super().__init__(NOT_FOUND[code].format(id=id, workspace=workspace))
         self.code = code
 
 

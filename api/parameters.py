@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import available_timezones
 
 import marshmallow as ma
 
@@ -14,7 +16,13 @@ from api.errors import InvalidTimeRange, ValidationFailed
 
 DAYS = {"7d": 7, "30d": 30, "90d": 90}
 LONGEST_WINDOW = 731
+# an enum with fewer values is another one in the document
+ENUM_NAMES = {(*DAYS, "custom"): "TimeRangePeriod", ("30d", "90d"): "LongTimeRangePeriod"}
 GROUP_BY = ("day", "week", "month")
+GRANULARITIES = ("period", "hour")
+DEFAULT_METRICS = ("open_rate", "click_rate", "reply_rate", "delivery_rate")
+METRICS = (*DEFAULT_METRICS, "click_to_open_rate", "bounce_rate", "spam_rate", "unsubscribe_rate")
+LONGEST_ID = 400
 
 Settings = dict[str, str]
 
@@ -75,62 +83,71 @@ class TimeRange(ma.Schema):
     period = ma.fields.String(
         required=True,
         validate=ma.validate.OneOf([*DAYS, "custom"]),
-        metadata={"description": "What was asked for.", "example": "30d", "x-enum-name": "TimeRangePeriod"},
+        metadata={
+            "description": "What was asked for.",
+            "example": "30d",
+            "x-enum-name": "TimeRangePeriod",
+        },
     )
 
 
-def _time_range_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
-    allowed = choices or (*DAYS, "custom")
-    fields: dict[str, ma.fields.Field[Any]] = {
-        "timeRange": ma.fields.String(
-            load_default="30d",
-            validate=ma.validate.OneOf(allowed),
-            metadata={
-                "description": "The window: so many days before today, to today (UTC)"
-                + ("; custom: from startDate to endDate." if "custom" in allowed else "."),
-                "example": "30d",
-                "x-enum-name": "TimeRangePeriod" if len(allowed) == len(DAYS) + 1 else "FixedTimeRangePeriod",
-            },
-        )
-    }
-    if "custom" in allowed:
-        for name, which in (("startDate", "First"), ("endDate", "Last")):
-            fields[name] = IsoDate(
+def _time_range_parameter(period: str, start: str, end: str) -> Parameter:
+    """The window, under the names of a query (timeRange) or of a body (time_range)."""
+
+    def fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
+        allowed = choices or (*DAYS, "custom")
+        made: dict[str, ma.fields.Field[Any]] = {
+            period: ma.fields.String(
+                load_default="30d",
+                validate=ma.validate.OneOf(allowed),
                 metadata={
-                    "description": f"{which} date of a custom window: a date, or a date-time, which counts as its UTC date.",
-                    # no example: the documentation page would send it along with a window that takes none
-                    "x-any-of-formats": ["date", "date-time"],
-                }
+                    "description": "The window: so many days before today, to today (UTC)"
+                    + (f"; custom: from {start} to {end}." if "custom" in allowed else "."),
+                    "example": "30d",
+                    "x-enum-name": ENUM_NAMES.get(allowed, "FixedTimeRangePeriod"),
+                },
             )
-    return fields
+        }
+        if "custom" in allowed:
+            for name, which in ((start, "First"), (end, "Last")):
+                made[name] = IsoDate(
+                    metadata={
+                        "description": f"{which} date of a custom window: a date, or a date-time, which counts as its UTC date.",
+                        # no example: the documentation page would send it along with a window that takes none
+                        "x-any-of-formats": ["date", "date-time"],
+                    }
+                )
+        return made
+
+    def resolve(given: Mapping[str, Any], today: date) -> Resolved:
+        first, last = _window(given, today, period, start, end)
+        return Resolved(
+            {"mailmart.range_start": first.isoformat(), "mailmart.range_end": last.isoformat()},
+            {"time_range": {"start": f"{first}T00:00:00Z", "end": f"{last}T23:59:59Z", "period": given[period]}},
+        )
+
+    return Parameter(fields, resolve, (*DAYS, "custom"), {"time_range": TimeRange})
 
 
-def _resolve_time_range(given: Mapping[str, Any], today: date) -> Resolved:
-    period = given["timeRange"]
-    start, end = given.get("startDate"), given.get("endDate")
-    if period == "custom":
-        missing = [name for name, value in (("startDate", start), ("endDate", end)) if value is None]
-        if start is None or end is None:
-            raise ValidationFailed(
-                "A custom window needs startDate and endDate",
-                details={name: ["Missing data for required field."] for name in missing},
-            )
-        if start > end:
-            raise InvalidTimeRange("Start date must be before end date")
-        if (end - start).days >= LONGEST_WINDOW:
-            raise InvalidTimeRange(f"A window has at most {LONGEST_WINDOW} dates")
-    else:
-        surplus = [name for name in ("startDate", "endDate") if name in given]
+def _window(given: Mapping[str, Any], today: date, period: str, start: str, end: str) -> tuple[date, date]:
+    first, last = given.get(start), given.get(end)
+    if given[period] != "custom":
+        surplus = [name for name in (start, end) if name in given]
         if surplus:
             raise ValidationFailed(
-                "startDate and endDate go with timeRange=custom",
-                details={name: ["Only with timeRange=custom."] for name in surplus},
+                f"{start} and {end} go with {period}=custom", details={name: [f"Only with {period}=custom."] for name in surplus}
             )
-        start, end = today - timedelta(days=DAYS[period]), today
-    return Resolved(
-        {"mailmart.range_start": start.isoformat(), "mailmart.range_end": end.isoformat()},
-        {"time_range": {"start": f"{start}T00:00:00Z", "end": f"{end}T23:59:59Z", "period": period}},
-    )
+        return today - timedelta(days=DAYS[given[period]]), today
+    if first is None or last is None:
+        raise ValidationFailed(
+            f"A custom window needs {start} and {end}",
+            details={name: ["Missing data for required field."] for name in (start, end) if given.get(name) is None},
+        )
+    if first > last:
+        raise InvalidTimeRange("Start date must be before end date")
+    if (last - first).days >= LONGEST_WINDOW:
+        raise InvalidTimeRange(f"A window has at most {LONGEST_WINDOW} dates")
+    return first, last
 
 
 def _group_by_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
@@ -147,9 +164,111 @@ def _group_by_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]
     }
 
 
+class Id(ma.fields.String):
+    """An id as others gave it: any text that PostgreSQL can hold."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if not text or len(text) > LONGEST_ID or "\0" in text or not _is_encodable(text):
+            raise ma.ValidationError(f"Must be 1 to {LONGEST_ID} characters of text.")
+        return text
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether it is text and no half of a surrogate pair, which JSON can name."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _filter_parameter(name: str, setting: str, description: str) -> Parameter:
+    """An id that only filters; without it, all."""
+
+    def resolve(given: Mapping[str, Any], today: date) -> Resolved:
+        return Resolved({setting: given[name]} if name in given else {}, {})
+
+    return Parameter(lambda choices: {name: Id(metadata={"description": description})}, resolve)
+
+
+def _is_time_zone(name: str) -> None:
+    if name not in available_timezones():
+        raise ma.ValidationError("Must be a time zone's IANA name, such as Europe/Berlin.")
+
+
+def _timezone_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
+    description = "Time zone of days and hours, an IANA name such as America/New_York; the workspace's own without it."
+    return {"timezone": ma.fields.String(validate=_is_time_zone, metadata={"description": description})}
+
+
+def _granularity_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
+    return {
+        "granularity": ma.fields.String(
+            load_default="period",
+            validate=ma.validate.OneOf(choices or GRANULARITIES),
+            metadata={
+                "description": "Cells of four periods a day, or of hours.",
+                "example": "period",
+                "x-enum-name": "Granularity",
+            },
+        )
+    }
+
+
+def _campaign_ids_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
+    return {
+        "campaign_ids": ma.fields.List(
+            Id(),
+            required=True,
+            validate=[ma.validate.Length(min=2, max=10), _are_distinct],
+            metadata={
+                "description": "2 to 10 campaigns to compare, each once.",
+                "example": ["cmp_abc123", "cmp_def456"],
+                "uniqueItems": True,
+            },
+        )
+    }
+
+
+def _metrics_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
+    return {
+        "metrics": ma.fields.List(
+            ma.fields.String(validate=ma.validate.OneOf(METRICS), metadata={"x-enum-name": "Metric"}),
+            load_default=list(DEFAULT_METRICS),
+            validate=[ma.validate.Length(min=1, max=len(METRICS)), _are_distinct],
+            metadata={"description": "The rates to compare, each once.", "example": list(DEFAULT_METRICS), "uniqueItems": True},
+        )
+    }
+
+
+def _are_distinct(values: list[str]) -> None:
+    if len(set(values)) < len(values):
+        raise ma.ValidationError("Each can be named once.")
+
+
 PARAMETERS: dict[str, Parameter] = {
-    "timeRange": Parameter(_time_range_fields, _resolve_time_range, (*DAYS, "custom"), {"time_range": TimeRange}),
+    "timeRange": _time_range_parameter("timeRange", "startDate", "endDate"),
+    "time_range": _time_range_parameter("time_range", "start_date", "end_date"),
     "groupBy": Parameter(_group_by_fields, lambda given, today: Resolved({"mailmart.group_by": given["groupBy"]}, {}), GROUP_BY),
+    "campaignId": _filter_parameter("campaignId", "mailmart.campaign_id", "Only this campaign."),
+    "domainId": _filter_parameter("domainId", "mailmart.domain_id", "Only this sending domain."),
+    "timezone": Parameter(
+        _timezone_fields,
+        lambda given, today: Resolved({"mailmart.timezone": given["timezone"]} if "timezone" in given else {}, {}),
+    ),
+    "granularity": Parameter(
+        _granularity_fields,
+        lambda given, today: Resolved({"mailmart.granularity": given["granularity"]}, {}),
+        GRANULARITIES,
+    ),
+    "campaign_ids": Parameter(
+        _campaign_ids_fields,
+        lambda given, today: Resolved({"mailmart.campaign_ids": json.dumps(given["campaign_ids"])}, {}),
+    ),
+    "metrics": Parameter(
+        _metrics_fields, lambda given, today: Resolved({"mailmart.metrics": json.dumps(given["metrics"])}, {}), METRICS
+    ),
 }
 
 
@@ -160,7 +279,6 @@ class PathParameter:
     setting: str
     description: str
     example: str
-    not_found: str
 
 
 PATH_PARAMETERS: dict[str, PathParameter] = {
@@ -168,6 +286,5 @@ PATH_PARAMETERS: dict[str, PathParameter] = {
         "mailmart.campaign_id",
         "Campaign identifier",
         "cmp_abc123",
-        "Campaign with ID {id} not found in workspace {workspace}",
     ),
 }

@@ -8,6 +8,7 @@ from typing import Any
 import marshmallow as ma
 
 from api.contract import Endpoint, Field, Section
+from api.errors import NOT_FOUND
 from api.parameters import PARAMETERS, PATH_PARAMETERS
 
 CODES = (
@@ -15,8 +16,7 @@ CODES = (
     "INVALID_TIME_RANGE",
     "UNAUTHORIZED",
     "FORBIDDEN",
-    "CAMPAIGN_NOT_FOUND",
-    "NOT_FOUND",
+    *NOT_FOUND,
     "METHOD_NOT_ALLOWED",
     "CONTENT_TOO_LARGE",
     "UNSUPPORTED_MEDIA_TYPE",
@@ -25,6 +25,10 @@ CODES = (
     "WAREHOUSE_UNAVAILABLE",
     "QUERY_TIMEOUT",
 )
+
+
+# fields by their names; a dict is an object inside
+Tree = dict[str, Any]
 
 
 class OpenSchema(ma.Schema):
@@ -80,12 +84,12 @@ class ErrorResponse(OpenSchema):
     error = ma.fields.Nested(Problem, required=True)
 
 
-def query_schema(endpoint: Endpoint) -> type[ma.Schema]:
-    """The schema of an endpoint's query: what is not in it is refused."""
+def request_schema(endpoint: Endpoint) -> type[ma.Schema]:
+    """The schema of an endpoint's query or body: what is not in it is refused."""
     fields: dict[str, Any] = {}
     for name, choices in endpoint.parameters.items():
         fields |= PARAMETERS[name].fields(choices)
-    return _schema(f"{_pascal(endpoint.name)}Query", fields, strict=True)
+    return _schema(f"{_pascal(endpoint.name)}{'Request' if endpoint.method == 'post' else 'Query'}", fields, strict=True)
 
 
 def path_schema(endpoint: Endpoint) -> type[ma.Schema]:
@@ -103,18 +107,24 @@ def path_schema(endpoint: Endpoint) -> type[ma.Schema]:
 
 def response_schema(endpoint: Endpoint) -> type[ma.Schema]:
     """The schema of an endpoint's 200."""
-    root: dict[str, Any] = {}
-    for section in endpoint.sections:
-        if not section.is_list and not section.at:
-            root |= _row_fields(endpoint, section)
+    tree: Tree = {}
     for name in endpoint.parameters:
-        root |= {key: ma.fields.Nested(schema, required=True) for key, schema in PARAMETERS[name].shows.items()}
-    nested: dict[str, Any] = {}
+        tree |= {key: ma.fields.Nested(schema, required=True) for key, schema in PARAMETERS[name].shows.items()}
+    names: dict[tuple[str, ...], str] = {(): f"{_pascal(endpoint.name)}Data"}
+    nullable: set[tuple[str, ...]] = set()
     for section in endpoint.sections:
-        if section.at:
-            _put(nested, section.at, _section_field(endpoint, section))
-    root |= _grown(endpoint, nested, ())
-    data = _schema(f"{_pascal(endpoint.name)}Data", root)
+        if section.unless_empty:
+            continue
+        row, row_names = _row(section)
+        if section.is_list:
+            default = f"{_pascal(endpoint.name)}{_pascal('_'.join(section.at))}"
+            schema = _grown({(): default, **row_names}, row, (), frozenset())
+            _put(tree, section.at, ma.fields.List(ma.fields.Nested(schema), required=True))
+            continue
+        _merge(tree, section.at, row)
+        names |= {(*section.at, *path): name for path, name in row_names.items() if (*section.at, *path)}
+        if section.is_nullable:
+            nullable.add(section.at)
     return _schema(
         f"{_pascal(endpoint.name)}Response",
         {
@@ -123,34 +133,18 @@ def response_schema(endpoint: Endpoint) -> type[ma.Schema]:
                 validate=ma.validate.Equal(True),
                 metadata={"description": "true: there is data.", "x-constant": True, "example": True},
             ),
-            "data": ma.fields.Nested(data, required=True),
+            "data": ma.fields.Nested(_grown(names, tree, (), frozenset(nullable)), required=True),
             "meta": ma.fields.Nested(Meta, required=True),
         },
     )
 
 
-def _section_field(endpoint: Endpoint, section: Section) -> Any:
-    name = section.schema_names.get(".") or f"{_pascal(endpoint.name)}{_pascal('_'.join(section.at))}"
-    nested = _schema(name, _row_fields(endpoint, section))
-    if section.is_list:
-        return ma.fields.List(ma.fields.Nested(nested), required=True)
-    return ma.fields.Nested(nested, required=True)
-
-
-def _row_fields(endpoint: Endpoint, section: Section) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    inside: dict[str, list[Field]] = {}
+def _row(section: Section) -> tuple[Tree, dict[tuple[str, ...], str]]:
+    """The fields of a section's row, those of its objects inside, and the names that the model gives to these."""
+    tree: Tree = {}
     for field in section.fields:
-        if field.inside:
-            inside.setdefault(field.inside, []).append(field)
-        else:
-            fields[field.name] = _ma_field(field)
-    for name, members in inside.items():
-        schema_name = section.schema_names.get(name) or f"{_pascal(endpoint.name)}{_pascal(name)}"
-        fields[name] = ma.fields.Nested(
-            _schema(schema_name, {member.name: _ma_field(member) for member in members}), required=True
-        )
-    return fields
+        _put(tree, (*filter(None, [field.inside]), field.name), _ma_field(field))
+    return tree, {() if name == "." else (name,): schema for name, schema in section.schema_names.items()}
 
 
 def _ma_field(field: Field) -> ma.fields.Field[Any]:
@@ -165,26 +159,38 @@ def _ma_field(field: Field) -> ma.fields.Field[Any]:
         "date": ma.fields.Date,
         "date-time": ma.fields.DateTime,
     }
-    return kinds[field.kind](required=True, allow_none=field.is_nullable, metadata=metadata)
+    return kinds[field.kind](required=field.when == ("", ""), allow_none=field.is_nullable, metadata=metadata)
 
 
-def _put(tree: dict[str, Any], path: Iterable[str], leaf: Any) -> None:
+def _put(tree: Tree, path: Iterable[str], leaf: Any) -> None:
     *parents, last = path
     for parent in parents:
         tree = tree.setdefault(parent, {})
     tree[last] = leaf
 
 
-def _grown(endpoint: Endpoint, tree: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        name: ma.fields.Nested(
-            _schema(f"{_pascal(endpoint.name)}{_pascal('_'.join((*path, name)))}", _grown(endpoint, leaf, (*path, name))),
-            required=True,
-        )
+def _merge(tree: Tree, path: tuple[str, ...], row: Tree) -> None:
+    """Puts a row's fields at a path, beside what is there."""
+    for name in path:
+        tree = tree.setdefault(name, {})
+    for name, leaf in row.items():
+        if isinstance(leaf, dict):
+            _merge(tree, (name,), leaf)
+        else:
+            tree[name] = leaf
+
+
+def _grown(
+    names: Mapping[tuple[str, ...], str], tree: Tree, path: tuple[str, ...], nullable: frozenset[tuple[str, ...]]
+) -> type[ma.Schema]:
+    """The schema of an object, with those of the objects inside; without a name of its own it has its place's."""
+    fields = {
+        name: ma.fields.Nested(_grown(names, leaf, (*path, name), nullable), required=True, allow_none=(*path, name) in nullable)
         if isinstance(leaf, dict)
         else leaf
         for name, leaf in tree.items()
     }
+    return _schema(names.get(path) or f"{names[()].removesuffix('Data')}{_pascal('_'.join(path))}", fields)
 
 
 def _schema(name: str, fields: Mapping[str, Any], *, strict: bool = False) -> type[ma.Schema]:

@@ -18,27 +18,37 @@
     {%- set columns = tested_node(model).config.unique_key %}
     {%- set key = columns | join(', ') %}
     {%- set versions = tested_node(model).relation_name %}
-    with changed_keys as (
-        select distinct {{ key }}
+    with closed as (
+        select
+            {{ key }},
+            valid_from,
+            valid_to
         from {{ versions }}
-        where valid_to > {{ published_batch() if flags.WHICH == 'build' else 0 }} and valid_to < {{ still_standing() }}
+        where valid_to < {{ still_standing() }}
+    ),
+
+    changed_keys as (
+        select distinct {{ key }} from closed
     ),
 
     -- a key with one version cannot overlap: of one with more, all but one are closed, or unique_standing_key fails
+    versions as (
+        select * from closed
+        union all
+        select
+            {{ key }},
+            standing.valid_from,
+            standing.valid_to
+        from changed_keys
+        inner join {{ looked_up(versions, columns, of='changed_keys') }} as standing using ({{ key }})
+    ),
+
     followed as (
         select
-            versions.valid_from,
-            versions.valid_to,
-            lead(versions.valid_from) over (
-                partition by {{ key }} order by versions.valid_from, versions.valid_to
-            ) as next_valid_from
-        from changed_keys
-        cross join
-            lateral (
-                select valid_from, valid_to from {{ versions }} as versions
-                where {% for column in columns %}versions.{{ column }} = changed_keys.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
-                offset 0
-            ) as versions
+            valid_from,
+            valid_to,
+            lead(valid_from) over (partition by {{ key }} order by valid_from, valid_to) as next_valid_from
+        from versions
     )
 
     select *

@@ -188,7 +188,7 @@ BAD: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
         "the view bears is not among what it depends on",
     ),
     (lambda toy: endpoint_of(toy).update(response=[{"rows": "toys"}]), "rows of toys need a place"),
-    (lambda toy: endpoint_of(toy).update(response=[{"at": "x"}]), "either as row or as rows"),
+    (lambda toy: endpoint_of(toy).update(response=[{"at": "x"}]), "as one of row, rows, none"),
     (lambda toy: column_of(toy, "toys").update(description=""), "column toys of toys has no description"),
     (lambda toy: column_of(toy, "toys").update(data_type="xml"), "column toys of toys has the type 'xml'"),
     (lambda toy: column_of(toy, "toys").update(data_type=None), "column toys of toys has the type None"),

@@ -39,7 +39,7 @@ def messages(settings: Settings) -> dict[tuple[str, str], Message]:
         ).fetchall()
     for row in rows:
         counts = frozenset(count for count, is_true in zip(COUNTS, row[9:], strict=True) if is_true)
-        found[row[0], row[1]] = Message(*row[:7], counts, bounce_reason=row[7], is_hard_bounced=row[8])
+        found[row[0], row[1]] = Message(row[0], row[1], row[2], row[3], row[4], row[5], row[6], counts, row[7], row[8])
     assert len(found) == len(rows)
     return found
 
