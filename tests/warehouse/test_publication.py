@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from typing import LiteralString
 
 import pytest
+from psycopg import sql
 
 from api.batches import go_back
 from api.database import connect
@@ -34,17 +36,42 @@ def published(settings: Settings) -> int | None:
 
 
 def read(settings: Settings) -> tuple[int, int, int]:
-    """What a request reads: the published batch, and the sum of sent by campaign and by day."""
+    """What a request reads: the published batch, and what was sent, by campaign and by day; by slot and mailbox it is the same."""
     with connect(settings, "mailmart_api") as connection:
         connection.execute("select set_config('mailmart.workspace_id', 'w', true)")
         row = connection.execute("select batch_id from app.publication where target = 'production'").fetchone()
         assert row is not None
         connection.execute("select set_config('mailmart.as_of', %s, true)", (str(row[0]),))
-        by_campaign = connection.execute("select sum(emails_sent)::int from marts.campaign_performance").fetchone()
-        by_day = connection.execute("select sum(sent)::int from marts.campaign_series").fetchone()
-        assert by_campaign is not None
-        assert by_day is not None
-    return row[0], by_campaign[0], by_day[0]
+
+        def total(query: LiteralString) -> int:
+            found = connection.execute(query).fetchone()
+            assert found is not None
+            assert found[0] is not None, f"nothing in: {query}"
+            number: int = found[0]
+            return number
+
+        by_campaign = total("select sum(emails_sent)::int from marts.campaign_performance")
+        by_day = total("select sum(sent)::int from marts.campaign_series")
+        by_slot = total("select sum(emails_sent)::int from marts.engagement_heatmap")
+        by_mailbox = total(
+            "select sum(sent)::int from core.fct_campaign_days"
+            " where valid_from <= current_setting('mailmart.as_of')::bigint"
+            " and valid_to > current_setting('mailmart.as_of')::bigint"
+        )
+        in_all = total("select emails_sent::int from marts.workspace_overview")
+        assert {by_slot, by_mailbox, in_all} == {by_campaign}
+        for mart in (
+            "top_campaigns",
+            "deliverability",
+            "blacklist_status",
+            "heatmap_timezone",
+            "optimal_send_time",
+            "comparison",
+        ):
+            assert connection.execute(sql.SQL("select * from marts.{}").format(sql.Identifier(mart))).fetchall(), mart
+        for mart in ("optimal_send_time", "reputation_trend", "top_bounce_reasons", "significance", "data_quality"):
+            connection.execute(sql.SQL("select * from marts.{}").format(sql.Identifier(mart))).fetchall()
+    return row[0], by_campaign, by_day
 
 
 @pytest.mark.timeout(240)

@@ -1,0 +1,28 @@
+{#
+    dbt's view, made only when its SQL, columns, descriptions or grants have changed: replacing one takes a lock that waits for
+    its readers and makes others wait, two of which, with readers of both, can be a deadlock. A nightly run touches none.
+#}
+{% materialization view, adapter='postgres' -%}
+    {%- set definition = local_md5(tojson([sql, model.description, model.columns, config.get('grants'), model.config['post-hook']], sort_keys=true)) -%}
+    {%- set existing = load_cached_relation(this) -%}
+    {%- if existing is not none and existing.is_view and definition == stored_definition(this) -%}
+        {%- call noop_statement('main', 'UNCHANGED VIEW', 'UNCHANGED VIEW') -%}{%- endcall -%}
+        {{ return({'relations': [this.incorporate(type='view')]}) }}
+    {%- endif -%}
+    {%- set made = dbt.materialization_view_default() -%}
+    {% do run_query(
+        "insert into app.view_definitions (view_schema, view_name, definition) values ("
+        ~ "'" ~ this.schema ~ "', '" ~ this.identifier ~ "', '" ~ definition ~ "')"
+        ~ " on conflict (view_schema, view_name) do update set definition = excluded.definition; commit"
+    ) %}
+    {{ return(made) }}
+{%- endmaterialization %}
+
+
+{% macro stored_definition(relation) -%}
+    {%- set found = run_query(
+        "select definition from app.view_definitions where view_schema = '" ~ relation.schema
+        ~ "' and view_name = '" ~ relation.identifier ~ "'"
+    ) -%}
+    {{ return(found.rows[0][0] if found.rows else none) }}
+{%- endmacro %}

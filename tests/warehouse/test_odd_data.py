@@ -1,0 +1,154 @@
+"""What others send: nothing of it stops a build, counts twice or crosses tenants; what is set aside is counted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg.rows import dict_row
+from psycopg.types.json import Json
+
+from api.database import connect
+from api.settings import Settings
+from tests.support.dbt import run_dbt
+from tests.warehouse.events import Event
+from tests.warehouse.landing import land
+
+NOW = datetime.now(UTC)
+YESTERDAY = NOW - timedelta(days=1)
+
+
+def event(event_id: str, kind: str = "sent", **more: Any) -> Event:
+    fields: dict[str, Any] = {"workspace_id": "w", "message_id": f"m_{event_id}", "occurred_at": YESTERDAY}
+    return Event(event_id, event_type=kind, **{**fields, **more})
+
+
+ODD = [
+    # set aside, each for its reason
+    event("no_workspace", workspace_id=None),
+    event("empty_workspace", workspace_id=""),
+    event("no_message", message_id=None),
+    event("no_type", kind=""),
+    event("no_time", occurred_at=None),
+    event("future", occurred_at=NOW + timedelta(days=3)),
+    Event(None, "w", "m", "sent", YESTERDAY),
+    # taken up
+    event("unknown_type", "teleported"),
+    event("nowhere", campaign_id="in_no_app_table", mailbox_id="in_no_app_table", domain_id="in_no_app_table"),
+    event("empty", campaign_id="", mailbox_id="", domain_id="", recipient_domain=""),
+    event("no_domain", mailbox_id="b_without_domain"),
+    # clocks that go backwards: delivered, bounced and clicked before it was sent
+    event("back1", message_id="back", occurred_at=NOW),
+    event("back2", "delivered", message_id="back", occurred_at=NOW - timedelta(days=3)),
+    event("back3", "clicked", message_id="back", occurred_at=NOW - timedelta(days=4)),
+    event("long_text", "bounced", diagnostic="550 no such user jane@example.com " + "x" * 10_000_000),
+    event("long_word", "bounced", diagnostic="y" * 3990 + "jane@example.com" + "y" * 100),
+    event("i" * 5000, campaign_id="c" * 5000, mailbox_id="b" * 5000, domain_id="d" * 5000, message_id="m" * 5000),
+    event("strange", campaign_id="' or 1 = 1 --", mailbox_id="\N{RIGHT-TO-LEFT OVERRIDE}\N{PILE OF POO}", domain_id="%_\\"),
+    # the same ids in another workspace are another message's
+    event("shared", message_id="shared", campaign_id="c"),
+    event("shared", message_id="shared", campaign_id="c", workspace_id="v"),
+    event("shared_click", "clicked", message_id="shared", campaign_id="c", workspace_id="v"),
+    event("shared_delivery", "delivered", message_id="shared", campaign_id="c", workspace_id="v"),
+    # landed again, the same and with other content
+    event("shared", message_id="shared", campaign_id="c"),
+    event("shared", message_id="shared", campaign_id="another"),
+]
+
+WEBHOOKS: list[Any] = [
+    {"event": "delivered", "timestamp": "now", "email": "a@b.example", "sg_message_id": "x"},
+    {"event": "delivered", "timestamp": 1e300, "email": "a@b.example", "sg_message_id": "x"},
+    {"event": ["delivered"], "timestamp": {}, "email": [], "sg_message_id": {"a": 1}},
+    {"event": None},
+    "text",
+    [[[]]],
+    None,
+    7,
+]
+
+
+@pytest.fixture(scope="module")
+def built(module_settings: Settings) -> Settings:
+    with connect(module_settings, "mailmart_owner") as connection:
+        connection.execute(
+            "insert into raw.workspaces (workspace_id, timezone) values ('w', 'Mars/Base'), ('v', ''), ('', 'UTC')"
+        )
+        connection.execute("insert into raw.mailboxes (mailbox_id, workspace_id) values ('b_without_domain', 'w'), ('', 'w')")
+        connection.execute(
+            "insert into raw.campaigns (campaign_id, workspace_id, status) values ('', 'w', 'x'), ('lost', null, null)"
+        )
+        for provider in ("sendgrid", "ses", "postmark", "mailgun", "carrier_pigeon"):
+            for body in WEBHOOKS:
+                connection.execute(
+                    "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, 'w', %s)",
+                    (provider, Json(body)),
+                )
+    land(module_settings, ODD, NOW - timedelta(hours=1))
+    run_dbt(module_settings, "build", "--exclude-resource-type", "unit_test")
+    # and again, with nothing new
+    run_dbt(module_settings, "build", "--exclude-resource-type", "unit_test")
+    return module_settings
+
+
+def rows(settings: Settings, query: str) -> list[dict[str, Any]]:
+    with connect(settings, "mailmart_analyst") as connection:
+        return connection.cursor(row_factory=dict_row).execute(query.encode()).fetchall()
+
+
+def test_nothing_counts_twice_or_crosses_tenants(built: Settings) -> None:
+    found = rows(built, "select workspace_id, emails_sent, emails_clicked from marts.workspace_overview order by workspace_id")
+    usable = {(e.workspace_id, e.message_id) for e in ODD if e.workspace_id and e.message_id and e.event_type and e.occurred_at}
+    sent = {w: len({m for v, m in usable if v == w} - {"m_future", "m_unknown_type"}) for w in ("v", "w")}
+    # of the event without an id no message is made
+    sent["w"] -= 1
+    assert found == [
+        {"workspace_id": "v", "emails_sent": sent["v"], "emails_clicked": 1},
+        {"workspace_id": "w", "emails_sent": sent["w"], "emails_clicked": 1},
+    ]
+
+
+def test_what_is_set_aside_is_counted(built: Settings) -> None:
+    found = rows(built, "select workspace_id, problem, events from marts.data_quality where provider = 'native'")
+    assert {(row["workspace_id"], row["problem"]): row["events"] for row in found} == {
+        ("", "no_workspace"): 2,
+        ("w", "no_event_id"): 1,
+        ("w", "no_message"): 1,
+        ("w", "no_event_type"): 1,
+        ("w", "no_time"): 1,
+        ("w", "from_the_future"): 1,
+        ("w", "unknown_event_type"): 1,
+        ("w", "other_content"): 1,
+    }
+    webhooks = rows(built, "select distinct problem from marts.data_quality where provider <> 'native'")
+    assert webhooks
+
+
+def test_the_build_warns(built: Settings) -> None:
+    land(built, [event("another", occurred_at=None)], datetime.now(UTC))
+    said = run_dbt(built, "build", "--exclude-resource-type", "unit_test").stdout
+    assert "WARN 1 nothing_is_set_aside" in said
+    assert "WARN=1 ERROR=0" in said
+
+
+def test_long_texts_are_cut_and_masked(built: Settings) -> None:
+    found = rows(
+        built, "select event_id, diagnostic, bounce_reason from core.fct_email_events where event_id like 'long%' order by 1"
+    )
+    assert [row["bounce_reason"] for row in found] == ["invalid_recipient", "undetermined"]
+    assert all(len(row["diagnostic"]) <= 4000 for row in found)
+    assert not any("jane" in row["diagnostic"] or "example.com" in row["diagnostic"] for row in found)
+
+
+def test_ids_that_only_mail_knows_name_themselves(built: Settings) -> None:
+    found = rows(built, "select campaign_id, campaign_name from core.dim_campaigns where workspace_id = 'w'")
+    names = {row["campaign_id"]: row["campaign_name"] for row in found}
+    assert names["in_no_app_table"] == "in_no_app_table"
+    assert names["' or 1 = 1 --"] == "' or 1 = 1 --"
+    assert "" not in names
+    assert max(map(len, names)) <= 400
+
+
+def test_an_unknown_zone_is_utc(built: Settings) -> None:
+    found = rows(built, "select workspace_id, timezone from core.dim_workspaces order by workspace_id")
+    assert found == [{"workspace_id": "v", "timezone": "UTC"}, {"workspace_id": "w", "timezone": "UTC"}]

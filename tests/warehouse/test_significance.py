@@ -1,0 +1,65 @@
+"""Significance against scipy's own test of a two-by-two table, on random ones."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import UTC, datetime
+
+import pytest
+from scipy.stats import chi2_contingency
+
+from api.database import connect
+from api.settings import Settings
+from tests.support.dbt import WITHOUT_TESTS, run_dbt
+
+TABLES = 300
+
+
+def test_p_values_are_scipys(settings: Settings, seed: int) -> None:
+    run_dbt(settings, *WITHOUT_TESTS)
+    chance = random.Random(seed)
+    today = datetime.now(UTC).date()
+    with connect(settings, "mailmart_owner") as connection:
+        # straight into the facts: the test is of the mart's arithmetic
+        for table in range(TABLES):
+            campaigns = chance.randint(2, 4)
+            counts = {}
+            for number in range(campaigns):
+                delivered = chance.choice((0, 3, 20, 200, 10_000, 900_000))
+                counts[f"c{number}"] = (chance.randint(0, delivered) if chance.random() < 0.7 else delivered // 3, delivered)
+            for campaign, (opened, delivered) in counts.items():
+                connection.execute(
+                    "insert into core.dim_campaigns (workspace_id, campaign_id, campaign_name, valid_from, valid_to)"
+                    " values (%s, %s, '', 1, 9223372036854775807)",
+                    (f"w{table}", campaign),
+                )
+                connection.execute(
+                    "insert into core.fct_campaign_days (workspace_id, campaign_id, mailbox_id, domain_id, sent_date, sent,"
+                    " delivered, bounced, hard_bounced, opened, clicked, replied, complained, unsubscribed, human_opened,"
+                    " human_clicked, valid_from, valid_to)"
+                    " values (%s, %s, '', '', %s, %s, %s, 0, 0, %s, 0, 0, 0, 0, 0, 0, 1, 9223372036854775807)",
+                    (f"w{table}", campaign, today, delivered, delivered, opened),
+                )
+            connection.execute("select set_config('mailmart.metrics', %s, true)", (json.dumps(["open_rate"]),))
+            winner, p_value, is_significant = connection.execute(
+                "select winner, p_value, is_significant from marts.significance where workspace_id = %s", (f"w{table}",)
+            ).fetchall()[0]
+            expected = _expected(counts)
+            assert (winner, is_significant) == (expected[0], expected[2]), (counts, seed)
+            assert p_value == (None if expected[1] is None else pytest.approx(expected[1], rel=1e-9, abs=1e-300)), (counts, seed)
+
+
+def _expected(counts: dict[str, tuple[int, int]]) -> tuple[str | None, float | None, bool]:
+    ranked = sorted((-opened / delivered, campaign) for campaign, (opened, delivered) in counts.items() if delivered)
+    if len(ranked) < 2:
+        return None, None, False
+    best, runner_up = (campaign for _, campaign in ranked[:2])
+    winner = None if ranked[0][0] == ranked[1][0] else best
+    table = [[counts[campaign][0], counts[campaign][1] - counts[campaign][0]] for campaign in (best, runner_up)]
+    if min(min(row) for row in table) < 5:
+        return winner, None, False
+    pairs = len(ranked) * (len(ranked) - 1) // 2
+    # the chi-squared test without Yates's correction is the square of the pooled z-test
+    p_value = min(1.0, pairs * float(chi2_contingency(table, correction=False).pvalue))
+    return winner, p_value, p_value < 0.05
