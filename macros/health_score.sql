@@ -20,7 +20,8 @@ health_factors as (
     where {{ is_true_for_request('dim_health_score_factors') }}
 ),
 
-sending_mailboxes as (
+-- materialised: the planner takes it for one row, and would work it out again for each cell
+sending_mailboxes as materialized (
     select distinct
         fct_campaign_days.workspace_id,
         fct_campaign_days.mailbox_id

@@ -32,7 +32,7 @@
         '{{ warehouse_name() }}',
         '{{ name }}',
         {{ batch_id() }},
-        {% if 'loaded_at' in model.columns %}
+        {% if name == 'fct_email_events' %}
         greatest(
             (select max(loaded_at) from {{ this }} where valid_from = {{ batch_id() }}),
             (

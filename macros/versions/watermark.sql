@@ -21,15 +21,16 @@
 
 
 {#
-    The landing time after which events may be new. Transactions commit out of the order of their loaded_at, so a run
-    looks again at the last `landing_overlap`; a loaded_at in the future moves nothing past the last build's start.
+    The landing time after which events may be new to this model: how far fct_email_events had come with the landing by the
+    batch that the model last took in. Transactions commit out of the order of their loaded_at, so a run looks again at the last
+    `landing_overlap`; a loaded_at in the future moves nothing past that build's start.
 #}
 {% macro landed_after() -%}
     {%- if not execute -%} {{ return('-infinity') }} {%- endif -%}
     {%- set found = run_query(
-        "select least(model_batches.landed_through, model_batches.started_at) - interval '" ~ var('landing_overlap') ~ "'"
-        ~ " from app.model_batches where target = '" ~ warehouse_name() ~ "' and model = '" ~ this.identifier ~ "'"
-        ~ " and landed_through is not null order by batch_id desc limit 1"
+        "select least(landed_through, started_at) - interval '" ~ var('landing_overlap') ~ "'"
+        ~ " from app.model_batches where target = '" ~ warehouse_name() ~ "' and model = 'fct_email_events'"
+        ~ " and landed_through is not null and batch_id <= " ~ watermark() ~ " order by batch_id desc limit 1"
     ) -%}
     {{ return(found.rows[0][0] if found.rows else '-infinity') }}
 {%- endmacro %}
