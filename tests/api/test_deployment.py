@@ -53,7 +53,7 @@ def test_a_column_more_and_back(settings: Settings, tmp_path: Path, monkeypatch:
         asking = threading.Thread(target=keep_asking)
         asking.start()
         try:
-            run_dbt(_changed(settings, tmp_path), "build", "--exclude-resource-type", "unit_test")
+            run_dbt(_changed(settings, tmp_path), "build", "--exclude-resource-type", "unit_test", target_path="changed")
             assert caller.get("w/campaigns/c/analytics").get_json()["data"]["summary"]["emails_clicked_per_mille"] == 1000
             go_back(settings)
             assert "emails_clicked_per_mille" not in caller.get("w/campaigns/c/analytics").get_json()["data"]["summary"]

@@ -71,7 +71,7 @@ def _random_mail(chance: random.Random, workspace: str, now: datetime) -> list[E
         return random_events(chance, workspace, 600, midnight - timedelta(days=40), days=40, plain=0.85)
     zone = chance.choice([zone for zone in ZONES if zone not in ("UTC", "Asia/Kathmandu", "Asia/Kolkata")])
     start = start_before_clock_change(zone, now) if chance.random() < 0.6 else midnight - timedelta(days=6)
-    return random_events(chance, workspace, chance.randint(0, 60), start)
+    return random_events(chance, workspace, chance.randint(1, 60), start)
 
 
 def _random_request(

@@ -36,7 +36,7 @@ def published(settings: Settings) -> int | None:
 
 
 def read(settings: Settings) -> tuple[int, int, int]:
-    """What a request reads: the published batch, and what was sent, by campaign and by day; by slot and mailbox it is the same."""
+    """What a request reads: the published batch, and what was sent, by campaign and by day; by slot and mailbox the same."""
     with connect(settings, "mailmart_api") as connection:
         connection.execute("select set_config('mailmart.workspace_id', 'w', true)")
         row = connection.execute("select batch_id from app.publication where target = 'production'").fetchone()
