@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,7 +23,7 @@ KILLS = int(os.environ.get("MAILMART_TEST_KILLS", "10"))
 
 
 @pytest.mark.timeout(60 + 40 * KILLS)
-def test_killed_at_random_moments_and_run_again(settings: Settings, seed: int) -> None:
+def test_killed_at_random_moments_and_run_again(settings: Settings, another_database: Callable[[], Settings], seed: int) -> None:
     chance = random.Random(seed)
     now = datetime.now(UTC)
     start = (now - timedelta(days=20)).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -52,6 +53,10 @@ def test_killed_at_random_moments_and_run_again(settings: Settings, seed: int) -
     expected = reference.messages(landed, now)
     assert standing.messages(settings) == expected, f"seed {seed}"
     assert standing.campaign_days(settings) == reference.campaign_days(expected.values()), f"seed {seed}"
+    never_killed = another_database()
+    land(never_killed, landed, now - timedelta(minutes=KILLS))
+    run_dbt(never_killed, *WITHOUT_TESTS)
+    assert standing.everything(settings) == standing.everything(never_killed), f"seed {seed}"
     with connect(settings, "mailmart_owner") as connection:
         overlapping = connection.execute(
             "select count(*) from core.fct_messages as older inner join core.fct_messages as newer"

@@ -105,12 +105,15 @@ def test_readers_during_builds_see_only_published_batches(settings: Settings) ->
             total += size
             run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
             totals[published(settings)] = total
+        # from the beginning, and nobody sees a gap
+        run_dbt(settings, "build", "--exclude-resource-type", "unit_test", "--vars", "recompute: true")
+        totals[published(settings)] = total
     finally:
         stop.set()
         for reader in readers:
             reader.join()
     assert errors == []
-    assert len(totals) == 4
+    assert len(totals) == 5
     assert {batch: {(total, total)} for batch, total in totals.items() if batch in seen} == dict(seen)
     assert len(seen) >= 3
 
