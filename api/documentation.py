@@ -38,7 +38,7 @@ START = """window.addEventListener("load", function () {
     persistAuthorization: true,
     displayRequestDuration: true,
     tryItOutEnabled: true,
-    docExpansion: "full",
+    docExpansion: "list",
     defaultModelsExpandDepth: 0,
     validatorUrl: null
   });

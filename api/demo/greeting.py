@@ -13,17 +13,24 @@ CAMPAIGN = "cmp_demo_1"
 
 def greeting(settings: Settings, key: str, today: date) -> str:
     """The address of the documentation and `curl` commands, a line each, for the demo's biggest campaign."""
-    url = f"{address(settings)}/api/v1/workspaces/{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
+    workspace = f"{address(settings)}/api/v1/workspaces/{WORKSPACE}"
+    campaign = f"{workspace}/campaigns/{CAMPAIGN}/analytics"
     week = f"timeRange=custom&startDate={today - timedelta(days=6)}&endDate={today}"
+    urls = (
+        campaign,
+        f"{campaign}?{week}&groupBy=week",
+        f"{workspace}/analytics/overview?timeRange=90d",
+        f"{workspace}/analytics/deliverability",
+        f"{workspace}/analytics/engagement-heatmap?timezone=Asia/Kathmandu",
+    )
     pretty = " | python3 -m json.tool" if shutil.which("python3") else ""
+    lines = "\n".join(f"curl -s -H 'Authorization: Bearer {key}' '{url}'{pretty}" for url in urls)
     return f"""
 mailmart is ready. Documentation to try things out in: {address(settings)}/docs   (Ctrl-C stops everything)
 
 API key of {WORKSPACE}: {key}
 
-curl -s -H 'Authorization: Bearer {key}' '{url}'{pretty}
-curl -s -H 'Authorization: Bearer {key}' '{url}?timeRange=90d&groupBy=week'{pretty}
-curl -s -H 'Authorization: Bearer {key}' '{url}?{week}'{pretty}
+{lines}
 """
 
 
