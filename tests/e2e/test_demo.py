@@ -24,6 +24,7 @@ from api.settings import PROJECT_ROOT
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl to paste the printed lines into")
 MESSAGES = 3000
+SECONDS_TO_COME_UP = 100  # below the test's own limit, so that a failure shows what the demo said
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,9 @@ def home() -> Iterator[Path]:
 def demo(home: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The demo's process, and what it had said when it was ready; it is ended with the block."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAILMART_")}
-    log = home.parent / "log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    # a log for each: the service of a demo that was killed may speak after the next one's greeting
+    log = Path(tempfile.mkstemp(dir=home.parent, prefix="log-")[1])
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "api", "demo", "--messages", str(MESSAGES)],
@@ -51,7 +53,7 @@ def demo(home: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str]
             text=True,
         )
         try:
-            deadline = time.monotonic() + 180
+            deadline = time.monotonic() + SECONDS_TO_COME_UP
             while "mailmart is ready" not in log.read_text() or not log.read_text().rstrip().endswith(("json.tool", "'")):
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
