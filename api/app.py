@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
-import uuid
+import warnings
 from collections.abc import Iterable
 from copy import deepcopy
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
+from flask_cors import CORS
 from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
 
+from api.admission import Admission
+from api.answers import Answers
 from api.contract import Endpoint, read_contract
 from api.documentation import TITLE, documentation_blueprint, finished_document
-from api.endpoints import analytics_blueprint
-from api.errors import ApiError, WarehouseUnavailable
+from api.endpoints import Means, analytics_blueprint
+from api.errors import ApiError, ContractError, WarehouseUnavailable
+from api.express import Express
+from api.headers import with_browser_headers
 from api.health import health_blueprint
 from api.keys import Keys
+from api.limits import Limits
 from api.publication import Publication, Publications
+from api.record import Record, record_of
 from api.responses import error_response
 from api.schemas import ErrorResponse
 from api.settings import Settings
+from api.tokens import Tokens
 from api.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 LOG = logging.getLogger(__name__)
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 HTTP_CODES = {
     400: "MALFORMED_REQUEST",
     404: "NOT_FOUND",
@@ -40,6 +47,10 @@ HTTP_CODES = {
     415: "UNSUPPORTED_MEDIA_TYPE",
 }
 LARGEST_BODY = 64 * 1024
+NAMES = "Give the model's config.meta.schema_names other names; of two exposures with one view, each names it by itself."
+# what a page of another origin may send, and read
+ALLOWED = ["Authorization", "Content-Type", "If-None-Match", "X-Request-Id"]
+EXPOSED = ["ETag", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After", "X-Request-Id"]
 
 
 class Service:
@@ -49,33 +60,53 @@ class Service:
         self._warehouse = Warehouse(settings)
         self._publications = Publications(self._warehouse, settings.target)
         self._keys = Keys(self._warehouse)
+        self._limits = Limits(settings)
+        self._answers = Answers(settings.cache_megabytes)
+        self._admission = Admission(self._keys, Tokens(settings), self._limits)
+        self._origins = settings.cors_origins
         self._lock = threading.Lock()
         self._contract_id = ""
-        self._app = self._make((), ready=False)
+        self._served = self._make((), ready=False)
         self._warehouse.open()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        # a process lives whether or not its database does, and says so without waiting for it
-        app = self._app if environ.get("PATH_INFO") == "/healthz" else self.current()
-        return app(environ, start_response)
+        record = Record(environ)
 
-    def current(self) -> Flask:
-        """The app of the published contract; the last one that there was while the database is away."""
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            record.status = int(status[:3])
+            return start_response(status, with_browser_headers(headers + record.headers()), exc_info)
+
+        try:
+            return self._answer(environ, start)
+        finally:
+            record.end()
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # a process lives whether or not its database does, and says so without waiting for it
+        if environ["PATH_INFO"] == "/healthz":
+            return self._served.app(environ, start_response)
+        publication = self.current()
+        served = self._served
+        return served.express.answer(environ, start_response, publication) or served.app(environ, start_response)
+
+    def current(self) -> Publication | None:
+        """The publication, once its contract is served; None without one, and while the database is away."""
         try:
             publication = self._publications.current()
         except WarehouseUnavailable:
-            return self._app
+            return None
         if publication is not None and publication.contract_id != self._contract_id:
+            # whoever comes meanwhile waits: the app before knows neither the new columns nor, at the start, any endpoint
             with self._lock:
                 if publication.contract_id != self._contract_id:
                     self._serve(publication)
-        return self._app
+                    # tried once: what cannot be served now is no better at the next request
+                    self._contract_id = publication.contract_id
+        return publication
 
     def _serve(self, publication: Publication) -> None:
-        # tried once: what cannot be served now is no better at the next request
-        self._contract_id = publication.contract_id
         try:
-            self._app = self._make(read_contract(publication.contract), ready=True)
+            self._served = self._make(read_contract(publication.contract), ready=True)
         except Exception:
             # of another release of ours, say; the endpoints of the contract before go on
             LOG.exception("the contract of batch %s cannot be served; the one before is kept", publication.batch_id)
@@ -84,37 +115,50 @@ class Service:
 
     def close(self) -> None:
         """Gives everything back."""
+        self._limits.close()
         self._keys.close()
         self._warehouse.close()
 
-    def _make(self, endpoints: tuple[Endpoint, ...], *, ready: bool) -> Flask:
-        return create_app(endpoints, self._warehouse, self._publications, self._keys, ready=ready)
+    def _make(self, endpoints: tuple[Endpoint, ...], *, ready: bool) -> Served:
+        means = Means(self._warehouse, self._publications, self._admission, self._answers)
+        express = Express(self._admission, self._answers)
+        return Served(create_app(endpoints, means, express, self._origins, ready=ready), express)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What serves a contract: the app, and the short way past it."""
+
+    app: Flask
+    express: Express
 
 
 def create_app(
-    endpoints: tuple[Endpoint, ...], warehouse: Warehouse, publications: Publications, keys: Keys, *, ready: bool = True
+    endpoints: tuple[Endpoint, ...], means: Means, express: Express, origins: tuple[str, ...] = (), *, ready: bool = True
 ) -> Flask:
-    """The Flask app of a contract. With `ready` false there is none yet: what is not found is unavailable instead."""
+    """The Flask app of a contract, callable by pages of the origins. With `ready` false there is no contract yet: what is not
+    found is unavailable instead.
+
+    Raises:
+        ContractError: two objects of the document would have one name.
+    """
     app = Flask(__name__, static_folder=None)
     # a copy: flask-smorest writes an app's schemas into the options that it is given
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, **deepcopy(OPENAPI))
     api = AnalyticsApi(app)
-    api.register_blueprint(analytics_blueprint(endpoints, warehouse, publications, keys))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Multiple schemas resolved to the name")
+        try:
+            api.register_blueprint(analytics_blueprint(endpoints, means, express))
+        except UserWarning as warning:
+            raise ContractError(f"two objects of the document have one name: {warning}", hint=NAMES) from warning
     document = finished_document(api.spec.to_dict())
     app.extensions["openapi"] = document
     app.register_blueprint(documentation_blueprint(document))
-    app.register_blueprint(health_blueprint(publications))
+    app.register_blueprint(health_blueprint(means.publications))
 
-    @app.before_request
-    def name_request() -> None:
-        given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-    @app.after_request
-    def send_name(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        return response
+    if origins:
+        CORS(app, origins=list(origins), expose_headers=EXPOSED, allow_headers=ALLOWED, max_age=600)
 
     @app.errorhandler(ApiError)
     def answer(error: ApiError) -> Response:
@@ -128,7 +172,7 @@ def create_app(
 
     @app.errorhandler(Exception)
     def answer_unforeseen(error: Exception) -> Response:
-        LOG.error("request %s failed", g.get("request_id"), exc_info=error)
+        LOG.error("request %s failed", record_of(request.environ).request_id, exc_info=error)
         return error_response(ApiError("Something went wrong on our side; the request's id helps to find it."))
 
     return app
@@ -136,8 +180,10 @@ def create_app(
 
 def api_document(settings: Settings, endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
     """The OpenAPI document of a contract; no database is asked."""
-    warehouse = Warehouse(settings)
-    app = create_app(endpoints, warehouse, Publications(warehouse, settings.target), Keys(warehouse))
+    warehouse, answers = Warehouse(settings), Answers(0)
+    admission = Admission(Keys(warehouse), Tokens(settings), Limits(settings))
+    means = Means(warehouse, Publications(warehouse, settings.target), admission, answers)
+    app = create_app(endpoints, means, Express(admission, answers))
     document: dict[str, Any] = app.extensions["openapi"]
     return document
 
@@ -151,7 +197,7 @@ class AnalyticsApi(Api):  # type: ignore[misc]
         """An error of HTTP's own, with its headers (a 405 keeps its Allow)."""
         status = error.code or 500
         if status >= 500:
-            LOG.error("request %s failed", g.get("request_id"), exc_info=error)
+            LOG.error("request %s failed", record_of(request.environ).request_id, exc_info=error)
         answer = ApiError("There is nothing at this path" if status == 404 else error.description or error.name)
         answer.status = status
         answer.code = HTTP_CODES.get(status, "INTERNAL_ERROR" if status >= 500 else "MALFORMED_REQUEST")

@@ -8,7 +8,7 @@ An exposure with `config.meta.endpoint` is an endpoint:
 `row` takes a view's first row, `rows` all of them; `at` is where it goes in `data` (dotted, default: `data` itself). `empty` is
 the code of the 404 when a `row` has none; with `nullable` it is null then. `none` with `else` is the other way round: the view
 tells what is wrong with the request, and its first row is a 404 with that code. An endpoint whose `method` is post takes its
-parameters in a JSON body.
+parameters in a JSON body. `cache: false`: the answer changes with the clock, and not with the batch alone; nobody keeps it.
 
 A column's `config.meta` says how it is shown: `in` (an object inside the section), `as` (its public name), `hidden`, `example`,
 `nullable`, and `when`: only where a parameter has a value ({granularity: hour}), or a list has the column's name (metrics). A
@@ -98,6 +98,7 @@ class Endpoint:
     path_parameters: tuple[str, ...]
     parameters: Mapping[str, tuple[str, ...]]
     sections: tuple[Section, ...]
+    is_cached: bool = True
 
     @property
     def operation_id(self) -> str:
@@ -128,7 +129,7 @@ def read_contract(manifest: Mapping[str, Any]) -> tuple[Endpoint, ...]:
 def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint:
     name = exposure["name"]
     meta = exposure["config"]["meta"]["endpoint"]
-    _only(meta, {"method", "path", "limit", "parameters", "response"}, f"the endpoint of exposure {name}")
+    _only(meta, {"method", "path", "limit", "parameters", "response", "cache"}, f"the endpoint of exposure {name}")
     try:
         path, limit, response = meta["path"], meta["limit"], meta["response"]
     except KeyError as missing:
@@ -154,6 +155,7 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
         path_parameters=_path_parameters(name, path),
         parameters=_parameters(name, meta.get("parameters", [])),
         sections=sections,
+        is_cached=bool(meta.get("cache", True)),
     )
 
 

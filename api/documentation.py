@@ -12,6 +12,7 @@ import orjson
 from flask import Blueprint, Response, send_from_directory
 
 from api.errors import MailmartError
+from api.headers import OWN_FILES, POLICY
 
 TITLE = "mailmart analytics"
 PAGE = """<!DOCTYPE html>
@@ -98,7 +99,7 @@ def documentation_blueprint(document: dict[str, Any]) -> Blueprint:
 
     @blueprint.get("/docs")
     def docs() -> Response:
-        return Response(PAGE, mimetype="text/html")
+        return Response(PAGE, mimetype="text/html", headers={POLICY: OWN_FILES})
 
     @blueprint.get("/docs/start.js")
     def start() -> Response:

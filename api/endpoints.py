@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any, NoReturn
 
-from flask import Response, g, request
+from flask import Response, request
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
-from api.auth import authenticate
+from api.admission import Admission
+from api.answers import Answers, entity_tag, is_known
 from api.contract import Endpoint, Section
-from api.errors import NotFound, ValidationFailed, WarehouseUnavailable
-from api.keys import Keys
+from api.errors import Forbidden, NotFound, ValidationFailed, WarehouseUnavailable
+from api.express import Express
 from api.parameters import PARAMETERS, PATH_PARAMETERS
-from api.publication import Publication, Publications
-from api.responses import data_response
+from api.publication import Publications
+from api.record import record_of
+from api.responses import data_body, data_response, not_modified
 from api.schemas import ErrorResponse, path_schema, request_schema, response_schema
 from api.warehouse import Warehouse
 
 PREFIX = "/api/v1/workspaces/<string:workspaceId>"
+NAME = "Analytics"
 INVALID = "The request's parameters are not valid"
 ERRORS = {
     400: "The window is none, or the body is not JSON.",
-    401: "No API key, or none that counts.",
-    403: "The key is for another workspace, or lacks the scope.",
+    401: "No credential, or none that counts.",
+    403: "The credential is for another workspace, or lacks the scope.",
     404: "Not in this workspace.",
     422: "A parameter is not what it has to be.",
+    429: "The workspace asked too often in a minute.",
     500: "An error of the service's.",
     503: "The data are away for the moment.",
 }
@@ -94,19 +100,36 @@ class AnalyticsBlueprint(Blueprint):  # type: ignore[misc]
     ARGUMENTS_PARSER = StrictParser()
 
 
-def analytics_blueprint(
-    endpoints: tuple[Endpoint, ...], warehouse: Warehouse, publications: Publications, keys: Keys
-) -> Blueprint:
+@dataclass(frozen=True)
+class Means:
+    """What endpoints answer with; all apps of a process share it."""
+
+    warehouse: Warehouse
+    publications: Publications
+    admission: Admission
+    answers: Answers
+
+
+def analytics_blueprint(endpoints: tuple[Endpoint, ...], means: Means, express: Express) -> Blueprint:
     """The routes of all endpoints, below the workspace."""
-    blueprint = AnalyticsBlueprint("Analytics", __name__, url_prefix=PREFIX, description="What became of the mail.")
+    by_route = {f"{NAME}.{endpoint.operation_id}": endpoint for endpoint in endpoints}
+    blueprint = AnalyticsBlueprint(NAME, __name__, url_prefix=PREFIX, description="What became of the mail.")
 
     @blueprint.before_request  # type: ignore[untyped-decorator]
-    def check_credential() -> None:
+    def admit() -> None:
+        # a browser asks what it may before it sends the credential
+        if request.method == "OPTIONS":
+            return
+        endpoint = by_route[str(request.endpoint)]
         workspace_id = (request.view_args or {}).get("workspaceId", "")
-        g.holder = authenticate(keys, request.headers.get("Authorization"), workspace_id, "read")
+        record = record_of(request.environ)
+        record.endpoint = endpoint.name
+        # counted already on the short way
+        if record.admitted is None:
+            record.admitted = means.admission.admit(request.headers.get("Authorization"), workspace_id, "read", endpoint)
 
     for endpoint in endpoints:
-        _add(blueprint, endpoint, _reader(endpoint, warehouse, publications))
+        _add(blueprint, endpoint, _reader(endpoint, means, express))
     return blueprint
 
 
@@ -147,34 +170,63 @@ def _described_path(endpoint: Endpoint) -> dict[str, dict[str, Any]]:
     }
 
 
-def _reader(
-    endpoint: Endpoint, warehouse: Warehouse, publications: Publications
-) -> Callable[[Mapping[str, Any], Mapping[str, str]], Response]:
+def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Mapping[str, Any], Mapping[str, str]], Response]:
     statements = [_statement(section) for section in endpoint.sections]
     assemble = _assembler(endpoint)
 
     def read(query: Mapping[str, Any], path: Mapping[str, str]) -> Response:
-        publication = publications.current()
+        publication = means.publications.current()
         if publication is None:
             raise WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60)
-        context, shown = _request_context(endpoint, query, path, publication)
-        found = warehouse.read(context, statements)
+        record = record_of(request.environ)
+        today = datetime.now(UTC).date()
+        context, shown = _request_context(endpoint, query, path, today)
+        context |= {"mailmart.workspace_id": _workspace_id(), "mailmart.as_of": str(publication.batch_id)}
+        tag = entity_tag(publication, endpoint, context) if endpoint.is_cached else ""
+        is_conditional = bool(tag) and endpoint.method == "get"
+        if is_conditional and is_known(request.headers.get("If-None-Match"), tag):
+            record.source = "client"
+            return not_modified(tag)
+        body = means.answers.get(tag) if tag else None
+        record.source = "cache" if body else "warehouse"
+        if body is None:
+            body = data_body(assemble(found_in(context, path), shown, query), publication.data_as_of)
+            if tag:
+                means.answers.put(tag, body)
+        if is_conditional:
+            express.remember(request.environ, endpoint, path["workspaceId"], context, today, (publication, tag))
+        return data_response(body, tag if is_conditional else "")
+
+    def found_in(context: Mapping[str, str], path: Mapping[str, str]) -> list[list[tuple[Any, ...]]]:
+        record = record_of(request.environ)
+        began = time.perf_counter()
+        try:
+            found = means.warehouse.read(context, statements)
+        finally:
+            record.query_seconds = time.perf_counter() - began
         for section, rows in zip(endpoint.sections, found, strict=True):
             if section.unless_empty and rows:
                 raise NotFound(section.unless_empty, id=rows[0][0], workspace=path["workspaceId"])
             if section.empty and not rows:
                 raise _not_found(endpoint, path)
-        return data_response(assemble(found, shown, query), publication.data_as_of)
+        return found
 
     return read
 
 
+def _workspace_id() -> str:
+    """The credential's: a path is what somebody writes."""
+    admitted = record_of(request.environ).admitted
+    if admitted is None:
+        raise Forbidden("The request was not let in")
+    return admitted.workspace_id
+
+
 def _request_context(
-    endpoint: Endpoint, query: Mapping[str, Any], path: Mapping[str, str], publication: Publication
+    endpoint: Endpoint, query: Mapping[str, Any], path: Mapping[str, str], today: date
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    context = {"mailmart.workspace_id": g.holder.workspace_id, "mailmart.as_of": str(publication.batch_id)}
+    context: dict[str, str] = {}
     shown: dict[str, Any] = {}
-    today = datetime.now(UTC).date()
     for name in endpoint.parameters:
         resolved = PARAMETERS[name].resolve(query, today)
         context |= resolved.settings

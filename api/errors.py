@@ -91,6 +91,18 @@ class ValidationFailed(ApiError):
     code = "VALIDATION_ERROR"
 
 
+class RateLimitExceeded(ApiError):
+    """A workspace that asked more often than it may; `limit` is requests a minute, `seconds` until the next one counts."""
+
+    status = 429
+    code = "RATE_LIMIT_EXCEEDED"
+
+    def __init__(self, limit: int, seconds: int, headers: dict[str, str]) -> None:
+        super().__init__(
+            f"More than {limit} requests in a minute; try again in {seconds} s", headers={**headers, "Retry-After": str(seconds)}
+        )
+
+
 class WarehouseUnavailable(ApiError):
     """The database is away, or has nothing published yet."""
 

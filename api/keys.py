@@ -20,11 +20,11 @@ from psycopg.rows import class_row
 
 from api.database import connect
 from api.errors import ApiError, MailmartError
+from api.holder import SCOPES, Holder
 from api.settings import Settings
 from api.warehouse import Warehouse
 
 LOG = logging.getLogger(__name__)
-SCOPES = ("read", "export", "reports")
 SECONDS_KEPT = 1.0
 MOST_KEPT = 10_000
 SECONDS_BETWEEN_USES = 60.0
@@ -119,15 +119,6 @@ class _Known:
     expires_at: datetime | None
 
 
-@dataclass(frozen=True)
-class KeyHolder:
-    """Whose key it is, and what it may."""
-
-    key_id: str
-    workspace_id: str
-    scopes: frozenset[str]
-
-
 class Keys:
     """Checks keys; what the database said of one is kept for a second, that it is none as well."""
 
@@ -138,7 +129,7 @@ class Keys:
         self._lock = threading.Lock()
         self._notes = ThreadPoolExecutor(1, "key-use")
 
-    def holder(self, key: str) -> KeyHolder | None:
+    def holder(self, key: str) -> Holder | None:
         """Whose key it is; None for one that is unknown, expired or revoked.
 
         Raises:
@@ -156,7 +147,7 @@ class Keys:
         if known.expires_at is not None and known.expires_at <= datetime.now(UTC):
             return None
         self._note_use(key_id)
-        return KeyHolder(key_id, known.workspace_id, known.scopes)
+        return Holder(known.workspace_id, known.scopes)
 
     def close(self) -> None:
         """Writes down the last uses, and ends."""

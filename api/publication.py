@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import psycopg
 
+from api.metrics import DATA_AS_OF, PUBLISHED_BATCH
 from api.warehouse import Warehouse
 
 SECONDS_KEPT = 1.0
@@ -77,5 +78,7 @@ class Publications:
         batch_id, data_as_of, text = row
         if self._known is not None and self._known.batch_id == batch_id:
             return self._known
+        PUBLISHED_BATCH.set(batch_id)
+        DATA_AS_OF.set(data_as_of.timestamp())
         contract_id = hashlib.sha256(text.encode()).hexdigest()
         return Publication(batch_id, data_as_of, orjson.loads(text), contract_id)

@@ -10,13 +10,27 @@ from flask import Response
 
 from api.errors import ApiError
 
+JSON = ("Content-Type", "application/json")
 
-def data_response(data: dict[str, Any], data_as_of: datetime) -> Response:
-    """200: `{"success": true, "data": …, "meta": {"data_as_of": …}}`."""
-    body = {"success": True, "data": data, "meta": {"data_as_of": data_as_of}}
-    response = _json(body, 200)
-    response.headers["Cache-Control"] = "private, no-cache"
-    return response
+
+def data_body(data: dict[str, Any], data_as_of: datetime) -> bytes:
+    """`{"success": true, "data": …, "meta": {"data_as_of": …}}`."""
+    return _text({"success": True, "data": data, "meta": {"data_as_of": data_as_of}})
+
+
+def data_response(body: bytes, tag: str) -> Response:
+    """200 with a body; with a tag, clients may keep it and ask whether it is still right."""
+    return Response(body, 200, headers=[JSON, *versioned_headers(tag)])
+
+
+def not_modified(tag: str) -> Response:
+    """304: the client has what it asks for."""
+    return Response(status=304, headers=versioned_headers(tag))
+
+
+def versioned_headers(tag: str) -> list[tuple[str, str]]:
+    """ETag and Cache-Control of an answer with data; without a tag, it is not to be kept."""
+    return [("ETag", tag), ("Cache-Control", "private, no-cache")] if tag else [("Cache-Control", "no-store")]
 
 
 def error_response(error: ApiError) -> Response:
@@ -31,8 +45,11 @@ def error_response(error: ApiError) -> Response:
 
 
 def _json(body: dict[str, Any], status: int) -> Response:
-    text = orjson.dumps(body, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS)
-    return Response(text, status, mimetype="application/json")
+    return Response(_text(body), status, mimetype="application/json")
+
+
+def _text(body: dict[str, Any]) -> bytes:
+    return orjson.dumps(body, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS)
 
 
 def status_response(body: dict[str, Any]) -> Response:

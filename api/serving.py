@@ -9,6 +9,7 @@ from granian.constants import Interfaces
 from granian.server import Server
 
 from api.errors import ServerError
+from api.exposition import exposed_metrics
 from api.settings import Settings
 
 THREADS = 4
@@ -19,23 +20,24 @@ def serve(settings: Settings, *, workers: int = 1) -> None:
     """Serves until SIGINT or SIGTERM, and finishes the requests that run.
 
     Raises:
-        ServerError: the address is taken, or not ours.
+        ServerError: the address is taken, or not ours; or the metrics' port is.
     """
     check_address(settings)
-    Server(
-        "api.wsgi:make_service",
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.WSGI,
-        factory=True,
-        workers=workers,
-        blocking_threads=THREADS,
-        backlog=1024,
-        respawn_failed_workers=True,
-        workers_kill_timeout=SECONDS_TO_FINISH,
-        working_dir=Path(settings.project_root),
-        log_level="warning",  # type: ignore[arg-type]
-    ).serve()
+    with exposed_metrics(settings.metrics_port):
+        Server(
+            "api.wsgi:make_service",
+            address=settings.host,
+            port=settings.port,
+            interface=Interfaces.WSGI,
+            factory=True,
+            workers=workers,
+            blocking_threads=THREADS,
+            backlog=1024,
+            respawn_failed_workers=True,
+            workers_kill_timeout=SECONDS_TO_FINISH,
+            working_dir=Path(settings.project_root),
+            log_level="warning",  # type: ignore[arg-type]
+        ).serve()
 
 
 def check_address(settings: Settings) -> None:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import click
 
-from api.keys import SCOPES, create_key, list_keys, revoke_key
+from api.holder import SCOPES
+from api.keys import create_key, list_keys, revoke_key
 from api.settings import Settings
 
 

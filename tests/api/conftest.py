@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +15,7 @@ from api.database import connect
 from api.keys import create_key
 from api.settings import Settings
 from tests.api.example import CAMPAIGN, WORKSPACE, example_events
+from tests.api.serving import serving
 from tests.support.dbt import run_dbt
 from tests.warehouse.events import Event
 from tests.warehouse.landing import land
@@ -94,34 +87,6 @@ def other_caller(service: Service, warehouse_settings: Settings) -> Caller:
 
 @pytest.fixture(scope="session")
 def running(warehouse_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the service as it is run: `mailmart serve`, in a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("serve") / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "mailmart"), "serve", "--port", str(port)],
-            env={
-                **os.environ,
-                "MAILMART_DATABASE_URL": str(warehouse_settings.database_url),
-                "MAILMART_HOME": str(warehouse_settings.home),
-            },
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                urllib.request.urlopen(f"{address}/readyz", timeout=5)
-                break
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise AssertionError(f"the service does not come up:\n{log.read_text()}") from None
-                time.sleep(0.1)
-        yield address
-    finally:
-        process.terminate()
-        assert process.wait(timeout=30) == 0, log.read_text()
+    """The address of the service as it is run."""
+    with serving(warehouse_settings, tmp_path_factory.mktemp("serve") / "log") as service:
+        yield service.address

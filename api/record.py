@@ -1,0 +1,89 @@
+"""What is noted of a request while it is answered: for its log line, the metrics and the headers that every answer has."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from api.admission import Admitted
+from api.metrics import ANSWERS, QUERY_SECONDS, REQUEST_SECONDS, REQUESTS
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
+ACCESS = logging.getLogger("mailmart.access")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+IN_ENVIRON = "mailmart.record"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# asked every few seconds by whoever looks after the process
+UNNOTED = ("/healthz", "/readyz")
+
+
+class Record:
+    """One request.
+
+    Attributes:
+        request_id: the client's own, or one of ours.
+        endpoint: '' where it came to none.
+        query_seconds: in the warehouse; 0.0 without.
+        source: where the data came from: warehouse, cache, client (304); '' where there are none.
+        admitted: once it was let in, and counted.
+    """
+
+    __slots__ = ("_environ", "_started", "admitted", "endpoint", "query_seconds", "request_id", "source", "status")
+
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        self._environ = environ
+        self._started = time.perf_counter()
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        self.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        self.endpoint = ""
+        self.query_seconds = 0.0
+        self.source = ""
+        self.status = 0
+        self.admitted: Admitted | None = None
+        environ[IN_ENVIRON] = self
+
+    def headers(self) -> list[tuple[str, str]]:
+        """X-Request-Id, and the rate limit's."""
+        own = [("X-Request-Id", self.request_id)]
+        return own + self.admitted.quota.headers if self.admitted else own
+
+    def end(self) -> None:
+        """Counts it, and writes its line."""
+        seconds = time.perf_counter() - self._started
+        endpoint = self.endpoint or "none"
+        method = self._environ["REQUEST_METHOD"]
+        # what a client makes up is no label
+        REQUESTS.labels(endpoint, method if method in METHODS else "other", str(self.status)).inc()
+        REQUEST_SECONDS.labels(endpoint).observe(seconds)
+        if self.query_seconds:
+            QUERY_SECONDS.labels(endpoint).observe(self.query_seconds)
+        if self.source:
+            ANSWERS.labels(self.source).inc()
+        if self._environ["PATH_INFO"] in UNNOTED and self.status < 400:
+            return
+        if ACCESS.isEnabledFor(logging.INFO):
+            ACCESS.info("%s %s %s", method, self._environ["PATH_INFO"], self.status, extra={"fields": self._fields(seconds)})
+
+    def _fields(self, seconds: float) -> dict[str, Any]:
+        return {
+            "request_id": self.request_id,
+            "method": self._environ["REQUEST_METHOD"],
+            "path": self._environ["PATH_INFO"],
+            "status": self.status,
+            "endpoint": self.endpoint,
+            "workspace_id": self.admitted.workspace_id if self.admitted else "",
+            "source": self.source,
+            "seconds": round(seconds, 6),
+            "query_seconds": round(self.query_seconds, 6),
+        }
+
+
+def record_of(environ: WSGIEnvironment) -> Record:
+    """The record of the request that is being answered."""
+    record: Record = environ[IN_ENVIRON]
+    return record

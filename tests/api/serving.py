@@ -1,0 +1,69 @@
+"""The service as it is run: `mailmart serve`, in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.settings import Settings
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service: its address, its main process, and the file with what it says."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(settings: Settings, log: Path, *, workers: int = 1, **environment: str) -> Iterator[Running]:
+    """Serves while the block runs; it has to come up, and to end well."""
+    port = free_port()
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).parent / "mailmart"), "serve", "--port", str(port), "--workers", str(workers)],
+            env={
+                **os.environ,
+                "MAILMART_DATABASE_URL": str(settings.database_url),
+                "MAILMART_HOME": str(settings.home),
+                "MAILMART_RATE_LIMIT_FACTOR": str(settings.rate_limit_factor),
+                **({"MAILMART_REDIS_URL": settings.redis_url} if settings.redis_url else {}),
+                **environment,
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/readyz", timeout=5)
+                break
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise AssertionError(f"the service does not come up:\n{log.read_text()}") from None
+                time.sleep(0.1)
+        yield Running(address, process, log)
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0, log.read_text()
