@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Iterable
 from copy import deepcopy
-from importlib.metadata import version
+from importlib.metadata import metadata, version
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, request
@@ -159,6 +159,9 @@ class AnalyticsApi(Api):  # type: ignore[misc]
         return error_response(answer)
 
 
+# pyproject.toml names none yet; NONE is SPDX's word for that
+_NAMED = metadata("mailmart").get("License-Expression")
+LICENCE = {"name": _NAMED or "None is given", "identifier": _NAMED or "NONE"}
 OPENAPI: dict[str, Any] = {
     "API_TITLE": TITLE,
     "API_VERSION": "v1",
@@ -167,6 +170,8 @@ OPENAPI: dict[str, Any] = {
         "info": {
             "description": "What became of the mail: campaign, workspace, deliverability and heatmap analytics.\n\n"
             "Counts belong to the day on which a message was sent. Rates are percentages. Times are UTC.",
+            "contact": {"name": "The operator of this service"},
+            "license": LICENCE,
             "x-release": version("mailmart"),
         },
         "components": {
