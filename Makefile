@@ -1,5 +1,5 @@
 # Python 3.11 or later and make are all that is needed; everything else is installed below .venv.
-.PHONY: demo test lint format install install-dev soak clean
+.PHONY: demo test lint format sdk install install-dev soak clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -28,6 +28,10 @@ lint: .venv/installed-dev
 format: .venv/installed-dev
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
+
+# SDKs in Python and TypeScript, below build/sdk; two of them need Java, one Node
+sdk: .venv/installed-dev
+	@$(RUN) -m api sdk
 
 install: .venv/installed
 

@@ -49,8 +49,8 @@ START = """window.addEventListener("load", function () {
 def finished_document(document: dict[str, Any]) -> dict[str, Any]:
     """apispec's document with what it cannot say: named enums, constants, values of several formats.
 
-    Fields ask for them by x- keys in their metadata: x-enum-name, x-constant, x-any-of-formats. What an SDK calls an enum's members
-    stays in the document, where their values are no names: x-enum-varnames.
+    Fields ask for them by x- keys in their metadata: x-enum-name, x-constant, x-any-of-formats. What an SDK calls an enum's
+    members stays in the document, where their values are no names: x-enum-varnames.
     """
     finished = deepcopy(document)
     schemas: dict[str, Any] = finished.setdefault("components", {}).setdefault("schemas", {})

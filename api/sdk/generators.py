@@ -38,7 +38,7 @@ def generate(name: str, document: Path, folder: Path) -> None:
     GENERATORS[name].write(document.absolute(), folder.absolute())
     # the generators' own package files have places for a repository that there is not
     for file in sorted((FILES / name).iterdir()):
-        (folder / file.name).write_text(Template(file.read_text()).substitute(version=version("mailmart")))
+        (folder / file.name.removesuffix(".in")).write_text(Template(file.read_text()).substitute(version=version("mailmart")))
 
 
 def _python(document: Path, folder: Path) -> None:
@@ -96,12 +96,14 @@ def _openapi_python_client(document: Path, folder: Path) -> None:
 
 def _openapi_typescript(document: Path, folder: Path) -> None:
     program = npm_packages() / ".bin" / "openapi-typescript"
-    run(program, document, *("--output", folder / "schema.d.ts", "--root-types", "--root-types-no-schema-prefix"), cwd=folder)
+    # what has a default need not be sent
+    options = ("--root-types", "--root-types-no-schema-prefix", "--default-non-nullable=false")
+    run(program, document, *("--output", folder / "schema.d.ts"), *options, cwd=folder)
 
 
 GENERATORS = {
     "python": Generator(("java", "openapi-generator-cli"), _python),
     "openapi-python-client": Generator(("openapi-python-client",), _openapi_python_client),
     "typescript-fetch": Generator(("java", "openapi-generator-cli"), _typescript_fetch),
-    "openapi-typescript": Generator(("npm",), _openapi_typescript),
+    "openapi-typescript": Generator(("node", "npm"), _openapi_typescript),
 }

@@ -13,7 +13,8 @@ from api.errors import MailmartError
 
 WHAT_FOR = {
     "java": "Java 11 or later",
-    "npm": "Node 18.17 or later, with npm",
+    "node": "Node 18.17 or later",
+    "npm": "beside Node",
     "openapi-generator-cli": "of the Python requirements",
     "openapi-python-client": "of the Python requirements",
 }
@@ -26,6 +27,9 @@ class ProgramMissing(MailmartError):
 
 class ProgramFailed(MailmartError):
     """A program ended with an error; its last words are the hint."""
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}"
 
 
 def missing(names: Iterable[str]) -> list[str]:
