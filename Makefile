@@ -49,9 +49,11 @@ install-dev: .venv/installed-dev
 	@$(RUN) -m pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.lock
+# without npm the tests that need it are skipped, saying so
+.venv/installed-dev: .venv/installed requirements-dev.lock api/sdk/package-lock.json
 	@echo "  installing what tests and linters need …"
 	@$(RUN) -m pip install -q --disable-pip-version-check -r requirements-dev.lock
+	@if command -v npm >/dev/null 2>&1; then $(RUN) -m api.sdk.npm; fi
 	@touch $@
 
 clean:

@@ -159,9 +159,12 @@ class AnalyticsApi(Api):  # type: ignore[misc]
         return error_response(answer)
 
 
-# pyproject.toml names none yet; NONE is SPDX's word for that
-_NAMED = metadata("mailmart").get("License-Expression")
-LICENCE = {"name": _NAMED or "None is given", "identifier": _NAMED or "NONE"}
+def _licence() -> dict[str, str]:
+    """What pyproject.toml says. It names none yet, and NONE is SPDX's word for that."""
+    named = str(metadata("mailmart").json.get("license_expression", ""))
+    return {"name": named or "None is given", "identifier": named or "NONE"}
+
+
 OPENAPI: dict[str, Any] = {
     "API_TITLE": TITLE,
     "API_VERSION": "v1",
@@ -171,7 +174,7 @@ OPENAPI: dict[str, Any] = {
             "description": "What became of the mail: campaign, workspace, deliverability and heatmap analytics.\n\n"
             "Counts belong to the day on which a message was sent. Rates are percentages. Times are UTC.",
             "contact": {"name": "The operator of this service"},
-            "license": LICENCE,
+            "license": _licence(),
             "x-release": version("mailmart"),
         },
         "components": {

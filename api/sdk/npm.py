@@ -35,3 +35,7 @@ def npm_packages(folder: Path = PROJECT_ROOT / "build" / "npm") -> Path:
             run("npm", "ci", "--no-progress", cwd=folder)
             installed.write_text(wanted)
     return folder / "node_modules"
+
+
+if __name__ == "__main__":
+    npm_packages()

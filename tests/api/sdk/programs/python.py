@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from datetime import UTC, date, datetime, timedelta
 
-from mailmart_client import AnalyticsApi, ApiClient, Configuration
-from mailmart_client.exceptions import NotFoundException
-from mailmart_client.models import (
+from mailmart_client import (
+    AnalyticsApi,
+    ApiClient,
     CompareCampaignsRequest,
+    Configuration,
     ErrorCode,
     ErrorResponse,
     FixedTimeRangePeriod,
@@ -18,6 +19,7 @@ from mailmart_client.models import (
     Metric,
     TimeRangePeriod,
 )
+from mailmart_client.exceptions import NotFoundException
 
 address, key, workspace, campaign = sys.argv[1:]
 today: date = datetime.now(UTC).date()
