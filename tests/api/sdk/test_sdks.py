@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ def test_python(name: str, recorder: Recorder, key: str, tmp_path: Path) -> None
     program = shutil.copy(PROGRAMS / f"{name.replace('-', '_')}.py", tmp_path / "program.py")
     shutil.move(tmp_path / "sdk" / "mailmart_client", tmp_path)
     # what the generators write around the models is not typed strictly; the models are, and what the program makes of them
-    checked = ("program.py", "mailmart_client/models")
+    checked = ("program.py", _example(tmp_path, "python", "readme.py"), "mailmart_client/models")
     run(sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", *checked, cwd=tmp_path)
     run(sys.executable, program, recorder.address, key, WORKSPACE, CAMPAIGN, cwd=tmp_path)
     assert recorder.called == recorder.operations
@@ -56,10 +57,18 @@ def test_typescript(name: str, recorder: Recorder, key: str, tmp_path: Path) -> 
     (installed / "mailmart-client").symlink_to(tmp_path / "sdk")
     program = shutil.copy(PROGRAMS / f"{name.replace('-', '_')}.ts", tmp_path / "program.mts")
     strict = ("--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes")
-    run(compiler, *strict, "--module", "nodenext", "--target", "es2022", "--types", "node", program, cwd=tmp_path)
+    sources = (program, _example(tmp_path, "ts", "readme.mts"))
+    run(compiler, *strict, "--module", "nodenext", "--target", "es2022", "--types", "node", *sources, cwd=tmp_path)
     run("node", "program.mjs", recorder.address, key, WORKSPACE, CAMPAIGN, cwd=tmp_path)
     assert recorder.called == recorder.operations
 
 
 def _generate(name: str, folder: Path) -> None:
     generate(name, PROJECT_ROOT / "openapi.json", folder / "sdk")
+
+
+def _example(folder: Path, language: str, name: str) -> str:
+    """Writes what the SDK's README shows to a file of this name."""
+    (code,) = re.findall(rf"```{language}\n(.*?)```", (folder / "sdk" / "README.md").read_text(), re.DOTALL)
+    (folder / name).write_text(code)
+    return name
