@@ -17,6 +17,13 @@ pytestmark = [needs("node", "npm"), pytest.mark.timeout(300)]
 DOCUMENT = PROJECT_ROOT / "openapi.json"
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redocly would ask for its newest version and say that it was used."""
+    monkeypatch.setenv("REDOCLY_TELEMETRY", "off")
+    monkeypatch.setenv("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true")
+
+
 def redocly(document: Path, folder: Path) -> list[str]:
     """The rules that it names, and where."""
     try:
