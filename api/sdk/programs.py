@@ -33,8 +33,8 @@ class ProgramFailed(MailmartError):
 
 
 def missing(names: Iterable[str]) -> list[str]:
-    """Those of the programs that are not there."""
-    return [name for name in names if shutil.which(name, path=_path()) is None]
+    """Those of the programs that are not there, each once."""
+    return [name for name in dict.fromkeys(names) if shutil.which(name, path=_path()) is None]
 
 
 def need(names: Iterable[str]) -> None:
@@ -43,7 +43,7 @@ def need(names: Iterable[str]) -> None:
     Raises:
         ProgramMissing: names all that are not, in one line.
     """
-    gone = missing(dict.fromkeys(names))
+    gone = missing(names)
     if gone:
         listed = ", ".join(f"{name} ({WHAT_FOR[name]})" for name in gone)
         raise ProgramMissing(f"not on this machine: {listed}", hint=HINT)
