@@ -1,5 +1,5 @@
 # Python 3.11 or later and make are all that is needed; everything else is installed below .venv.
-.PHONY: demo test lint format install install-dev soak clean
+.PHONY: demo test lint format sdk install install-dev soak clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -29,6 +29,10 @@ format: .venv/installed-dev
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
 
+# SDKs in Python and TypeScript, below build/sdk; two of them need Java, one Node
+sdk: .venv/installed-dev
+	@$(RUN) -m api sdk
+
 install: .venv/installed
 
 install-dev: .venv/installed-dev
@@ -45,9 +49,11 @@ install-dev: .venv/installed-dev
 	@$(RUN) -m pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.lock
+# without npm the tests that need it are skipped, saying so
+.venv/installed-dev: .venv/installed requirements-dev.lock api/sdk/package-lock.json
 	@echo "  installing what tests and linters need …"
 	@$(RUN) -m pip install -q --disable-pip-version-check -r requirements-dev.lock
+	@if command -v npm >/dev/null 2>&1; then $(RUN) -m api.sdk.npm; fi
 	@touch $@
 
 clean:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import metadata, version
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
@@ -205,6 +205,12 @@ class AnalyticsApi(Api):  # type: ignore[misc]
         return error_response(answer)
 
 
+def _licence() -> dict[str, str]:
+    """What pyproject.toml says. It names none yet, and NONE is SPDX's word for that."""
+    named = str(metadata("mailmart").json.get("license_expression", ""))
+    return {"name": named or "None is given", "identifier": named or "NONE"}
+
+
 OPENAPI: dict[str, Any] = {
     "API_TITLE": TITLE,
     "API_VERSION": "v1",
@@ -213,6 +219,8 @@ OPENAPI: dict[str, Any] = {
         "info": {
             "description": "What became of the mail: campaign, workspace, deliverability and heatmap analytics.\n\n"
             "Counts belong to the day on which a message was sent. Rates are percentages. Times are UTC.",
+            "contact": {"name": "The operator of this service"},
+            "license": _licence(),
             "x-release": version("mailmart"),
         },
         "components": {

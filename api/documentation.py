@@ -50,7 +50,8 @@ START = """window.addEventListener("load", function () {
 def finished_document(document: dict[str, Any]) -> dict[str, Any]:
     """apispec's document with what it cannot say: named enums, constants, values of several formats.
 
-    Fields ask for them by x- keys in their metadata: x-enum-name, x-constant, x-any-of-formats.
+    Fields ask for them by x- keys in their metadata: x-enum-name, x-constant, x-any-of-formats. What an SDK calls an enum's
+    members stays in the document, where their values are no names: x-enum-varnames.
     """
     finished = deepcopy(document)
     schemas: dict[str, Any] = finished.setdefault("components", {}).setdefault("schemas", {})
@@ -73,10 +74,14 @@ def finished_document(document: dict[str, Any]) -> dict[str, Any]:
             formats = schema.pop("x-any-of-formats")
             schema.pop("format", None)
             schema.pop("type", None)
-            schema["anyOf"] = [{"type": "string", "format": name} for name in formats]
+            # named once: a generator would make a model for each place
+            name = "Or".join(part.title().replace("-", "") for part in formats)
+            named[name] = {"anyOf": [{"type": "string", "format": part} for part in formats]}
+            holder[key] = {"$ref": f"#/components/schemas/{name}", **schema}
         if "x-enum-name" in schema:
             name = schema.pop("x-enum-name")
-            enum = {"type": "string", "enum": schema.pop("enum")}
+            members = {"x-enum-varnames": schema.pop("x-enum-varnames")} if "x-enum-varnames" in schema else {}
+            enum = {"type": "string", "enum": schema.pop("enum"), **members}
             if named.setdefault(name, enum) != enum:
                 raise MailmartError(f"two enums of the document are called {name}")
             schema.pop("type", None)

@@ -18,6 +18,8 @@ DAYS = {"7d": 7, "30d": 30, "90d": 90}
 LONGEST_WINDOW = 731
 # an enum with fewer values is another one in the document
 ENUM_NAMES = {(*DAYS, "custom"): "TimeRangePeriod", ("30d", "90d"): "LongTimeRangePeriod"}
+# what an SDK calls them: 7d is a name in no language
+PERIOD_NAMES = {**{name: f"LAST_{days}_DAYS" for name, days in DAYS.items()}, "custom": "CUSTOM"}
 GROUP_BY = ("day", "week", "month")
 GRANULARITIES = ("period", "hour")
 DEFAULT_METRICS = ("open_rate", "click_rate", "reply_rate", "delivery_rate")
@@ -87,6 +89,7 @@ class TimeRange(ma.Schema):
             "description": "What was asked for.",
             "example": "30d",
             "x-enum-name": "TimeRangePeriod",
+            "x-enum-varnames": [PERIOD_NAMES[name] for name in (*DAYS, "custom")],
         },
     )
 
@@ -105,6 +108,7 @@ def _time_range_parameter(period: str, start: str, end: str) -> Parameter:
                     + (f"; custom: from {start} to {end}." if "custom" in allowed else "."),
                     "example": "30d",
                     "x-enum-name": ENUM_NAMES.get(allowed, "FixedTimeRangePeriod"),
+                    "x-enum-varnames": [PERIOD_NAMES[name] for name in allowed],
                 },
             )
         }

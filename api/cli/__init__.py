@@ -24,6 +24,7 @@ COMMANDS = {
     "keys": "Create, list and revoke API keys.",
     "bench": "Measure builds against the same work in plain SQL.",
     "openapi": "Write the API's OpenAPI document, or check it.",
+    "sdk": "Write SDKs out of the OpenAPI document.",
 }
 
 

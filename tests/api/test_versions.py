@@ -16,7 +16,7 @@ from api.keys import create_key
 from api.settings import Settings
 from tests.api.conftest import OTHER_WORKSPACE, Caller
 from tests.api.example import CAMPAIGN, WORKSPACE
-from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.dbt import run_dbt
 from tests.warehouse.events import Event
 from tests.warehouse.landing import land
 
@@ -114,7 +114,7 @@ def test_every_body_is_of_the_batch_that_its_tag_names(settings: Settings, monke
     now = datetime.now(UTC)
     event = Event("e0", "w", "m0", "sent", now - timedelta(days=1), campaign_id="c")
     land(settings, [event], now - timedelta(hours=1))
-    run_dbt(settings, *WITHOUT_TESTS)
+    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
     service = Service(settings)
     key = create_key(settings, "w", name="versions")
     bodies: dict[str, set[bytes]] = {}
@@ -139,8 +139,7 @@ def test_every_body_is_of_the_batch_that_its_tag_names(settings: Settings, monke
         for number in range(1, 4):
             moved = [dataclasses.replace(event, event_id=f"e{number}", message_id=f"m{number}")]
             land(settings, moved, datetime.now(UTC) - timedelta(minutes=30 - number))
-            run_dbt(settings, *WITHOUT_TESTS)
-        print(__import__("api.batches").batches.list_batches(settings))
+            run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
         go_back(settings)
     finally:
         stop.set()

@@ -1,0 +1,100 @@
+"""Every operation, through openapi-python-client's SDK."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, date, datetime, timedelta
+
+from mailmart_client import AuthenticatedClient
+from mailmart_client.api.analytics import (
+    compare_campaigns,
+    get_campaign_analytics,
+    get_data_quality,
+    get_deliverability,
+    get_engagement_heatmap,
+    get_workspace_overview,
+)
+from mailmart_client.models import (
+    CampaignAnalyticsResponse,
+    CompareCampaignsRequest,
+    CompareCampaignsResponse,
+    DataQualityResponse,
+    DeliverabilityResponse,
+    EngagementHeatmapResponse,
+    ErrorCode,
+    ErrorResponse,
+    FixedTimeRangePeriod,
+    Granularity,
+    GroupBy,
+    LongTimeRangePeriod,
+    Metric,
+    OptimalSendTime,
+    TimeRangePeriod,
+    WorkspaceOverviewResponse,
+)
+
+address, key, workspace, campaign = sys.argv[1:]
+today: date = datetime.now(UTC).date()
+
+client = AuthenticatedClient(base_url=address, token=key)
+
+found = get_campaign_analytics.sync(
+    workspace, campaign, client=client, time_range=TimeRangePeriod.LAST_30_DAYS, group_by=GroupBy.WEEK
+)
+assert isinstance(found, CampaignAnalyticsResponse), found
+sent: int = found.data.summary.emails_sent
+rate: float = found.data.rates.open_rate
+assert (sent, rate) == (5000, 30.0), (sent, rate)
+assert found.data.time_range.period is TimeRangePeriod.LAST_30_DAYS
+first_day: date = found.data.time_series[0].date
+assert first_day <= today
+as_of: datetime = found.meta.data_as_of
+assert as_of.tzinfo is not None
+
+overview = get_workspace_overview.sync(
+    workspace,
+    client=client,
+    time_range=TimeRangePeriod.CUSTOM,
+    start_date=today - timedelta(days=20),
+    end_date=datetime.now(UTC),
+)
+assert isinstance(overview, WorkspaceOverviewResponse), overview
+assert overview.data.summary.emails_sent == 5001
+assert overview.data.time_range.start.date() == today - timedelta(days=20)
+
+deliverability = get_deliverability.sync(
+    workspace, client=client, time_range=FixedTimeRangePeriod.LAST_90_DAYS, campaign_id=campaign
+)
+assert isinstance(deliverability, DeliverabilityResponse), deliverability
+assert deliverability.data.overall.bounce_rate == 2.0
+assert deliverability.data.blacklist_status.last_check is None
+
+heatmap = get_engagement_heatmap.sync(
+    workspace,
+    client=client,
+    time_range=LongTimeRangePeriod.LAST_90_DAYS,
+    timezone="Europe/Berlin",
+    granularity=Granularity.HOUR,
+)
+assert isinstance(heatmap, EngagementHeatmapResponse), heatmap
+assert sum(cell.emails_sent for cell in heatmap.data.heatmap) == 5001
+best = heatmap.data.optimal_send_time
+assert isinstance(best, OptimalSendTime), best
+assert 0 <= best.hour < 24
+
+comparison = compare_campaigns.sync(
+    workspace,
+    client=client,
+    body=CompareCampaignsRequest(campaign_ids=[campaign, "cmp_idle"], metrics=[Metric.OPEN_RATE]),
+)
+assert isinstance(comparison, CompareCampaignsResponse), comparison
+assert [compared.metrics.open_rate for compared in comparison.data.comparison] == [30.0, 0.0]
+assert comparison.data.statistical_significance[0].p_value is None
+
+quality = get_data_quality.sync(workspace, client=client)
+assert isinstance(quality, DataQualityResponse), quality
+assert quality.data.problems == []
+
+missing = get_campaign_analytics.sync(workspace, "nope", client=client)
+assert isinstance(missing, ErrorResponse), missing
+assert missing.error.code is ErrorCode.CAMPAIGN_NOT_FOUND

@@ -1,0 +1,63 @@
+// Every operation, through openapi-fetch with the types of openapi-typescript.
+import assert from "node:assert/strict";
+import process from "node:process";
+import createClient from "openapi-fetch";
+import type { ErrorCode, Metric, paths } from "mailmart-client";
+
+const [baseUrl = "", key = "", workspaceId = "", campaignId = ""] = process.argv.slice(2);
+const client = createClient<paths>({ baseUrl, headers: { Authorization: `Bearer ${key}` } });
+const today = new Date();
+const day = (daysAgo: number): string => new Date(today.getTime() - daysAgo * 86_400_000).toISOString().slice(0, 10);
+
+const found = await client.GET("/api/v1/workspaces/{workspaceId}/campaigns/{campaignId}/analytics", {
+  params: { path: { workspaceId, campaignId }, query: { timeRange: "30d", groupBy: "week" } },
+});
+assert.ok(found.data !== undefined, JSON.stringify(found.error));
+const success: true = found.data.success;
+assert.ok(success);
+const sent: number = found.data.data.summary.emails_sent;
+assert.equal(sent, 5000);
+assert.equal(found.data.data.rates.open_rate, 30);
+assert.equal(found.data.data.time_range.period, "30d");
+const firstDay: string | undefined = found.data.data.time_series[0]?.date;
+assert.ok(firstDay !== undefined && firstDay <= day(0));
+assert.ok(new Date(found.data.meta.data_as_of) <= today);
+
+const overview = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/overview", {
+  params: { path: { workspaceId }, query: { timeRange: "custom", startDate: day(20), endDate: today.toISOString() } },
+});
+assert.equal(overview.data?.data.summary.emails_sent, 5001);
+assert.equal(overview.data?.data.time_range.start, `${day(20)}T00:00:00Z`);
+
+const deliverability = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/deliverability", {
+  params: { path: { workspaceId }, query: { timeRange: "90d", campaignId } },
+});
+assert.equal(deliverability.data?.data.overall.bounce_rate, 2);
+assert.equal(deliverability.data?.data.blacklist_status.last_check, null);
+
+const heatmap = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/engagement-heatmap", {
+  params: { path: { workspaceId }, query: { timeRange: "90d", timezone: "Europe/Berlin", granularity: "hour" } },
+});
+assert.ok(heatmap.data !== undefined, JSON.stringify(heatmap.error));
+assert.equal(heatmap.data.data.heatmap.reduce((sum, cell) => sum + cell.emails_sent, 0), 5001);
+const best = heatmap.data.data.optimal_send_time;
+assert.ok(best !== null && best.hour >= 0 && best.hour < 24);
+
+const metrics: Metric[] = ["open_rate"];
+const comparison = await client.POST("/api/v1/workspaces/{workspaceId}/analytics/compare", {
+  params: { path: { workspaceId } },
+  body: { campaign_ids: [campaignId, "cmp_idle"], metrics },
+});
+assert.deepEqual(comparison.data?.data.comparison.map((compared) => compared.metrics.open_rate), [30, 0]);
+assert.equal(comparison.data?.data.statistical_significance[0]?.p_value, null);
+
+const quality = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/data-quality", {
+  params: { path: { workspaceId } },
+});
+assert.deepEqual(quality.data?.data.problems, []);
+
+const missing = await client.GET("/api/v1/workspaces/{workspaceId}/campaigns/{campaignId}/analytics", {
+  params: { path: { workspaceId, campaignId: "nope" } },
+});
+const code: ErrorCode | undefined = missing.error?.error.code;
+assert.equal(code, "CAMPAIGN_NOT_FOUND");

@@ -1,0 +1,81 @@
+// Every operation, through openapi-generator's typescript-fetch SDK.
+import assert from "node:assert/strict";
+import process from "node:process";
+import {
+  AnalyticsApi,
+  Configuration,
+  ErrorCode,
+  ErrorResponseFromJSON,
+  FixedTimeRangePeriod,
+  Granularity,
+  GroupBy,
+  LongTimeRangePeriod,
+  Metric,
+  ResponseError,
+  TimeRangePeriod,
+} from "mailmart-client";
+
+const [basePath = "", accessToken = "", workspaceId = "", campaignId = ""] = process.argv.slice(2);
+const api = new AnalyticsApi(new Configuration({ basePath, accessToken }));
+const today = new Date();
+const daysAgo = (days: number): Date => new Date(today.getTime() - days * 86_400_000);
+
+const found = await api.getCampaignAnalytics({
+  workspaceId,
+  campaignId,
+  timeRange: TimeRangePeriod.LAST_30_DAYS,
+  groupBy: GroupBy.WEEK,
+});
+const sent: number = found.data.summary.emailsSent;
+assert.equal(sent, 5000);
+assert.equal(found.data.rates.openRate, 30);
+assert.equal(found.data.timeRange.period, TimeRangePeriod.LAST_30_DAYS);
+const firstDay: Date | undefined = found.data.timeSeries[0]?.date;
+assert.ok(firstDay !== undefined && firstDay <= today);
+assert.ok(found.meta.dataAsOf <= today);
+
+const overview = await api.getWorkspaceOverview({
+  workspaceId,
+  timeRange: TimeRangePeriod.CUSTOM,
+  startDate: daysAgo(20),
+  endDate: today,
+});
+assert.equal(overview.data.summary.emailsSent, 5001);
+assert.equal(overview.data.timeRange.start.toISOString().slice(0, 10), daysAgo(20).toISOString().slice(0, 10));
+
+const deliverability = await api.getDeliverability({
+  workspaceId,
+  campaignId,
+  timeRange: FixedTimeRangePeriod.LAST_90_DAYS,
+});
+assert.equal(deliverability.data.overall.bounceRate, 2);
+assert.equal(deliverability.data.blacklistStatus.lastCheck, null);
+
+const heatmap = await api.getEngagementHeatmap({
+  workspaceId,
+  timeRange: LongTimeRangePeriod.LAST_90_DAYS,
+  timezone: "Europe/Berlin",
+  granularity: Granularity.HOUR,
+});
+assert.equal(heatmap.data.heatmap.reduce((sum, cell) => sum + cell.emailsSent, 0), 5001);
+const best = heatmap.data.optimalSendTime;
+assert.ok(best !== null && best.hour >= 0 && best.hour < 24);
+
+const comparison = await api.compareCampaigns({
+  workspaceId,
+  compareCampaignsRequest: { campaignIds: new Set([campaignId, "cmp_idle"]), metrics: new Set([Metric.OPEN_RATE]) },
+});
+assert.deepEqual(comparison.data.comparison.map((compared) => compared.metrics.openRate), [30, 0]);
+assert.equal(comparison.data.statisticalSignificance[0]?.pValue, null);
+
+const quality = await api.getDataQuality({ workspaceId });
+assert.deepEqual(quality.data.problems, []);
+
+try {
+  await api.getCampaignAnalytics({ workspaceId, campaignId: "nope" });
+  assert.fail("a campaign that is not there was found");
+} catch (error) {
+  assert.ok(error instanceof ResponseError, String(error));
+  const { code } = ErrorResponseFromJSON(await error.response.json()).error;
+  assert.equal(code, ErrorCode.CAMPAIGN_NOT_FOUND);
+}
