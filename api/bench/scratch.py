@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from api.database import connect
 from api.embedded import servers
+from api.embedded.folders import find_folders, has_servers
 from api.migrate import migrate
 from api.settings import Settings
 
@@ -30,6 +31,11 @@ def scratch_servers(settings: Settings) -> Iterator[Settings]:
         yield scratch
     finally:
         servers.stop(scratch)
+        if has_servers(home):
+            # not always below the home folder
+            folders = find_folders(home)
+            shutil.rmtree(folders.servers, ignore_errors=True)
+            shutil.rmtree(folders.sockets, ignore_errors=True)
         shutil.rmtree(home, ignore_errors=True)
 
 
