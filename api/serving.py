@@ -16,8 +16,8 @@ THREADS = 4
 SECONDS_TO_FINISH = 20
 
 
-def serve(settings: Settings, *, workers: int = 1) -> None:
-    """Serves until SIGINT or SIGTERM, and finishes the requests that run.
+def serve(settings: Settings, *, workers: int = 1, target: str = "api.wsgi:make_service") -> None:
+    """Serves what the target makes until SIGINT or SIGTERM, and finishes the requests that run.
 
     Raises:
         ServerError: the address is taken, or not ours; or the metrics' port is.
@@ -25,7 +25,7 @@ def serve(settings: Settings, *, workers: int = 1) -> None:
     check_address(settings)
     with exposed_metrics(settings.metrics_port):
         Server(
-            "api.wsgi:make_service",
+            target,
             address=settings.host,
             port=settings.port,
             interface=Interfaces.WSGI,

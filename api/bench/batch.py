@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +13,12 @@ from typing import Any, LiteralString
 
 from psycopg import Connection, sql
 
+from api.bench.scratch import scratch_servers, settle
 from api.bench.statements import log_every_statement, log_length, seconds_by_node
 from api.database import connect
 from api.dbt import run_dbt
-from api.embedded import servers
 from api.errors import MailmartError
 from api.generate.generate import GenerateOptions, generate
-from api.migrate import migrate
 from api.settings import Settings
 
 NEW_SHARE = 0.01
@@ -73,17 +71,18 @@ def bench_batch(
 
 
 def _history(settings: Settings, volume: int, messages: int, days: int, nights: int, say: Callable[[str], None]) -> History:
-    with _scratch(settings) as scratch:
+    with scratch_servers(settings) as scratch:
+        log_every_statement(scratch)
         say(f"{days} days: making {messages:,} messages")
         with _landing_long_ago(scratch):
             generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days))
         say(f"{days} days: first build")
         first = _measured(scratch)
-        _settle(scratch)
+        settle(scratch)
         say(f"{days} days: the same in plain SQL")
         first = dataclasses.replace(first, plain=_plain(scratch, "plain_first.sql"))
         _plain(scratch, "plain_indexes.sql")
-        _settle(scratch)
+        settle(scratch)
         nightly = []
         for night in range(nights):
             say(f"{days} days: night {night + 1}")
@@ -92,22 +91,6 @@ def _history(settings: Settings, volume: int, messages: int, days: int, nights: 
             nightly.append(dataclasses.replace(run, plain=_plain(scratch, "plain_nightly.sql", {"since": since})))
         _same_result(scratch)
         return History(days, messages, first, tuple(nightly))
-
-
-@contextmanager
-def _scratch(settings: Settings) -> Iterator[Settings]:
-    home = settings.home / "bench"
-    shutil.rmtree(home, ignore_errors=True)
-    scratch = dataclasses.replace(settings, home=home, database_url=None, redis_url=None)
-    home.mkdir(parents=True)
-    try:
-        servers.start(scratch)
-        log_every_statement(scratch)
-        migrate(scratch)
-        yield scratch
-    finally:
-        servers.stop(scratch)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager
@@ -124,15 +107,7 @@ def _landing_long_ago(scratch: Settings) -> Iterator[None]:
             "insert into raw.email_events (event_id, workspace_id, message_id, event_type, occurred_at)"
             " values ('newest', 'ws_demo_1', 'newest', 'sent', now())"
         )
-    _settle(scratch)
-
-
-def _settle(scratch: Settings) -> None:
-    """What the server does by itself within minutes, and a night finds done: else it does it while we measure."""
-    with connect(scratch, "mailmart_owner") as connection:
-        connection.commit()
-        connection.autocommit = True
-        connection.execute("vacuum analyze")
+    settle(scratch)
 
 
 def _land_night(scratch: Settings, volume: int, night: int) -> datetime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from typing import LiteralString
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -14,11 +15,22 @@ from api.settings import Settings
 
 # of a statement sent as one message; dbt's carry the node that they are for in a comment
 ENTRY = re.compile(r"duration: (\d+\.\d+) ms  statement: /\* (\{.*?\}) \*/", re.DOTALL)
+# the lines of an entry after its first begin with a tab
+TRANSACTION = re.compile(r"  statement: (begin read only;.*?)\n(?!\t)", re.DOTALL)
 NODE = re.compile(r'"node_id": "([^"]+)"')
 
 
 def log_every_statement(scratch: Settings) -> None:
     """Has the embedded server of the scratch home write each statement with its time."""
+    _configure(scratch, "alter system set log_min_duration_statement = 0")
+
+
+def log_no_statement(scratch: Settings) -> None:
+    """Takes that back."""
+    _configure(scratch, "alter system reset log_min_duration_statement")
+
+
+def _configure(scratch: Settings, change: LiteralString) -> None:
     superuser = make_conninfo(
         host="127.0.0.1",
         port=conninfo_to_dict(embedded_database_url(scratch.home))["port"],
@@ -27,7 +39,7 @@ def log_every_statement(scratch: Settings) -> None:
         dbname="postgres",
     )
     with psycopg.connect(superuser, autocommit=True) as connection:
-        connection.execute("alter system set log_min_duration_statement = 0")
+        connection.execute(change)
         connection.execute("select pg_reload_conf()")
 
 
@@ -38,11 +50,19 @@ def log_length(scratch: Settings) -> int:
 
 def seconds_by_node(scratch: Settings, since: int) -> dict[str, float]:
     """Seconds in statements, by dbt's node (model.mailmart.fct_messages), of what was logged after so many bytes."""
-    with (find_folders(scratch.home).servers / "postgres.log").open("rb") as log:
-        log.seek(since)
-        text = log.read().decode(errors="replace")
     taken: dict[str, float] = defaultdict(float)
-    for milliseconds, comment in ENTRY.findall(text):
+    for milliseconds, comment in ENTRY.findall(_logged(scratch, since)):
         node = NODE.search(comment)
         taken[node.group(1) if node else "hooks"] += float(milliseconds) / 1000
     return dict(taken)
+
+
+def transactions_since(scratch: Settings, since: int) -> list[str]:
+    """The reading transactions that were sent as one message each, word by word, of what was logged after so many bytes."""
+    return [text.replace("\n\t", "\n") for text in TRANSACTION.findall(_logged(scratch, since))]
+
+
+def _logged(scratch: Settings, since: int) -> str:
+    with (find_folders(scratch.home).servers / "postgres.log").open("rb") as log:
+        log.seek(since)
+        return log.read().decode(errors="replace")

@@ -6,7 +6,9 @@ from statistics import median
 
 import click
 
+from api.bench.api import bench_api
 from api.bench.batch import History, Run, bench_batch
+from api.bench.report import BARE, CACHED, NOT_MODIFIED, SQL, STATIC_BARE, STATIC_FLASK, UNCACHED, Options, Report
 from api.settings import Settings
 
 
@@ -61,3 +63,70 @@ def _table(title: str, runs: tuple[Run, ...]) -> None:
 
 def _sql(runs: tuple[Run, ...]) -> float:
     return median(sum(run.sql.values()) for run in runs)
+
+
+@command.command("api")
+@click.option("--messages", type=click.IntRange(1000), default=200_000, show_default=True)
+@click.option("--days", type=click.IntRange(30), default=120, show_default=True)
+@click.option(
+    "--seconds", type=click.FloatRange(0.1, 60), default=3.0, show_default=True, help="Of each measurement, after a warm-up."
+)
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Of everything; medians are shown.")
+@click.option("--connections", type=click.IntRange(1, 64), multiple=True, default=(1, 8, 32), show_default=True)
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of the service and of each control."
+)
+@click.option("--endpoint", "endpoints", multiple=True, help="Its exposure's name; default: all of them.")
+def api(
+    messages: int,
+    days: int,
+    seconds: float,
+    rounds: int,
+    connections: tuple[int, ...],
+    workers: int,
+    endpoints: tuple[str, ...],
+) -> None:
+    """Requests a second and their times, against the same SQL in pgbench and in a bare WSGI function, and a static route."""
+    options = Options(messages, days, seconds, rounds, connections, workers, endpoints)
+    report = bench_api(Settings.from_environment(), options, lambda line: click.echo(f"  {line}", err=True))
+    click.echo(f"\n{messages:,} messages over {days} days; {workers} worker(s); medians of {rounds} rounds of {seconds:g} s")
+    _show_measured(report, connections)
+    _show_ratios(report, connections)
+    if report.without_etag:
+        click.echo(f"\n304 is not measured, as the answer has no ETag: {', '.join(report.without_etag)}")
+
+
+def _show_measured(report: Report, connections: tuple[int, ...]) -> None:
+    click.echo("requests a second; ms within which half and 99 % of them were answered\n")
+    click.echo(f"{'connections':<30}" + "".join(f"{number:>26}" for number in connections))
+    click.echo(f"{'':<30}" + f"{'a second':>10}{'p50':>8}{'p99':>8}" * len(connections))
+    for endpoint in report.endpoints:
+        click.echo(f"{endpoint} ({report.body_bytes[endpoint]:,} bytes)")
+        for kind in (UNCACHED, BARE, SQL, CACHED, NOT_MODIFIED):
+            _show_row(report, endpoint, kind, connections)
+    click.echo("controls of cached and 304")
+    for kind in (STATIC_FLASK, STATIC_BARE):
+        _show_row(report, "", kind, connections)
+
+
+def _show_row(report: Report, endpoint: str, kind: str, connections: tuple[int, ...]) -> None:
+    values = [report.value(endpoint, kind, number) for number in connections]
+    cells = [f"{value.rate:>10,.0f}{value.p50:>8.2f}{value.p99:>8.2f}" for value in values if value]
+    if cells:
+        click.echo(f"  {kind:<28}" + "".join(cells))
+
+
+def _show_ratios(report: Report, connections: tuple[int, ...]) -> None:
+    click.echo("\nratios of requests a second; connections" + "".join(f"{number:>8}" for number in connections))
+    for endpoint in report.endpoints:
+        click.echo(endpoint)
+        for kind, control in (
+            (UNCACHED, (endpoint, BARE)),
+            (UNCACHED, (endpoint, SQL)),
+            (CACHED, ("", STATIC_FLASK)),
+            (NOT_MODIFIED, ("", STATIC_FLASK)),
+        ):
+            ratios = [report.ratio(endpoint, kind, control, number) for number in connections]
+            cells = [f"{ratio:>8.2f}" for ratio in ratios if ratio is not None]
+            if cells:
+                click.echo(f"  {kind + ' / ' + control[1]:<38}" + "".join(cells))

@@ -8,8 +8,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import IO
 
 from api.demo.greeting import address
 from api.errors import ServerError
@@ -20,22 +21,43 @@ SECONDS_TO_COME_UP = 60
 
 
 @contextmanager
-def running_service(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+def running_service(
+    settings: Settings, *, workers: int = 1, environment: Mapping[str, str] | None = None, output: IO[bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Starts the service, waits until it is ready, and ends it with the block; killed with us, it ends by itself.
+
+    `environment` goes before ours; an empty value is as none. Its log goes to `output`, or where ours goes.
+
+    Raises:
+        ServerError: it does not come up.
+    """
+    arguments = ["-m", "api", "serve", "--with-parent", "--workers", str(workers)]
+    with running_server(settings, arguments, environment or {}, output) as process:
+        yield process
+
+
+@contextmanager
+def running_server(
+    settings: Settings, arguments: Sequence[str], environment: Mapping[str, str], output: IO[bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The same for any program of ours in Python that answers at the settings' address, and at /readyz once it is ready.
 
     Raises:
         ServerError: it does not come up.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "api", "serve", "--with-parent"],
+        [sys.executable, *arguments],
         env={
             **os.environ,
             "MAILMART_HOME": str(settings.home),
             "MAILMART_HOST": settings.host,
             "MAILMART_PORT": str(settings.port),
+            **environment,
         },
         cwd=settings.project_root,
         stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
         # a terminal's Ctrl-C is for us alone: the workers would get it twice
         start_new_session=True,
     )

@@ -1,0 +1,94 @@
+"""The service and the controls as processes, each with the same settings of granian and a port of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from api.bench.load import HOST
+from api.bench.questions import Question
+from api.demo.service import running_server, running_service
+from api.errors import MailmartError, ServerError
+from api.settings import Settings
+
+# the limiter works, and is never in the way
+RATE_LIMIT_FACTOR = "1000000"
+LINES_OF_A_FAILURE = 20
+
+
+@contextmanager
+def service(scratch: Settings, name: str, workers: int, *, is_cached: bool) -> Iterator[int]:
+    """Runs the service and gives its port.
+
+    Raises:
+        ServerError: it does not come up.
+    """
+    placed = dataclasses.replace(scratch, port=_free_port())
+    environment = {
+        **_scratch_only(),
+        "MAILMART_RATE_LIMIT_FACTOR": RATE_LIMIT_FACTOR,
+        # without a value: what it is by default
+        "MAILMART_CACHE_MB": "" if is_cached else "0",
+    }
+    with (
+        _log(scratch, name) as output,
+        running_service(placed, workers=workers, environment=environment, output=output),
+    ):
+        yield placed.port
+
+
+@contextmanager
+def control(scratch: Settings, name: str, workers: int) -> Iterator[int]:
+    """Runs one of the controls and gives its port.
+
+    Raises:
+        ServerError: it does not come up.
+    """
+    placed = dataclasses.replace(scratch, port=_free_port())
+    arguments = ["-m", "api.bench.controls", name, str(workers)]
+    with _log(scratch, name) as output, running_server(placed, arguments, _scratch_only(), output):
+        yield placed.port
+
+
+def body_and_etag(port: int, question: Question, key: str) -> tuple[str, str]:
+    """One answer's body, and its ETag or ''.
+
+    Raises:
+        MailmartError: it is not a 200.
+    """
+    with socket.create_connection((HOST, port), timeout=30) as connection:
+        connection.sendall(question.request(key).encode("latin-1"))
+        response = http.client.HTTPResponse(connection, method=question.method)
+        response.begin()
+        body = response.read().decode()
+    if response.status != 200:
+        raise MailmartError(f"{question.endpoint.name} answers {response.status}: {body[:500]}")
+    return body, response.headers.get("ETag") or ""
+
+
+@contextmanager
+def _log(scratch: Settings, name: str) -> Iterator[IO[bytes]]:
+    path = scratch.home / f"{name}.log"
+    with path.open("wb") as output:
+        try:
+            yield output
+        except ServerError as error:
+            # the log goes with the scratch home
+            said = path.read_text(errors="replace").splitlines()[-LINES_OF_A_FAILURE:]
+            raise ServerError(error.message, hint="\n".join(said) or error.hint) from error
+
+
+def _scratch_only() -> dict[str, str]:
+    """Nothing of the environment's that would lead away from the scratch home's servers."""
+    return {name: "" for name in ("MAILMART_DATABASE_URL", "MAILMART_REDIS_URL") if name in os.environ}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
