@@ -228,7 +228,8 @@ OPENAPI: dict[str, Any] = {
                 "apiKey": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API key: `mm_…`, from `mailmart keys create`.",
+                    "description": "An API key (`mm_…`, from `mailmart keys create`), or a token (JWT) with a `workspace_id`,"
+                    " where the operator has configured a key for them.",
                 }
             }
         },

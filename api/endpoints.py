@@ -42,6 +42,24 @@ ERRORS = {
 }
 
 
+def _number(description: str, example: int) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "integer"}, "example": example}
+
+
+LIMIT_HEADERS = {
+    "RateLimit-Limit": _number("Requests that the workspace has in any minute.", 100),
+    "RateLimit-Remaining": _number("How many of them are left now.", 99),
+    "RateLimit-Reset": _number("Seconds until the oldest that counts is a minute old.", 60),
+}
+ETAG_HEADER = {
+    "ETag": {
+        "description": "Names this answer: sent as If-None-Match, a 304 says that nothing has changed since.",
+        "schema": {"type": "string"},
+        "example": '"0f5a0c1e7b9d4e6f8a2b3c4d5e6f7a8b"',
+    }
+}
+RETRY_AFTER = {"Retry-After": _number("Seconds until it makes sense to ask again.", 5)}
+HEADERS_OF_ERRORS = {429: {**LIMIT_HEADERS, **RETRY_AFTER}, 503: RETRY_AFTER}
 ERRORS_OF_A_BODY = {413: "The body is too large.", 415: "The body is not application/json."}
 
 
@@ -147,9 +165,12 @@ def _add(blueprint: Blueprint, endpoint: Endpoint, read: Callable[..., Response]
     else:
         arguments = blueprint.arguments(schema, location="query", error_status_code=422)
     documented = arguments(view)
-    documented = blueprint.response(200, response_schema(endpoint), description="The numbers.")(documented)
+    headers = {**LIMIT_HEADERS, **(ETAG_HEADER if endpoint.is_cached and endpoint.method == "get" else {})}
+    documented = blueprint.response(200, response_schema(endpoint), description="The numbers.", headers=headers)(documented)
     for status, description in {**ERRORS, **(ERRORS_OF_A_BODY if endpoint.method == "post" else {})}.items():
-        documented = blueprint.alt_response(status, schema=ErrorResponse, description=description)(documented)
+        documented = blueprint.alt_response(
+            status, schema=ErrorResponse, description=description, headers=HEADERS_OF_ERRORS.get(status)
+        )(documented)
     documented = blueprint.doc(operationId=endpoint.operation_id, summary=endpoint.label, description=endpoint.description)(
         documented
     )

@@ -12,6 +12,7 @@ from mailmart_client.api.analytics import (
     get_data_quality,
     get_deliverability,
     get_engagement_heatmap,
+    get_freshness,
     get_workspace_overview,
 )
 from mailmart_client.models import (
@@ -24,6 +25,7 @@ from mailmart_client.models import (
     ErrorCode,
     ErrorResponse,
     FixedTimeRangePeriod,
+    FreshnessResponse,
     Granularity,
     GroupBy,
     LongTimeRangePeriod,
@@ -94,6 +96,11 @@ assert comparison.data.statistical_significance[0].p_value is None
 quality = get_data_quality.sync(workspace, client=client)
 assert isinstance(quality, DataQualityResponse), quality
 assert quality.data.problems == []
+
+freshness = get_freshness.sync(workspace, client=client)
+assert isinstance(freshness, FreshnessResponse), freshness
+assert not freshness.data.is_late
+assert freshness.data.data_through < freshness.data.late_after
 
 missing = get_campaign_analytics.sync(workspace, "nope", client=client)
 assert isinstance(missing, ErrorResponse), missing

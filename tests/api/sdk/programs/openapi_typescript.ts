@@ -56,6 +56,11 @@ const quality = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/dat
 });
 assert.deepEqual(quality.data?.data.problems, []);
 
+const freshness = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/freshness", {
+  params: { path: { workspaceId } },
+});
+assert.equal(freshness.data?.data.is_late, false);
+
 const missing = await client.GET("/api/v1/workspaces/{workspaceId}/campaigns/{campaignId}/analytics", {
   params: { path: { workspaceId, campaignId: "nope" } },
 });

@@ -63,6 +63,10 @@ with ApiClient(Configuration(host=address, access_token=key)) as client:
 
     assert api.get_data_quality(workspace).data.problems == []
 
+    freshness = api.get_freshness(workspace).data
+    assert not freshness.is_late
+    assert freshness.data_through < freshness.late_after
+
     try:
         api.get_campaign_analytics(workspace, "nope")
     except NotFoundException as error:

@@ -68,6 +68,10 @@ const comparison = await api.compareCampaigns({
 assert.deepEqual(comparison.data.comparison.map((compared) => compared.metrics.openRate), [30, 0]);
 assert.equal(comparison.data.statisticalSignificance[0]?.pValue, null);
 
+const freshness = await api.getFreshness({ workspaceId });
+assert.equal(freshness.data.isLate, false);
+assert.ok(freshness.data.dataThrough < freshness.data.lateAfter);
+
 const quality = await api.getDataQuality({ workspaceId });
 assert.deepEqual(quality.data.problems, []);
 
