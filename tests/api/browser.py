@@ -1,0 +1,105 @@
+"""A real Chromium, driven over its DevTools protocol."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import websocket
+
+NOTE_VIOLATIONS = """
+    window.policyViolations = [];
+    document.addEventListener("securitypolicyviolation", (event) =>
+        window.policyViolations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
+"""
+FILL = """((selector, value) => {
+    const input = document.querySelector(selector);
+    // React keeps its own copy of a value: the element's setter tells it
+    Object.getOwnPropertyDescriptor(Object.getPrototypeOf(input), "value").set.call(input, value);
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+})"""
+
+
+class Browser:
+    """One page of a headless Chromium with a profile of its own; ended with the block."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self._program = program
+        self._folder = folder
+        self._asked = 0
+
+    def __enter__(self) -> Self:
+        log = self._folder / "chromium.log"
+        with log.open("w") as output:
+            self._process = subprocess.Popen(
+                [
+                    self._program,
+                    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,2000"),
+                    *("--remote-debugging-port=0", "--remote-allow-origins=*", f"--user-data-dir={self._folder / 'profile'}"),
+                    "about:blank",
+                ],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        deadline = time.monotonic() + 40
+        while not (found := re.search(r"DevTools listening on ws://([^/]+)/", log.read_text(errors="replace"))):
+            assert time.monotonic() < deadline, log.read_text(errors="replace")
+            time.sleep(0.1)
+        pages = json.loads(urllib.request.urlopen(f"http://{found[1]}/json", timeout=20).read())
+        page = next(page for page in pages if page["type"] == "page")
+        self._socket = websocket.create_connection(page["webSocketDebuggerUrl"], timeout=40)
+        self._call("Page.enable")
+        self._call("Page.addScriptToEvaluateOnNewDocument", source=NOTE_VIOLATIONS)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._socket.close()
+        self._process.terminate()
+        self._process.wait(timeout=20)
+
+    def open(self, url: str) -> None:
+        """Goes to a page."""
+        self._call("Page.navigate", url=url)
+        self.wait("document.readyState === 'complete'")
+
+    def run(self, expression: str) -> Any:
+        """What an expression of JavaScript comes to."""
+        answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def wait(self, expression: str, seconds: float = 30) -> None:
+        """Waits until an expression is true."""
+        deadline = time.monotonic() + seconds
+        while not self.run(expression):
+            assert time.monotonic() < deadline, (
+                f"not true within {seconds} s: {expression}\n{self.run('document.body.innerText')}"
+            )
+            time.sleep(0.1)
+
+    def fill(self, selector: str, value: str) -> None:
+        """Writes into a field."""
+        self.run(f"{FILL}({json.dumps(selector)}, {json.dumps(value)})")
+
+    @property
+    def violations(self) -> list[str]:
+        """What the page's Content-Security-Policy has refused so far."""
+        found: list[str] = self.run("window.policyViolations")
+        return found
+
+    def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._asked += 1
+        self._socket.send(json.dumps({"id": self._asked, "method": method, "params": parameters}))
+        while True:
+            message = json.loads(self._socket.recv())
+            if message.get("id") == self._asked:
+                assert "error" not in message, message
+                result: dict[str, Any] = message["result"]
+                return result
