@@ -87,7 +87,8 @@ class Service:
             return self._served.app(environ, start_response)
         publication = self.current()
         served = self._served
-        return served.express.answer(environ, start_response, publication) or served.app(environ, start_response)
+        answer = served.express.answer(environ, start_response, publication)
+        return served.app(environ, start_response) if answer is None else answer
 
     def current(self) -> Publication | None:
         """The publication, once its contract is served; None without one, and while the database is away."""

@@ -32,8 +32,6 @@ ENDPOINTS = (
 )
 PARAMETERS = ("timeRange", "startDate", "endDate", "groupBy", "timezone", "granularity", "campaignId", "domainId", "workspaceId")
 VALUES = ("7d", "30d", "custom", "2025-11-01", "hour", "week", "UTC", "Europe/Berlin", CAMPAIGN, "cmp_theirs", OTHER_WORKSPACE)
-
-
 NASTY = ("'", "';--", "\\", "\0", "%00", "../..", "{}", "[]", "null", "-1", "9" * 400, "é" * 300, "\u202e")
 
 
@@ -42,9 +40,7 @@ def text(chance: random.Random) -> str:
         lambda: chance.choice(VALUES),
         lambda: "".join(chance.choices(string.printable, k=chance.randrange(20))),
         lambda: "".join(chr(chance.randrange(1, 0x2FFF)) for _ in range(chance.randrange(8))),
-        lambda: chance.choice(
-            ("'", "';--", "\\", "\0", "%00", "../..", "{}", "[]", "null", "-1", "9" * 400, "é" * 300, "\u202e")
-        ),
+        lambda: chance.choice(NASTY),
     )
     return chance.choice(kinds)()
 
