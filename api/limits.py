@@ -8,9 +8,11 @@ import threading
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
+import hiredis
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -106,15 +108,16 @@ class Limits:
 
     def _run(self, connection: Any, key: str, limit: int) -> list[int]:
         # the connection itself: a client's pool and retries cost more than the round trip
-        arguments = (1, key, limit, WINDOW_SECONDS * MICROSECONDS)
         try:
-            connection.send_command("EVALSHA", self._sha, *arguments)
-            answer: list[int] = connection.read_response()
+            return self._call(connection, key, limit)
         except redis.exceptions.NoScriptError:
             connection.send_command("SCRIPT", "LOAD", self._script)
             self._sha = connection.read_response().decode()
-            connection.send_command("EVALSHA", self._sha, *arguments)
-            answer = connection.read_response()
+            return self._call(connection, key, limit)
+
+    def _call(self, connection: Any, key: str, limit: int) -> list[int]:
+        connection.send_packed_command(_packed(self._sha, key, limit, WINDOW_SECONDS * MICROSECONDS))
+        answer: list[int] = connection.read_response()
         return answer
 
     def _lost(self, error: Exception) -> None:
@@ -156,6 +159,12 @@ class _Alone:
             oldest = moments[0] if moments else now
             remaining = limit - len(moments)
         return Quota(counts, limit, remaining, _seconds((oldest + WINDOW_SECONDS - now) * MICROSECONDS))
+
+
+@lru_cache(MOST_KEPT)
+def _packed(sha: str, key: str, limit: int, window: int) -> list[bytes]:
+    command: tuple[Any, ...] = ("EVALSHA", sha, 1, key, limit, window)
+    return [hiredis.pack_command(command)]
 
 
 def _seconds(microseconds: float) -> int:

@@ -33,4 +33,7 @@ def configure_logs() -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     else:
         handler.setFormatter(JsonLines())
+    # of all lines, not only ours: whence a line was written, and by which thread, is in neither form, and is half of its cost
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -18,3 +20,26 @@ LIMITS_ARE_SHARED = Gauge(
 )
 PUBLISHED_BATCH = Gauge("mailmart_published_batch", "The batch that is served.", multiprocess_mode="mostrecent")
 DATA_AS_OF = Gauge("mailmart_data_as_of_timestamp_seconds", "What had landed by then is served.", multiprocess_mode="mostrecent")
+
+
+def count_request(endpoint: str, method: str, status: int, seconds: float) -> None:
+    """Counts an answered request, and the seconds that it took."""
+    requests, durations = _of_requests(endpoint, method, status)
+    requests.inc()
+    durations.observe(seconds)
+
+
+def count_answer(source: str) -> None:
+    """Counts an answer with data."""
+    _of_answers(source).inc()
+
+
+# looking a child up by its labels costs more than counting; endpoints, methods and statuses are few
+@cache
+def _of_requests(endpoint: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(endpoint, method, str(status)), REQUEST_SECONDS.labels(endpoint)
+
+
+@cache
+def _of_answers(source: str) -> Counter:
+    return ANSWERS.labels(source)

@@ -9,7 +9,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from api.admission import Admitted
-from api.metrics import ANSWERS, QUERY_SECONDS, REQUEST_SECONDS, REQUESTS
+from api.metrics import QUERY_SECONDS, count_answer, count_request
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -58,12 +58,11 @@ class Record:
         endpoint = self.endpoint or "none"
         method = self._environ["REQUEST_METHOD"]
         # what a client makes up is no label
-        REQUESTS.labels(endpoint, method if method in METHODS else "other", str(self.status)).inc()
-        REQUEST_SECONDS.labels(endpoint).observe(seconds)
+        count_request(endpoint, method if method in METHODS else "other", self.status, seconds)
         if self.query_seconds:
             QUERY_SECONDS.labels(endpoint).observe(self.query_seconds)
         if self.source:
-            ANSWERS.labels(self.source).inc()
+            count_answer(self.source)
         if self._environ["PATH_INFO"] in UNNOTED and self.status < 400:
             return
         if ACCESS.isEnabledFor(logging.INFO):
