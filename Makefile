@@ -12,9 +12,9 @@ demo: .venv/installed
 test: .venv/installed-dev
 	@$(RUN) -m pytest -n $(PYTEST_WORKERS) --dist loadfile --cov=api --cov-report=term:skip-covered --no-cov-on-fail
 
-# the crash tests at length: more kills, more random cases
+# the long forms: more kills, more random cases, five minutes of load
 soak: .venv/installed-dev
-	@MAILMART_TEST_KILLS=20 MAILMART_TEST_SCHEMATHESIS_CASES=2000 $(RUN) -m pytest -n $(PYTEST_WORKERS) --timeout 3600 tests/warehouse tests/api
+	@MAILMART_TEST_KILLS=20 MAILMART_TEST_SCHEMATHESIS_CASES=2000 MAILMART_TEST_FUZZ_CASES=50000 MAILMART_TEST_LOAD_SECONDS=300 $(RUN) -m pytest -n $(PYTEST_WORKERS) --timeout 3600 tests/warehouse tests/api
 
 lint: .venv/installed-dev
 	@$(RUN) -m ruff check .
