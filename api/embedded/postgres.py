@@ -27,10 +27,8 @@ NOBODYS_PID = 4194305
 
 # For a machine that is shared with the mail platform, with analytical queries on it; all can be changed with ALTER SYSTEM.
 SETTINGS = {
-    "shared_buffers": "256MB",
     "work_mem": "32MB",
     "maintenance_work_mem": "256MB",
-    "effective_cache_size": "2GB",
     "max_wal_size": "4GB",
     "wal_compression": "on",
     "checkpoint_completion_target": "0.9",
@@ -137,7 +135,7 @@ def _start(folders: Folders, data: Path, durable: bool) -> None:
 
 
 def _configure(folders: Folders, data: Path, port: int, durable: bool) -> None:
-    settings = {**SETTINGS, "port": str(port), "unix_socket_directories": _quoted_in_list(folders.sockets)}
+    settings = {**SETTINGS, **_memory(), "port": str(port), "unix_socket_directories": _quoted_in_list(folders.sockets)}
     if not durable:
         settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
     configuration = data / "mailmart.conf"
@@ -147,6 +145,18 @@ def _configure(folders: Folders, data: Path, port: int, durable: bool) -> None:
     if "include 'mailmart.conf'" not in main.read_text():
         with main.open("a") as file:
             file.write("include 'mailmart.conf'\n")
+
+
+def _memory() -> dict[str, str]:
+    """A sixteenth of the machine's memory for the server's own cache, at most 1 GB, and half of it as what the system caches.
+
+    A night looks its new events up all over the history's index: one that fits costs the same however long the history is.
+    """
+    megabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    return {
+        "shared_buffers": f"{min(max(megabytes // 16, 128), 1024)}MB",
+        "effective_cache_size": f"{max(megabytes // 2, 512)}MB",
+    }
 
 
 def _forget_recycled_process(lock: Path) -> None:
