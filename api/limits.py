@@ -19,6 +19,7 @@ from redis.retry import Retry
 
 from api.embedded.folders import find_folders
 from api.embedded.valkey import socket_path
+from api.errors import ServerError
 from api.metrics import LIMITS_ARE_SHARED
 from api.settings import Settings
 
@@ -61,7 +62,8 @@ class Limits:
 
     def __init__(self, settings: Settings) -> None:
         self._factor = settings.rate_limit_factor
-        self._pool = _connections(settings)
+        self._settings = settings
+        self._pool: redis.ConnectionPool | None = None
         self._script = importlib.resources.files("api").joinpath("limits.lua").read_text()
         self._here = threading.local()
         self._sha = ""
@@ -77,7 +79,7 @@ class Limits:
         if time.monotonic() >= self._tried_again_at:
             try:
                 counts, remaining, wait = self._ask(f"mailmart:limit:{name}:{workspace_id}", limit)
-            except (redis.RedisError, OSError) as error:
+            except (redis.RedisError, OSError, ServerError) as error:
                 self._lost(error)
             else:
                 self._found()
@@ -86,13 +88,14 @@ class Limits:
 
     def close(self) -> None:
         """Gives the connections back."""
-        self._pool.disconnect()
+        if self._pool is not None:
+            self._pool.disconnect()
 
     def _ask(self, key: str, limit: int) -> list[int]:
         connection: Any = getattr(self._here, "connection", None)
         is_new = connection is None
         if connection is None:
-            connection = self._here.connection = self._pool.make_connection()
+            connection = self._here.connection = self._connections().make_connection()
         try:
             return self._run(connection, key, limit)
         except (redis.ConnectionError, OSError) as error:
@@ -105,6 +108,13 @@ class Limits:
             # its answer would be taken for the next one's
             connection.disconnect()
             raise
+
+    def _connections(self) -> redis.ConnectionPool:
+        # not before it is needed: who only writes the document has no servers
+        with self._lock:
+            if self._pool is None:
+                self._pool = _connections(self._settings)
+            return self._pool
 
     def _run(self, connection: Any, key: str, limit: int) -> list[int]:
         # the connection itself: a client's pool and retries cost more than the round trip
@@ -126,7 +136,10 @@ class Limits:
             if self._is_shared:
                 self._is_shared = False
                 LIMITS_ARE_SHARED.set(0)
-                LOG.warning("rate limits are counted by each process alone: Redis or Valkey does not answer: %s", error)
+                LOG.warning(
+                    "rate limits are counted by each process alone: Redis or Valkey (MAILMART_REDIS_URL) does not answer: %s",
+                    error,
+                )
 
     def _found(self) -> None:
         if not self._is_shared:

@@ -207,3 +207,11 @@ def test_alone_the_limits_still_hold(limited: Settings, folders: Folders) -> Non
         assert found == {200: 30, 429: 3}
     finally:
         service.close()
+
+
+def test_without_any_server_configured_each_process_counts(settings: Settings, tmp_path: Path) -> None:
+    # a database of the operator's own, no Redis, and no embedded servers
+    limits = Limits(dataclasses.replace(settings, rate_limit_factor=1, home=tmp_path / "nothing"))
+    assert [limits.take("w", "toy", 2).counts for _ in range(3)] == [True, True, False]
+    limits.close()
+    assert not (tmp_path / "nothing").exists()
