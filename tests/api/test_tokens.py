@@ -86,7 +86,7 @@ def test_what_counts(hs256: Tokens) -> None:
         {"exp": 1},
         {"exp": "soon"},
         {"exp": 1e308},
-        {"nbf": time.time() + 3600},
+        {"nbf": 4102444800},
         {"iss": None},
         {"iss": "https://elsewhere.test"},
         {"aud": None},
