@@ -65,6 +65,7 @@ class Section:
     """What a view gives to a response.
 
     Attributes:
+        name: the view's own name.
         view: the view's quoted, qualified name.
         is_list: all rows as a list, or the first row as an object.
         at: the path in `data`; () for `data` itself.
@@ -75,6 +76,7 @@ class Section:
         schema_names: names of the objects in the document, by `inside`; '.' is the row.
     """
 
+    name: str
     view: str
     is_list: bool
     at: tuple[str, ...]
@@ -129,7 +131,7 @@ def read_contract(manifest: Mapping[str, Any]) -> tuple[Endpoint, ...]:
 def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint:
     name = exposure["name"]
     meta = exposure["config"]["meta"]["endpoint"]
-    _only(meta, {"method", "path", "limit", "parameters", "response", "cache"}, f"the endpoint of exposure {name}")
+    check_keys(meta, {"method", "path", "limit", "parameters", "response", "cache"}, f"the endpoint of exposure {name}")
     try:
         path, limit, response = meta["path"], meta["limit"], meta["response"]
     except KeyError as missing:
@@ -142,8 +144,8 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
         raise ContractError(f"exposure {name}: the method {method} is not one that is generated")
     if not exposure.get("description"):
         raise ContractError(f"exposure {name} has no description", hint="It is what the operation's users read.")
-    models = {nodes[unique_id]["name"]: nodes[unique_id] for unique_id in exposure["depends_on"]["nodes"] if unique_id in nodes}
-    sections = tuple(_section(name, part, models) for part in response)
+    models = models_of(exposure, nodes)
+    sections = tuple(read_section(name, part, models) for part in response)
     _places_are_distinct(name, sections)
     return Endpoint(
         name=name,
@@ -192,8 +194,23 @@ def _parameters(name: str, listed: Iterable[str | Mapping[str, list[str]]]) -> d
     return found
 
 
-def _section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) -> Section:
-    _only(part, {"row", "rows", "none", "at", "empty", "else", "nullable"}, f"a section of exposure {name}")
+def models_of(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> dict[str, Any]:
+    """The models that an exposure depends on, by their names."""
+    return {nodes[unique_id]["name"]: nodes[unique_id] for unique_id in exposure["depends_on"]["nodes"] if unique_id in nodes}
+
+
+def view_name(model: Mapping[str, Any]) -> str:
+    """A model's view, qualified and quoted."""
+    return f'"{model["schema"]}"."{model["alias"]}"'
+
+
+def read_section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) -> Section:
+    """A section of the exposure `name`, out of the models that it depends on.
+
+    Raises:
+        ContractError: it cannot be one.
+    """
+    check_keys(part, {"row", "rows", "none", "at", "empty", "else", "nullable"}, f"a section of exposure {name}")
     kinds = [kind for kind in ("row", "rows", "none") if kind in part]
     if len(kinds) != 1:
         raise ContractError(f"exposure {name}: a section names a view as one of row, rows, none: {dict(part)}")
@@ -214,7 +231,8 @@ def _section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) -> S
                 f"exposure {name}: nothing is known of the code {code}", hint=f"Known are {', '.join(NOT_FOUND)}."
             )
     return Section(
-        view=f'"{model["schema"]}"."{model["alias"]}"',
+        name=view,
+        view=view_name(model),
         is_list=kind == "rows",
         at=tuple(part["at"].split(".")) if part.get("at") else (),
         fields=tuple(_field(view, column) for column in model["columns"].values() if not _meta(column).get("hidden")),
@@ -228,7 +246,7 @@ def _section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) -> S
 def _field(view: str, column: Mapping[str, Any]) -> Field:
     where = f"column {column['name']} of {view}"
     meta = _meta(column)
-    _only(meta, {"in", "as", "hidden", "example", "nullable", "when"}, where)
+    check_keys(meta, {"in", "as", "hidden", "example", "nullable", "when"}, where)
     data_type = re.sub(r"\(.*\)", "", (column.get("data_type") or "").lower()).strip()
     if data_type not in KINDS:
         raise ContractError(
@@ -279,7 +297,11 @@ def _meta(column: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _only(given: Mapping[str, Any], known: set[str], where: str) -> None:
+def check_keys(given: Mapping[str, Any], known: set[str], where: str) -> None:
+    """
+    Raises:
+        ContractError: a key is not among the known ones; `where` says whose.
+    """
     for key in given:
         if key not in known:
             raise ContractError(f"{where} has {key}, which nothing reads", hint=f"Known are {', '.join(sorted(known))}.")

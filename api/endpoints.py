@@ -192,8 +192,8 @@ def _described_path(endpoint: Endpoint) -> dict[str, dict[str, Any]]:
 
 
 def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Mapping[str, Any], Mapping[str, str]], Response]:
-    statements = [_statement(section) for section in endpoint.sections]
-    assemble = _assembler(endpoint)
+    statements = [statement(section) for section in endpoint.sections]
+    assemble = assembler(endpoint.sections)
 
     def read(query: Mapping[str, Any], path: Mapping[str, str]) -> Response:
         publication = means.publications.current()
@@ -264,62 +264,3 @@ def _not_found(endpoint: Endpoint, path: Mapping[str, str]) -> NotFound:
     code = next((section.empty for section in endpoint.sections if section.empty), "NOT_FOUND")
     named = next((path[name] for name in endpoint.path_parameters), "")
     return NotFound(code, id=named, workspace=path["workspaceId"])
-
-
-def _statement(section: Section) -> str:
-    columns = ", ".join(f'"{field.column}"' for field in section.fields)
-    return f"select {columns} from {section.view}"  # noqa: S608 - names out of our own manifest
-
-
-Shape = list[tuple[int, str, str]]
-Assembler = Callable[[list[list[tuple[Any, ...]]], dict[str, Any], Mapping[str, Any]], dict[str, Any]]
-
-
-def _assembler(endpoint: Endpoint) -> Assembler:
-    """Puts the sections' rows to their places; which those are is worked out once."""
-
-    def assemble(found: list[list[tuple[Any, ...]]], shown: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        data: dict[str, Any] = {}
-        for section, rows in zip(endpoint.sections, found, strict=True):
-            if section.unless_empty:
-                continue
-            shape = _shape(section, given)
-            if not section.at:
-                data |= _shaped(shape, rows[0]) if rows else {}
-                continue
-            *parents, last = section.at
-            place = data
-            for parent in parents:
-                place = place.setdefault(parent, {})
-            if section.is_list:
-                place[last] = [_shaped(shape, row) for row in rows]
-            elif rows:
-                place[last] = {**place.get(last, {}), **_shaped(shape, rows[0])}
-            elif section.is_nullable:
-                place[last] = None
-        # ids and names first, then what was asked for, then the numbers
-        simple = {name: value for name, value in data.items() if not isinstance(value, dict | list)}
-        return {**simple, **shown, **data}
-
-    return assemble
-
-
-def _shape(section: Section, given: Mapping[str, Any]) -> Shape:
-    """Which columns the request shows, and where."""
-    shape: Shape = []
-    for index, field in enumerate(section.fields):
-        parameter, value = field.when
-        asked = given.get(parameter)
-        if not parameter or (value in asked if isinstance(asked, list) else value == asked):
-            shape.append((index, field.inside, field.name))
-    return shape
-
-
-def _shaped(shape: Shape, row: tuple[Any, ...]) -> dict[str, Any]:
-    shaped: dict[str, Any] = {}
-    for index, inside, name in shape:
-        if inside:
-            shaped.setdefault(inside, {})[name] = row[index]
-        else:
-            shaped[name] = row[index]
-    return shaped

@@ -9,6 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
 from api.database import connect, conninfo
+from api.queue.schema import migrate_queue
 from api.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -28,7 +29,7 @@ def migrate(settings: Settings) -> list[str]:
             missing = backend.to_apply(read_migrations(str(MIGRATIONS)))
             with backend.lock():
                 backend.apply_migrations(missing)
-            return [migration.id for migration in missing]
+            return [*(migration.id for migration in missing), *migrate_queue(guard)]
         finally:
             backend.connection.close()
 

@@ -45,9 +45,16 @@
 {%- endmacro %}
 
 
-{# The campaigns to compare, a JSON array of ids; null: all. #}
+{# The campaigns to compare or to export, a JSON array of ids; null: all. #}
 {% macro request_campaign_ids() -%}
     (select {{ request_setting('campaign_ids', 'jsonb') }})
+{%- endmacro %}
+
+
+{# The condition that a campaign is among those asked for: campaign_ids and campaign_id, each if it is there. #}
+{% macro is_of_requested_campaigns(campaign_id) -%}
+    coalesce({{ request_campaign_ids() }} ? {{ campaign_id }}, true)
+    and {{ campaign_id }} = coalesce({{ request_campaign_id() }}, {{ campaign_id }})
 {%- endmacro %}
 
 

@@ -1,0 +1,52 @@
+"""procrastinate's tables, in a schema of their own, as new as the package that is installed."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import LiteralString, cast
+
+import psycopg
+from procrastinate.schema import SchemaManager
+from psycopg import sql
+
+SCHEMA = "procrastinate"
+
+
+def migrate_queue(connection: psycopg.Connection) -> list[str]:
+    """Makes the tables, or applies the package's migrations that are missing; in the caller's transaction, as the owner.
+
+    Its migrations are numbered files as ours are, and it keeps no book of those that were applied: we do.
+    """
+    shipped = sorted(file.name for file in files("procrastinate.sql").joinpath("migrations").iterdir() if file.name.endswith(".sql"))
+    connection.execute("set local role mailmart_owner")
+    connection.execute(sql.SQL("set local search_path = {}, pg_temp").format(sql.Identifier(SCHEMA)))
+    is_new = connection.execute("select to_regnamespace(%s) is null", (SCHEMA,)).fetchone() == (True,)
+    if is_new:
+        connection.execute(sql.SQL("create schema {}").format(sql.Identifier(SCHEMA)))
+        connection.execute("create table applied_migrations (name text primary key)")
+        _run(connection, SchemaManager.get_schema())
+        applied = shipped
+    else:
+        known = {name for (name,) in connection.execute("select name from applied_migrations")}
+        applied = [name for name in shipped if name not in known]
+        for name in applied:
+            _run(connection, files("procrastinate.sql").joinpath("migrations", name).read_text(encoding="utf-8"))
+    with connection.cursor() as cursor:
+        cursor.executemany("insert into applied_migrations (name) values (%s)", [(name,) for name in applied])
+    if applied:
+        connection.execute(GRANTS)
+    connection.execute("reset role")
+    return [] if is_new else [f"procrastinate {name}" for name in applied]
+
+
+def _run(connection: psycopg.Connection, script: str) -> None:
+    connection.execute(cast(LiteralString, script))
+
+
+# the API asks for jobs by functions of ours alone
+GRANTS = """
+    grant usage on schema procrastinate to mailmart_worker;
+    grant select, insert, update, delete on all tables in schema procrastinate to mailmart_worker;
+    grant usage on all sequences in schema procrastinate to mailmart_worker;
+    grant execute on all functions in schema procrastinate to mailmart_worker;
+"""

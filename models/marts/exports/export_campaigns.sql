@@ -1,0 +1,16 @@
+with campaigns as (
+    select
+        workspace_id,
+        campaign_id,
+        campaign_name
+    from {{ ref('dim_campaigns') }} as dim_campaigns
+    where {{ is_true_for_request('dim_campaigns') }}
+)
+
+select
+    workspace_id,
+    campaign_id,
+    campaign_name
+from campaigns
+where {{ is_of_requested_campaigns('campaign_id') }}
+order by workspace_id, campaign_id
