@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from api.contract import Endpoint
 from api.errors import Forbidden, RateLimitExceeded, Unauthorized
 from api.holder import Holder
 from api.keys import Keys
@@ -31,8 +30,8 @@ class Admission:
         self._tokens = tokens
         self._limits = limits
 
-    def admit(self, authorization: str | None, workspace_id: str, scope: str, endpoint: Endpoint) -> Admitted:
-        """Lets a request to the path of `workspace_id` in.
+    def admit(self, authorization: str | None, workspace_id: str, scope: str, name: str, limit: int) -> Admitted:
+        """Lets a request to the path of `workspace_id` in; it is counted under `name`, with a limit of so many a minute.
 
         Raises:
             Unauthorized: there is no credential, or none that counts.
@@ -44,9 +43,9 @@ class Admission:
         check_workspace(holder, workspace_id)
         if scope not in holder.scopes:
             raise Forbidden(f"The credential does not have the scope {scope}")
-        quota = self._limits.take(holder.workspace_id, endpoint.name, endpoint.limit)
+        quota = self._limits.take(holder.workspace_id, name, limit)
         if not quota.counts:
-            LIMITED.labels(endpoint.name).inc()
+            LIMITED.labels(name).inc()
             raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
         return Admitted(holder.workspace_id, quota)
 

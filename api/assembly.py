@@ -7,6 +7,7 @@ from typing import Any
 
 from api.contract import Section
 
+
 def statement(section: Section) -> str:
     """The query of a section's columns."""
     columns = ", ".join(f'"{field.column}"' for field in section.fields)

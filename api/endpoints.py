@@ -2,120 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, NoReturn
+from typing import Any
 
 from flask import Response, request
 from flask_smorest import Blueprint
-from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
 
 from api.admission import Admission
 from api.answers import Answers, entity_tag, is_known
-from api.contract import Endpoint, Section
-from api.errors import Forbidden, NotFound, ValidationFailed, WarehouseUnavailable
+from api.assembly import assembler, statement
+from api.contract import Endpoint
+from api.errors import NotFound, WarehouseUnavailable
 from api.express import Express
+from api.operations import ETAG_HEADER, Answer, Operation, admitted_workspace, operations_blueprint
 from api.parameters import PARAMETERS, PATH_PARAMETERS
 from api.publication import Publications
 from api.record import record_of
 from api.responses import data_body, data_response, not_modified
-from api.schemas import ErrorResponse, path_schema, request_schema, response_schema
+from api.schemas import request_schema, response_schema
 from api.warehouse import Warehouse
-
-PREFIX = "/api/v1/workspaces/<string:workspaceId>"
-NAME = "Analytics"
-INVALID = "The request's parameters are not valid"
-ERRORS = {
-    400: "The window is none, or the body is not JSON.",
-    401: "No credential, or none that counts.",
-    403: "The credential is for another workspace, or lacks the scope.",
-    404: "Not in this workspace.",
-    422: "A parameter is not what it has to be.",
-    429: "The workspace asked too often in a minute.",
-    500: "An error of the service's.",
-    503: "The data are away for the moment.",
-}
-
-
-def _number(description: str, example: int) -> dict[str, Any]:
-    return {"description": description, "schema": {"type": "integer"}, "example": example}
-
-
-LIMIT_HEADERS = {
-    "RateLimit-Limit": _number("Requests that the workspace has in any minute.", 100),
-    "RateLimit-Remaining": _number("How many of them are left now.", 99),
-    "RateLimit-Reset": _number("Seconds until the oldest that counts is a minute old.", 60),
-}
-ETAG_HEADER = {
-    "ETag": {
-        "description": "Names this answer: sent as If-None-Match, a 304 says that nothing has changed since.",
-        "schema": {"type": "string"},
-        "example": '"0f5a0c1e7b9d4e6f8a2b3c4d5e6f7a8b"',
-    }
-}
-RETRY_AFTER = {"Retry-After": _number("Seconds until it makes sense to ask again.", 5)}
-HEADERS_OF_ERRORS = {429: {**LIMIT_HEADERS, **RETRY_AFTER}, 503: RETRY_AFTER}
-ERRORS_OF_A_BODY = {413: "The body is too large.", 415: "The body is not application/json."}
-
-
-class StrictParser(FlaskParser):
-    """Refuses parameters that are unknown or given twice, where webargs passes over the one and takes the first of the other."""
-
-    DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": "raise"}  # noqa: RUF012
-
-    def load_querystring(self, req: Any, schema: Any) -> Any:
-        repeated = [name for name, values in req.args.lists() if len(values) > 1]
-        if repeated:
-            raise ValidationFailed(INVALID, details={name: ["Given more than once."] for name in repeated})
-        return super().load_querystring(req, schema)
-
-    def load_json(self, req: Any, schema: Any) -> Any:
-        if req.mimetype != "application/json":
-            raise UnsupportedMediaType("Send the body as application/json")
-        try:
-            body = json.loads(req.get_data(cache=False), object_pairs_hook=_once_each, parse_constant=_no_number)
-        except (ValueError, RecursionError) as error:
-            raise BadRequest("The body is not JSON") from error
-        if not isinstance(body, dict):
-            raise ValidationFailed(INVALID, details={"body": ["Must be an object."]})
-        return body
-
-    def handle_error(self, error: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        by_location: dict[str, dict[str, Any]] = error.normalized_messages()
-        raise ValidationFailed(
-            INVALID, details={name: list(_said(what)) for part in by_location.values() for name, what in part.items()}
-        )
-
-
-def _said(what: Any) -> Iterator[str]:
-    """marshmallow's messages of a field: a list of texts, or of a list's elements by their places."""
-    if isinstance(what, Mapping):
-        for place, messages in what.items():
-            yield from (f"{place}: {message}" for message in _said(messages))
-    else:
-        yield from what
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    repeated = {name for name, count in Counter(name for name, _ in pairs).items() if count > 1}
-    if repeated:
-        raise ValidationFailed(INVALID, details={name: ["Given more than once."] for name in repeated})
-    return dict(pairs)
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
-class AnalyticsBlueprint(Blueprint):  # type: ignore[misc]
-    """A blueprint whose parameters are read strictly."""
-
-    ARGUMENTS_PARSER = StrictParser()
 
 
 @dataclass(frozen=True)
@@ -130,65 +38,36 @@ class Means:
 
 def analytics_blueprint(endpoints: tuple[Endpoint, ...], means: Means, express: Express) -> Blueprint:
     """The routes of all endpoints, below the workspace."""
-    by_route = {f"{NAME}.{endpoint.operation_id}": endpoint for endpoint in endpoints}
-    blueprint = AnalyticsBlueprint(NAME, __name__, url_prefix=PREFIX, description="What became of the mail.")
-
-    @blueprint.before_request  # type: ignore[untyped-decorator]
-    def admit() -> None:
-        # a browser asks what it may before it sends the credential
-        if request.method == "OPTIONS":
-            return
-        endpoint = by_route[str(request.endpoint)]
-        workspace_id = (request.view_args or {}).get("workspaceId", "")
-        record = record_of(request.environ)
-        record.endpoint = endpoint.name
-        # counted already on the short way
-        if record.admitted is None:
-            record.admitted = means.admission.admit(request.headers.get("Authorization"), workspace_id, "read", endpoint)
-
-    for endpoint in endpoints:
-        _add(blueprint, endpoint, _reader(endpoint, means, express))
-    return blueprint
-
-
-def _add(blueprint: Blueprint, endpoint: Endpoint, read: Callable[..., Response]) -> None:
-    def view(query: Mapping[str, Any], **path: str) -> Response:
-        return read(query, path)
-
-    view.__name__ = endpoint.operation_id
-    schema = request_schema(endpoint)
-    if endpoint.method == "post":
-        # whole: made up out of the fields, it would have dates that go with another window
-        fields = schema().fields
-        example = {name: field.metadata["example"] for name, field in fields.items() if "example" in field.metadata}
-        arguments = blueprint.arguments(schema, location="json", error_status_code=422, example=example)
-    else:
-        arguments = blueprint.arguments(schema, location="query", error_status_code=422)
-    documented = arguments(view)
-    headers = {**LIMIT_HEADERS, **(ETAG_HEADER if endpoint.is_cached and endpoint.method == "get" else {})}
-    documented = blueprint.response(200, response_schema(endpoint), description="The numbers.", headers=headers)(documented)
-    for status, description in {**ERRORS, **(ERRORS_OF_A_BODY if endpoint.method == "post" else {})}.items():
-        documented = blueprint.alt_response(
-            status, schema=ErrorResponse, description=description, headers=HEADERS_OF_ERRORS.get(status)
-        )(documented)
-    documented = blueprint.doc(operationId=endpoint.operation_id, summary=endpoint.label, description=endpoint.description)(
-        documented
+    return operations_blueprint(
+        "Analytics",
+        "What became of the mail.",
+        [(_operation(endpoint), _reader(endpoint, means, express)) for endpoint in endpoints],
+        means.admission,
     )
-    rule = "/" + "/".join(
-        f"<string:{part[1:-1]}>" if part.startswith("{") else part for part in endpoint.path.strip("/").split("/")
+
+
+def _operation(endpoint: Endpoint) -> Operation:
+    return Operation(
+        operation_id=endpoint.operation_id,
+        name=endpoint.name,
+        label=endpoint.label,
+        description=endpoint.description,
+        method=endpoint.method,
+        path=endpoint.path,
+        limit=endpoint.limit,
+        answers={
+            200: Answer(
+                response_schema(endpoint),
+                "The numbers.",
+                ETAG_HEADER if endpoint.is_cached and endpoint.method == "get" else {},
+            )
+        },
+        arguments=request_schema(endpoint),
+        path_parameters=tuple(
+            {"name": name, "description": PATH_PARAMETERS[name].description, "example": PATH_PARAMETERS[name].example}
+            for name in endpoint.path_parameters
+        ),
     )
-    parameters = [
-        {"in": "path", "name": name, "required": True, "schema": {"type": "string"}, **described}
-        for name, described in _described_path(endpoint).items()
-    ]
-    blueprint.route(rule, methods=[endpoint.method.upper()], endpoint=endpoint.operation_id, parameters=parameters)(documented)
-
-
-def _described_path(endpoint: Endpoint) -> dict[str, dict[str, Any]]:
-    return {
-        name: {"description": field.metadata["description"], "example": field.metadata["example"]}
-        for name, field in path_schema(endpoint)().fields.items()
-    }
 
 
 def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Mapping[str, Any], Mapping[str, str]], Response]:
@@ -202,7 +81,7 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
         record = record_of(request.environ)
         today = datetime.now(UTC).date()
         context, shown = _request_context(endpoint, query, path, today)
-        context |= {"mailmart.workspace_id": _workspace_id(), "mailmart.as_of": str(publication.batch_id)}
+        context |= {"mailmart.workspace_id": admitted_workspace(), "mailmart.as_of": str(publication.batch_id)}
         tag = entity_tag(publication, endpoint, context) if endpoint.is_cached else ""
         is_conditional = bool(tag) and endpoint.method == "get"
         if is_conditional and is_known(request.headers.get("If-None-Match"), tag):
@@ -233,14 +112,6 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
         return found
 
     return read
-
-
-def _workspace_id() -> str:
-    """The credential's: a path is what somebody writes."""
-    admitted = record_of(request.environ).admitted
-    if admitted is None:
-        raise Forbidden("The request was not let in")
-    return admitted.workspace_id
 
 
 def _request_context(

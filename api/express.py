@@ -82,7 +82,9 @@ class Express:
         record = record_of(environ)
         record.endpoint = known.endpoint.name
         try:
-            admitted = self._admission.admit(environ.get("HTTP_AUTHORIZATION"), known.workspace_id, "read", known.endpoint)
+            admitted = self._admission.admit(
+                environ.get("HTTP_AUTHORIZATION"), known.workspace_id, "read", known.endpoint.name, known.endpoint.limit
+            )
         except ApiError as error:
             return error_response(error)(environ, start_response)
         record.admitted = admitted

@@ -9,7 +9,7 @@ import marshmallow as ma
 
 from api.contract import Endpoint, Field, Section
 from api.errors import NOT_FOUND
-from api.parameters import PARAMETERS, PATH_PARAMETERS
+from api.parameters import PARAMETERS
 
 CODES = (
     "MALFORMED_REQUEST",
@@ -91,19 +91,6 @@ def request_schema(endpoint: Endpoint) -> type[ma.Schema]:
     for name, choices in endpoint.parameters.items():
         fields |= PARAMETERS[name].fields(choices)
     return _schema(f"{_pascal(endpoint.name)}{'Request' if endpoint.method == 'post' else 'Query'}", fields, strict=True)
-
-
-def path_schema(endpoint: Endpoint) -> type[ma.Schema]:
-    """The schema of an endpoint's path, with the workspace."""
-    fields: dict[str, Any] = {
-        "workspaceId": ma.fields.String(required=True, metadata={"description": "Workspace identifier", "example": "ws_xyz789"})
-    }
-    for name in endpoint.path_parameters:
-        parameter = PATH_PARAMETERS[name]
-        fields[name] = ma.fields.String(
-            required=True, metadata={"description": parameter.description, "example": parameter.example}
-        )
-    return _schema(f"{_pascal(endpoint.name)}Path", fields, strict=True)
 
 
 def response_schema(endpoint: Endpoint) -> type[ma.Schema]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import LiteralString, cast
 
 import psycopg
 from procrastinate.schema import SchemaManager
@@ -17,7 +16,8 @@ def migrate_queue(connection: psycopg.Connection) -> list[str]:
 
     Its migrations are numbered files as ours are, and it keeps no book of those that were applied: we do.
     """
-    shipped = sorted(file.name for file in files("procrastinate.sql").joinpath("migrations").iterdir() if file.name.endswith(".sql"))
+    migrations = files("procrastinate.sql").joinpath("migrations")
+    shipped = sorted(file.name for file in migrations.iterdir() if file.name.endswith(".sql"))
     connection.execute("set local role mailmart_owner")
     connection.execute(sql.SQL("set local search_path = {}, pg_temp").format(sql.Identifier(SCHEMA)))
     is_new = connection.execute("select to_regnamespace(%s) is null", (SCHEMA,)).fetchone() == (True,)
@@ -30,7 +30,7 @@ def migrate_queue(connection: psycopg.Connection) -> list[str]:
         known = {name for (name,) in connection.execute("select name from applied_migrations")}
         applied = [name for name in shipped if name not in known]
         for name in applied:
-            _run(connection, files("procrastinate.sql").joinpath("migrations", name).read_text(encoding="utf-8"))
+            _run(connection, migrations.joinpath(name).read_text(encoding="utf-8"))
     with connection.cursor() as cursor:
         cursor.executemany("insert into applied_migrations (name) values (%s)", [(name,) for name in applied])
     if applied:
@@ -40,7 +40,7 @@ def migrate_queue(connection: psycopg.Connection) -> list[str]:
 
 
 def _run(connection: psycopg.Connection, script: str) -> None:
-    connection.execute(cast(LiteralString, script))
+    connection.execute(script.encode())
 
 
 # the API asks for jobs by functions of ours alone
