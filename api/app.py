@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from importlib.metadata import metadata, version
@@ -18,10 +18,14 @@ from werkzeug.exceptions import HTTPException
 
 from api.admission import Admission
 from api.answers import Answers
-from api.contract import Endpoint, read_contract
+from api.contract import read_contract
 from api.documentation import TITLE, documentation_blueprint, finished_document
 from api.endpoints import Means, analytics_blueprint
 from api.errors import ApiError, ContractError, WarehouseUnavailable
+from api.exports.blueprint import ExportMeans, exports_blueprint
+from api.exports.catalogue import read_catalogue
+from api.exports.downloads import Downloads, downloads_blueprint
+from api.exports.storage import storage_of
 from api.express import Express
 from api.headers import with_browser_headers
 from api.health import health_blueprint
@@ -49,8 +53,8 @@ HTTP_CODES = {
 LARGEST_BODY = 64 * 1024
 NAMES = "Give the model's config.meta.schema_names other names; of two exposures with one view, each names it by itself."
 # what a page of another origin may send, and read
-ALLOWED = ["Authorization", "Content-Type", "If-None-Match", "X-Request-Id"]
-EXPOSED = ["ETag", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After", "X-Request-Id"]
+ALLOWED = ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-Request-Id"]
+EXPOSED = ["ETag", "Location", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After", "X-Request-Id"]
 
 
 class Service:
@@ -63,10 +67,11 @@ class Service:
         self._limits = Limits(settings)
         self._answers = Answers(settings.cache_megabytes)
         self._admission = Admission(self._keys, Tokens(settings), self._limits)
+        self._downloads = Downloads(settings, storage_of(settings), self._warehouse)
         self._origins = settings.cors_origins
         self._lock = threading.Lock()
         self._contract_id = ""
-        self._served = self._make((), ready=False)
+        self._served = self._make({"exposures": {}, "nodes": {}}, ready=False)
         self._warehouse.open()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -107,7 +112,7 @@ class Service:
 
     def _serve(self, publication: Publication) -> None:
         try:
-            self._served = self._make(read_contract(publication.contract), ready=True)
+            self._served = self._make(publication.contract, ready=True)
         except Exception:
             # of another release of ours, say; the endpoints of the contract before go on
             LOG.exception("the contract of batch %s cannot be served; the one before is kept", publication.batch_id)
@@ -120,10 +125,10 @@ class Service:
         self._keys.close()
         self._warehouse.close()
 
-    def _make(self, endpoints: tuple[Endpoint, ...], *, ready: bool) -> Served:
-        means = Means(self._warehouse, self._publications, self._admission, self._answers)
+    def _make(self, contract: Mapping[str, Any], *, ready: bool) -> Served:
+        means = Means(self._warehouse, self._publications, self._admission, self._answers, self._downloads)
         express = Express(self._admission, self._answers)
-        return Served(create_app(endpoints, means, express, self._origins, ready=ready), express)
+        return Served(create_app(contract, means, express, self._origins, ready=ready), express)
 
 
 @dataclass(frozen=True)
@@ -135,9 +140,9 @@ class Served:
 
 
 def create_app(
-    endpoints: tuple[Endpoint, ...], means: Means, express: Express, origins: tuple[str, ...] = (), *, ready: bool = True
+    contract: Mapping[str, Any], means: Means, express: Express, origins: tuple[str, ...] = (), *, ready: bool = True
 ) -> Flask:
-    """The Flask app of a contract, callable by pages of the origins. With `ready` false there is no contract yet: what is not
+    """The Flask app of a contract (a manifest, or the part of it that is published), callable by pages of the origins. With `ready` false there is no contract yet: what is not
     found is unavailable instead.
 
     Raises:
@@ -150,13 +155,17 @@ def create_app(
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="Multiple schemas resolved to the name")
         try:
-            api.register_blueprint(analytics_blueprint(endpoints, means, express))
+            api.register_blueprint(analytics_blueprint(read_contract(contract), means, express))
+            exports = ExportMeans(means.warehouse, means.publications, means.downloads, read_catalogue(contract))
+            if ready:
+                api.register_blueprint(exports_blueprint(exports, means.admission))
         except UserWarning as warning:
             raise ContractError(f"two objects of the document have one name: {warning}", hint=NAMES) from warning
     document = finished_document(api.spec.to_dict())
     app.extensions["openapi"] = document
     app.register_blueprint(documentation_blueprint(document))
     app.register_blueprint(health_blueprint(means.publications))
+    app.register_blueprint(downloads_blueprint(means.downloads))
 
     if origins:
         CORS(app, origins=list(origins), expose_headers=EXPOSED, allow_headers=ALLOWED, max_age=600)
@@ -179,12 +188,13 @@ def create_app(
     return app
 
 
-def api_document(settings: Settings, endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
-    """The OpenAPI document of a contract; no database is asked."""
+def api_document(settings: Settings, contract: Mapping[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document of a contract; no database is asked, and no storage."""
     warehouse, answers = Warehouse(settings), Answers(0)
     admission = Admission(Keys(warehouse), Tokens(settings), Limits(settings))
-    means = Means(warehouse, Publications(warehouse, settings.target), admission, answers)
-    app = create_app(endpoints, means, Express(admission, answers))
+    downloads = Downloads(settings, storage_of(settings), warehouse)
+    means = Means(warehouse, Publications(warehouse, settings.target), admission, answers, downloads)
+    app = create_app(contract, means, Express(admission, answers))
     document: dict[str, Any] = app.extensions["openapi"]
     return document
 

@@ -16,6 +16,7 @@ from api.answers import Answers, entity_tag, is_known
 from api.assembly import assembler, statement
 from api.contract import Endpoint
 from api.errors import NotFound, WarehouseUnavailable
+from api.exports.downloads import Downloads
 from api.express import Express
 from api.operations import ETAG_HEADER, Answer, Operation, admitted_workspace, operations_blueprint
 from api.parameters import PARAMETERS, PATH_PARAMETERS
@@ -34,6 +35,7 @@ class Means:
     publications: Publications
     admission: Admission
     answers: Answers
+    downloads: Downloads
 
 
 def analytics_blueprint(endpoints: tuple[Endpoint, ...], means: Means, express: Express) -> Blueprint:

@@ -6,6 +6,8 @@ from __future__ import annotations
 NOT_FOUND = {
     "CAMPAIGN_NOT_FOUND": "Campaign with ID {id} not found in workspace {workspace}",
     "DOMAIN_NOT_FOUND": "Domain with ID {id} not found in workspace {workspace}",
+    "EXPORT_NOT_FOUND": "Export with ID {id} not found in workspace {workspace}",
+    "FILE_NOT_FOUND": "The file is not there any more",
     "NOT_FOUND": "There is nothing here",
 }
 
@@ -29,6 +31,14 @@ class ServerError(MailmartError):
 
 class ContractError(MailmartError):
     """An exposure, a model or a column that cannot be made into an endpoint."""
+
+
+class ExportUnfinished(Exception):
+    """An attempt at an export came to nothing, and there is to be another one, `seconds` from now."""
+
+    def __init__(self, *, seconds: int) -> None:
+        super().__init__(f"to be taken up again in {seconds} s")
+        self.seconds = seconds
 
 
 class ApiError(Exception):

@@ -225,7 +225,7 @@ def _campaign_ids_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[
         "campaign_ids": ma.fields.List(
             Id(),
             required=True,
-            validate=[ma.validate.Length(min=2, max=10), _are_distinct],
+            validate=[ma.validate.Length(min=2, max=10), are_distinct],
             metadata={
                 "description": "2 to 10 campaigns to compare, each once.",
                 "example": ["cmp_abc123", "cmp_def456"],
@@ -240,13 +240,18 @@ def _metrics_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]
         "metrics": ma.fields.List(
             ma.fields.String(validate=ma.validate.OneOf(METRICS), metadata={"x-enum-name": "Metric"}),
             load_default=list(DEFAULT_METRICS),
-            validate=[ma.validate.Length(min=1, max=len(METRICS)), _are_distinct],
+            validate=[ma.validate.Length(min=1, max=len(METRICS)), are_distinct],
             metadata={"description": "The rates to compare, each once.", "example": list(DEFAULT_METRICS), "uniqueItems": True},
         )
     }
 
 
-def _are_distinct(values: list[str]) -> None:
+def are_distinct(values: list[str]) -> None:
+    """A validator of lists.
+
+    Raises:
+        ValidationError: something stands there twice.
+    """
     if len(set(values)) < len(values):
         raise ma.ValidationError("Each can be named once.")
 

@@ -17,15 +17,6 @@ from api.warehouse import Warehouse
 
 SECONDS_KEPT = 1.0
 
-STATEMENT = """
-    select publications.batch_id, publications.data_as_of, publications.contract::text
-    from app.publication as publication
-    inner join app.publications as publications
-        on publication.target = publications.target and publication.batch_id = publications.batch_id
-    where publication.target = {target}
-"""
-
-
 @dataclass(frozen=True)
 class Publication:
     """The batch that is served.
@@ -41,6 +32,24 @@ class Publication:
     data_as_of: datetime
     contract: dict[str, Any]
     contract_id: str
+
+
+def read_publication(connection: psycopg.Connection, target: str) -> Publication | None:
+    """What is published; None where nothing is."""
+    row = connection.execute(
+        """
+        select publications.batch_id, publications.data_as_of, publications.contract::text
+        from app.publication as publication
+        inner join app.publications as publications
+            on publication.target = publications.target and publication.batch_id = publications.batch_id
+        where publication.target = %s
+        """,
+        (target,),
+    ).fetchone()
+    if row is None:
+        return None
+    batch_id, data_as_of, text = row
+    return Publication(batch_id, data_as_of, orjson.loads(text), hashlib.sha256(text.encode()).hexdigest())
 
 
 class Publications:
@@ -67,18 +76,10 @@ class Publications:
         return self._known
 
     def _ask(self) -> Publication | None:
-        def read(connection: psycopg.Connection) -> tuple[Any, ...] | None:
-            statement = STATEMENT.format(target=self._warehouse.literal(connection, self._target))
-            row: tuple[Any, ...] | None = connection.execute(statement.encode()).fetchone()
-            return row
-
-        row = self._warehouse.run(read)
-        if row is None:
-            return None
-        batch_id, data_as_of, text = row
-        if self._known is not None and self._known.batch_id == batch_id:
-            return self._known
-        PUBLISHED_BATCH.set(batch_id)
-        DATA_AS_OF.set(data_as_of.timestamp())
-        contract_id = hashlib.sha256(text.encode()).hexdigest()
-        return Publication(batch_id, data_as_of, orjson.loads(text), contract_id)
+        found = self._warehouse.run(lambda connection: read_publication(connection, self._target))
+        if found is None or (self._known is not None and self._known.batch_id == found.batch_id):
+            # the same object: who compares it need not look inside
+            return found and self._known
+        PUBLISHED_BATCH.set(found.batch_id)
+        DATA_AS_OF.set(found.data_as_of.timestamp())
+        return found

@@ -18,6 +18,20 @@ def data_body(data: dict[str, Any], data_as_of: datetime) -> bytes:
     return _text({"success": True, "data": data, "meta": {"data_as_of": data_as_of}})
 
 
+def resource_response(data: dict[str, Any] | list[Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """`{"success": true, "data": …}` of something that is not of a batch: it changes by itself, and nobody keeps it."""
+    response = _json({"success": True, "data": data}, status)
+    response.headers.update({"Cache-Control": "no-store", **(headers or {})})
+    return response
+
+
+def empty_response() -> Response:
+    """204: done, and there is nothing to say."""
+    response = Response(status=204)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 def data_response(body: bytes, tag: str) -> Response:
     """200 with a body; with a tag, clients may keep it and ask whether it is still right."""
     return Response(body, 200, headers=[JSON, *versioned_headers(tag)])

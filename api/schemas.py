@@ -113,18 +113,21 @@ def response_schema(endpoint: Endpoint) -> type[ma.Schema]:
         names |= {(*section.at, *path): name for path, name in row_names.items() if (*section.at, *path)}
         if section.is_nullable:
             nullable.add(section.at)
-    return _schema(
+    return data_schema(
         f"{_pascal(endpoint.name)}Response",
-        {
-            "success": ma.fields.Boolean(
-                required=True,
-                validate=ma.validate.Equal(True),
-                metadata={"description": "true: there is data.", "x-constant": True, "example": True},
-            ),
-            "data": ma.fields.Nested(_grown(names, tree, (), frozenset(nullable)), required=True),
-            "meta": ma.fields.Nested(Meta, required=True),
-        },
+        ma.fields.Nested(_grown(names, tree, (), frozenset(nullable)), required=True),
+        meta=ma.fields.Nested(Meta, required=True),
     )
+
+
+def data_schema(name: str, data: ma.fields.Field[Any], **more: ma.fields.Field[Any]) -> type[ma.Schema]:
+    """The schema of an answer with data."""
+    success = ma.fields.Boolean(
+        required=True,
+        validate=ma.validate.Equal(True),
+        metadata={"description": "true: there is data.", "x-constant": True, "example": True},
+    )
+    return _schema(name, {"success": success, "data": data, **more})
 
 
 def _row(section: Section) -> tuple[Tree, dict[tuple[str, ...], str]]:

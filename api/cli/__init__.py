@@ -21,6 +21,7 @@ COMMANDS = {
     "build": "Run dbt build, and publish.",
     "batch": "List the builds; go back to the publication before.",
     "serve": "Serve the API.",
+    "worker": "Write exports and deliver reports.",
     "keys": "Create, list and revoke API keys.",
     "bench": "Measure builds against the same work in plain SQL.",
     "openapi": "Write the API's OpenAPI document, or check it.",

@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from api.app import api_document
-from api.contract import read_contract
 from api.documentation import document_text
 from api.manifest import parse_manifest
 from api.settings import PROJECT_ROOT, Settings
@@ -27,7 +26,7 @@ from api.settings import PROJECT_ROOT, Settings
 def command(check: bool, path: Path) -> None:
     """Write the API's OpenAPI document, out of the project's exposures and models."""
     settings = Settings.from_environment()
-    text = document_text(api_document(settings, read_contract(parse_manifest(settings)))).decode()
+    text = document_text(api_document(settings, parse_manifest(settings))).decode()
     if not check:
         path.write_text(text)
         click.echo(f"wrote {path.name}")

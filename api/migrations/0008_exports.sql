@@ -127,7 +127,9 @@ begin
     end if;
     -- two requests with one key come one after the other, and so do two that count what is waiting
     perform pg_advisory_xact_lock(hashtext('mailmart.exports'), hashtext(named));
-    select * into made from exports where workspace_id = named and idempotency_key = given_key;
+    -- by its id: the one that asks again because its connection died
+    select * into made from exports
+    where workspace_id = named and (idempotency_key = given_key or export_id = new_export_id);
     if found then
         return made;
     end if;

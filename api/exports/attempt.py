@@ -1,0 +1,177 @@
+"""One attempt at an export: the file is written whole and the books say so, or neither.
+
+An attempt has a token of its own, in the name of its file and in every write to the books. Whoever was taken for dead, and was
+not, writes to its own file, finds that the books are another's, and takes the file away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.types.numeric import FloatLoader
+
+from api.database import conninfo
+from api.errors import ExportUnfinished, StorageError
+from api.exports import books
+from api.exports.books import Export, Written
+from api.exports.catalogue import read_catalogue
+from api.exports.formats import FORMATS
+from api.exports.formats.tables import Sink
+from api.exports.rows import Snapshot
+from api.exports.storage import Storage
+from api.publication import Publication, read_publication
+from api.settings import Settings
+
+LOG = logging.getLogger(__name__)
+SECONDS_BETWEEN_NOTES = 1.0
+WAITS = (5, 30)
+SORRY = "Failed to generate export"
+NOTHING = f"{SORRY}: insufficient data"
+NO_LONGER = f"{SORRY}: nothing is exported under this type any more"
+OUR_FAULT = f"{SORRY}: something went wrong on our side"
+DATABASE_AWAY = f"{SORRY}: the database was away"
+# a snapshot, in UTC, and rows as JSON has them
+OPTIONS = "-c timezone=UTC -c datestyle=ISO -c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on"
+
+
+class _Ended(Exception):
+    """The attempt is not the one that counts any more."""
+
+
+class _Stopped(Exception):
+    """The worker is told to end."""
+
+
+class _InsufficientData(Exception):
+    """There is nothing to write."""
+
+
+def run_attempt(settings: Settings, storage: Storage, export_id: str, is_stopping: Callable[[], bool]) -> Export | None:
+    """Takes an export up, and ends it. The export as it was taken up, or None where there was nothing to do.
+
+    Raises:
+        ExportUnfinished: it has to be taken up again.
+        psycopg.Error: the books cannot be written; whoever runs this job next takes it up again.
+    """
+    token = secrets.token_hex(8)
+    with psycopg.connect(conninfo(settings, "mailmart_worker"), autocommit=True, connect_timeout=10) as connection:
+        export = books.take_up(connection, export_id, token)
+        if export is None:
+            books.give_up(connection, export_id)
+            return None
+        attempt = _Attempt(settings, storage, connection, export, token, is_stopping)
+        try:
+            attempt.run()
+        except _Ended:
+            LOG.info("an attempt at %s is not the one that counts any more", export_id)
+        except _Stopped:
+            books.hand_back(connection, token)
+            raise ExportUnfinished(seconds=0) from None
+        except _InsufficientData:
+            books.fail(connection, export, token, NOTHING)
+        except Exception as error:
+            attempt.failed(error)
+        return export
+
+
+@dataclass
+class _Attempt:
+    settings: Settings
+    storage: Storage
+    connection: psycopg.Connection
+    export: Export
+    token: str
+    is_stopping: Callable[[], bool]
+    _noted_at: float = 0.0
+
+    def run(self) -> None:
+        export = self.export
+        form = FORMATS[export.format]
+        key = f"{export.export_id}/{self.token}.{form.extension}"
+        # of attempts that died
+        self.storage.delete_leftovers(f"{export.export_id}/")
+        with self._snapshot() as snapshot, self.storage.create(key, form.content_type) as upload:
+            counted = _Counted(upload)
+            form.write(snapshot.source, counted)
+            if snapshot.source.row_count == 0:
+                raise _InsufficientData
+            written = Written(
+                snapshot.source.row_count, counted.size, counted.digest.hexdigest(), key, snapshot.publication.data_as_of
+            )
+        if not books.complete(self.connection, export, self.token, written):
+            self.storage.delete(key)
+            raise _Ended
+
+    def failed(self, error: Exception) -> None:
+        """Ends the export, or leaves it to another attempt.
+
+        Raises:
+            ExportUnfinished: there is to be another one.
+        """
+        LOG.warning("attempt %s at %s failed: %s", self.export.attempts, self.export.export_id, error, exc_info=_trace(error))
+        is_lasting = isinstance(error, StorageError) and error.is_lasting
+        if self.export.attempts < books.MOST_ATTEMPTS and not is_lasting:
+            raise ExportUnfinished(seconds=WAITS[self.export.attempts - 1]) from error
+        books.fail(self.connection, self.export, self.token, _reason(error))
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[_Read]:
+        string = conninfo(self.settings, "mailmart_worker", options=OPTIONS)
+        with psycopg.connect(string, connect_timeout=10) as reading:
+            reading.adapters.register_loader("numeric", FloatLoader)
+            publication = read_publication(reading, self.settings.target)
+            catalogue = read_catalogue(publication.contract) if publication else None
+            if publication is None or catalogue is None or self.export.export_type not in catalogue.types:
+                books.fail(self.connection, self.export, self.token, NO_LONGER)
+                raise _Ended
+            yield _Read(publication, Snapshot(reading, self.export, publication, catalogue, self._tick))
+
+    def _tick(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._noted_at < SECONDS_BETWEEN_NOTES:
+            return
+        self._noted_at = now
+        if self.is_stopping():
+            raise _Stopped
+        if not books.note_progress(self.connection, self.token, done):
+            raise _Ended
+
+
+@dataclass(frozen=True)
+class _Read:
+    publication: Publication
+    source: Snapshot
+
+
+class _Counted:
+    """Passes bytes on, and knows how many there were and their SHA-256."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.size = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes, /) -> int:
+        self.digest.update(data)
+        self.size += len(data)
+        self._sink.write(data)
+        return len(data)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, StorageError):
+        return f"{SORRY}: {error.message}"
+    return DATABASE_AWAY if isinstance(error, psycopg.OperationalError) else OUR_FAULT
+
+
+def _trace(error: Exception) -> bool:
+    # of what is foreseen, the message says it all
+    return not isinstance(error, StorageError | psycopg.OperationalError)

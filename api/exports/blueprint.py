@@ -1,0 +1,243 @@
+"""The operations on exports: ask for one, see how far it is, list, cancel or remove."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from flask import Response, request
+from flask_smorest import Blueprint
+
+from api.admission import Admission
+from api.errors import NotFound, ValidationFailed, WarehouseUnavailable
+from api.exports.books import Export, Exports
+from api.exports.catalogue import Catalogue
+from api.exports.downloads import Downloads
+from api.exports.request import INVALID, Resolved, export_schema, resolve
+from api.exports.schemas import PageQuery, answer_schema, export_body, export_status_schema, list_schema
+from api.operations import Answer, Operation, admitted_workspace, operations_blueprint
+from api.publication import Publication, Publications
+from api.responses import empty_response, resource_response
+from api.warehouse import Warehouse
+
+View = Callable[..., Response]
+EXPORT_ID = {"name": "exportId", "description": "Export job identifier", "example": "exp_xyz123"}
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "required": False,
+    "description": "Names the request: sent again with the same body, it is answered with the same export.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+LOCATION = {"Location": {"description": "Where its status is.", "schema": {"type": "string"}}}
+
+
+@dataclass(frozen=True)
+class ExportMeans:
+    """What the operations work with."""
+
+    warehouse: Warehouse
+    publications: Publications
+    downloads: Downloads
+    catalogue: Catalogue
+
+
+def exports_blueprint(means: ExportMeans, admission: Admission) -> Blueprint:
+    """The routes, below the workspace."""
+    status = export_status_schema(means.catalogue)
+    answer = answer_schema(status)
+    books = Exports(means.warehouse)
+    return operations_blueprint(
+        "Exports",
+        "Analytics as files.",
+        [
+            (
+                Operation(
+                    operation_id="createExport",
+                    name="exports",
+                    label="Export analytics data",
+                    description="Asks for a file with the numbers of an endpoint, or with messages one by one. It is written in"
+                    " the background: its status says how far it is, and where it can be fetched.",
+                    method="post",
+                    path="/analytics/export",
+                    limit=10,
+                    scope="export",
+                    arguments=export_schema(means.catalogue),
+                    headers=(IDEMPOTENCY_KEY,),
+                    answers={202: Answer(answer, "It is being written.", LOCATION)},
+                ),
+                _create(means, books),
+            ),
+            (
+                Operation(
+                    operation_id="listExports",
+                    name="export_list",
+                    label="List exports",
+                    description="The workspace's exports, newest first.",
+                    method="get",
+                    path="/analytics/exports",
+                    limit=60,
+                    scope="export",
+                    arguments=PageQuery,
+                    answers={200: Answer(list_schema(status), "A page of them.")},
+                ),
+                _list(means, books),
+            ),
+            (
+                Operation(
+                    operation_id="getExport",
+                    name="export_status",
+                    label="Get export status",
+                    description="How far an export is, and once it is completed, where its file is: at each read an address that"
+                    " holds for an hour.",
+                    method="get",
+                    path="/analytics/exports/{exportId}",
+                    limit=60,
+                    scope="export",
+                    path_parameters=(EXPORT_ID,),
+                    answers={200: Answer(answer, "The export.")},
+                ),
+                _get(means, books),
+            ),
+            (
+                Operation(
+                    operation_id="deleteExport",
+                    name="export_deletion",
+                    label="Cancel or remove an export",
+                    description="One that is being written is canceled, and stays in the list. Any other is removed, with its"
+                    " file.",
+                    method="delete",
+                    path="/analytics/exports/{exportId}",
+                    limit=60,
+                    scope="export",
+                    path_parameters=(EXPORT_ID,),
+                    answers={204: Answer(None, "Done.")},
+                ),
+                _delete(books),
+            ),
+        ],
+        admission,
+    )
+
+
+def prepared(
+    means: ExportMeans, workspace_id: str, body: Mapping[str, Any], today: datetime, publication: Publication
+) -> tuple[Resolved, int]:
+    """What a loaded body comes to, and how much there is to write.
+
+    Raises:
+        ValidationFailed: something in it does not go with the type.
+        InvalidTimeRange: its dates make no window.
+        NotFound: a campaign or a domain is not in the workspace.
+    """
+    catalogue = means.catalogue
+    resolved = resolve(body, catalogue, today.date())
+    context = {
+        **resolved.context,
+        "mailmart.workspace_id": workspace_id,
+        "mailmart.as_of": str(publication.batch_id),
+    }
+    campaigns, domains, sizes = means.warehouse.read(
+        context,
+        [
+            f"select campaign_id from {catalogue.unknown_campaigns_view}",  # noqa: S608 - out of our own manifest
+            f"select domain_id from {catalogue.unknown_domains_view}",  # noqa: S608
+            f"select campaigns, messages from {catalogue.size_view}",  # noqa: S608
+        ],
+    )
+    for code, rows in (("CAMPAIGN_NOT_FOUND", campaigns), ("DOMAIN_NOT_FOUND", domains)):
+        if rows:
+            raise NotFound(code, id=rows[0][0], workspace=workspace_id)
+    (of_campaigns, of_messages) = sizes[0] if sizes else (0, 0)
+    kind = catalogue.types[body["export_type"]]
+    if kind.is_rows:
+        return resolved, of_messages
+    is_whole = kind.units == "workspace" or (kind.units == "campaigns_asked_for" and resolved.campaign_ids is None)
+    return resolved, 1 if is_whole else of_campaigns
+
+
+def _create(means: ExportMeans, books: Exports) -> View:
+    def create(body: dict[str, Any], path: Mapping[str, str]) -> Response:
+        publication = means.publications.current()
+        if publication is None or not means.catalogue.types:
+            raise WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60)
+        workspace_id = admitted_workspace()
+        key = _idempotency_key()
+        given = _as_given(body)
+        resolved, size = prepared(means, workspace_id, body, datetime.now(UTC), publication)
+        export = books.request(workspace_id, given, resolved, size, key)
+        if export.request != given:
+            raise ValidationFailed(
+                "The Idempotency-Key was used for another request",
+                details={"Idempotency-Key": ["Was sent before, with another body."]},
+            )
+        location = f"/api/v1/workspaces/{path['workspaceId']}/analytics/exports/{export.export_id}"
+        return resource_response(export_body(export, means.downloads.of(export)), 202, {"Location": location})
+
+    return create
+
+
+def _list(means: ExportMeans, books: Exports) -> View:
+    def list_them(query: dict[str, Any], path: Mapping[str, str]) -> Response:
+        limit = query["limit"]
+        before = _place(query["cursor"]) if "cursor" in query else None
+        found = books.page(admitted_workspace(), limit + 1, before)
+        shown = found[:limit]
+        more = _cursor(shown[-1]) if len(found) > limit else None
+        bodies = [export_body(export, means.downloads.of(export)) for export in shown]
+        return resource_response({"exports": bodies, "next_cursor": more})
+
+    return list_them
+
+
+def _get(means: ExportMeans, books: Exports) -> View:
+    def get(path: Mapping[str, str]) -> Response:
+        export = books.find(admitted_workspace(), path["exportId"]) if "\0" not in path["exportId"] else None
+        if export is None:
+            raise NotFound("EXPORT_NOT_FOUND", id=path["exportId"], workspace=path["workspaceId"])
+        return resource_response(export_body(export, means.downloads.of(export)))
+
+    return get
+
+
+def _delete(books: Exports) -> View:
+    def delete(path: Mapping[str, str]) -> Response:
+        unwanted = path["exportId"]
+        if "\0" in unwanted or books.cancel_or_remove(admitted_workspace(), unwanted) is None:
+            raise NotFound("EXPORT_NOT_FOUND", id=unwanted, workspace=path["workspaceId"])
+        return empty_response()
+
+    return delete
+
+
+def _as_given(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body as JSON: what is stored, and compared to that of another request with the same key."""
+    stored: dict[str, Any] = orjson.loads(orjson.dumps(body))
+    return stored
+
+
+def _idempotency_key() -> str | None:
+    given = request.headers.get("Idempotency-Key")
+    if given is not None and not re.fullmatch(r"[!-~]{1,255}", given):
+        raise ValidationFailed(INVALID, details={"Idempotency-Key": ["Must be 1 to 255 visible ASCII characters."]})
+    return given
+
+
+def _cursor(export: Export) -> str:
+    return base64.urlsafe_b64encode(f"{export.created_at.isoformat()}|{export.export_id}".encode()).decode().rstrip("=")
+
+
+def _place(cursor: str) -> tuple[datetime, str]:
+    try:
+        created_at, _, export_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition("|")
+        moment = datetime.fromisoformat(created_at)
+        if moment.tzinfo is None or "\0" in export_id:
+            raise ValueError(cursor)
+    except (ValueError, binascii.Error) as error:
+        raise ValidationFailed(INVALID, details={"cursor": ["Must be a next_cursor, as it was given."]}) from error
+    return moment, export_id

@@ -1,0 +1,97 @@
+"""A worker: takes jobs out of the queue until it is told to end, and puts back those of workers that died.
+
+While the database is away it waits, and begins anew: as another worker, for the one that it was may have been taken for dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+from procrastinate import App
+from procrastinate.exceptions import ConnectorException
+from procrastinate.worker import Worker
+
+from api.queue.recovery import SECONDS_BETWEEN_HEARTBEATS, SECONDS_UNTIL_DEAD, recover
+from api.queue.tasks import QUEUES, Running
+
+LOG = logging.getLogger(__name__)
+SECONDS_BETWEEN_RECOVERIES = 5.0
+SECONDS_UNTIL_TRIED_AGAIN = 2.0
+# jobs that take longer are broken off, and put back
+SECONDS_TO_FINISH = 10.0
+# what does not even break off is left to the next worker
+SECONDS_TO_END = 30.0
+AWAY = (psycopg.Error, ConnectorException, OSError)
+
+
+def work(make: Callable[[Running], App], concurrency: int) -> None:
+    """Runs jobs, at most `concurrency` at a time, until SIGTERM or SIGINT; `make` makes the queue for each beginning."""
+    asyncio.run(_work(make, concurrency))
+
+
+async def _work(make: Callable[[Running], App], concurrency: int) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(concurrency + 2, "job"))
+    ending = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    while not ending.is_set():
+        try:
+            await _work_until_lost(make, concurrency, ending)
+        except AWAY as error:
+            LOG.warning("the worker begins anew in a moment: %s", str(error).strip() or type(error).__name__)
+        if not ending.is_set():
+            await asyncio.wait([asyncio.create_task(ending.wait())], timeout=SECONDS_UNTIL_TRIED_AGAIN)
+    # a thread that hangs would keep the process
+    loop.call_later(SECONDS_TO_END, os._exit, 1)
+
+
+async def _work_until_lost(make: Callable[[Running], App], concurrency: int, ending: asyncio.Event) -> None:
+    running = Running()
+    queue = make(running)
+    try:
+        async with queue.open_async():
+            worker = Worker(
+                queue,
+                queues=QUEUES,
+                concurrency=concurrency,
+                fetch_job_polling_interval=2.0,
+                abort_job_polling_interval=2.0,
+                shutdown_graceful_timeout=SECONDS_TO_FINISH,
+                update_heartbeat_interval=SECONDS_BETWEEN_HEARTBEATS,
+                stalled_worker_timeout=SECONDS_UNTIL_DEAD,
+                # the books of exports and deliveries say what became of a job
+                delete_jobs="always",
+                install_signal_handlers=False,
+            )
+            working = asyncio.create_task(worker.run())
+            told = asyncio.create_task(ending.wait())
+            recovering = asyncio.create_task(_recover(queue, worker, running))
+            LOG.info("the worker takes %s jobs at a time", concurrency)
+            try:
+                await asyncio.wait([working, told, recovering], return_when=asyncio.FIRST_COMPLETED)
+                worker.stop()
+                await working
+                if recovering.done():
+                    recovering.result()
+            finally:
+                recovering.cancel()
+                told.cancel()
+    finally:
+        # what still runs was this worker's, and is so no more
+        running.close()
+
+
+async def _recover(queue: App, worker: Worker, running: Running) -> None:
+    """Puts jobs back while the worker is alive; ends when it is taken for dead."""
+    lost: set[int] = set()
+    while True:
+        await asyncio.sleep(SECONDS_BETWEEN_RECOVERIES)
+        if worker.worker_id is not None:
+            lost = await recover(queue, worker.worker_id, running, lost)

@@ -1,0 +1,148 @@
+"""Asking for exports: what is answered, what is refused, and what the same request means when it comes twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from api.keys import create_key
+from tests.exports.conftest import EMPTY_WORKSPACE, OTHER_WORKSPACE, WORKSPACE, Exporter
+
+EXAMPLE = {
+    "export_type": "campaign_performance",
+    "format": "csv",
+    "time_range": "30d",
+    "campaign_ids": ["cmp_plain"],
+    "include_time_series": True,
+}
+
+
+def test_the_specifications_example(exporter: Exporter) -> None:
+    response = exporter.call("POST", "export", json=EXAMPLE)
+    assert response.status_code == 202
+    body = response.get_json()
+    data = body["data"]
+    assert body["success"] is True
+    assert data["export_id"].startswith("exp_")
+    assert data["status"] == "processing"
+    assert data["download_url"] is None
+    assert "estimated_completion" in data
+    assert response.headers["Location"] == f"/api/v1/workspaces/{WORKSPACE}/analytics/exports/{data['export_id']}"
+    assert exporter.client.get(
+        response.headers["Location"], headers={"Authorization": f"Bearer {exporter.key}"}
+    ).get_json()["data"] == exporter.status(data["export_id"])
+
+
+def test_completion_is_estimated_by_what_earlier_exports_took(exporter: Exporter) -> None:
+    for _ in range(3):
+        exporter.fetched(export_type="deliverability", format="ndjson")
+    asked = exporter.ask(export_type="deliverability", format="ndjson")
+    estimated = datetime.fromisoformat(asked["estimated_completion"])
+    assert estimated > datetime.fromisoformat(asked["created_at"])
+
+
+def test_the_same_key_is_the_same_export(exporter: Exporter, exporter_of: Callable[[str], Exporter]) -> None:
+    headers = {"Idempotency-Key": "once-and-only"}
+    first = exporter.call("POST", "export", json=EXAMPLE, headers=headers)
+    again = exporter.call("POST", "export", json=dict(reversed(EXAMPLE.items())), headers=headers)
+    assert first.status_code == again.status_code == 202
+    assert first.get_json()["data"]["export_id"] == again.get_json()["data"]["export_id"]
+    other = exporter.call("POST", "export", json={**EXAMPLE, "format": "json"}, headers=headers)
+    assert other.status_code == 422
+    assert list(other.get_json()["error"]["details"]) == ["Idempotency-Key"]
+    # a key is a workspace's own
+    theirs = exporter_of(OTHER_WORKSPACE).call("POST", "export", json=EXAMPLE, headers=headers)
+    assert theirs.get_json()["data"]["export_id"] != first.get_json()["data"]["export_id"]
+
+
+@pytest.mark.parametrize("key", ["", "with blank", "ü", "x" * 256])
+def test_keys_that_are_none(exporter: Exporter, key: str) -> None:
+    response = exporter.call("POST", "export", json=EXAMPLE, headers={"Idempotency-Key": key})
+    assert response.status_code == 422
+    assert list(response.get_json()["error"]["details"]) == ["Idempotency-Key"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "named"),
+    [
+        ({"export_type": "everything"}, 422, "export_type"),
+        ({"export_type": None}, 422, "export_type"),
+        ({"format": "pdf"}, 422, "format"),
+        ({"time_range": "1y"}, 422, "time_range"),
+        ({"time_range": "custom"}, 422, "start_date"),
+        ({"start_date": "2025-01-01"}, 422, "start_date"),
+        ({"time_range": "custom", "start_date": "2025-02-01", "end_date": "2025-01-01"}, 400, None),
+        ({"time_range": "custom", "start_date": "2020-02-01", "end_date": "2025-01-01"}, 400, None),
+        ({"campaign_ids": []}, 422, "campaign_ids"),
+        ({"campaign_ids": ["cmp_plain", "cmp_plain"]}, 422, "campaign_ids"),
+        ({"campaign_ids": [f"c{number}" for number in range(1001)]}, 422, "campaign_ids"),
+        ({"campaign_ids": "cmp_plain"}, 422, "campaign_ids"),
+        ({"include_time_series": "true"}, 422, "include_time_series"),
+        ({"include_time_series": 1}, 422, "include_time_series"),
+        ({"page": 1}, 422, "page"),
+        ({"timezone": "Europe/Berlin"}, 422, "timezone"),
+        ({"export_type": "messages"}, 422, "include_time_series"),
+        ({"export_type": "workspace_overview", "include_time_series": False}, 422, "campaign_ids"),
+        ({"export_type": "campaign_comparison", "include_time_series": False}, 422, "campaign_ids"),
+        ({"export_type": "engagement_heatmap", "include_time_series": False, "timezone": "Mars/Base"}, 422, "timezone"),
+        ({"campaign_ids": ["nobody's"]}, 404, None),
+        ({"export_type": "deliverability", "include_time_series": False, "domain_id": "nobody's"}, 404, None),
+    ],
+)
+def test_what_is_wrong_is_named(exporter: Exporter, changes: dict[str, Any], status: int, named: str | None) -> None:
+    response = exporter.call("POST", "export", json={**EXAMPLE, **changes})
+    assert response.status_code == status, response.text
+    assert named is None or named in response.get_json()["error"]["details"]
+
+
+def test_another_tenants_campaign_is_not_there(exporter_of: Callable[[str], Exporter]) -> None:
+    response = exporter_of(OTHER_WORKSPACE).call("POST", "export", json={**EXAMPLE, "campaign_ids": ["cmp_rtl"]})
+    assert response.status_code == 404
+    assert response.get_json()["error"]["code"] == "CAMPAIGN_NOT_FOUND"
+
+
+def test_an_export_is_its_workspaces_own(exporter: Exporter, exporter_of: Callable[[str], Exporter]) -> None:
+    export_id = exporter.ask()["export_id"]
+    stranger = exporter_of(OTHER_WORKSPACE)
+    for method in ("GET", "DELETE"):
+        response = stranger.call(method, f"exports/{export_id}")
+        assert response.status_code == 404
+        assert response.get_json()["error"]["code"] == "EXPORT_NOT_FOUND"
+    assert export_id not in [export["export_id"] for export in stranger.call("GET", "exports").get_json()["data"]["exports"]]
+    path = f"/api/v1/workspaces/{WORKSPACE}/analytics/exports/{export_id}"
+    assert exporter.client.get(path, headers={"Authorization": f"Bearer {stranger.key}"}).status_code == 403
+    assert exporter.status(export_id)["status"] == "processing"
+
+
+def test_exports_need_their_scope(exporter: Exporter) -> None:
+    reader = create_key(exporter.settings, WORKSPACE, name="reader", scopes=("read",))
+    for method, path in (("POST", "export"), ("GET", "exports"), ("GET", "exports/exp_1"), ("DELETE", "exports/exp_1")):
+        response = exporter.call(method, path, headers={"Authorization": f"Bearer {reader}"})
+        assert response.status_code == 403, (method, path)
+
+
+def test_exports_are_listed_in_pages_newest_first(exporter_of: Callable[[str], Exporter]) -> None:
+    exporter = exporter_of(EMPTY_WORKSPACE)
+    made = [exporter.ask()["export_id"] for _ in range(7)]
+    found: list[str] = []
+    query: dict[str, Any] = {"limit": 3}
+    for _ in range(3):
+        page = exporter.call("GET", "exports", query_string=query).get_json()["data"]
+        found += [export["export_id"] for export in page["exports"]]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert found == made[::-1]
+    for wrong in ({"limit": 0}, {"limit": 101}, {"limit": "ten"}, {"cursor": "x"}, {"cursor": ""}, {"other": 1}):
+        assert exporter.call("GET", "exports", query_string=wrong).status_code == 422, wrong
+
+
+@pytest.mark.parametrize("export_id", ["exp_nobody", "exp_%00", "'", "%F0%9F%92%A9", "x" * 3000])
+def test_ids_that_are_not_there(exporter: Exporter, export_id: str) -> None:
+    for method in ("GET", "DELETE"):
+        response = exporter.call(method, f"exports/{export_id}")
+        assert response.status_code == 404
+        assert response.get_json()["error"]["code"] == "EXPORT_NOT_FOUND"
