@@ -1,0 +1,1 @@
+"""Exports: files of a workspace's data, made in the background."""
