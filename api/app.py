@@ -142,8 +142,9 @@ class Served:
 def create_app(
     contract: Mapping[str, Any], means: Means, express: Express, origins: tuple[str, ...] = (), *, ready: bool = True
 ) -> Flask:
-    """The Flask app of a contract (a manifest, or the part of it that is published), callable by pages of the origins. With `ready` false there is no contract yet: what is not
-    found is unavailable instead.
+    """The Flask app of a contract (a manifest, or the part of it that is published), callable by pages of the origins.
+
+    With `ready` false there is no contract yet: what is not found is unavailable instead.
 
     Raises:
         ContractError: two objects of the document would have one name.

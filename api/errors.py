@@ -29,6 +29,17 @@ class ServerError(MailmartError):
     """An embedded server that does not start, stop or answer."""
 
 
+class StorageError(MailmartError):
+    """Where exports are kept does not do what it should. The message is for who asked for the file, the hint for the operator.
+
+    `is_lasting`: trying again does not help before somebody mends it.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", is_lasting: bool) -> None:
+        super().__init__(message, hint=hint)
+        self.is_lasting = is_lasting
+
+
 class ContractError(MailmartError):
     """An exposure, a model or a column that cannot be made into an endpoint."""
 

@@ -17,6 +17,7 @@ from api.warehouse import Warehouse
 
 SECONDS_KEPT = 1.0
 
+
 @dataclass(frozen=True)
 class Publication:
     """The batch that is served.

@@ -11,6 +11,8 @@ from flask import Response
 from api.errors import ApiError
 
 JSON = ("Content-Type", "application/json")
+# how times are written, in answers and in files
+JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 
 
 def data_body(data: dict[str, Any], data_as_of: datetime) -> bytes:
@@ -63,7 +65,7 @@ def _json(body: dict[str, Any], status: int) -> Response:
 
 
 def _text(body: dict[str, Any]) -> bytes:
-    return orjson.dumps(body, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS)
+    return orjson.dumps(body, option=JSON_OPTIONS)
 
 
 def status_response(body: dict[str, Any]) -> Response:

@@ -7,10 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from api.errors import SettingsError
 
+ENCRYPTIONS = ("none", "AES256", "aws:kms")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -37,6 +39,12 @@ class Settings:
         jwt_audience: MAILMART_JWT_AUDIENCE, which has to be in a token's aud where it is set.
         cors_origins: MAILMART_CORS_ORIGINS, separated by commas: pages of these origins may call the API; none by default.
         metrics_port: MAILMART_METRICS_PORT, the port of 127.0.0.1 that Prometheus reads; 0 for none.
+        export_folder: MAILMART_EXPORT_FOLDER, where exported files are kept; None: `exports` in the home folder.
+        export_bucket: MAILMART_EXPORT_BUCKET, the S3 bucket where they are kept instead; the endpoint and the credentials are
+            boto3's own variables (AWS_ENDPOINT_URL, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, …).
+        export_prefix: MAILMART_EXPORT_PREFIX, before every key in the bucket.
+        export_encryption: MAILMART_EXPORT_ENCRYPTION, AES256 or aws:kms; None leaves it to the bucket.
+        public_address: MAILMART_PUBLIC_URL, the API's address as its users see it; see `public_url`.
         target: MAILMART_TARGET, the warehouse that is served: `production`, or a developer's schema prefix.
         project_root: the folder with dbt_project.yml.
     """
@@ -58,6 +66,11 @@ class Settings:
     jwt_audience: str | None = None
     cors_origins: tuple[str, ...] = ()
     metrics_port: int = 0
+    export_folder: Path | None = None
+    export_bucket: str | None = None
+    export_prefix: str = ""
+    export_encryption: str | None = None
+    public_address: str | None = None
     target: str = "production"
     project_root: Path = PROJECT_ROOT
 
@@ -86,7 +99,57 @@ class Settings:
             cors_origins=_origins(environ, "MAILMART_CORS_ORIGINS"),
             metrics_port=_number(environ, "MAILMART_METRICS_PORT", 0, 0, 65535),
             target=environ.get("MAILMART_TARGET") or "production",
+            **_exports(environ),
         )
+
+    @property
+    def public_url(self) -> str:
+        """What links to the API begin with, without a slash at the end: never taken from a request."""
+        if self.public_address is not None:
+            return self.public_address
+        # who listens at every address is found at this machine's own
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+
+def _exports(environ: Mapping[str, str]) -> dict[str, Any]:
+    bucket = environ.get("MAILMART_EXPORT_BUCKET") or None
+    folder = environ.get("MAILMART_EXPORT_FOLDER") or None
+    prefix = environ.get("MAILMART_EXPORT_PREFIX", "").strip("/")
+    encryption = environ.get("MAILMART_EXPORT_ENCRYPTION") or "none"
+    if bucket and folder:
+        raise SettingsError(
+            "MAILMART_EXPORT_FOLDER and MAILMART_EXPORT_BUCKET are both set", hint="Exports are kept in one of the two."
+        )
+    if bucket and not re.fullmatch(r"[A-Za-z0-9.:/_-]+", bucket):
+        raise SettingsError(f"MAILMART_EXPORT_BUCKET is {bucket!r}", hint="Set it to the name of a bucket, without s3://.")
+    if not bucket and (prefix or encryption != "none"):
+        name = "MAILMART_EXPORT_PREFIX" if prefix else "MAILMART_EXPORT_ENCRYPTION"
+        raise SettingsError(f"{name} is set, and no bucket", hint="It is about MAILMART_EXPORT_BUCKET; a folder has none.")
+    if prefix and not re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", prefix):
+        raise SettingsError(
+            f"MAILMART_EXPORT_PREFIX is {prefix!r}", hint="Set it to names with slashes between: mailmart/exports"
+        )
+    if encryption not in ENCRYPTIONS:
+        raise SettingsError(f"MAILMART_EXPORT_ENCRYPTION is {encryption!r}", hint=f"There are {', '.join(ENCRYPTIONS)}.")
+    return {
+        "export_folder": Path(folder).absolute() if folder else None,
+        "export_bucket": bucket,
+        "export_prefix": prefix,
+        "export_encryption": None if encryption == "none" else encryption,
+        "public_address": _public_url(environ, "MAILMART_PUBLIC_URL"),
+    }
+
+
+def _public_url(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name) or None
+    if text is None:
+        return None
+    found = urlsplit(text)
+    is_address = re.fullmatch(r"https?://[^\s?#@]+", text) and found.hostname
+    if not is_address:
+        raise SettingsError(f"{name} is {text!r}", hint="Set it to what the API's addresses begin with: https://mail.example.com")
+    return text.rstrip("/")
 
 
 def _number(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -10,9 +10,8 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psycopg
@@ -39,7 +38,9 @@ NO_LONGER = f"{SORRY}: nothing is exported under this type any more"
 OUR_FAULT = f"{SORRY}: something went wrong on our side"
 DATABASE_AWAY = f"{SORRY}: the database was away"
 # a snapshot, in UTC, and rows as JSON has them
-OPTIONS = "-c timezone=UTC -c datestyle=ISO -c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on"
+OPTIONS = (
+    "-c timezone=UTC -c datestyle=ISO -c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on"
+)
 
 
 class _Ended(Exception):
@@ -77,7 +78,7 @@ def run_attempt(settings: Settings, storage: Storage, export_id: str, is_stoppin
             raise ExportUnfinished(seconds=0) from None
         except _InsufficientData:
             books.fail(connection, export, token, NOTHING)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the export ends or is tried again
             attempt.failed(error)
         return export
 

@@ -181,7 +181,7 @@ def _one(cursor: psycopg.Cursor[Export]) -> Export:
 
 
 def take_up(connection: psycopg.Connection, export_id: str, token: str) -> Export | None:
-    """Begins an attempt, which alone may write from now on. None where there is nothing to do: it ended, or was tried too often."""
+    """Begins an attempt, which alone may write from now on; None where there is nothing to do, or it was tried too often."""
     with connection.transaction(), connection.cursor(row_factory=class_row(Export)) as cursor:
         return cursor.execute(
             sql.SQL(
@@ -249,7 +249,7 @@ def _ends(
 ) -> bool:
     with connection.transaction():
         ended = connection.execute(
-            f"update app.exports set {assignments}, completed_at = clock_timestamp()"
+            f"update app.exports set {assignments}, completed_at = clock_timestamp()"  # noqa: S608 - literals of this file
             f" where export_id = %s and status = 'processing' and {condition}",
             (*assigned, export_id, *compared),
         )

@@ -85,9 +85,7 @@ class Downloads:
         except StorageError as error:
             raise NotFound("FILE_NOT_FOUND") from error
         return _never_kept(
-            send_file(
-                file, mimetype=content_type, as_attachment=True, download_name=shown, conditional=True, etag=stored.sha256
-            )
+            send_file(file, mimetype=content_type, as_attachment=True, download_name=shown, conditional=True, etag=stored.sha256)
         )
 
     def _stored(self, export_id: str) -> StoredFile | None:
@@ -100,7 +98,9 @@ class Downloads:
     def _secret(self) -> bytes:
         with self._lock:
             if not self._secret_once_read:
-                row = self._warehouse.run(lambda connection: connection.execute("select secret from app.signing_secret").fetchone())
+                row = self._warehouse.run(
+                    lambda connection: connection.execute("select secret from app.signing_secret").fetchone()
+                )
                 self._secret_once_read = bytes(row[0]) if row else b""
             return self._secret_once_read
 

@@ -1,4 +1,4 @@
-"""Files go after seven days, and what attempts that died have left goes too. Called by the timetable; safe at any time, and twice."""
+"""Files go after seven days, and so does what attempts that died have left. Called by the timetable; safe at any time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ WITH_FILES = """
     select export_id from app.exports
     where
         (status = 'expired' and storage_key is not null)
-        or (status in ('failed', 'canceled') and attempt_token is not null and completed_at < clock_timestamp() - interval '1 hour')
+        or (
+            status in ('failed', 'canceled')
+            and attempt_token is not null
+            and completed_at < clock_timestamp() - interval '1 hour'
+        )
         or removed_at is not null
     order by created_at
     limit %s

@@ -94,7 +94,7 @@ class Snapshot:
         for unit in self._each(table):
             copy_out = sql.SQL("copy ({}) to stdout with (format csv)").format(self._query(table, unit, quote=True))
             with self._connection.cursor() as cursor, cursor.copy(copy_out) as copy:
-                lines: list[bytes | memoryview] = []
+                lines: list[bytes | bytearray | memoryview] = []
                 size = 0
                 for line in copy:
                     lines.append(line)
@@ -187,21 +187,24 @@ class Snapshot:
 
     def _query(self, table: Table, unit: Unit, *, quote: bool) -> sql.Composed:
         """A unit's rows of a table; with `quote` as texts for a file that a spreadsheet opens."""
-        columns = [sql.SQL("{}::text").format(sql.Literal(value)) for value in self._unit_columns(unit).values()]
+        columns: list[sql.Composable] = [
+            sql.SQL("{}::text").format(sql.Literal(value)) for value in self._unit_columns(unit).values()
+        ]
         columns += [sql.Identifier("shown", column.name) for column in table.columns[len(columns) :]]
         if quote:
             columns = [
-                self._quoted(column, text.as_string(self._connection)) for column, text in zip(table.columns, columns, strict=True)
+                self._quoted(column, text.as_string(self._connection))
+                for column, text in zip(table.columns, columns, strict=True)
             ]
-        view = sql.SQL(self._sections[table.name].view)  # type: ignore[arg-type]  # out of our manifest
+        view = sql.SQL(self._sections[table.name].view)
         return sql.SQL("select {} from {} as shown").format(sql.SQL(", ").join(columns), view)
 
     @staticmethod
     def _quoted(column: Column, text: str) -> sql.SQL:
         if column.kind == "string":
-            return sql.SQL(defused(text))  # type: ignore[arg-type]
+            return sql.SQL(defused(text))
         # true and false, where COPY writes t and f
-        return sql.SQL(f"{text}::text" if column.kind == "boolean" else text)  # type: ignore[arg-type]
+        return sql.SQL(f"{text}::text" if column.kind == "boolean" else text)
 
     def _count(self, rows: int) -> None:
         self.row_count += rows

@@ -39,9 +39,7 @@ def export_status_schema(catalogue: Catalogue) -> type[ma.Schema]:
         return ma.fields.Integer(required=True, allow_none=True, metadata={"description": description, "example": example})
 
     def time(description: str, example: str, *, nullable: bool = True) -> ma.fields.DateTime:
-        return ma.fields.DateTime(
-            required=True, allow_none=nullable, metadata={"description": description, "example": example}
-        )
+        return ma.fields.DateTime(required=True, allow_none=nullable, metadata={"description": description, "example": example})
 
     fields: dict[str, Any] = {
         "export_id": text("The export's identifier.", "exp_xyz123"),
@@ -128,7 +126,6 @@ class PageQuery(ma.Schema):
         unknown = ma.RAISE
 
     limit = ma.fields.Integer(
-        strict=True,
         load_default=20,
         validate=ma.validate.Range(min=1, max=LONGEST_PAGE),
         metadata={"description": "How many.", "example": 20},

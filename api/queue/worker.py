@@ -70,13 +70,13 @@ async def _work_until_lost(make: Callable[[Running], App], concurrency: int, end
                 delete_jobs="always",
                 install_signal_handlers=False,
             )
-            working = asyncio.create_task(worker.run())
+            working = asyncio.create_task(worker.run())  # type: ignore[no-untyped-call]
             told = asyncio.create_task(ending.wait())
             recovering = asyncio.create_task(_recover(queue, worker, running))
             LOG.info("the worker takes %s jobs at a time", concurrency)
             try:
                 await asyncio.wait([working, told, recovering], return_when=asyncio.FIRST_COMPLETED)
-                worker.stop()
+                worker.stop()  # type: ignore[no-untyped-call]
                 await working
                 if recovering.done():
                     recovering.result()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,9 +148,3 @@ def exporter_of(warehouse: Settings) -> Iterator[Callable[[str], Exporter]]:
 def exporter(exporter_of: Callable[[str], Exporter]) -> Exporter:
     """Of the workspace with mail."""
     return exporter_of(WORKSPACE)
-
-
-@pytest.fixture
-def folder(warehouse: Settings) -> Path:
-    """Where the files are."""
-    return dataclasses.replace(warehouse).export_folder

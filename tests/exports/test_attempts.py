@@ -78,9 +78,12 @@ def begun(exporter: Exporter, export_id: str, storage: Storage) -> threading.Thr
 
 def row(exporter: Exporter, export_id: str) -> dict[str, Any]:
     with connect(exporter.settings, "mailmart_worker") as connection:
-        return connection.cursor(row_factory=psycopg.rows.dict_row).execute(
-            "select * from app.exports where export_id = %s", (export_id,)
-        ).fetchone() or {}
+        return (
+            connection.cursor(row_factory=psycopg.rows.dict_row)
+            .execute("select * from app.exports where export_id = %s", (export_id,))
+            .fetchone()
+            or {}
+        )
 
 
 def test_one_that_was_taken_for_dead_changes_nothing(exporter: Exporter) -> None:
@@ -93,7 +96,10 @@ def test_one_that_was_taken_for_dead_changes_nothing(exporter: Exporter) -> None
     assert completed["status"] == "completed"
     slow.goes_on.set()
     thread.join(60)
-    assert exporter.status(export_id) | {"download_url": "", "expires_at": ""} == completed | {"download_url": "", "expires_at": ""}
+    assert exporter.status(export_id) | {"download_url": "", "expires_at": ""} == completed | {
+        "download_url": "",
+        "expires_at": "",
+    }
     (file,) = files(exporter, export_id)
     assert hashlib.sha256(file.read_bytes()).hexdigest() == completed["sha256"]
     assert row(exporter, export_id)["attempts"] == 2
@@ -205,7 +211,8 @@ def test_an_export_that_lost_its_job_gets_another(exporter: Exporter) -> None:
     export_id = exporter.ask()["export_id"]
     with connect(exporter.settings, "mailmart_worker") as connection:
         before = row(exporter, export_id)["job_id"]
-        connection.execute("delete from procrastinate.procrastinate_jobs where id = %s", (before,))
+        connection.execute("set local search_path = procrastinate")
+        connection.execute("delete from procrastinate_jobs where id = %s", (before,))
         connection.execute("update app.exports set created_at = now() - interval '2 minutes' where export_id = %s", (export_id,))
     clean_up(exporter.settings, exporter.storage)
     after = row(exporter, export_id)["job_id"]

@@ -129,8 +129,7 @@ def test_time_series_in_every_format(exporter: Exporter, campaigns: dict[str, di
     assert as_csv(exporter, **body) == [{**row, "campaign_name": in_a_spreadsheet(row["campaign_name"])} for row in texts]
     weekly = as_ndjson(exporter, **body, group_by="week")
     assert [row["sent"] for row in weekly if row["campaign_id"] == "cmp_rtl"] == [
-        point["sent"]
-        for point in answered(exporter, "campaigns/cmp_rtl/analytics", **QUERY, groupBy="week")["time_series"]
+        point["sent"] for point in answered(exporter, "campaigns/cmp_rtl/analytics", **QUERY, groupBy="week")["time_series"]
     ]
 
 
@@ -182,7 +181,7 @@ def test_the_comparison(exporter: Exporter) -> None:
     data = compared.get_json()["data"]
     body = {"export_type": "campaign_comparison", "campaign_ids": named, "metrics": ["bounce_rate", "open_rate"]}
     (found,) = as_json(exporter, **body)
-    assert {key: part for key, part in found.items() if key != "time_range"} == data
+    assert found == data
     rows = as_ndjson(exporter, **body)
     assert [row["campaign_id"] for row in rows] == named
     assert rows[0].keys() == {"campaign_id", "campaign_name", "bounce_rate", "open_rate"}
@@ -226,9 +225,7 @@ def by_id(row: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("export_type", ["messages", "campaign_performance"])
 @pytest.mark.parametrize("form", ["csv", "json", "ndjson", "xlsx", "parquet"])
-def test_nothing_to_export_is_a_failure_that_says_so(
-    exporter_of: Callable[[str], Exporter], export_type: str, form: str
-) -> None:
+def test_nothing_to_export_is_a_failure_that_says_so(exporter_of: Callable[[str], Exporter], export_type: str, form: str) -> None:
     exporter = exporter_of(EMPTY_WORKSPACE)
     export_id = exporter.ask(export_type=export_type, format=form)["export_id"]
     exporter.attempt(export_id)

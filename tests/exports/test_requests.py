@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from api.database import connect
 from api.keys import create_key
 from tests.exports.conftest import EMPTY_WORKSPACE, OTHER_WORKSPACE, WORKSPACE, Exporter
 
@@ -31,17 +32,31 @@ def test_the_specifications_example(exporter: Exporter) -> None:
     assert data["download_url"] is None
     assert "estimated_completion" in data
     assert response.headers["Location"] == f"/api/v1/workspaces/{WORKSPACE}/analytics/exports/{data['export_id']}"
-    assert exporter.client.get(
-        response.headers["Location"], headers={"Authorization": f"Bearer {exporter.key}"}
-    ).get_json()["data"] == exporter.status(data["export_id"])
+    assert exporter.client.get(response.headers["Location"], headers={"Authorization": f"Bearer {exporter.key}"}).get_json()[
+        "data"
+    ] == exporter.status(data["export_id"])
 
 
 def test_completion_is_estimated_by_what_earlier_exports_took(exporter: Exporter) -> None:
-    for _ in range(3):
-        exporter.fetched(export_type="deliverability", format="ndjson")
-    asked = exporter.ask(export_type="deliverability", format="ndjson")
-    estimated = datetime.fromisoformat(asked["estimated_completion"])
-    assert estimated > datetime.fromisoformat(asked["created_at"])
+    asked = exporter.ask(export_type="deliverability", format="ndjson", campaign_ids=["cmp_rtl", "cmp_plain"])
+    assert asked["estimated_completion"] is None
+    # a hundred seconds, and one for each campaign
+    for number in range(1, 4):
+        export_id = exporter.ask(export_type="deliverability", format="ndjson")["export_id"]
+        exporter.attempt(export_id)
+        with connect(exporter.settings, "mailmart_worker") as connection:
+            connection.execute(
+                "update app.exports set size = %s, started_at = completed_at - make_interval(secs => %s) where export_id = %s",
+                (number, 100 + number, export_id),
+            )
+    asked = exporter.ask(export_type="deliverability", format="ndjson", campaign_ids=["cmp_rtl", "cmp_plain"])
+    with connect(exporter.settings, "mailmart_worker") as connection:
+        found = connection.execute(
+            "select estimated_seconds from app.exports where export_id = %s", (asked["export_id"],)
+        ).fetchone()
+    assert found == (pytest.approx(102),)
+    waits = datetime.fromisoformat(asked["estimated_completion"]) - datetime.fromisoformat(asked["created_at"])
+    assert timedelta(seconds=101) < waits < timedelta(seconds=110)
 
 
 def test_the_same_key_is_the_same_export(exporter: Exporter, exporter_of: Callable[[str], Exporter]) -> None:

@@ -1,0 +1,22 @@
+"""One JSON object: the source's head, and its documents in `data`, one a line."""
+
+from __future__ import annotations
+
+import orjson
+
+from api.exports.formats.blocks import Blocks
+from api.exports.formats.tables import Sink, Source
+from api.responses import JSON_OPTIONS
+
+
+def write(source: Source, sink: Sink) -> None:
+    """Writes the documents as the API shows them."""
+    blocks = Blocks(sink)
+    head = orjson.dumps(source.head, option=JSON_OPTIONS)[1:-1]
+    blocks.write(b"{" + head + (b"," if head else b"") + b'"data":[')
+    separator = b"\n"
+    for document in source.documents():
+        blocks.write(separator + orjson.dumps(document, option=JSON_OPTIONS))
+        separator = b",\n"
+    blocks.write(b"\n]}\n")
+    blocks.flush()
