@@ -8,7 +8,9 @@ import click
 
 from api.bench.api import bench_api
 from api.bench.batch import History, Run, bench_batch
+from api.bench.export import COPY, bench_export
 from api.bench.report import BARE, CACHED, NOT_MODIFIED, SQL, STATIC_BARE, STATIC_FLASK, UNCACHED, Options, Report
+from api.exports.formats import FORMATS
 from api.settings import Settings
 
 
@@ -130,3 +132,28 @@ def _show_ratios(report: Report, connections: tuple[int, ...]) -> None:
             cells = [f"{ratio:>8.2f}" for ratio in ratios if ratio is not None]
             if cells:
                 click.echo(f"  {kind + ' / ' + control[1]:<38}" + "".join(cells))
+
+
+@command.command("export")
+@click.option(
+    "--size", "sizes", type=click.IntRange(1000), multiple=True, default=(100_000, 1_000_000, 5_000_000), show_default=True
+)
+@click.option("--format", "formats", type=click.Choice(list(FORMATS)), multiple=True, default=list(FORMATS), show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=1, show_default=True, help="Of each; medians are shown.")
+def export(sizes: tuple[int, ...], formats: tuple[str, ...], rounds: int) -> None:
+    """Rows a second and peak memory of exports of messages, beside COPY … TO STDOUT (FORMAT csv) of the same rows.
+
+    Each is a process of its own; COPY's is read and thrown away.
+    """
+    found = bench_export(Settings.from_environment(), sizes, formats, rounds, lambda line: click.echo(f"  {line}", err=True))
+    smallest = min(found)
+    for kinds in found.values():
+        copied = median(one.rows / one.seconds for one in kinds[COPY])
+        click.echo(f"\n{kinds[COPY][0].rows:,} rows")
+        click.echo(f"  {'':<10}{'rows a second':>15}{'to COPY':>9}{'MB':>9}{'peak MB':>9}{f'over {smallest:,}':>16}")
+        for kind, measured in kinds.items():
+            rate = median(one.rows / one.seconds for one in measured)
+            peak = max(one.peak for one in measured) / 1e6
+            least = max(one.peak for one in found[smallest][kind]) / 1e6
+            megabytes = measured[0].size / 1e6
+            click.echo(f"  {kind:<10}{rate:>15,.0f}{rate / copied:>9.2f}{megabytes:>9.1f}{peak:>9.1f}{peak - least:>+13.1f} MB")

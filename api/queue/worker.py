@@ -25,13 +25,14 @@ SECONDS_BETWEEN_RECOVERIES = 5.0
 SECONDS_UNTIL_TRIED_AGAIN = 2.0
 # jobs that take longer are broken off, and put back
 SECONDS_TO_FINISH = 10.0
-# what does not even break off is left to the next worker
-SECONDS_TO_END = 30.0
+SECONDS_TO_END = 20.0
 AWAY = (psycopg.Error, ConnectorException, OSError)
 
 
 def work(make: Callable[[Running], App], concurrency: int) -> None:
     """Runs jobs, at most `concurrency` at a time, until SIGTERM or SIGINT; `make` makes the queue for each beginning."""
+    # what it says of every job, ours say as well, in the books
+    logging.getLogger("procrastinate").setLevel(logging.WARNING)
     asyncio.run(_work(make, concurrency))
 
 
@@ -39,17 +40,22 @@ async def _work(make: Callable[[Running], App], concurrency: int) -> None:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(concurrency + 2, "job"))
     ending = asyncio.Event()
+
+    def end() -> None:
+        if not ending.is_set():
+            ending.set()
+            # a job that does not even break off, in a query that waits for something, would keep the process
+            loop.call_later(SECONDS_TO_END, os._exit, 1)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ending.set)
+        loop.add_signal_handler(number, end)
     while not ending.is_set():
         try:
             await _work_until_lost(make, concurrency, ending)
         except AWAY as error:
-            LOG.warning("the worker begins anew in a moment: %s", str(error).strip() or type(error).__name__)
+            LOG.warning("the worker begins anew in a moment: %s", _said(error))
         if not ending.is_set():
             await asyncio.wait([asyncio.create_task(ending.wait())], timeout=SECONDS_UNTIL_TRIED_AGAIN)
-    # a thread that hangs would keep the process
-    loop.call_later(SECONDS_TO_END, os._exit, 1)
 
 
 async def _work_until_lost(make: Callable[[Running], App], concurrency: int, ending: asyncio.Event) -> None:
@@ -59,7 +65,7 @@ async def _work_until_lost(make: Callable[[Running], App], concurrency: int, end
         async with queue.open_async():
             worker = Worker(
                 queue,
-                queues=QUEUES,
+                queues=list(QUEUES),
                 concurrency=concurrency,
                 fetch_job_polling_interval=2.0,
                 abort_job_polling_interval=2.0,
@@ -95,3 +101,9 @@ async def _recover(queue: App, worker: Worker, running: Running) -> None:
         await asyncio.sleep(SECONDS_BETWEEN_RECOVERIES)
         if worker.worker_id is not None:
             lost = await recover(queue, worker.worker_id, running, lost)
+
+
+def _said(error: BaseException) -> str:
+    # procrastinate's own errors say nothing; what they come of does
+    inner = error.__cause__ or error
+    return str(inner).strip() or type(inner).__name__

@@ -1,0 +1,118 @@
+"""Workers in processes of their own: killed, stopped, and fair."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from api.database import connect
+from tests.api.serving import serving
+from tests.exports.conftest import EMPTY_WORKSPACE, OTHER_WORKSPACE, Exporter
+from tests.exports.test_attempts import files, row
+from tests.exports.workers import wait_for, working
+
+
+@contextmanager
+def nobody_reads_messages(exporter: Exporter) -> Iterator[None]:
+    """Exports of messages begin, and wait, while the block runs."""
+    with connect(exporter.settings, "mailmart_owner") as connection:
+        connection.execute("lock table core.fct_messages in access exclusive mode")
+        yield
+        connection.rollback()
+
+
+def has_begun(exporter: Exporter, export_id: str, attempts: int = 1) -> Callable[[], bool]:
+    return lambda: bool(row(exporter, export_id)["attempts"] == attempts)
+
+
+def is_completed(exporter: Exporter, export_id: str) -> Callable[[], bool]:
+    return lambda: bool(exporter.status(export_id)["status"] == "completed")
+
+
+@pytest.fixture(autouse=True)
+def _empty_queue(exporter: Exporter) -> None:
+    """What other tests have asked for is not waited for."""
+    with connect(exporter.settings, "mailmart_worker") as connection:
+        connection.execute("set local search_path = procrastinate, app")
+        connection.execute("delete from procrastinate_jobs")
+        connection.execute("update exports set status = 'canceled', completed_at = now() where status = 'processing'")
+
+
+@pytest.mark.timeout(180)
+def test_a_killed_workers_export_is_taken_up_within_a_minute(exporter: Exporter, tmp_path: Path) -> None:
+    export_id = exporter.ask(export_type="messages", format="csv")["export_id"]
+    log = tmp_path / "log"
+    with working(exporter.settings, log) as first:
+        with nobody_reads_messages(exporter):
+            wait_for(has_begun(exporter, export_id), 60, log.read_text)
+            first.send_signal(signal.SIGKILL)
+            first.wait()
+        with working(exporter.settings, log):
+            wait_for(is_completed(exporter, export_id), 60, log.read_text)
+    (file,) = files(exporter, export_id)
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == exporter.status(export_id)["sha256"]
+    assert row(exporter, export_id)["attempts"] == 2
+
+
+@pytest.mark.timeout(180)
+def test_a_stopped_worker_hands_back_at_once(exporter: Exporter, tmp_path: Path) -> None:
+    ids = [exporter.ask(export_type="messages", format="xlsx")["export_id"] for _ in range(3)]
+    log = tmp_path / "log"
+    with working(exporter.settings, log, concurrency=3):
+        wait_for(lambda: any(row(exporter, export_id)["attempts"] for export_id in ids), 60, log.read_text)
+    with working(exporter.settings, log):
+        for export_id in ids:
+            wait_for(is_completed(exporter, export_id), 30, log.read_text)
+    assert [row(exporter, export_id)["attempts"] for export_id in ids] == [1, 1, 1]
+
+
+@pytest.mark.timeout(180)
+def test_nobody_waits_for_another_workspaces_hundred(
+    exporter: Exporter, exporter_of: Callable[[str], Exporter], tmp_path: Path
+) -> None:
+    many = [exporter.ask(format="ndjson")["export_id"] for _ in range(40)]
+    # asked for last
+    one = exporter_of(OTHER_WORKSPACE).ask(format="ndjson", export_type="messages")["export_id"]
+    # nothing to export is as quick as ever
+    none = exporter_of(EMPTY_WORKSPACE).ask(format="ndjson", export_type="messages")["export_id"]
+    log = tmp_path / "log"
+    with working(exporter.settings, log):
+        wait_for(lambda: all(row(exporter, export_id)["status"] == "completed" for export_id in many), 120, log.read_text)
+    began = {export_id: row(exporter, export_id)["started_at"] for export_id in [*many, one, none]}
+    order = sorted(began, key=lambda export_id: began[export_id])
+    assert order.index(one) <= 1
+    assert order.index(none) <= 2
+    assert [row(exporter, export_id)["attempts"] for export_id in many] == [1] * 40
+
+
+@pytest.mark.timeout(180)
+def test_from_asking_to_the_file(exporter: Exporter, tmp_path: Path) -> None:
+    log = tmp_path / "worker"
+    with serving(exporter.settings, tmp_path / "server") as service, working(exporter.settings, log):
+        asked = exporter.ask(export_type="messages", format="csv")
+        wait_for(is_completed(exporter, asked["export_id"]), 60, log.read_text)
+        status = exporter.status(asked["export_id"])
+        # the test's own process and the service are one installation, at two addresses
+        url = status["download_url"].replace(exporter.settings.public_url, service.address)
+        with urllib.request.urlopen(url) as response:
+            content = response.read()
+            assert response.headers["Content-Disposition"] == f"attachment; filename=messages-{asked['export_id']}.csv"
+            assert response.headers["Cache-Control"] == "private, no-store"
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert hashlib.sha256(content).hexdigest() == status["sha256"]
+        assert content.count(b"\n") == status["row_count"] + 1
+        part = urllib.request.Request(url, headers={"Range": "bytes=10-19"})
+        with urllib.request.urlopen(part) as response:
+            assert response.status == 206
+            assert response.headers["Content-Range"] == f"bytes 10-19/{len(content)}"
+            assert response.read() == content[10:20]
+        assert datetime.fromisoformat(status["completed_at"]) >= datetime.fromisoformat(status["created_at"])
+    # what opens the file is in no log
+    assert "signature" not in (tmp_path / "server").read_text() + log.read_text()
