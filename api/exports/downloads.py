@@ -84,9 +84,11 @@ class Downloads:
             file = self._storage.open(key)
         except StorageError as error:
             raise NotFound("FILE_NOT_FOUND") from error
-        return _never_kept(
-            send_file(file, mimetype=content_type, as_attachment=True, download_name=shown, conditional=True, etag=stored.sha256)
-        )
+        response = send_file(file, mimetype=content_type, as_attachment=True, download_name=shown, etag=stored.sha256)
+        response.content_length = stored.file_size_bytes
+        # by itself it does so of paths alone
+        response.make_conditional(request.environ, accept_ranges=True, complete_length=stored.file_size_bytes)
+        return _never_kept(response)
 
     def _stored(self, export_id: str) -> StoredFile | None:
         def read(connection: psycopg.Connection) -> StoredFile | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import signal
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -107,7 +109,8 @@ def test_from_asking_to_the_file(exporter: Exporter, tmp_path: Path) -> None:
             assert response.headers["Cache-Control"] == "private, no-store"
             assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert hashlib.sha256(content).hexdigest() == status["sha256"]
-        assert content.count(b"\n") == status["row_count"] + 1
+        # a campaign has a line break in its name
+        assert len(list(csv.reader(io.StringIO(content.decode(), newline="")))) == status["row_count"] + 1
         part = urllib.request.Request(url, headers={"Range": "bytes=10-19"})
         with urllib.request.urlopen(part) as response:
             assert response.status == 206
