@@ -1,11 +1,11 @@
-"""Exported files in a bucket of S3, or of what speaks it. Endpoint, region and credentials are boto3's own variables and files."""
+"""Exported files in a bucket of S3, or of what speaks it. Endpoint, region and credentials are boto3's own variables."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, BinaryIO, cast
 
 import boto3
@@ -21,6 +21,7 @@ LOG = logging.getLogger(__name__)
 PART = 8 * 2**20
 # of a signature of version 4
 MOST_SECONDS = 7 * 24 * 3600
+Problem = Callable[[BotoCoreError | ClientError], StorageError]
 
 
 class S3Storage:
@@ -114,7 +115,7 @@ class S3Storage:
 class _S3Upload:
     """A file that is being sent: in one piece when it is small."""
 
-    def __init__(self, client: Any, where: dict[str, str], about: dict[str, str], problem: Any) -> None:
+    def __init__(self, client: Any, where: dict[str, str], about: dict[str, str], problem: Problem) -> None:
         self._client = client
         self._where = where
         self._about = about
@@ -174,9 +175,8 @@ class _S3Upload:
         number = len(self._parts) + 1
         sent = self._call("upload_part", UploadId=self._upload_id, PartNumber=number, Body=part)
         self._size += len(part)
-        # with the checksum that S3 was given, it checks the whole as well
-        checksums = {name: value for name, value in sent.items() if name.startswith("Checksum") and isinstance(value, str)}
-        checksums.pop("ChecksumType", None)
+        # S3 wants the checksums that it gave for the parts
+        checksums = {name: sent[name] for name in ("ChecksumCRC32", "ChecksumCRC64NVME") if name in sent}
         self._parts.append({"ETag": sent["ETag"], "PartNumber": number, **checksums})
 
     def _is_there(self) -> bool:

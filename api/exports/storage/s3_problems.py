@@ -13,6 +13,11 @@ AWAY = "The storage of exports does not answer at the moment."
 MISSING = "The file is not there any more."
 FULL = "The storage of exports is full."
 
+RIGHTS = (
+    "s3:PutObject, GetObject, DeleteObject, AbortMultipartUpload, ListBucket and ListBucketMultipartUploads"
+    " (and kms:GenerateDataKey and kms:Decrypt with a key)"
+)
+
 # code → the message, what the operator can do, and whether that is what it takes
 _CODES: dict[str, tuple[str, str, bool]] = {
     "NoSuchBucket": (NOT_THERE, "make the bucket, or set MAILMART_EXPORT_BUCKET to one that is there", True),
@@ -23,8 +28,7 @@ _CODES: dict[str, tuple[str, str, bool]] = {
     "NoSuchKey": (MISSING, "somebody else removed it, or a lifecycle rule of the bucket did", True),
     "AccessDenied": (
         REFUSED,
-        "the credentials have to allow s3:PutObject, GetObject, DeleteObject, AbortMultipartUpload, ListBucket and"
-        " ListBucketMultipartUploads (and the key's kms:GenerateDataKey and kms:Decrypt)",
+        f"the credentials have to allow {RIGHTS}",
         True,
     ),
     "InvalidAccessKeyId": (REFUSED, "AWS_ACCESS_KEY_ID is not known there", True),
@@ -43,7 +47,7 @@ _CODES: dict[str, tuple[str, str, bool]] = {
     "XMinioStorageFull": (FULL, "make room", False),
 }
 # where there is no body to read the code from, as in the answer to a HEAD, it is the status
-_STATUSES = {"400": "ExpiredToken", "403": "AccessDenied", "404": "NoSuchKey", "301": "PermanentRedirect", "507": "QuotaExceeded"}
+_STATUSES = {"403": "AccessDenied", "404": "NoSuchKey", "301": "PermanentRedirect"}
 
 
 def storage_problem(error: BotoCoreError | ClientError, bucket: str) -> StorageError:
@@ -72,10 +76,13 @@ def is_missing(error: BotoCoreError | ClientError) -> bool:
 
 
 def _answer(error: ClientError, bucket: str) -> StorageError:
-    code = str(error.response.get("Error", {}).get("Code", ""))
+    said = error.response.get("Error", {})
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500))
+    code = str(said.get("Code", ""))
     code = _STATUSES.get(code, code)
-    known = _CODES.get(code) or _CODES.get(_STATUSES.get(str(status), "") if not 400 <= status < 500 else "")
+    known = _CODES.get(code)
+    if known is None and status == 507:
+        known = _CODES["QuotaExceeded"]
     if known is None and code.startswith("KMS."):
         known = (REFUSED, "the key that encrypts the bucket cannot be used", True)
     if known is None and status in (401, 403):
@@ -84,6 +91,6 @@ def _answer(error: ClientError, bucket: str) -> StorageError:
         # 408, 409, 429 and what starts with 5 pass by themselves
         is_lasting = 400 <= status < 500 and status not in (408, 409, 429)
         message = "The storage of exports does not take the file." if is_lasting else AWAY
-        known = (message, str(error.response.get("Error", {}).get("Message", "")) or f"status {status}", is_lasting)
+        known = (message, str(said.get("Message") or f"status {status}"), is_lasting)
     message, hint, is_lasting = known
     return StorageError(message, hint=f"{error.operation_name} in the bucket {bucket}: {code}: {hint}", is_lasting=is_lasting)
