@@ -192,7 +192,7 @@ def _described_path(endpoint: Endpoint) -> dict[str, dict[str, Any]]:
 
 
 def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Mapping[str, Any], Mapping[str, str]], Response]:
-    statements = [_statement(section) for section in endpoint.sections]
+    statements = [statement_of(section) for section in endpoint.sections]
     assemble = _assembler(endpoint)
 
     def read(query: Mapping[str, Any], path: Mapping[str, str]) -> Response:
@@ -201,7 +201,7 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
             raise WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60)
         record = record_of(request.environ)
         today = datetime.now(UTC).date()
-        context, shown = _request_context(endpoint, query, path, today)
+        context, shown = request_context(endpoint, query, path, today)
         context |= {"mailmart.workspace_id": _workspace_id(), "mailmart.as_of": str(publication.batch_id)}
         tag = entity_tag(publication, endpoint, context) if endpoint.is_cached else ""
         is_conditional = bool(tag) and endpoint.method == "get"
@@ -243,9 +243,14 @@ def _workspace_id() -> str:
     return admitted.workspace_id
 
 
-def _request_context(
+def request_context(
     endpoint: Endpoint, query: Mapping[str, Any], path: Mapping[str, str], today: date
 ) -> tuple[dict[str, str], dict[str, Any]]:
+    """The settings that a request comes to, without its workspace and batch, and what its response says of them.
+
+    Raises:
+        NotFound: an id of the path is none.
+    """
     context: dict[str, str] = {}
     shown: dict[str, Any] = {}
     for name in endpoint.parameters:
@@ -266,7 +271,8 @@ def _not_found(endpoint: Endpoint, path: Mapping[str, str]) -> NotFound:
     return NotFound(code, id=named, workspace=path["workspaceId"])
 
 
-def _statement(section: Section) -> str:
+def statement_of(section: Section) -> str:
+    """The section's query, which the request context makes the request's."""
     columns = ", ".join(f'"{field.column}"' for field in section.fields)
     return f"select {columns} from {section.view}"  # noqa: S608 - names out of our own manifest
 
