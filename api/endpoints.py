@@ -82,7 +82,7 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
             raise WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60)
         record = record_of(request.environ)
         today = datetime.now(UTC).date()
-        context, shown = _request_context(endpoint, query, path, today)
+        context, shown = request_context(endpoint, query, path, today)
         context |= {"mailmart.workspace_id": admitted_workspace(), "mailmart.as_of": str(publication.batch_id)}
         tag = entity_tag(publication, endpoint, context) if endpoint.is_cached else ""
         is_conditional = bool(tag) and endpoint.method == "get"
@@ -116,9 +116,14 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
     return read
 
 
-def _request_context(
+def request_context(
     endpoint: Endpoint, query: Mapping[str, Any], path: Mapping[str, str], today: date
 ) -> tuple[dict[str, str], dict[str, Any]]:
+    """The settings that a request comes to, without its workspace and batch, and what its response says of them.
+
+    Raises:
+        NotFound: an id of the path is none.
+    """
     context: dict[str, str] = {}
     shown: dict[str, Any] = {}
     for name in endpoint.parameters:

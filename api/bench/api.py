@@ -17,16 +17,14 @@ from api.bench.pgbench import measure_sql
 from api.bench.questions import Question, ask_each
 from api.bench.report import BARE, CACHED, NOT_MODIFIED, SQL, STATIC_BARE, STATIC_FLASK, UNCACHED, Options, Report
 from api.bench.running import body_and_etag, control, service
-from api.bench.scratch import scratch_servers, settle
+from api.bench.scratch import published, scratch_servers, settle
 from api.bench.statements import log_every_statement, log_length, log_no_statement, transactions_since
 from api.contract import Endpoint, read_contract
 from api.demo.build import build
 from api.errors import MailmartError
 from api.generate.generate import GenerateOptions, generate
 from api.keys import create_key
-from api.publication import Publication, Publications
 from api.settings import Settings
-from api.warehouse import Warehouse
 
 # whose body the static routes return
 STATIC_OF = "campaign_analytics"
@@ -56,7 +54,7 @@ def bench_api(settings: Settings, options: Options, say: Callable[[str], None]) 
         say("dbt build")
         build(scratch)
         settle(scratch)
-        publication = _publication(scratch)
+        publication = published(scratch)
         endpoints = read_contract(publication.contract)
         names = _chosen(endpoints, options.endpoints)
         workspace, questions = ask_each(scratch, endpoints)
@@ -97,18 +95,6 @@ def _chosen(endpoints: Sequence[Endpoint], names: Sequence[str]) -> tuple[str, .
     if unknown:
         raise MailmartError(f"no such endpoint: {', '.join(unknown)}", hint=f"There are {', '.join(there_are)}.")
     return tuple(name for name in there_are if not names or name in names)
-
-
-def _publication(scratch: Settings) -> Publication:
-    warehouse = Warehouse(scratch)
-    warehouse.open()
-    try:
-        publication = Publications(warehouse, scratch.target).current()
-    finally:
-        warehouse.close()
-    if publication is None:
-        raise MailmartError("the build has published nothing")
-    return publication
 
 
 def _transactions(scratch: Settings, port: int, questions: Sequence[Question], key: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import Any, LiteralString
 
 from psycopg import Connection, sql
 
+from api.bench.disk import watched_size
 from api.bench.scratch import scratch_servers, settle
 from api.bench.statements import log_every_statement, log_length, seconds_by_node
 from api.database import connect
@@ -36,7 +37,8 @@ class Run:
         plain: the control's steps.
         whole: the build's wall time, with dbt's own.
         rows: rows opened and closed.
-        database_bytes: the database's size after the build, without the control.
+        database_bytes: the database's size after the build.
+        peak_bytes: the most that it had while it was built, with temporary files.
     """
 
     sql: dict[str, float]
@@ -45,6 +47,7 @@ class Run:
     whole: float
     rows: int
     database_bytes: int
+    peak_bytes: int
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,10 @@ def _land_night(scratch: Settings, volume: int, night: int) -> datetime:
 def _measured(scratch: Settings) -> Run:
     logged = log_length(scratch)
     began = time.monotonic()
-    built = run_dbt(scratch, ["--no-use-colors", "build", "--exclude-resource-type", "unit_test"], quiet=True)
-    whole = time.monotonic() - began
+    with watched_size(scratch) as peak:
+        built = run_dbt(scratch, ["--no-use-colors", "build", "--exclude-resource-type", "unit_test"], quiet=True)
+        whole = time.monotonic() - began
+        peak_bytes = peak()
     if built.returncode != 0:
         raise MailmartError("dbt build failed", hint="\n".join(built.stdout.splitlines()[-40:]))
     nodes = seconds_by_node(scratch, logged)
@@ -153,6 +158,7 @@ def _measured(scratch: Settings) -> Run:
         whole=whole,
         rows=rows[0],
         database_bytes=rows[1],
+        peak_bytes=peak_bytes,
     )
 
 

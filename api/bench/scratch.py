@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from api.database import connect
 from api.embedded import servers
 from api.embedded.folders import find_folders, has_servers
+from api.errors import MailmartError
 from api.migrate import migrate
+from api.publication import Publication, Publications
 from api.settings import Settings
+from api.warehouse import Warehouse
 
 
 @contextmanager
@@ -45,3 +48,20 @@ def settle(scratch: Settings) -> None:
         connection.commit()
         connection.autocommit = True
         connection.execute("vacuum analyze")
+
+
+def published(scratch: Settings) -> Publication:
+    """What a service would serve.
+
+    Raises:
+        MailmartError: nothing is published.
+    """
+    warehouse = Warehouse(scratch)
+    warehouse.open()
+    try:
+        publication = Publications(warehouse, scratch.target).current()
+    finally:
+        warehouse.close()
+    if publication is None:
+        raise MailmartError("the build has published nothing")
+    return publication

@@ -30,15 +30,19 @@ def log_no_statement(scratch: Settings) -> None:
     _configure(scratch, "alter system reset log_min_duration_statement")
 
 
-def _configure(scratch: Settings, change: LiteralString) -> None:
-    superuser = make_conninfo(
+def superuser(scratch: Settings) -> str:
+    """A connection string of the scratch server's superuser."""
+    return make_conninfo(
         host="127.0.0.1",
         port=conninfo_to_dict(embedded_database_url(scratch.home))["port"],
         user="postgres",
         password=(scratch.home / "superuser_password").read_text(),
         dbname="postgres",
     )
-    with psycopg.connect(superuser, autocommit=True) as connection:
+
+
+def _configure(scratch: Settings, change: LiteralString) -> None:
+    with psycopg.connect(superuser(scratch), autocommit=True) as connection:
         connection.execute(change)
         connection.execute("select pg_reload_conf()")
 

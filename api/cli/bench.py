@@ -9,6 +9,7 @@ import click
 from api.bench.api import bench_api
 from api.bench.batch import History, Run, bench_batch
 from api.bench.export import COPY, bench_export
+from api.bench.marts import Asked, bench_marts
 from api.bench.report import BARE, CACHED, NOT_MODIFIED, SQL, STATIC_BARE, STATIC_FLASK, UNCACHED, Options, Report
 from api.exports.formats import FORMATS
 from api.settings import Settings
@@ -44,9 +45,13 @@ def batch(messages: int, days: int, histories: tuple[int, ...], nights: int) -> 
 
 def _show(history: History) -> None:
     first = history.first
-    click.echo(f"\n{history.days} days, {history.messages:,} messages; database {first.database_bytes / 2**30:.2f} GiB")
+    click.echo(
+        f"\n{history.days} days, {history.messages:,} messages;"
+        f" database {first.database_bytes / 2**30:.2f} GiB, at most {first.peak_bytes / 2**30:.2f} GiB while it was built"
+    )
     _table("first build", (first,))
-    click.echo(f"  {history.messages / sum(first.sql.values()):,.0f} messages a second")
+    seconds = sum(first.sql.values())
+    click.echo(f"    {history.messages / seconds:,.0f} messages and {first.rows / seconds:,.0f} rows a second")
     _table(f"a night (median of {len(history.nightly)})", history.nightly)
 
 
@@ -157,3 +162,33 @@ def export(sizes: tuple[int, ...], formats: tuple[str, ...], rounds: int) -> Non
             least = max(one.peak for one in found[smallest][kind]) / 1e6
             megabytes = measured[0].size / 1e6
             click.echo(f"  {kind:<10}{rate:>15,.0f}{rate / copied:>9.2f}{megabytes:>9.1f}{peak:>9.1f}{peak - least:>+13.1f} MB")
+
+
+@command.command("marts")
+@click.option("--messages", type=click.IntRange(1000), default=2_000_000, show_default=True, help="Of one workspace.")
+@click.option("--days", type=click.IntRange(1), default=120, show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Of each query; medians are shown.")
+@click.option("--plans", is_flag=True, help="Show the plan of each view's slowest query.")
+def marts(messages: int, days: int, rounds: int, plans: bool) -> None:
+    """Each query of the API's over 90 days: its time, the facts that it reads from end to end, its plan.
+
+    Run as the API runs it: its role, its settings, the published batch.
+    """
+    measured = bench_marts(Settings.from_environment(), messages, days, rounds, lambda line: click.echo(f"  {line}", err=True))
+    click.echo(f"\n{messages:,} messages over {days} days in one workspace; medians of {rounds} rounds, planning and execution\n")
+    for asked in measured:
+        _show_asked(asked)
+    slow = sum(asked.is_slow for asked in measured)
+    scanning = sum(bool(asked.scanned) for asked in measured)
+    click.echo(f"\n{len(measured)} queries: {slow} over their limit, {scanning} read a fact from end to end")
+    if plans:
+        slowest = {asked.view: asked for asked in sorted(measured, key=lambda asked: asked.milliseconds)}
+        for asked in slowest.values():
+            click.echo(f"\n{asked.view}, {asked.about}\n{asked.plan}")
+
+
+def _show_asked(asked: Asked) -> None:
+    said = ["over the limit"] if asked.is_slow else []
+    said += [f"reads {fact} from end to end" for fact in asked.scanned]
+    measured = f"{asked.endpoint:<20} {asked.view:<30} {asked.about:<14}{asked.milliseconds:8.2f} ms of {asked.limit:>3}"
+    click.echo("  ".join([measured, *said]))

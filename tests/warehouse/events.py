@@ -41,6 +41,8 @@ ZONES = (
     "Europe/Berlin",
     "Pacific/Chatham",  # +12:45, with daylight saving
 )
+# those whose clocks change
+CHANGING_ZONES = tuple(zone for zone in ZONES if zone not in ("UTC", "Asia/Kathmandu", "Asia/Kolkata"))
 # names of no IANA zone; PostgreSQL would take the last two for offsets
 NO_ZONES = ("Mars/Base", "", "PST", "UTC+3")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
-from tests.warehouse.events import BOUNCES, Bounce, Event
+from tests.warehouse.events import BOUNCES, ENGAGEMENT, TRANSPORT, Bounce, Event
 
 COUNTS = (
     "sent",
@@ -22,6 +23,11 @@ COUNTS = (
     "human_opened",
     "human_clicked",
 )
+
+# of the slots; what does not concern engagement has no place in a heatmap
+SLOT_COUNTS = ("sent", "delivered", "opened", "clicked", "replied")
+# what makes two landings of an event the same
+CONTENT = ("message_id", "event_type", "occurred_at", "campaign_id", "mailbox_id", "domain_id")
 
 Cell = tuple[str, str, str, str, date]
 
@@ -47,11 +53,8 @@ def usable(landed: Iterable[Event], now: datetime) -> dict[tuple[str, str], Even
     """The first landing of each event that can be used, by (workspace_id, event_id)."""
     taken: dict[tuple[str, str], Event] = {}
     for event in landed:
-        if not (event.workspace_id and event.event_id and event.message_id and event.event_type):
-            continue
-        if event.occurred_at is None or (event.occurred_at - now).total_seconds() > 86_400:
-            continue
-        taken.setdefault((event.workspace_id, event.event_id), event)
+        if not _unusable_because(event, now):
+            taken.setdefault((event.workspace_id or "", event.event_id or ""), event)
     return taken
 
 
@@ -68,10 +71,75 @@ def campaign_days(of: Iterable[Message]) -> dict[Cell, Counter[str]]:
     cells: dict[Cell, Counter[str]] = defaultdict(Counter)
     for message in of:
         if message.sent_at is not None:
-            day = message.sent_at.astimezone(UTC).date()
-            cell = (message.workspace_id, message.campaign_id, message.mailbox_id, message.domain_id, day)
-            cells[cell].update(message.counts)
+            cells[_cell(message, message.sent_at)].update(
+                message.counts | ({"hard_bounced"} if message.is_hard_bounced else set())
+            )
     return cells
+
+
+def send_slots(of: Iterable[Message]) -> dict[tuple[str, str, datetime], Counter[str]]:
+    """Counts by (workspace, campaign, quarter of an hour of sending)."""
+    slots: dict[tuple[str, str, datetime], Counter[str]] = defaultdict(Counter)
+    for message in of:
+        if message.sent_at is not None:
+            moment = message.sent_at.astimezone(UTC)
+            slot = moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
+            slots[message.workspace_id, message.campaign_id, slot].update(message.counts.intersection(SLOT_COUNTS))
+    return slots
+
+
+def bounce_days(of: Iterable[Message]) -> Counter[tuple[Cell, str]]:
+    """Bounced messages by (cell of campaign_days, reason)."""
+    return Counter(
+        (_cell(message, message.sent_at), message.bounce_reason)
+        for message in of
+        if message.sent_at is not None and "bounced" in message.counts
+    )
+
+
+def _cell(message: Message, sent_at: datetime) -> Cell:
+    day = sent_at.astimezone(UTC).date()
+    return (message.workspace_id, message.campaign_id, message.mailbox_id, message.domain_id, day)
+
+
+def events(landed: Iterable[Event], now: datetime) -> dict[tuple[str, str], tuple[Any, ...]]:
+    """The content of every event that is taken up, by (workspace_id, event_id)."""
+    return {key: _content(event) for key, event in usable(landed, now).items()}
+
+
+def set_aside(landed: Sequence[Event], now: datetime) -> Counter[tuple[str, str]]:
+    """Landings that count nowhere, by (workspace_id or '', why)."""
+    taken = usable(landed, now)
+    counts = Counter((event.workspace_id or "", _unusable_because(event, now)) for event in landed)
+    counts.update((event.workspace_id or "", _unknown(event)) for event in taken.values())
+    for event in landed:
+        if not _unusable_because(event, now) and _content(event) != _content(
+            taken[event.workspace_id or "", event.event_id or ""]
+        ):
+            counts[event.workspace_id or "", "other_content"] += 1
+    return Counter({key: count for key, count in counts.items() if key[1]})
+
+
+def _content(event: Event) -> tuple[Any, ...]:
+    return tuple(getattr(event, name) or "" for name in CONTENT)
+
+
+def _unknown(event: Event) -> str:
+    return "" if event.event_type in (*TRANSPORT, *ENGAGEMENT) else "unknown_event_type"
+
+
+def _unusable_because(event: Event, now: datetime) -> str:
+    """The first thing that is wrong with a landing; '' where nothing is."""
+    missing = {
+        "no_workspace": event.workspace_id,
+        "no_event_id": event.event_id,
+        "no_message": event.message_id,
+        "no_event_type": event.event_type,
+        "no_time": event.occurred_at,
+    }
+    if event.occurred_at is not None and event.occurred_at > now + timedelta(days=1):
+        missing["from_the_future"] = None
+    return next((problem for problem, value in missing.items() if not value), "")
 
 
 def rate(part: int, whole: int) -> Decimal:

@@ -160,10 +160,15 @@ def comparison(request: Request, mail: Iterable[Message], app: App, now: datetim
 
 
 def significance(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
-    """One row a metric, in the order asked: who is best, and how likely (0 to 1) chance alone makes such a difference."""
+    """One row a metric, in the order asked: who is best, and how likely (0 to 1) chance alone makes such a difference.
+
+    Without any campaign to compare there is none.
+    """
     sent = _sent(request, mail)
     counts = _counts_by(_inside(request, sent), lambda message: message.campaign_id)
     compared = {campaign_id: counts[campaign_id] for campaign_id in _compared(request, sent, app)}
+    if not compared:
+        return []
     return [_winner(metric, compared) for metric in dict.fromkeys(request.metrics or DEFAULT_METRICS)]
 
 
@@ -197,6 +202,13 @@ def two_proportion_p(first: tuple[int, int], second: tuple[int, int], pairs: int
     variance = pooled * (1 - pooled) * (Fraction(1, n1) + Fraction(1, n2))
     z_squared = (Fraction(s1, n1) - Fraction(s2, n2)) ** 2 / variance
     return min(1.0, pairs * math.erfc(math.sqrt(z_squared / 2)))
+
+
+def unknown_campaigns(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a campaign that the request names, in its list or by itself, and that there is not."""
+    names = _all_campaigns(_sent(request, mail), app)
+    asked = [*request.campaign_ids, *([] if request.campaign_id is None else [request.campaign_id])]
+    return [{"campaign_id": campaign_id} for campaign_id in asked if campaign_id not in names]
 
 
 # ---- workspace
@@ -321,6 +333,12 @@ def blacklist_status(request: Request, mail: Iterable[Message], app: App, now: d
     ]
 
 
+def unknown_domains(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row for the domain that the request names, if neither the app nor mail has it."""
+    known = {message.domain_id for message in _sent(request, mail)} | set(app.domains)
+    return [] if request.domain_id is None or request.domain_id in known else [{"domain_id": request.domain_id}]
+
+
 def mailbox_score(days: Mapping[date, Counter[str]], on: date) -> Fraction | None:
     """A mailbox's unrounded health score (0 to 100) on a day, from its counts a day; None if it sent nothing in 30 days."""
     month = _days_back(days, on, 29, 0)
@@ -403,6 +421,11 @@ def engagement_heatmap(request: Request, mail: Iterable[Message], app: App, now:
                 }
             )
     return rows
+
+
+def heatmap_timezone(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row, the zone of the cells."""
+    return [{"timezone": zone_of(request, app)}]
 
 
 def optimal_send_time(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
@@ -578,7 +601,7 @@ def _rates(counts: Mapping[str, int], rates: Mapping[str, tuple[str, str]]) -> R
     return {name: rate(counts[part], counts[whole]) for name, (part, whole) in rates.items()}
 
 
-# every mart, by the name it has here
+# every mart of mail, by the name it has here; data_quality is of events (reference.set_aside), freshness of builds
 MARTS: dict[str, Mart] = {
     mart.__name__: mart
     for mart in (
@@ -586,12 +609,15 @@ MARTS: dict[str, Mart] = {
         campaign_series,
         comparison,
         significance,
+        unknown_campaigns,
         workspace_overview,
         top_campaigns,
         deliverability,
         top_bounce_reasons,
         reputation_trend,
         blacklist_status,
+        unknown_domains,
+        heatmap_timezone,
         engagement_heatmap,
         optimal_send_time,
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from api.database import connect
 from api.settings import Settings
-from tests.warehouse.reference import COUNTS, Cell, Message
+from tests.warehouse import reference
+from tests.warehouse.events import Event
+from tests.warehouse.reference import CONTENT, COUNTS, SLOT_COUNTS, Cell, Message
 
 STANDING = 9223372036854775807
 VERSIONED = (
@@ -46,12 +50,41 @@ def messages(settings: Settings) -> dict[tuple[str, str], Message]:
 
 def campaign_days(settings: Settings) -> dict[Cell, Counter[str]]:
     """The standing cells; counts of 0 left out."""
+    counts = (*COUNTS, "hard_bounced")
+    rows = _rows(settings, "fct_campaign_days", "workspace_id, campaign_id, mailbox_id, domain_id, sent_date", *counts)
+    return {row[:5]: +Counter(dict(zip(counts, row[5:], strict=True))) for row in rows}
+
+
+def differences(settings: Settings, landed: Sequence[Event], now: datetime) -> list[str]:
+    """The facts that are not what plain Python makes of the landed events."""
+    messages_expected = reference.messages(landed, now)
+    of = list(messages_expected.values())
+    slots = _rows(settings, "fct_send_slots", "workspace_id, campaign_id, slot_at", *SLOT_COUNTS)
+    bounces = _rows(
+        settings, "fct_bounce_days", "workspace_id, campaign_id, mailbox_id, domain_id, sent_date", "bounce_reason", "bounced"
+    )
+    events = _rows(settings, "fct_email_events", "workspace_id, event_id", *CONTENT)
+    pairs: dict[str, tuple[Any, Any]] = {
+        "fct_email_events": ({row[:2]: row[2:] for row in events}, reference.events(landed, now)),
+        "fct_messages": (messages(settings), messages_expected),
+        "fct_campaign_days": (campaign_days(settings), reference.campaign_days(of)),
+        "fct_send_slots": (
+            {row[:3]: +Counter(dict(zip(SLOT_COUNTS, row[3:], strict=True))) for row in slots},
+            reference.send_slots(of),
+        ),
+        "fct_bounce_days": ({(row[:5], row[5]): row[6] for row in bounces}, reference.bounce_days(of)),
+        "fct_set_aside_events": (
+            Counter(_rows(settings, "fct_set_aside_events", "workspace_id, problem")),
+            reference.set_aside(landed, now),
+        ),
+    }
+    return [fact for fact, (found, expected) in pairs.items() if found != expected]
+
+
+def _rows(settings: Settings, fact: str, keys: str, *others: str) -> list[tuple[Any, ...]]:
+    columns = ", ".join((keys, *others))
     with connect(settings, "mailmart_owner") as connection:
-        rows = connection.execute(
-            "select workspace_id, campaign_id, mailbox_id, domain_id, sent_date,"
-            f" {', '.join(COUNTS)} from core.fct_campaign_days where valid_to = {STANDING}"
-        ).fetchall()
-    return {row[:5]: +Counter(dict(zip(COUNTS, row[5:], strict=True))) for row in rows}
+        return connection.execute(f"select {columns} from core.{fact} where valid_to = {STANDING}".encode()).fetchall()
 
 
 def everything(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
