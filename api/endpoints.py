@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, NoReturn
 
+import psycopg
 from flask import Response, request
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
@@ -20,7 +21,7 @@ from api.answers import Answers, entity_tag, is_known
 from api.contract import Endpoint, Section
 from api.errors import Forbidden, NotFound, ValidationFailed, WarehouseUnavailable
 from api.express import Express
-from api.parameters import PARAMETERS, PATH_PARAMETERS
+from api.parameters import PARAMETERS, PATH_PARAMETERS, UNKNOWN_ZONE
 from api.publication import Publications
 from api.record import record_of
 from api.responses import data_body, data_response, not_modified
@@ -102,6 +103,9 @@ def _said(what: Any) -> Iterator[str]:
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for name, _ in pairs:
+        # fails for half of a surrogate pair, which no answer could repeat
+        name.encode()
     repeated = {name for name, count in Counter(name for name, _ in pairs).items() if count > 1}
     if repeated:
         raise ValidationFailed(INVALID, details={name: ["Given more than once."] for name in repeated})
@@ -223,6 +227,11 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
         began = time.perf_counter()
         try:
             found = means.warehouse.read(context, statements)
+        except psycopg.errors.InvalidParameterValue as error:
+            # of the time zones PostgreSQL has a list of its own, which may be older than ours
+            if "timezone" not in endpoint.parameters:
+                raise
+            raise ValidationFailed(INVALID, details={"timezone": [UNKNOWN_ZONE]}) from error
         finally:
             record.query_seconds = time.perf_counter() - began
         for section, rows in zip(endpoint.sections, found, strict=True):

@@ -114,3 +114,4 @@ def test_schemathesis_finds_nothing(running: str, key: str, with_key: bool, tmp_
     )
     assert completed.returncode == 0, completed.stdout[-6000:] + completed.stderr[-2000:]
     assert "Test cases" in completed.stdout
+    print(completed.stdout[completed.stdout.index("= SUMMARY =") :])

@@ -96,11 +96,22 @@ def test_heatmap(caller: Caller) -> None:
     assert {cell["open_rate"] for cell in nothing["heatmap"]} == {0.0}
 
 
-@pytest.mark.parametrize("zone", ["Mars/Base", "PST", "UTC+3", "europe/berlin", "", "../etc/passwd", "Europe/Berlin\0"])
+# localtime and posixrules are files beside the zones on some machines
+@pytest.mark.parametrize(
+    "zone", ["Mars/Base", "PST", "UTC+3", "europe/berlin", "", "../etc/passwd", "Europe/Berlin\0", "localtime", "posixrules"]
+)
 def test_unknown_zones_are_named(caller: Caller, zone: str) -> None:
     answer = caller.get(HEATMAP, timezone=zone)
     assert answer.status_code == 422
     assert set(answer.get_json()["error"]["details"]) == {"timezone"}
+
+
+def test_a_zone_that_an_older_postgresql_does_not_know_is_named(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.parameters.TIME_ZONES", frozenset({"Europe/Atlantis", "UTC"}))
+    answer = caller.get(HEATMAP, timezone="Europe/Atlantis")
+    assert answer.status_code == 422
+    assert set(answer.get_json()["error"]["details"]) == {"timezone"}
+    assert caller.get(HEATMAP, timezone="UTC").status_code == 200
 
 
 def test_comparison(caller: Caller) -> None:
@@ -164,6 +175,9 @@ def test_what_is_wrong_with_a_comparison(caller: Caller, body: Any, status: int,
         (b'{"a": NaN}', "application/json", 400, "MALFORMED_REQUEST"),
         (b"\xff", "application/json", 400, "MALFORMED_REQUEST"),
         (b"[" * 60_000, "application/json", 400, "MALFORMED_REQUEST"),
+        (b"", "application/json", 400, "MALFORMED_REQUEST"),
+        # half of a surrogate pair: a name that no answer could repeat
+        (b'{"\\ud800": 1}', "application/json", 400, "MALFORMED_REQUEST"),
         (b'{"metrics": 1, "metrics": 2}', "application/json", 422, "VALIDATION_ERROR"),
         (b"{}", "text/plain", 415, "UNSUPPORTED_MEDIA_TYPE"),
         (b" " * 70_000, "application/json", 413, "CONTENT_TOO_LARGE"),
