@@ -14,12 +14,20 @@ import psycopg
 from flask import Response, request
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.admission import Admission
-from api.answers import Answers, entity_tag, is_known
+from api.answers import Answers, entity_tag, is_any, is_known
 from api.contract import Endpoint, Section
-from api.errors import Forbidden, NotFound, ValidationFailed, WarehouseUnavailable
+from api.errors import (
+    ContentTooLarge,
+    Forbidden,
+    MalformedRequest,
+    NotFound,
+    UnsupportedMediaType,
+    ValidationFailed,
+    WarehouseUnavailable,
+)
 from api.express import Express
 from api.parameters import PARAMETERS, PATH_PARAMETERS, UNKNOWN_ZONE
 from api.publication import Publications
@@ -77,11 +85,14 @@ class StrictParser(FlaskParser):
 
     def load_json(self, req: Any, schema: Any) -> Any:
         if req.mimetype != "application/json":
-            raise UnsupportedMediaType("Send the body as application/json")
+            raise UnsupportedMediaType
+        text = _text_of(req)
         try:
-            body = json.loads(req.get_data(cache=False), object_pairs_hook=_once_each, parse_constant=_no_number)
+            body = json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_number)
+        except json.JSONDecodeError as error:
+            raise MalformedRequest(f"{error.msg}: line {error.lineno}, column {error.colno}.") from error
         except (ValueError, RecursionError) as error:
-            raise BadRequest("The body is not JSON") from error
+            raise MalformedRequest("It is no JSON text.") from error
         if not isinstance(body, dict):
             raise ValidationFailed(INVALID, details={"body": ["Must be an object."]})
         return body
@@ -100,6 +111,22 @@ def _said(what: Any) -> Iterator[str]:
             yield from (f"{place}: {message}" for message in _said(messages))
     else:
         yield from what
+
+
+def _text_of(req: Any) -> bytes:
+    """The body, which may come in chunks: then nobody says beforehand how long it is.
+
+    Raises:
+        ContentTooLarge: it is longer than we take.
+    """
+    try:
+        text: bytes = req.get_data(cache=False)
+        # what is read of chunks ends at the limit without a word; one more tells
+        if req.content_length is None:
+            req.stream.read(1)
+    except RequestEntityTooLarge as error:
+        raise ContentTooLarge(req.max_content_length) from error
+    return text
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -209,7 +236,8 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
         context |= {"mailmart.workspace_id": _workspace_id(), "mailmart.as_of": str(publication.batch_id)}
         tag = entity_tag(publication, endpoint, context) if endpoint.is_cached else ""
         is_conditional = bool(tag) and endpoint.method == "get"
-        if is_conditional and is_known(request.headers.get("If-None-Match"), tag):
+        given = request.headers.get("If-None-Match")
+        if is_conditional and is_known(given, tag):
             record.source = "client"
             return not_modified(tag)
         body = means.answers.get(tag) if tag else None
@@ -220,6 +248,8 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
                 means.answers.put(tag, body)
         if is_conditional:
             express.remember(request.environ, endpoint, path["workspaceId"], context, today, (publication, tag))
+            if is_any(given):
+                return not_modified(tag)
         return data_response(body, tag if is_conditional else "")
 
     def found_in(context: Mapping[str, str], path: Mapping[str, str]) -> list[list[tuple[Any, ...]]]:

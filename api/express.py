@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from api.admission import Admission
-from api.answers import Answers, entity_tag, is_known
+from api.answers import Answers, entity_tag, is_any, is_known
 from api.contract import Endpoint
 from api.errors import ApiError
 from api.publication import Publication
@@ -90,11 +90,13 @@ class Express:
         if admitted.workspace_id != known.context["mailmart.workspace_id"]:
             return None
         tag = self._tag(known, publication)
-        if is_known(environ.get("HTTP_IF_NONE_MATCH"), tag):
+        given = environ.get("HTTP_IF_NONE_MATCH")
+        has_it = is_known(given, tag)
+        body = None if has_it else self._answers.get(tag)
+        if has_it or (body is not None and is_any(given)):
             record.source = "client"
             start_response("304 NOT MODIFIED", versioned_headers(tag))
             return ()
-        body = self._answers.get(tag)
         if body is None:
             return None
         record.source = "cache"

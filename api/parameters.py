@@ -151,9 +151,13 @@ def _window(given: Mapping[str, Any], today: date, period: str, start: str, end:
             details={name: ["Missing data for required field."] for name in (start, end) if given.get(name) is None},
         )
     if first > last:
-        raise InvalidTimeRange("Start date must be before end date")
+        raise InvalidTimeRange(
+            "Start date must be before end date",
+            details={start: [f"Must not be after {end}."], end: [f"Must not be before {start}."]},
+        )
     if (last - first).days >= LONGEST_WINDOW:
-        raise InvalidTimeRange(f"A window has at most {LONGEST_WINDOW} dates")
+        too_long = f"A window has at most {LONGEST_WINDOW} dates"
+        raise InvalidTimeRange(too_long, details={name: [f"{too_long}, both ends included."] for name in (start, end)})
     return first, last
 
 

@@ -145,6 +145,13 @@ def test_errors_of_http_keep_the_envelope_and_their_headers(service: Service) ->
     }
 
 
+def test_no_path_is_mended_with_a_redirect(service: Service, key: str) -> None:
+    # its Location would be made of the Host that the client names, and clients drop the credential on the way
+    for path in (f"/api/v1/workspaces//{PATH}", f"/api/v1/workspaces/{PATH}/", "//docs//", "/docs/"):
+        response = Client(service).get(path, headers={"Authorization": f"Bearer {key}", "Host": "elsewhere.example.com"})
+        assert (response.status_code, response.get_json()["error"]["code"]) == (404, "NOT_FOUND")
+
+
 def test_alive_and_ready(service: Service) -> None:
     assert Client(service).get("/healthz").get_json() == {"status": "alive"}
     assert Client(service).get("/readyz").get_json()["status"] == "ready"

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from api.answers import Answers, is_known
+from api.answers import Answers, is_any, is_known
 from api.app import Service
 from api.batches import go_back
 from api.keys import create_key
@@ -42,6 +42,14 @@ def test_what_a_client_has_is_not_sent_again(caller: Caller) -> None:
     head = ask(caller, method="HEAD")
     assert (head.status_code, head.data, head.headers["ETag"]) == (200, b"", tag)
     assert head.headers["Content-Length"] == str(len(first.data))
+
+
+def test_a_star_stands_only_for_what_there_is(caller: Caller) -> None:
+    answer = ask(caller, f"{WORKSPACE}/campaigns/nowhere/analytics", tag="*")
+    assert answer.status_code == 404
+    assert "ETag" not in answer.headers
+    # a request that nobody made before
+    assert ask(caller, f"{PATH}?timeRange=90d&groupBy=month", tag="*").status_code == 304
 
 
 def test_the_credential_comes_first(caller: Caller, other_caller: Caller) -> None:
@@ -176,3 +184,6 @@ def test_lists_of_tags() -> None:
     assert not is_known(None, '"b"')
     assert not is_known("", '"b"')
     assert not is_known('"bb"', '"b"')
+    assert is_any(" * ")
+    assert not is_any('"*"')
+    assert not is_any(None)
