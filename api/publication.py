@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 import psycopg
 
+from api.errors import WarehouseUnavailable
 from api.metrics import DATA_AS_OF, PUBLISHED_BATCH
-from api.warehouse import Warehouse
+from api.warehouse import AWAY, Warehouse
 
 SECONDS_KEPT = 1.0
 
@@ -60,10 +61,15 @@ class Publications:
             WarehouseUnavailable: the database is away.
         """
         if time.monotonic() >= self._until:
-            with self._lock:
+            # nobody waits for the one who finds out whether the database is back
+            if not self._lock.acquire(blocking=not self._warehouse.is_away):
+                raise WarehouseUnavailable(AWAY)
+            try:
                 if time.monotonic() >= self._until:
                     self._known = self._ask()
                     self._until = time.monotonic() + SECONDS_KEPT
+            finally:
+                self._lock.release()
         return self._known
 
     def _ask(self) -> Publication | None:
@@ -76,7 +82,8 @@ class Publications:
         if row is None:
             return None
         batch_id, data_as_of, text = row
-        if self._known is not None and self._known.batch_id == batch_id:
+        # a restored database counts its batches again
+        if self._known is not None and (self._known.batch_id, self._known.data_as_of) == (batch_id, data_as_of):
             return self._known
         PUBLISHED_BATCH.set(batch_id)
         DATA_AS_OF.set(data_as_of.timestamp())
