@@ -29,6 +29,7 @@ from api.keys import create_key
 from api.migrate import migrate
 from api.settings import Settings
 from tests.api.example import CAMPAIGN, WORKSPACE
+from tests.api.publishing import publish_nothing
 from tests.api.serving import Running, free_port, serving
 
 PATH = f"/api/v1/workspaces/{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
@@ -144,14 +145,7 @@ def test_the_database_goes_and_comes_back(own_server: Settings, tmp_path: Path) 
     log = tmp_path / "log"
     settings = dataclasses.replace(own_server, database_url=_url(own_server))
     with connect(own_server, "mailmart_owner") as connection:
-        connection.execute(
-            "insert into app.batches (target, invocation_id, command, status) values ('production', 'x', 'build', 'published')"
-        )
-        connection.execute(
-            "insert into app.publications (target, batch_id, data_as_of, contract)"
-            " select 'production', batch_id, now(), '{\"nodes\": {}, \"exposures\": {}}' from app.batches"
-        )
-        connection.execute("insert into app.publication (target, batch_id) select 'production', batch_id from app.batches")
+        publish_nothing(connection)
     with serving(settings, log, MAILMART_METRICS_PORT=str(port)) as service:
         assert get(service.address, key, "/readyz").status == 200
         postgres.stop(folders)

@@ -12,10 +12,14 @@ from werkzeug.test import Client, TestResponse
 from api.answers import Answers, is_any, is_known
 from api.app import Service
 from api.batches import go_back
+from api.database import connect
 from api.keys import create_key
+from api.publication import Publications
 from api.settings import Settings
+from api.warehouse import Warehouse
 from tests.api.conftest import OTHER_WORKSPACE, Caller
 from tests.api.example import CAMPAIGN, WORKSPACE
+from tests.api.publishing import publish_nothing
 from tests.support.dbt import run_dbt
 from tests.warehouse.events import Event
 from tests.warehouse.landing import land
@@ -164,6 +168,26 @@ def test_every_body_is_of_the_batch_that_its_tag_names(settings: Settings, monke
     sent = {int(next(iter(found)).split(b'"emails_sent":')[1].split(b",")[0]) for found in bodies.values()}
     assert sent >= {1, 2, 3, 4}
     assert last.get_json()["data"]["summary"]["emails_sent"] == 3
+
+
+def test_a_restored_database_counts_its_batches_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.publication.SECONDS_KEPT", 0.0)
+    with connect(settings, "mailmart_owner") as connection:
+        publish_nothing(connection)
+    warehouse = Warehouse(settings)
+    warehouse.open()
+    try:
+        publications = Publications(warehouse, settings.target)
+        before = publications.current()
+        assert publications.current() is before
+        with connect(settings, "mailmart_owner") as connection:
+            connection.execute("update app.publications set data_as_of = data_as_of - interval '1 day'")
+        after = publications.current()
+    finally:
+        warehouse.close()
+    assert before is not None
+    assert after is not None
+    assert (after.batch_id, after.data_as_of) == (before.batch_id, before.data_as_of - timedelta(days=1))
 
 
 def test_kept_answers_have_bounds() -> None:
