@@ -10,8 +10,6 @@ import signal
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +27,7 @@ from api.keys import create_key
 from api.migrate import migrate
 from api.settings import Settings
 from tests.api.example import CAMPAIGN, WORKSPACE
+from tests.api.metrics import samples
 from tests.api.publishing import publish_nothing
 from tests.api.serving import Running, free_port, serving
 
@@ -57,13 +56,6 @@ def get(address: str, key: str, path: str = PATH, **headers: str) -> Answer:
 def lines(service: Running) -> list[dict[str, Any]]:
     """The log's objects: from the first on, every line is one."""
     return [orjson.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")]
-
-
-def samples(port: int) -> dict[str, float]:
-    """The metrics' values, by name with labels."""
-    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
-    found = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
-    return {name: float(value) for name, value in found}
 
 
 def test_log_lines_and_metrics_of_all_processes(warehouse_settings: Settings, key: str, tmp_path: Path) -> None:
