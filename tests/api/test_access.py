@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -71,6 +72,21 @@ def test_no_key_no_answer(service: Service, authorization: str | None) -> None:
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
     assert response.get_json()["error"]["code"] == "UNAUTHORIZED"
+
+
+def test_no_operation_of_the_document_answers_without_one(service: Service) -> None:
+    client = Client(service)
+    operations = [
+        (path, method)
+        for path, methods in client.get("/openapi.json").get_json()["paths"].items()
+        for method in methods
+        if method != "parameters"
+    ]
+    assert len(operations) >= 7
+    for path, method in operations:
+        # a body that is none: who asks is looked at first
+        answer = client.open(re.sub(r"\{\w+\}", "x", path), method=method, data=b"{")
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (401, "UNAUTHORIZED"), path
 
 
 def test_a_right_id_with_a_wrong_secret(service: Service, key: str) -> None:

@@ -149,6 +149,11 @@ def test_what_is_wrong_is_named(caller: Caller, query: dict[str, Any], status: i
     assert set(error.get("details", {})) == named
 
 
+def test_the_message_of_a_window_is_the_specifications(caller: Caller) -> None:
+    error = caller.get(PATH, timeRange="custom", startDate="2025-11-02", endDate="2025-11-01").get_json()["error"]
+    assert (error["code"], error["message"]) == ("INVALID_TIME_RANGE", "Start date must be before end date")
+
+
 def test_the_longest_window(caller: Caller) -> None:
     found = data(caller, timeRange="custom", startDate="2023-01-01", endDate="2024-12-31")
     assert len(found["time_series"]) == 731
