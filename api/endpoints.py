@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any, NoReturn
 
 import psycopg
@@ -30,8 +31,8 @@ from api.errors import (
 )
 from api.express import Express
 from api.parameters import PARAMETERS, PATH_PARAMETERS, UNKNOWN_ZONE
-from api.publication import Publications
-from api.record import record_of
+from api.publication import Publication, Publications
+from api.record import Record, record_of
 from api.responses import data_body, data_response, not_modified
 from api.schemas import ErrorResponse, path_schema, request_schema, response_schema
 from api.warehouse import Warehouse
@@ -243,17 +244,30 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
         body = means.answers.get(tag) if tag else None
         record.source = "cache" if body else "warehouse"
         if body is None:
-            body = data_body(assemble(found_in(context, path), shown, query), publication.data_as_of)
-            if tag:
-                means.answers.put(tag, body)
+            body = make(record, publication, context, tag, shown=shown, query=query, path=path)
         if is_conditional:
-            express.remember(request.environ, endpoint, path["workspaceId"], context, today, (publication, tag))
+            make_again = partial(make, shown=shown, query=query, path=path)
+            express.remember(request.environ, endpoint, path["workspaceId"], context, today, (publication, tag), make_again)
             if is_any(given):
                 return not_modified(tag)
         return data_response(body, tag if is_conditional else "")
 
-    def found_in(context: Mapping[str, str], path: Mapping[str, str]) -> list[list[tuple[Any, ...]]]:
-        record = record_of(request.environ)
+    def make(
+        record: Record,
+        publication: Publication,
+        context: Mapping[str, str],
+        tag: str,
+        *,
+        shown: dict[str, Any],
+        query: Mapping[str, Any],
+        path: Mapping[str, str],
+    ) -> bytes:
+        body = data_body(assemble(found_in(record, context, path), shown, query), publication.data_as_of)
+        if tag:
+            means.answers.put(tag, body)
+        return body
+
+    def found_in(record: Record, context: Mapping[str, str], path: Mapping[str, str]) -> list[list[tuple[Any, ...]]]:
         began = time.perf_counter()
         try:
             found = means.warehouse.read(context, statements)

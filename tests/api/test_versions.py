@@ -6,6 +6,7 @@ import dataclasses
 import threading
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from werkzeug.test import Client, TestResponse
 
@@ -89,6 +90,31 @@ def test_the_short_way_answers_as_the_long_one(warehouse_settings: Settings, key
         assert ask(caller, tag=ask(caller).headers["ETag"]).status_code == 304
     finally:
         service.close()
+
+
+def test_what_is_not_kept_goes_the_short_way_as_well(
+    warehouse_settings: Settings, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(dataclasses.replace(warehouse_settings, cache_megabytes=0))
+    try:
+        caller = Caller(Client(service), key)
+        first = ask(caller)
+        with monkeypatch.context() as without:
+            without.setattr(service._served.app, "wsgi_app", None)
+            second = ask(caller)
+            assert (second.status_code, second.data, second.headers["ETag"]) == (200, first.data, first.headers["ETag"])
+            assert ask(caller, tag="*").status_code == 304
+            assert caller.client.get(f"/api/v1/workspaces/{PATH}").status_code == 401
+        # what is no answer of ours is found out there, and answered on the long way
+        monkeypatch.setattr(service._warehouse, "read", unreadable)
+        failed = ask(caller)
+        assert (failed.status_code, failed.get_json()["error"]["code"]) == (500, "INTERNAL_ERROR")
+    finally:
+        service.close()
+
+
+def unreadable(*_: object) -> None:
+    raise psycopg.errors.UndefinedColumn("of another release")
 
 
 def test_errors_and_what_changes_with_the_clock_are_not_kept(caller: Caller) -> None:
