@@ -33,7 +33,12 @@ def is_known(if_none_match: str | None, tag: str) -> bool:
     """Whether an If-None-Match header has the tag."""
     if not if_none_match:
         return False
-    return any(given.strip().removeprefix("W/") in (tag, "*") for given in if_none_match.split(","))
+    return any(given.strip().removeprefix("W/") == tag for given in if_none_match.split(","))
+
+
+def is_any(if_none_match: str | None) -> bool:
+    """Whether an If-None-Match header means whatever there is: then it has to be found out first whether there is anything."""
+    return if_none_match is not None and if_none_match.strip() == "*"
 
 
 class Answers:

@@ -150,6 +150,8 @@ def create_app(
         ContractError: two objects of the document would have one name.
     """
     app = Flask(__name__, static_folder=None)
+    # a redirect would go where the request's Host says
+    app.url_map.merge_slashes = False
     # a copy: flask-smorest writes an app's schemas into the options that it is given
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY, **deepcopy(OPENAPI))
     api = AnalyticsApi(app)

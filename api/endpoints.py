@@ -6,22 +6,24 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
+import psycopg
 from flask import Response, request
 from flask_smorest import Blueprint
 
 from api.admission import Admission
-from api.answers import Answers, entity_tag, is_known
+from api.answers import Answers, entity_tag, is_any, is_known
 from api.assembly import assembler, statement
 from api.contract import Endpoint
-from api.errors import NotFound, WarehouseUnavailable
+from api.errors import INVALID, NotFound, ValidationFailed, WarehouseUnavailable
 from api.exports.downloads import Downloads
 from api.express import Express
 from api.operations import ETAG_HEADER, Answer, Operation, admitted_workspace, operations_blueprint
-from api.parameters import PARAMETERS, PATH_PARAMETERS
-from api.publication import Publications
-from api.record import record_of
+from api.parameters import PARAMETERS, PATH_PARAMETERS, UNKNOWN_ZONE
+from api.publication import Publication, Publications
+from api.record import Record, record_of
 from api.responses import data_body, data_response, not_modified
 from api.schemas import request_schema, response_schema
 from api.warehouse import Warehouse
@@ -86,24 +88,45 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
         context |= {"mailmart.workspace_id": admitted_workspace(), "mailmart.as_of": str(publication.batch_id)}
         tag = entity_tag(publication, endpoint, context) if endpoint.is_cached else ""
         is_conditional = bool(tag) and endpoint.method == "get"
-        if is_conditional and is_known(request.headers.get("If-None-Match"), tag):
+        given = request.headers.get("If-None-Match")
+        if is_conditional and is_known(given, tag):
             record.source = "client"
             return not_modified(tag)
         body = means.answers.get(tag) if tag else None
         record.source = "cache" if body else "warehouse"
         if body is None:
-            body = data_body(assemble(found_in(context, path), shown, query), publication.data_as_of)
-            if tag:
-                means.answers.put(tag, body)
+            body = make(record, publication, context, tag, shown=shown, query=query, path=path)
         if is_conditional:
-            express.remember(request.environ, endpoint, path["workspaceId"], context, today, (publication, tag))
+            make_again = partial(make, shown=shown, query=query, path=path)
+            express.remember(request.environ, endpoint, path["workspaceId"], context, today, (publication, tag), make_again)
+            if is_any(given):
+                return not_modified(tag)
         return data_response(body, tag if is_conditional else "")
 
-    def found_in(context: Mapping[str, str], path: Mapping[str, str]) -> list[list[tuple[Any, ...]]]:
-        record = record_of(request.environ)
+    def make(
+        record: Record,
+        publication: Publication,
+        context: Mapping[str, str],
+        tag: str,
+        *,
+        shown: dict[str, Any],
+        query: Mapping[str, Any],
+        path: Mapping[str, str],
+    ) -> bytes:
+        body = data_body(assemble(found_in(record, context, path), shown, query), publication.data_as_of)
+        if tag:
+            means.answers.put(tag, body)
+        return body
+
+    def found_in(record: Record, context: Mapping[str, str], path: Mapping[str, str]) -> list[list[tuple[Any, ...]]]:
         began = time.perf_counter()
         try:
             found = means.warehouse.read(context, statements)
+        except psycopg.errors.InvalidParameterValue as error:
+            # of the time zones PostgreSQL has a list of its own, which may be older than ours
+            if "timezone" not in endpoint.parameters:
+                raise
+            raise ValidationFailed(INVALID, details={"timezone": [UNKNOWN_ZONE]}) from error
         finally:
             record.query_seconds = time.perf_counter() - began
         for section, rows in zip(endpoint.sections, found, strict=True):

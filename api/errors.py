@@ -10,6 +10,8 @@ NOT_FOUND = {
     "FILE_NOT_FOUND": "The file is not there any more",
     "NOT_FOUND": "There is nothing here",
 }
+# what the details then name
+INVALID = "The request's parameters are not valid"
 
 
 class MailmartError(Exception):
@@ -69,6 +71,36 @@ class ApiError(Exception):
         self.message = message
         self.details = details
         self.headers = headers or {}
+
+
+class MalformedRequest(ApiError):
+    """A body that is not JSON; `problem` is what is wrong with it, and where."""
+
+    status = 400
+    code = "MALFORMED_REQUEST"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__("The body is not JSON", details={"body": [problem]})
+
+
+class ContentTooLarge(ApiError):
+    """A body of more than `most` bytes."""
+
+    status = 413
+    code = "CONTENT_TOO_LARGE"
+
+    def __init__(self, most: int) -> None:
+        super().__init__("The body is too large", details={"body": [f"Must be at most {most} bytes."]})
+
+
+class UnsupportedMediaType(ApiError):
+    """A body that does not say that it is JSON."""
+
+    status = 415
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+    def __init__(self) -> None:
+        super().__init__("Send the body as application/json", details={"Content-Type": ["Must be application/json."]})
 
 
 class InvalidTimeRange(ApiError):

@@ -1,4 +1,4 @@
-"""The short way to an answer that is already there: a GET seen before needs no routing, no parsing and no query.
+"""The short way: a GET seen before needs no routing and no parsing, and no query where its answer is kept.
 
 Who asks, and how often, is checked as on the long way. What leads nowhere goes on there, and is not counted again.
 """
@@ -10,14 +10,16 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+import psycopg
 
 from api.admission import Admission
-from api.answers import Answers, entity_tag, is_known
+from api.answers import Answers, entity_tag, is_any, is_known
 from api.contract import Endpoint
 from api.errors import ApiError
 from api.publication import Publication
-from api.record import record_of
+from api.record import Record, record_of
 from api.responses import JSON, error_response, versioned_headers
 
 if TYPE_CHECKING:
@@ -29,6 +31,16 @@ LONGEST_KNOWN = 1024
 Target = tuple[str, str]
 
 
+class Make(Protocol):
+    """Makes a body, and keeps it under the tag.
+
+    Raises:
+        ApiError: there is none.
+    """
+
+    def __call__(self, record: Record, publication: Publication, context: Mapping[str, str], tag: str, /) -> bytes: ...
+
+
 @dataclass
 class _Known:
     """What a path and a query come to on a day; the tag is of the publication beside it."""
@@ -38,6 +50,10 @@ class _Known:
     context: Mapping[str, str]
     day: date
     tagged: tuple[Publication, str]
+    make: Make
+
+    def context_of(self, publication: Publication) -> Mapping[str, str]:
+        return {**self.context, "mailmart.as_of": str(publication.batch_id)}
 
 
 class Express:
@@ -57,13 +73,14 @@ class Express:
         context: Mapping[str, str],
         day: date,
         tagged: tuple[Publication, str],
+        make: Make,
     ) -> None:
         """Keeps what a request to the path of `workspace_id` came to."""
         target = _target(environ)
         if len(target[0]) + len(target[1]) > LONGEST_KNOWN:
             return
         with self._lock:
-            self._known[target] = _Known(endpoint, workspace_id, context, day, tagged)
+            self._known[target] = _Known(endpoint, workspace_id, context, day, tagged, make)
             self._known.move_to_end(target)
             while len(self._known) > MOST_KNOWN:
                 self._known.popitem(last=False)
@@ -71,7 +88,7 @@ class Express:
     def answer(
         self, environ: WSGIEnvironment, start_response: StartResponse, publication: Publication | None
     ) -> Iterable[bytes] | None:
-        """The answer; None where there is none yet."""
+        """The answer; None where only the long way leads to one."""
         # another site's page gets headers that the long way makes
         if environ["REQUEST_METHOD"] != "GET" or publication is None or "HTTP_ORIGIN" in environ:
             return None
@@ -92,14 +109,22 @@ class Express:
         if admitted.workspace_id != known.context["mailmart.workspace_id"]:
             return None
         tag = self._tag(known, publication)
-        if is_known(environ.get("HTTP_IF_NONE_MATCH"), tag):
+        given = environ.get("HTTP_IF_NONE_MATCH")
+        if is_known(given, tag):
             record.source = "client"
-            start_response("304 NOT MODIFIED", versioned_headers(tag))
-            return ()
+            return _not_modified(tag, start_response)
         body = self._answers.get(tag)
+        record.source = "cache" if body else "warehouse"
         if body is None:
-            return None
-        record.source = "cache"
+            try:
+                body = known.make(record, publication, known.context_of(publication), tag)
+            except ApiError as error:
+                return error_response(error)(environ, start_response)
+            except psycopg.Error:
+                # nothing that a client should see: the long way knows what to say, and to whom
+                return None
+        if is_any(given):
+            return _not_modified(tag, start_response)
         start_response("200 OK", [JSON, ("Content-Length", str(len(body))), *versioned_headers(tag)])
         return (body,)
 
@@ -107,10 +132,14 @@ class Express:
     def _tag(known: _Known, publication: Publication) -> str:
         of, tag = known.tagged
         if of is not publication:
-            context = {**known.context, "mailmart.as_of": str(publication.batch_id)}
-            tag = entity_tag(publication, known.endpoint, context)
+            tag = entity_tag(publication, known.endpoint, known.context_of(publication))
             known.tagged = (publication, tag)
         return tag
+
+
+def _not_modified(tag: str, start_response: StartResponse) -> Iterable[bytes]:
+    start_response("304 NOT MODIFIED", versioned_headers(tag))
+    return ()
 
 
 def _target(environ: WSGIEnvironment) -> Target:

@@ -12,15 +12,14 @@ import marshmallow as ma
 from flask import Response, request
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.admission import Admission
-from api.errors import Forbidden, ValidationFailed
+from api.errors import INVALID, ContentTooLarge, Forbidden, MalformedRequest, UnsupportedMediaType, ValidationFailed
 from api.record import record_of
 from api.schemas import ErrorResponse
 
 PREFIX = "/api/v1/workspaces/<string:workspaceId>"
-INVALID = "The request's parameters are not valid"
 ERRORS = {
     400: "The window is none, or the body is not JSON.",
     401: "No credential, or none that counts.",
@@ -68,11 +67,14 @@ class StrictParser(FlaskParser):
 
     def load_json(self, req: Any, schema: Any) -> Any:
         if req.mimetype != "application/json":
-            raise UnsupportedMediaType("Send the body as application/json")
+            raise UnsupportedMediaType
+        text = _text_of(req)
         try:
-            body = json.loads(req.get_data(cache=False), object_pairs_hook=_once_each, parse_constant=_no_number)
+            body = json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_number)
+        except json.JSONDecodeError as error:
+            raise MalformedRequest(f"{error.msg}: line {error.lineno}, column {error.colno}.") from error
         except (ValueError, RecursionError) as error:
-            raise BadRequest("The body is not JSON") from error
+            raise MalformedRequest("It is no JSON text.") from error
         if not isinstance(body, dict):
             raise ValidationFailed(INVALID, details={"body": ["Must be an object."]})
         return body
@@ -93,7 +95,26 @@ def _said(what: Any) -> Iterator[str]:
         yield from what
 
 
+def _text_of(req: Any) -> bytes:
+    """The body, which may come in chunks: then nobody says beforehand how long it is.
+
+    Raises:
+        ContentTooLarge: it is longer than we take.
+    """
+    try:
+        text: bytes = req.get_data(cache=False)
+        # what is read of chunks ends at the limit without a word; one more tells
+        if req.content_length is None:
+            req.stream.read(1)
+    except RequestEntityTooLarge as error:
+        raise ContentTooLarge(req.max_content_length) from error
+    return text
+
+
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for name, _ in pairs:
+        # fails for half of a surrogate pair, which no answer could repeat
+        name.encode()
     repeated = {name for name, count in Counter(name for name, _ in pairs).items() if count > 1}
     if repeated:
         raise ValidationFailed(INVALID, details={name: ["Given more than once."] for name in repeated})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from zoneinfo import available_timezones
 
 import marshmallow as ma
 
@@ -25,6 +25,9 @@ GRANULARITIES = ("period", "hour")
 DEFAULT_METRICS = ("open_rate", "click_rate", "reply_rate", "delivery_rate")
 METRICS = (*DEFAULT_METRICS, "click_to_open_rate", "bounce_rate", "spam_rate", "unsubscribe_rate")
 LONGEST_ID = 400
+# IANA's own list: what lies beside the zones on a machine (localtime, posixrules) is none, and looking there takes 14 ms
+TIME_ZONES = frozenset(importlib.resources.files("tzdata").joinpath("zones").read_text().split())
+UNKNOWN_ZONE = "Must be a time zone's IANA name, such as Europe/Berlin."
 
 Settings = dict[str, str]
 
@@ -148,9 +151,13 @@ def _window(given: Mapping[str, Any], today: date, period: str, start: str, end:
             details={name: ["Missing data for required field."] for name in (start, end) if given.get(name) is None},
         )
     if first > last:
-        raise InvalidTimeRange("Start date must be before end date")
+        raise InvalidTimeRange(
+            "Start date must be before end date",
+            details={start: [f"Must not be after {end}."], end: [f"Must not be before {start}."]},
+        )
     if (last - first).days >= LONGEST_WINDOW:
-        raise InvalidTimeRange(f"A window has at most {LONGEST_WINDOW} dates")
+        too_long = f"A window has at most {LONGEST_WINDOW} dates"
+        raise InvalidTimeRange(too_long, details={name: [f"{too_long}, both ends included."] for name in (start, end)})
     return first, last
 
 
@@ -197,8 +204,8 @@ def _filter_parameter(name: str, setting: str, description: str) -> Parameter:
 
 
 def _is_time_zone(name: str) -> None:
-    if name not in available_timezones():
-        raise ma.ValidationError("Must be a time zone's IANA name, such as Europe/Berlin.")
+    if name not in TIME_ZONES:
+        raise ma.ValidationError(UNKNOWN_ZONE)
 
 
 def _timezone_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:

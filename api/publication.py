@@ -12,8 +12,9 @@ from typing import Any
 import orjson
 import psycopg
 
+from api.errors import WarehouseUnavailable
 from api.metrics import DATA_AS_OF, PUBLISHED_BATCH
-from api.warehouse import Warehouse
+from api.warehouse import AWAY, Warehouse
 
 SECONDS_KEPT = 1.0
 
@@ -70,17 +71,28 @@ class Publications:
             WarehouseUnavailable: the database is away.
         """
         if time.monotonic() >= self._until:
-            with self._lock:
+            # nobody waits for the one who finds out whether the database is back
+            if not self._lock.acquire(blocking=not self._warehouse.is_away):
+                raise WarehouseUnavailable(AWAY)
+            try:
                 if time.monotonic() >= self._until:
                     self._known = self._ask()
                     self._until = time.monotonic() + SECONDS_KEPT
+            finally:
+                self._lock.release()
         return self._known
 
     def _ask(self) -> Publication | None:
         found = self._warehouse.run(lambda connection: read_publication(connection, self._target))
-        if found is None or (self._known is not None and self._known.batch_id == found.batch_id):
+        # a restored database counts its batches again
+        if found is not None and self._known is not None and _is_same(found, self._known):
             # the same object: who compares it need not look inside
-            return found and self._known
-        PUBLISHED_BATCH.set(found.batch_id)
-        DATA_AS_OF.set(found.data_as_of.timestamp())
+            return self._known
+        if found is not None:
+            PUBLISHED_BATCH.set(found.batch_id)
+            DATA_AS_OF.set(found.data_as_of.timestamp())
         return found
+
+
+def _is_same(one: Publication, other: Publication) -> bool:
+    return (one.batch_id, one.data_as_of) == (other.batch_id, other.data_as_of)

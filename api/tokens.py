@@ -160,8 +160,8 @@ def _jwks(url: str) -> _Kind:
 
     def key(token: str) -> RSAPublicKey:
         found = jwks.get_signing_key_from_jwt(token).key
-        if not isinstance(found, RSAPublicKey):
-            raise jwt.InvalidKeyError("the key that the token names is not an RSA key")
+        if not isinstance(found, RSAPublicKey) or found.key_size < SMALLEST_RSA_BITS:
+            raise jwt.InvalidKeyError("the key that the token names is not an RSA key of 2048 bits or more")
         return found
 
     return _Kind("RS256", key)

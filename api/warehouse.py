@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -17,6 +19,9 @@ from api.settings import Settings
 LOG = logging.getLogger(__name__)
 AWAY = "The analytics database does not answer; try again in a moment."
 
+SECONDS_UNTIL_TRIED_AGAIN = 1.0
+# the pool's own waits double: after a long outage it would not see for minutes that the database is back; we ask it again
+SECONDS_TO_RECONNECT = 2.0
 NOTICE_SILENCE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 
 T = TypeVar("T")
@@ -28,6 +33,10 @@ class Warehouse:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._opened: ConnectionPool | None = None
+        self._answered_at = 0.0
+        self._try_again_at = 0.0
+        self._finding_out = threading.Lock()
+        self.is_away = False
 
     @property
     def _pool(self) -> ConnectionPool:
@@ -48,6 +57,7 @@ class Warehouse:
             max_size=self._settings.pool_size,
             timeout=self._settings.pool_timeout_seconds,
             max_waiting=self._settings.pool_size * 8,
+            reconnect_timeout=SECONDS_TO_RECONNECT,
             # a prepared statement without parameters keeps the plan of the first tenant
             # and a server whose machine is gone says nothing: without a limit a request waits for it for a quarter of an hour
             kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": 5, **NOTICE_SILENCE},
@@ -64,28 +74,55 @@ class Warehouse:
     def run(self, work: Callable[[psycopg.Connection], T]) -> T:
         """Runs work that only reads, and once more on a new connection if the first one turns out to have died.
 
+        While the database is away, one request at a time finds out whether it is back. If all waited, they would keep every
+        thread of the process, and a health check would wait behind them.
+
         Raises:
             WarehouseUnavailable: there is no connection to be had.
             QueryTimeout: the server ended a statement that took too long.
         """
+        if not self.is_away:
+            return self._run(work)
+        if time.monotonic() < self._try_again_at or not self._finding_out.acquire(blocking=False):
+            raise WarehouseUnavailable(AWAY)
         try:
-            try:
-                with self._pool.connection() as connection:
-                    return work(connection)
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                if isinstance(error, PoolTimeout | TooManyRequests | PoolClosed | psycopg.errors.QueryCanceled):
-                    raise
-                LOG.warning("a connection died: %s", error)
-                # whatever killed it killed the idle ones as well
-                self._pool.check()
-                with self._pool.connection() as connection:
-                    return work(connection)
+            return self._run(work)
+        finally:
+            self._finding_out.release()
+
+    def _run(self, work: Callable[[psycopg.Connection], T]) -> T:
+        try:
+            result = self._run_twice(work)
         except psycopg.errors.QueryCanceled as error:
+            self._has_answered()
             raise QueryTimeout from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             # the request, not a program, is what failed: one line, and no trace of the driver's
             LOG.error("no connection: %s", error)  # noqa: TRY400
+            now = time.monotonic()
+            # connections that are only busy give answers meanwhile
+            self.is_away = now - self._answered_at >= self._settings.pool_timeout_seconds
+            self._try_again_at = now + SECONDS_UNTIL_TRIED_AGAIN
             raise WarehouseUnavailable(AWAY) from error
+        self._has_answered()
+        return result
+
+    def _has_answered(self) -> None:
+        self._answered_at = time.monotonic()
+        self.is_away = False
+
+    def _run_twice(self, work: Callable[[psycopg.Connection], T]) -> T:
+        try:
+            with self._pool.connection() as connection:
+                return work(connection)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            if isinstance(error, PoolTimeout | TooManyRequests | PoolClosed | psycopg.errors.QueryCanceled):
+                raise
+            LOG.warning("a connection died: %s", error)
+            # whatever killed it killed the idle ones as well
+            self._pool.check()
+            with self._pool.connection() as connection:
+                return work(connection)
 
     def read(self, settings: Mapping[str, str], statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:
         """The rows of each statement, in one read-only transaction, in which the settings hold.

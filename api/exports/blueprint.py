@@ -15,11 +15,11 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from api.admission import Admission
-from api.errors import NotFound, ValidationFailed, WarehouseUnavailable
+from api.errors import INVALID, NotFound, ValidationFailed, WarehouseUnavailable
 from api.exports.books import Export, Exports
 from api.exports.catalogue import Catalogue
 from api.exports.downloads import Downloads
-from api.exports.request import INVALID, Resolved, export_schema, resolve
+from api.exports.request import Resolved, export_schema, resolve
 from api.exports.schemas import PageQuery, answer_schema, export_body, export_status_schema, list_schema
 from api.operations import Answer, Operation, admitted_workspace, operations_blueprint
 from api.publication import Publication, Publications

@@ -10,13 +10,12 @@ from typing import Any
 
 import marshmallow as ma
 
-from api.errors import ValidationFailed
+from api.errors import INVALID, ValidationFailed
 from api.exports.catalogue import Catalogue, ExportType
 from api.exports.formats import FORMATS
 from api.parameters import PARAMETERS, Id, are_distinct
 
 MOST_CAMPAIGNS = 1000
-INVALID = "The request's parameters are not valid"
 
 
 class StrictBoolean(ma.fields.Boolean):

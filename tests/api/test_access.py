@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -71,6 +72,21 @@ def test_no_key_no_answer(service: Service, authorization: str | None) -> None:
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
     assert response.get_json()["error"]["code"] == "UNAUTHORIZED"
+
+
+def test_no_operation_of_the_document_answers_without_one(service: Service) -> None:
+    client = Client(service)
+    operations = [
+        (path, method)
+        for path, methods in client.get("/openapi.json").get_json()["paths"].items()
+        for method in methods
+        if method != "parameters"
+    ]
+    assert len(operations) >= 7
+    for path, method in operations:
+        # a body that is none: who asks is looked at first
+        answer = client.open(re.sub(r"\{\w+\}", "x", path), method=method, data=b"{")
+        assert (answer.status_code, answer.get_json()["error"]["code"]) == (401, "UNAUTHORIZED"), path
 
 
 def test_a_right_id_with_a_wrong_secret(service: Service, key: str) -> None:
@@ -143,6 +159,13 @@ def test_errors_of_http_keep_the_envelope_and_their_headers(service: Service) ->
         "success": False,
         "error": {"code": "NOT_FOUND", "message": "There is nothing at this path"},
     }
+
+
+def test_no_path_is_mended_with_a_redirect(service: Service, key: str) -> None:
+    # its Location would be made of the Host that the client names, and clients drop the credential on the way
+    for path in (f"/api/v1/workspaces//{PATH}", f"/api/v1/workspaces/{PATH}/", "//docs//", "/docs/"):
+        response = Client(service).get(path, headers={"Authorization": f"Bearer {key}", "Host": "elsewhere.example.com"})
+        assert (response.status_code, response.get_json()["error"]["code"]) == (404, "NOT_FOUND")
 
 
 def test_alive_and_ready(service: Service) -> None:

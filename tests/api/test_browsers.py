@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from pathlib import Path
 
@@ -77,7 +76,12 @@ def test_the_page_under_its_policy_calls_the_service_with_a_key(running: str, ke
     with Browser(str(CHROMIUM), tmp_path) as page:
         page.open(f"{running}/docs")
         page.wait("document.querySelectorAll('.opblock').length > 5")
-        page.run(f"window.ui.preauthorizeApiKey('apiKey', {json.dumps(key)})")
+        page.run("document.querySelector('.btn.authorize').click()")
+        page.wait("document.querySelector('.auth-container input') !== null")
+        page.fill(".auth-container input", key)
+        page.run("document.querySelector('.auth-container .authorize').click()")
+        page.wait("document.querySelector('.auth-container input') === null")
+        page.run("document.querySelector('.auth-container .btn-done').click()")
         page.run("document.querySelector('[id$=getCampaignAnalytics] .opblock-summary-control').click()")
         page.wait("document.querySelector('[id$=getCampaignAnalytics] .btn.execute') !== null")
         page.wait("document.querySelector('[id$=getCampaignAnalytics] tr[data-param-name=workspaceId] input') !== null")

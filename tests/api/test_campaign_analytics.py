@@ -99,6 +99,7 @@ def test_a_campaign_without_mail_and_one_that_only_mail_knows(caller: Caller) ->
     assert known_by_mail["campaign_name"] == "cmp_of_mail_alone"
 
 
+BOTH = {"startDate", "endDate"}
 BAD: list[tuple[dict[str, Any], int, str, set[str]]] = [
     ({"timeRange": "31d"}, 422, "VALIDATION_ERROR", {"timeRange"}),
     ({"timeRange": ""}, 422, "VALIDATION_ERROR", {"timeRange"}),
@@ -133,8 +134,8 @@ BAD: list[tuple[dict[str, Any], int, str, set[str]]] = [
         "VALIDATION_ERROR",
         {"startDate"},
     ),
-    ({"timeRange": "custom", "startDate": "2025-11-02", "endDate": "2025-11-01"}, 400, "INVALID_TIME_RANGE", set()),
-    ({"timeRange": "custom", "startDate": "2023-01-01", "endDate": "2025-01-01"}, 400, "INVALID_TIME_RANGE", set()),
+    ({"timeRange": "custom", "startDate": "2025-11-02", "endDate": "2025-11-01"}, 400, "INVALID_TIME_RANGE", BOTH),
+    ({"timeRange": "custom", "startDate": "2023-01-01", "endDate": "2025-01-01"}, 400, "INVALID_TIME_RANGE", BOTH),
 ]
 
 
@@ -146,6 +147,11 @@ def test_what_is_wrong_is_named(caller: Caller, query: dict[str, Any], status: i
     assert error["code"] == code
     assert error["message"]
     assert set(error.get("details", {})) == named
+
+
+def test_the_message_of_a_window_is_the_specifications(caller: Caller) -> None:
+    error = caller.get(PATH, timeRange="custom", startDate="2025-11-02", endDate="2025-11-01").get_json()["error"]
+    assert (error["code"], error["message"]) == ("INVALID_TIME_RANGE", "Start date must be before end date")
 
 
 def test_the_longest_window(caller: Caller) -> None:

@@ -29,7 +29,8 @@ from api.manifest import parse_manifest
 from api.settings import Settings
 from tests.api.conftest import Caller
 from tests.api.example import CAMPAIGN, WORKSPACE
-from tests.api.serving import serving
+from tests.api.metrics import samples
+from tests.api.serving import free_port, serving
 
 PATH = f"/api/v1/workspaces/{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
 LIMITS = {
@@ -157,7 +158,8 @@ def test_without_valkey_each_process_counts_and_with_it_all_share_again(
     key = create_key(limited, WORKSPACE, name="outage")
     seen: Counter[int] = Counter()
     stop = threading.Event()
-    with serving(limited, tmp_path / "log", workers=2) as service:
+    port = free_port()
+    with serving(limited, tmp_path / "log", workers=2, MAILMART_METRICS_PORT=str(port)) as service:
 
         def load() -> None:
             while not stop.is_set():
@@ -171,6 +173,7 @@ def test_without_valkey_each_process_counts_and_with_it_all_share_again(
             os.kill(pid, end)
             time.sleep(2)
             during = seen.total()
+            assert samples(port)["mailmart_rate_limits_are_shared"] == 0
             time.sleep(1.5)
             # it goes on, and is not held up for long by one that hangs
             assert seen.total() > during + 100
@@ -183,6 +186,7 @@ def test_without_valkey_each_process_counts_and_with_it_all_share_again(
             stop.set()
             thread.join()
         assert set(seen) == {200}
+        assert samples(port)["mailmart_rate_limits_are_shared"] == 1
         said = service.log.read_text()
         assert "rate limits are counted by each process alone" in said
         assert "rate limits are shared again" in said

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 from typing import Any
+from urllib.parse import urlsplit
 
+import orjson
 import pytest
 from werkzeug.test import TestResponse
 
@@ -96,11 +99,22 @@ def test_heatmap(caller: Caller) -> None:
     assert {cell["open_rate"] for cell in nothing["heatmap"]} == {0.0}
 
 
-@pytest.mark.parametrize("zone", ["Mars/Base", "PST", "UTC+3", "europe/berlin", "", "../etc/passwd", "Europe/Berlin\0"])
+# localtime and posixrules are files beside the zones on some machines
+@pytest.mark.parametrize(
+    "zone", ["Mars/Base", "PST", "UTC+3", "europe/berlin", "", "../etc/passwd", "Europe/Berlin\0", "localtime", "posixrules"]
+)
 def test_unknown_zones_are_named(caller: Caller, zone: str) -> None:
     answer = caller.get(HEATMAP, timezone=zone)
     assert answer.status_code == 422
     assert set(answer.get_json()["error"]["details"]) == {"timezone"}
+
+
+def test_a_zone_that_an_older_postgresql_does_not_know_is_named(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.parameters.TIME_ZONES", frozenset({"Europe/Atlantis", "UTC"}))
+    answer = caller.get(HEATMAP, timezone="Europe/Atlantis")
+    assert answer.status_code == 422
+    assert set(answer.get_json()["error"]["details"]) == {"timezone"}
+    assert caller.get(HEATMAP, timezone="UTC").status_code == 200
 
 
 def test_comparison(caller: Caller) -> None:
@@ -147,7 +161,7 @@ def test_comparison(caller: Caller) -> None:
             },
             400,
             "INVALID_TIME_RANGE",
-            set(),
+            {"start_date", "end_date"},
         ),
     ],
 )
@@ -158,20 +172,43 @@ def test_what_is_wrong_with_a_comparison(caller: Caller, body: Any, status: int,
 
 
 @pytest.mark.parametrize(
-    ("sent", "content_type", "status", "code"),
+    ("sent", "content_type", "status", "code", "named"),
     [
-        (b"{", "application/json", 400, "MALFORMED_REQUEST"),
-        (b'{"a": NaN}', "application/json", 400, "MALFORMED_REQUEST"),
-        (b"\xff", "application/json", 400, "MALFORMED_REQUEST"),
-        (b"[" * 60_000, "application/json", 400, "MALFORMED_REQUEST"),
-        (b'{"metrics": 1, "metrics": 2}', "application/json", 422, "VALIDATION_ERROR"),
-        (b"{}", "text/plain", 415, "UNSUPPORTED_MEDIA_TYPE"),
-        (b" " * 70_000, "application/json", 413, "CONTENT_TOO_LARGE"),
+        (b"{", "application/json", 400, "MALFORMED_REQUEST", "body"),
+        (b'{"a": NaN}', "application/json", 400, "MALFORMED_REQUEST", "body"),
+        (b"\xff", "application/json", 400, "MALFORMED_REQUEST", "body"),
+        (b"[" * 60_000, "application/json", 400, "MALFORMED_REQUEST", "body"),
+        (b"", "application/json", 400, "MALFORMED_REQUEST", "body"),
+        # half of a surrogate pair: a name that no answer could repeat
+        (b'{"\\ud800": 1}', "application/json", 400, "MALFORMED_REQUEST", "body"),
+        (b'{"metrics": 1, "metrics": 2}', "application/json", 422, "VALIDATION_ERROR", "metrics"),
+        (b"{}", "text/plain", 415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type"),
+        (b" " * 70_000, "application/json", 413, "CONTENT_TOO_LARGE", "body"),
     ],
 )
-def test_bodies_that_are_none(caller: Caller, sent: bytes, content_type: str, status: int, code: str) -> None:
+def test_bodies_that_are_none(caller: Caller, sent: bytes, content_type: str, status: int, code: str, named: str) -> None:
     answer = post(caller, COMPARE, data=sent, content_type=content_type)
-    assert (answer.status_code, answer.get_json()["error"]["code"]) == (status, code)
+    error = answer.get_json()["error"]
+    assert (answer.status_code, error["code"], list(error["details"])) == (status, code, [named])
+
+
+def test_where_a_body_stops_being_json_is_said(caller: Caller) -> None:
+    answer = post(caller, COMPARE, data=b'{\n  "metrics": }', content_type="application/json")
+    assert answer.get_json()["error"]["details"] == {"body": ["Expecting value: line 2, column 14."]}
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"), [(b'{"campaign_ids": ["%s", "cmp_idle"]}' % CAMPAIGN.encode(), 200), (b" " * 70_000, 413)]
+)
+def test_bodies_in_chunks(running: str, key: str, sent: bytes, status: int) -> None:
+    # nothing says how long these are before they end
+    connection = http.client.HTTPConnection(urlsplit(running).netloc, timeout=30)
+    chunks = (sent[place : place + 10_000] for place in range(0, len(sent), 10_000))
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    connection.request("POST", f"/api/v1/workspaces/{COMPARE}", chunks, headers, encode_chunked=True)
+    answer = connection.getresponse()
+    assert (answer.status, orjson.loads(answer.read())["success"]) == (status, status == 200)
+    connection.close()
 
 
 def test_data_quality(caller: Caller) -> None:

@@ -143,7 +143,7 @@ class Jwks:
     url: str
     keys: list[dict[str, Any]]
     asked: int = 0
-    is_broken: bool = False
+    broken: bytes = b""
 
 
 @pytest.fixture
@@ -151,7 +151,10 @@ def jwks() -> Iterator[Jwks]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             found.asked += 1
-            self.send_response(500 if found.is_broken else 200)
+            if found.broken:
+                self.wfile.write(found.broken)
+                return
+            self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps({"keys": found.keys}).encode())
 
@@ -192,9 +195,44 @@ def test_keys_are_fetched_and_refetched_within_bounds(
     later = Tokens(dataclasses.replace(settings, jwt_jwks_url=jwks.url))
     assert later.holder(token(other, "two")) is not None
     assert later.holder(token(rsa, "one")) is None
-    jwks.is_broken = True
+    jwks.broken = b"HTTP/1.0 500 No\r\n\r\n"
     assert later.holder(token(other, "two")) is not None
     assert later.holder(token(other, "three")) is None
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"HTTP/1.0 500 No\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\n[1]",
+        b'HTTP/1.0 200 OK\r\n\r\n{"keys": "\xff"}',
+        b'HTTP/1.0 200 OK\r\nContent-Length: 900\r\n\r\n{"keys":',
+        b"nothing of HTTP\r\n\r\n",
+        b"\r\n",
+    ],
+)
+def test_whatever_the_server_of_keys_says_the_last_keys_stay(
+    settings: Settings, jwks: Jwks, rsa: RSAPrivateKey, broken: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.tokens.SECONDS_BETWEEN_FETCHES", 0.0)
+    known, unknown = (jwt.encode(claims(), rsa, "RS256", headers={"kid": kid}) for kid in ("one", "no"))
+    jwks.keys = [published(rsa, "one")]
+    tokens = Tokens(dataclasses.replace(settings, jwt_jwks_url=jwks.url))
+    assert tokens.holder(known) is not None
+    jwks.broken = broken
+    # a key that is not there is looked for
+    assert tokens.holder(unknown) is None
+    assert tokens.holder(known) is not None
+    never = Tokens(dataclasses.replace(settings, jwt_jwks_url=jwks.url))
+    assert never.holder(known) is None
+
+
+def test_a_short_key_among_the_keys_is_not_taken(settings: Settings, jwks: Jwks) -> None:
+    short = generate_private_key(65537, 1024)  # noqa: S505 - that is the point
+    jwks.keys = [published(short, "short")]
+    tokens = Tokens(dataclasses.replace(settings, jwt_jwks_url=jwks.url))
+    assert tokens.holder(jwt.encode(claims(), short, "RS256", headers={"kid": "short"})) is None
 
 
 def test_a_secret_among_the_keys_is_not_taken(settings: Settings, jwks: Jwks) -> None:

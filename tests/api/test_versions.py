@@ -6,16 +6,21 @@ import dataclasses
 import threading
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from api.answers import Answers, is_known
+from api.answers import Answers, is_any, is_known
 from api.app import Service
 from api.batches import go_back
+from api.database import connect
 from api.keys import create_key
+from api.publication import Publications
 from api.settings import Settings
+from api.warehouse import Warehouse
 from tests.api.conftest import OTHER_WORKSPACE, Caller
 from tests.api.example import CAMPAIGN, WORKSPACE
+from tests.api.publishing import publish_nothing
 from tests.support.dbt import run_dbt
 from tests.warehouse.events import Event
 from tests.warehouse.landing import land
@@ -42,6 +47,14 @@ def test_what_a_client_has_is_not_sent_again(caller: Caller) -> None:
     head = ask(caller, method="HEAD")
     assert (head.status_code, head.data, head.headers["ETag"]) == (200, b"", tag)
     assert head.headers["Content-Length"] == str(len(first.data))
+
+
+def test_a_star_stands_only_for_what_there_is(caller: Caller) -> None:
+    answer = ask(caller, f"{WORKSPACE}/campaigns/nowhere/analytics", tag="*")
+    assert answer.status_code == 404
+    assert "ETag" not in answer.headers
+    # a request that nobody made before
+    assert ask(caller, f"{PATH}?timeRange=90d&groupBy=month", tag="*").status_code == 304
 
 
 def test_the_credential_comes_first(caller: Caller, other_caller: Caller) -> None:
@@ -77,6 +90,31 @@ def test_the_short_way_answers_as_the_long_one(warehouse_settings: Settings, key
         assert ask(caller, tag=ask(caller).headers["ETag"]).status_code == 304
     finally:
         service.close()
+
+
+def test_what_is_not_kept_goes_the_short_way_as_well(
+    warehouse_settings: Settings, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service(dataclasses.replace(warehouse_settings, cache_megabytes=0))
+    try:
+        caller = Caller(Client(service), key)
+        first = ask(caller)
+        with monkeypatch.context() as without:
+            without.setattr(service._served.app, "wsgi_app", None)
+            second = ask(caller)
+            assert (second.status_code, second.data, second.headers["ETag"]) == (200, first.data, first.headers["ETag"])
+            assert ask(caller, tag="*").status_code == 304
+            assert caller.client.get(f"/api/v1/workspaces/{PATH}").status_code == 401
+        # what is no answer of ours is found out there, and answered on the long way
+        monkeypatch.setattr(service._warehouse, "read", unreadable)
+        failed = ask(caller)
+        assert (failed.status_code, failed.get_json()["error"]["code"]) == (500, "INTERNAL_ERROR")
+    finally:
+        service.close()
+
+
+def unreadable(*_: object) -> None:
+    raise psycopg.errors.UndefinedColumn("of another release")
 
 
 def test_errors_and_what_changes_with_the_clock_are_not_kept(caller: Caller) -> None:
@@ -158,6 +196,26 @@ def test_every_body_is_of_the_batch_that_its_tag_names(settings: Settings, monke
     assert last.get_json()["data"]["summary"]["emails_sent"] == 3
 
 
+def test_a_restored_database_counts_its_batches_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.publication.SECONDS_KEPT", 0.0)
+    with connect(settings, "mailmart_owner") as connection:
+        publish_nothing(connection)
+    warehouse = Warehouse(settings)
+    warehouse.open()
+    try:
+        publications = Publications(warehouse, settings.target)
+        before = publications.current()
+        assert publications.current() is before
+        with connect(settings, "mailmart_owner") as connection:
+            connection.execute("update app.publications set data_as_of = data_as_of - interval '1 day'")
+        after = publications.current()
+    finally:
+        warehouse.close()
+    assert before is not None
+    assert after is not None
+    assert (after.batch_id, after.data_as_of) == (before.batch_id, before.data_as_of - timedelta(days=1))
+
+
 def test_kept_answers_have_bounds() -> None:
     answers = Answers(1)
     for number in range(100):
@@ -176,3 +234,6 @@ def test_lists_of_tags() -> None:
     assert not is_known(None, '"b"')
     assert not is_known("", '"b"')
     assert not is_known('"bb"', '"b"')
+    assert is_any(" * ")
+    assert not is_any('"*"')
+    assert not is_any(None)
