@@ -11,7 +11,7 @@ from werkzeug.test import Client, TestResponse
 
 from api.answers import Answers, is_known
 from api.app import Service
-from api.batches import go_back
+from api.batch.books import go_back
 from api.keys import create_key
 from api.settings import Settings
 from tests.api.conftest import OTHER_WORKSPACE, Caller
