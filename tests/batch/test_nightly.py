@@ -21,6 +21,8 @@ from tests.support.command import mailmart
 from tests.support.dbt import dbt_process
 from tests.support.waiting import wait_for_waiting
 
+pytestmark = pytest.mark.timeout(300)
+
 AT_ONCE = Pace(between_tries=(0, 0), while_busy=0.1)
 NEVER = threading.Event()
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
 from api.batch.attempt import Attempt
 from api.settings import Settings
 from tests.batch.books import builds, rows, served
 from tests.batch.project import break_it, build, fail, land_campaign, mend_it
 from tests.support.dbt import run_dbt
+
+pytestmark = pytest.mark.timeout(300)
 
 FAILED, BUILT, PUBLISHED = ("build", "failed"), ("retry", "built"), ("retry", "published")
 

@@ -29,7 +29,7 @@ from tests.conftest import Server
 from tests.support.waiting import wait_until
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_two_schedulers_and_one_night(settings: Settings, tmp_path: Path) -> None:
     logs = [tmp_path / name for name in ("first", "second", "third")]
     with scheduler(settings, logs[0]) as first:
