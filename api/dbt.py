@@ -11,9 +11,15 @@ from api.dbt_environment import dbt_environment
 from api.settings import Settings
 
 
-def dbt_command(*arguments: str) -> list[str]:
-    """The command line of the dbt that is installed beside us: its script's first line would name where that once was."""
-    return [sys.executable, "-c", "from dbt.cli.main import cli; cli(prog_name='dbt')", *arguments]
+def dbt_command(*arguments: str, with_parent: bool = False) -> list[str]:
+    """The command line of the dbt that is installed beside us: its script's first line would name where that once was.
+
+    `with_parent`: it ends with the process that calls this, also when that one is killed.
+    """
+    run = "from dbt.cli.main import cli; cli(prog_name='dbt')"
+    if with_parent:
+        run = f"from api.orphans import end_with_parent; end_with_parent({os.getpid()}); {run}"
+    return [sys.executable, "-c", run, *arguments]
 
 
 def run_dbt(settings: Settings, arguments: Sequence[str], *, quiet: bool = False) -> subprocess.CompletedProcess[str]:

@@ -8,9 +8,12 @@ import threading
 import time
 
 
-def end_with_parent() -> None:
-    """Sends ourselves SIGTERM within a second of the death of our parent process; returns at once."""
-    parent = os.getppid()
+def end_with_parent(parent: int | None = None) -> None:
+    """Sends ourselves SIGTERM within a second of the death of our parent process; returns at once.
+
+    `parent` is its id, where it is known: it may have died before we look.
+    """
+    parent = parent or os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

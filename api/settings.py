@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,6 +47,7 @@ class Settings:
         export_encryption: MAILMART_EXPORT_ENCRYPTION, AES256 or aws:kms; None leaves it to the bucket.
         public_address: MAILMART_PUBLIC_URL, the API's address as its users see it; see `public_url`.
         target: MAILMART_TARGET, the warehouse that is served: `production`, or a developer's schema prefix.
+        batch_at: MAILMART_BATCH_AT, the time of day, in UTC, at which the nightly run is due.
         project_root: the folder with dbt_project.yml.
     """
 
@@ -72,6 +74,7 @@ class Settings:
     export_encryption: str | None = None
     public_address: str | None = None
     target: str = "production"
+    batch_at: time = time(2)
     project_root: Path = PROJECT_ROOT
 
     @classmethod
@@ -99,6 +102,7 @@ class Settings:
             cors_origins=_origins(environ, "MAILMART_CORS_ORIGINS"),
             metrics_port=_number(environ, "MAILMART_METRICS_PORT", 0, 0, 65535),
             target=environ.get("MAILMART_TARGET") or "production",
+            batch_at=_time_of_day(environ, "MAILMART_BATCH_AT", "02:00"),
             **_exports(environ),
         )
 
@@ -157,6 +161,13 @@ def _number(environ: Mapping[str, str], name: str, default: int, least: int, mos
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         raise SettingsError(f"{name} is {text!r}", hint=f"Set it to a whole number from {least} to {most}.")
     return int(text)
+
+
+def _time_of_day(environ: Mapping[str, str], name: str, default: str) -> time:
+    text = environ.get(name) or default
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
+        raise SettingsError(f"{name} is {text!r}", hint="Set it to a time of day in UTC, from 00:00 to 23:59: 02:00.")
+    return time.fromisoformat(text)
 
 
 def _text_or_file(environ: Mapping[str, str], name: str) -> str | None:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+
 import click
 
-from api.batches import go_back, list_batches
+from api.batch.books import go_back, list_batches
+from api.batch.clock import next_due
+from api.batch.nightly import run_by_hand
+from api.batch.status import BatchStatus, LastBuild, NightlyRun, Served, batch_status
 from api.settings import Settings
+
+SECOND = "%Y-%m-%d %H:%M:%S"
 
 
 @click.group()
 def command() -> None:
-    """The builds, and which of them is served."""
+    """The builds, which of them is served, and the nightly runs."""
 
 
 @command.command("list")
@@ -25,12 +35,77 @@ def list_command(limit: int) -> None:
     for batch in batches:
         seconds = f"{(batch.ended_at - batch.started_at).total_seconds():.1f}" if batch.ended_at else ""
         click.echo(
-            f"{'*' if batch.is_served else ' '} {batch.batch_id:>6}  {batch.started_at:%Y-%m-%d %H:%M:%S}  {seconds:>7}"
+            f"{'*' if batch.is_served else ' '} {batch.batch_id:>6}  {_utc(batch.started_at)}  {seconds:>7}"
             f"  {batch.status:<9}  {batch.rows_opened:>9}  {batch.rows_closed:>9}"
         )
+
+
+@command.command()
+@click.option("--runs", default=7, show_default=True, type=click.IntRange(1), help="How many nightly runs, newest first.")
+def status(runs: int) -> None:
+    """Show what is served, the last nightly runs, when the next one is due, and the models of the last build (times in UTC)."""
+    settings = Settings.from_environment()
+    now = datetime.now(UTC)
+    found = batch_status(settings, runs)
+    for line in [*_served(found.served), "", *_runs(found, settings, now), *_last_build(found.last_build)]:
+        click.echo(line)
+
+
+@command.command()
+def run() -> None:
+    """Make the nightly run now, in the foreground: build and publish; what fails is tried again from where it failed, twice."""
+    ending = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ending.set())
+    if not run_by_hand(Settings.from_environment(), ending, click.echo):
+        click.echo("error: nothing was published; what was served is served on", err=True)
+        sys.exit(1)
 
 
 @command.command()
 def rollback() -> None:
     """Serve the publication before the one that is served. The next build publishes as ever."""
     click.echo(f"batch {go_back(Settings.from_environment())} is served")
+
+
+def _served(served: Served | None) -> list[str]:
+    if served is None:
+        return ["nothing is served yet: run `mailmart build`"]
+    lines = [f"batch {served.batch_id} is served since {_utc(served.since)}, with what had landed by {_utc(served.data_as_of)}"]
+    if served.late_after is not None:
+        lines.append(f"late since {_utc(served.late_after)}" if served.is_late else f"not late until {_utc(served.late_after)}")
+    return lines
+
+
+def _runs(found: BatchStatus, settings: Settings, now: datetime) -> list[str]:
+    due = f"the next nightly run is due at {_utc(next_due(now, settings.batch_at))}"
+    if not found.runs:
+        return ["no nightly runs yet", due]
+    head = f"{'nightly run of':<19}  {'status':<9}  {'tries':>5}  {'seconds':>7}  {'batch':>6}"
+    return [head, *(line for run in found.runs for line in _run(run, now)), due]
+
+
+def _run(run: NightlyRun, now: datetime) -> list[str]:
+    seconds = ((run.ended_at or now) - run.started_at).total_seconds()
+    line = f"{_utc(run.scheduled_for)}  {run.status:<9}  {run.tries:>5}  {seconds:>7.1f}  {run.batch_id or '':>6}"
+    if run.is_by_hand:
+        line += "  by hand"
+    return [line, *(f"    {said}" for said in (run.error or "").splitlines())]
+
+
+def _last_build(build: LastBuild | None) -> list[str]:
+    if build is None:
+        return []
+    lines = ["", f"the last build is batch {build.batch_id}: {build.status}"]
+    if build.continues is not None:
+        lines[-1] += f", going on where batch {build.continues} failed"
+    lines += [f"    {said}" for said in (build.note or "").splitlines()]
+    if build.models:
+        lines.append(f"    {'model':<30}  {'opened':>9}  {'closed':>9}  {'seconds':>7}")
+    for model in build.models:
+        lines.append(f"    {model.model:<30}  {model.rows_opened:>9}  {model.rows_closed:>9}  {model.seconds:>7.1f}")
+    return lines
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime(SECOND)

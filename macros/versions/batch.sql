@@ -71,8 +71,8 @@
         update app.batches
         set status = 'abandoned', ended_at = clock_timestamp(), note = 'died; found by the next build'
         where target = '{{ warehouse_name() }}' and status = 'running';
-        insert into app.batches (target, invocation_id, command)
-        values ('{{ warehouse_name() }}', '{{ invocation_id }}', '{{ flags.WHICH }}');
+        insert into app.batches (target, invocation_id, command, fingerprint)
+        values ('{{ warehouse_name() }}', '{{ invocation_id }}', '{{ command_given() }}', '{{ project_fingerprint() }}');
     end
     $begin$;
 {%- endmacro %}
@@ -105,51 +105,50 @@
 {#
     on-run-end: says how the build ended and, if all was selected and passed, publishes it, in one transaction.
     The contract (what the API may show) is stored with the publication, so that a manifest that is newer than the
-    database breaks nothing.
+    database breaks nothing. Of a failed build it is kept which nodes passed, for a retry; its data are as of the earliest build
+    that it is made of.
 #}
 {% macro end_batch(results) -%}
     {%- if not execute or not takes_a_batch() -%} {{ return('') }} {%- endif -%}
     {%- set batch = batch_id() -%}
     {%- if batch == 0 -%} {{ return('') }} {%- endif -%}
-    {%- set status = batch_status(results) -%}
+    {%- set end = end_of_batch(results, batch) -%}
     do $end$
     begin
         update app.batches
-        set status = '{{ status }}', ended_at = clock_timestamp()
+        set
+            status = '{{ end.status }}',
+            ended_at = clock_timestamp(),
+            continues = {{ end.continues or 'null' }},
+            note = {{ sql_text(end.failures[:5] | join('\n')) if end.failures else 'null' }}
         where batch_id = {{ batch }} and status = 'running';
         if not found then
             raise exception 'build {{ batch }} was taken for dead by a later build, and is not published';
         end if;
-    {% if status == 'published' %}
+    {% if end.status == 'failed' %}
+        insert into app.batch_nodes (batch_id, node_id, has_passed)
+        select {{ batch }}, key, value::boolean from json_each_text({{ sql_text(tojson(end.ran)) }});
+    {% endif %}
+    {% if end.status == 'published' %}
         insert into app.publications (target, batch_id, data_as_of, contract)
-        select target, batch_id, started_at, '{{ tojson(published_contract()) | replace("'", "''") }}'::json
-        from app.batches
-        where batch_id = {{ batch }};
+        select this.target, this.batch_id, coalesce(earliest.started_at, this.started_at), {{ sql_text(tojson(published_contract())) }}
+        from app.batches as this
+        left join app.batches as earliest on this.continues = earliest.batch_id
+        where this.batch_id = {{ batch }};
         insert into app.publication (target, batch_id)
         values ('{{ warehouse_name() }}', {{ batch }})
         on conflict (target) do update set batch_id = excluded.batch_id, changed_at = clock_timestamp();
+        delete from app.batch_nodes
+        where batch_id in (select batch_id from app.batches where target = '{{ warehouse_name() }}');
     {% endif %}
     end
     $end$;
 {%- endmacro %}
 
 
-{# published, built or failed: published only if every model, seed and test of the project was run and passed. #}
-{% macro batch_status(results) -%}
-    {%- set passed = [] -%}
-    {%- for result in results -%}
-        {%- if result.status | string in ['success', 'pass', 'warn'] -%}
-            {%- do passed.append(result.node.unique_id) -%}
-        {%- elif result.node.resource_type | string != 'exposure' -%}
-            {{ return('failed') }}
-        {%- endif -%}
-    {%- endfor -%}
-    {%- for node in graph.nodes.values() -%}
-        {%- if node.resource_type in ['model', 'seed', 'snapshot', 'test'] and node.unique_id not in passed -%}
-            {{ return('built') }}
-        {%- endif -%}
-    {%- endfor -%}
-    {{ return('published' if flags.WHICH != 'run' else 'built') }}
+{# A text as an SQL literal, inside a block that `$end$` quotes. #}
+{% macro sql_text(text) -%}
+    '{{ text | replace("'", "''") | replace("$end$", "$ end$") }}'
 {%- endmacro %}
 
 

@@ -12,7 +12,7 @@ import pytest
 from werkzeug.test import Client
 
 from api.app import Service
-from api.batches import go_back
+from api.batch.books import go_back
 from api.keys import create_key
 from api.settings import PROJECT_ROOT, Settings
 from tests.api.conftest import Caller

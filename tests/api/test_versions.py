@@ -12,7 +12,7 @@ from werkzeug.test import Client, TestResponse
 
 from api.answers import Answers, is_any, is_known
 from api.app import Service
-from api.batches import go_back
+from api.batch.books import go_back
 from api.database import connect
 from api.keys import create_key
 from api.publication import Publications

@@ -15,6 +15,7 @@ import pytest
 from api.database import connect
 from api.settings import Settings
 from tests.support.dbt import WITHOUT_TESTS, dbt_process, run_dbt
+from tests.support.waiting import wait_for_waiting
 from tests.warehouse import standing
 from tests.warehouse.events import Event, random_events
 from tests.warehouse.landing import land
@@ -73,7 +74,7 @@ def test_a_second_build_is_refused_while_the_first_lives(settings: Settings) -> 
         # the first build waits here, in the middle of its work
         lock.execute("lock table core.fct_messages in access exclusive mode")
         first = dbt_process(settings, *WITHOUT_TESTS, target_path="first")
-        _wait_for_waiting(settings)
+        wait_for_waiting(settings)
         second = run_dbt(settings, *WITHOUT_TESTS, target_path="second", check=False)
         assert second.returncode != 0
         assert "is running since" in second.stdout
@@ -92,7 +93,7 @@ def test_a_build_that_was_taken_for_dead_writes_nothing(settings: Settings) -> N
         lock.commit()
         lock.execute("lock table raw.email_events in access exclusive mode")
         first = dbt_process(settings, *WITHOUT_TESTS, target_path="first")
-        _wait_for_waiting(settings)
+        wait_for_waiting(settings)
         with connect(settings, "mailmart_owner") as successor:
             successor.execute("update app.batches set status = 'abandoned' where status = 'running'")
         lock.rollback()
@@ -100,15 +101,3 @@ def test_a_build_that_was_taken_for_dead_writes_nothing(settings: Settings) -> N
     assert standing.campaign_days(settings) == {}
     run_dbt(settings, *WITHOUT_TESTS)
     assert len(standing.campaign_days(settings)) == 1
-
-
-def _wait_for_waiting(settings: Settings) -> None:
-    deadline = time.monotonic() + 40
-    with connect(settings, None) as connection:
-        connection.autocommit = True
-        while time.monotonic() < deadline:
-            waiting = connection.execute("select count(*) from pg_locks where not granted").fetchone()
-            if waiting != (0,):
-                return
-            time.sleep(0.1)
-    raise AssertionError("the first build did not come to the lock")

@@ -10,7 +10,7 @@ from typing import LiteralString
 import pytest
 from psycopg import sql
 
-from api.batches import go_back
+from api.batch.books import go_back
 from api.database import connect
 from api.errors import MailmartError
 from api.settings import Settings

@@ -1,0 +1,108 @@
+"""The books of the nightly runs, app.nightly_runs: every read and write but status and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+
+from api.database import connect
+from api.settings import Settings
+
+TRIES = 3
+
+
+@dataclass(frozen=True)
+class Night:
+    """A run that is ours: who holds the lock of nightly runs writes to it."""
+
+    scheduled_for: datetime
+    tries: int
+    is_by_hand: bool = False
+
+
+class Nights:
+    """Nightly runs of the settings' target. To write, hold the lock of nightly runs (api/batch/nightly.py)."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._target = settings.target
+
+    def is_open(self, due: datetime) -> bool:
+        """Whether the night that was due still has to be run, or gone on with: no run of it ended, nothing newer is published."""
+        with self._connection() as connection:
+            row = connection.execute(
+                """
+                select coalesce(
+                    (
+                        select status = 'running' from app.nightly_runs
+                        where target = %(target)s and scheduled_for = %(due)s
+                    ),
+                    -- a build of somebody's that was published since has done what the night would have
+                    not exists (select from app.publications where target = %(target)s and data_as_of >= %(due)s)
+                )
+                """,
+                {"target": self._target, "due": due},
+            ).fetchone()
+        return row == (True,)
+
+    def close_dead(self, *, but: datetime) -> None:
+        """Ends the runs whose process died and that nobody takes up: all but the night given, and that one after its last try."""
+        with self._connection() as connection:
+            connection.execute(
+                """
+                update app.nightly_runs
+                set
+                    status = 'failed',
+                    ended_at = clock_timestamp(),
+                    error = concat_ws(e'\\n', error, 'the process that ran it died')
+                where target = %(target)s and status = 'running' and (scheduled_for <> %(but)s or tries >= %(tries)s)
+                """,
+                {"target": self._target, "but": but, "tries": TRIES},
+            )
+
+    def take_up(self, scheduled_for: datetime, *, is_by_hand: bool = False) -> Night:
+        """Begins the run, or goes on with the one whose process died."""
+        with self._connection() as connection:
+            row = connection.execute(
+                """
+                insert into app.nightly_runs (target, scheduled_for, is_by_hand)
+                values (%s, %s, %s)
+                on conflict (target, scheduled_for) do update set status = 'running'
+                returning tries
+                """,
+                (self._target, scheduled_for, is_by_hand),
+            ).fetchone()
+        assert row is not None  # noqa: S101 - it returns the row in any case
+        return Night(scheduled_for, row[0], is_by_hand)
+
+    def count_try(self, night: Night, change: int = 1) -> Night:
+        """One more try, before it begins, so that one that is killed counts; or one less, of one that was refused."""
+        with self._connection() as connection:
+            connection.execute(
+                "update app.nightly_runs set tries = tries + %s where target = %s and scheduled_for = %s and status = 'running'",
+                (change, self._target, night.scheduled_for),
+            )
+        return Night(night.scheduled_for, night.tries + change, night.is_by_hand)
+
+    def note_try(self, night: Night, batch_id: int | None, error: str | None) -> None:
+        """How a try ended."""
+        with self._connection() as connection:
+            connection.execute(
+                "update app.nightly_runs set batch_id = coalesce(%s, batch_id), error = %s"
+                " where target = %s and scheduled_for = %s and tries = %s and status = 'running'",
+                (batch_id, error, self._target, night.scheduled_for, night.tries),
+            )
+
+    def end(self, night: Night, status: str) -> None:
+        """The run is over: succeeded or failed."""
+        with self._connection() as connection:
+            connection.execute(
+                "update app.nightly_runs set status = %s, ended_at = clock_timestamp()"
+                " where target = %s and scheduled_for = %s and tries = %s and status = 'running'",
+                (status, self._target, night.scheduled_for, night.tries),
+            )
+
+    def _connection(self) -> psycopg.Connection:
+        return connect(self._settings, "mailmart_worker")

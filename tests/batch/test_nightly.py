@@ -1,0 +1,138 @@
+"""One run a night, missed ones made up for once, tries that end, and what is told."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from api.batch.clock import latest_due
+from api.batch.figures import batch_figures
+from api.batch.nightly import Pace, lock_of_runs, run_by_hand, run_due_night
+from api.database import connect
+from api.errors import MailmartError
+from api.settings import Settings
+from tests.batch.books import builds, nights, rows, served
+from tests.batch.project import break_it, build, land_campaign
+from tests.support.command import mailmart
+from tests.support.dbt import dbt_process
+from tests.support.waiting import wait_for_waiting
+
+pytestmark = pytest.mark.timeout(300)
+
+AT_ONCE = Pace(between_tries=(0, 0), while_busy=0.1)
+NEVER = threading.Event()
+
+
+def test_missed_nights_are_made_up_for_once(project: Settings) -> None:
+    due = latest_due(datetime.now(UTC), project.batch_at)
+    with connect(project, "mailmart_worker") as connection:
+        # the last one was a week ago, and one was left by a process that died
+        connection.execute(
+            "insert into app.nightly_runs (target, scheduled_for, status, tries, ended_at) values"
+            " ('production', %s, 'succeeded', 1, now()), ('production', %s, 'running', 1, null)",
+            (due - timedelta(days=7), due - timedelta(days=3)),
+        )
+    run_due_night(project, NEVER, AT_ONCE)
+    run_due_night(project, NEVER, AT_ONCE)
+    assert builds(project) == [("build", "published")]
+    assert nights(project) == [("succeeded", 1), ("failed", 1), ("succeeded", 1)]
+    assert rows(project, "select max(scheduled_for) from app.nightly_runs") == [(due,)]
+
+    # another time of day: due again, and not done, because what is published is older
+    later = dataclasses.replace(project, batch_at=datetime.now(UTC).replace(second=0).time())
+    with lock_of_runs(later) as lock:
+        # somebody is at it
+        assert lock.take()
+        run_due_night(later, NEVER, AT_ONCE)
+        assert len(nights(project)) == 3
+        refused = mailmart(project, "batch", "run")
+        assert refused.exit_code == 1
+        assert "a nightly run is going on" in refused.output
+
+
+def test_what_somebody_published_since_need_not_be_run(project: Settings) -> None:
+    assert build(project).status == "published"
+    run_due_night(project, NEVER, AT_ONCE)
+    assert nights(project) == []
+    with connect(project, "mailmart_worker") as connection:
+        assert batch_figures(connection, project.target).last_status is None
+
+
+def test_three_tries_and_nothing_is_published(project: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    land_campaign(project, "c1")
+    break_it(project, "second")
+    with caplog.at_level(logging.INFO):
+        run_due_night(project, NEVER, AT_ONCE)
+    run_due_night(project, NEVER, AT_ONCE)
+    assert builds(project) == [("build", "failed"), ("retry", "failed"), ("retry", "failed")]
+    # only what failed ran again
+    assert rows(project, "select distinct batch_id from app.model_batches") == [(1,)]
+    assert nights(project) == [("failed", 3)]
+    assert served(project) is None
+    (error,) = rows(project, "select error from app.nightly_runs")[0]
+    assert error.startswith("second_is_whole: Got 1 result")
+    ends = [record for record in caplog.records if record.getMessage().startswith("nightly run failed")]
+    assert [record.levelname for record in ends] == ["ERROR"]
+    with connect(project, "mailmart_worker") as connection:
+        figures = batch_figures(connection, project.target)
+    assert (figures.last_success_at, figures.last_status, figures.failed_runs, figures.tries) == (None, "failed", 1, 3)
+
+    status = mailmart(project, "batch", "status")
+    assert status.exit_code == 0, status.output
+    for said in ("nothing is served yet", "failed         3", "second_is_whole: Got 1 result", "is due at", "batch 3: failed"):
+        assert said in status.output
+
+
+def test_a_run_that_was_left_in_its_last_try_has_failed(settings: Settings) -> None:
+    due = latest_due(datetime.now(UTC), settings.batch_at)
+    with connect(settings, "mailmart_worker") as connection:
+        connection.execute("insert into app.nightly_runs (target, scheduled_for, tries) values ('production', %s, 3)", (due,))
+    run_due_night(settings, NEVER, AT_ONCE)
+    assert nights(settings) == [("failed", 3)]
+    assert builds(settings) == []
+
+
+def test_a_run_by_hand(project: Settings) -> None:
+    land_campaign(project, "c1")
+    shown: list[str] = []
+    assert run_by_hand(project, NEVER, shown.append, AT_ONCE)
+    assert any("Completed successfully" in line for line in shown)
+    assert nights(project) == [("succeeded", 1)]
+    status = mailmart(project, "batch", "status").output
+    for said in ("batch 1 is served since", "by hand", "batch 1: published", "second"):
+        assert said in status
+    # a build of somebody's: refused, and it goes on undisturbed
+    with connect(project, "mailmart_owner") as lock:
+        lock.execute("lock table core.first in access exclusive mode")
+        other = dbt_process(project, "build", target_path="other")
+        wait_for_waiting(project)
+        with pytest.raises(MailmartError, match="build 2 is running since"):
+            run_by_hand(project, NEVER, shown.append, AT_ONCE)
+        lock.rollback()
+    assert other.wait(timeout=60) == 0
+    assert builds(project) == [("build", "published")] * 2
+    assert [status for status, _ in nights(project)] == ["succeeded", "failed"]
+
+
+def test_a_stop_in_the_middle_leaves_the_night_to_the_next(project: Settings) -> None:
+    assert build(project).status == "published"
+    rows(project, "update app.publications set data_as_of = data_as_of - interval '3 days' returning target")
+    stop = threading.Event()
+    with connect(project, "mailmart_owner") as lock:
+        lock.execute("lock table core.first in access exclusive mode")
+        run = threading.Thread(target=run_due_night, args=(project, stop, AT_ONCE))
+        run.start()
+        wait_for_waiting(project)
+        stop.set()
+        run.join(timeout=20)
+        assert not run.is_alive()
+        lock.rollback()
+    assert nights(project) == [("running", 1)]
+    assert served(project) == 1
+    run_due_night(project, NEVER, AT_ONCE)
+    assert nights(project) == [("succeeded", 2)]
+    assert builds(project) == [("build", "published"), ("build", "abandoned"), ("build", "published")]
