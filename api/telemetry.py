@@ -166,6 +166,7 @@ class Telemetry:
             self._settings.posthog_key or "",
             host=self._settings.posthog_host,
             max_queue_size=MOST_WAITING,
+            flush_interval=1.0,
             timeout=SECONDS_OF_A_REQUEST,
             max_retries=2,
             disable_geoip=True,
