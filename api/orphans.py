@@ -7,10 +7,14 @@ import signal
 import threading
 import time
 
+# the number of the one that started us; it may be gone before we get to ask for it
+PARENT = "MAILMART_PARENT"
+
 
 def end_with_parent() -> None:
     """Sends ourselves SIGTERM within a second of the death of our parent process; returns at once."""
-    parent = os.getppid()
+    # taken out: it is not the parent of those that we start
+    parent = int(os.environ.pop(PARENT, "") or os.getppid())
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -30,10 +30,10 @@ Properties = Mapping[str, str | int | float | None]
 
 # what each event may say; everything else that is given, or that the SDK adds by itself, stays here
 EVENTS: dict[str, frozenset[str]] = {
-    "batch_completed": frozenset({"kind", "models", "rows", "seconds", "attempts"}),
-    "batch_failed": frozenset({"kind", "models", "rows", "seconds", "attempts", "reason"}),
-    "export_completed": frozenset({"export_type", "format", "rows", "bytes", "seconds", "attempts", "storage"}),
-    "export_failed": frozenset({"export_type", "format", "seconds", "attempts", "reason", "storage"}),
+    "batch_completed": frozenset({"is_by_hand", "models", "rows", "seconds", "tries"}),
+    "batch_failed": frozenset({"is_by_hand", "models", "rows", "seconds", "tries", "reason"}),
+    "export_completed": frozenset({"export_type", "format", "rows", "bytes", "seconds", "tries", "storage"}),
+    "export_failed": frozenset({"export_type", "format", "seconds", "tries", "reason", "storage"}),
     "api_error": frozenset({"endpoint", "code", "method", "status", "unsent"}),
 }
 # without an $ip of its own, PostHog notes the address that an event came from

@@ -151,7 +151,7 @@ def test_only_numbers_and_words_that_are_listed(settings: Settings, recorder: Re
 def test_one_id_for_several_machines_with_one_database(settings: Settings, recorder: Recorder, tmp_path: Path) -> None:
     for one in (settings, dataclasses.replace(settings, home=tmp_path / "another machine")):
         telemetry = Telemetry(sending_to(one, recorder.address))
-        telemetry.capture("batch_completed", {"kind": "nightly", "seconds": 1})
+        telemetry.capture("batch_completed", {"is_by_hand": False, "seconds": 1})
         telemetry.close()
     first, second = [event["distinct_id"] for event in recorder.wait_for(2)]
     assert first == second
@@ -163,7 +163,7 @@ def test_a_storm_of_errors_is_counted_and_not_sent(settings: Settings, recorder:
     for _ in range(2000):
         telemetry.capture("api_error", {"endpoint": "overview", "code": "INTERNAL_ERROR", "method": "GET", "status": 500})
     seconds = time.monotonic() - began
-    telemetry.capture("batch_failed", {"kind": "nightly"})
+    telemetry.capture("batch_failed", {"is_by_hand": False})
     time.sleep(1.1)
     telemetry.capture("api_error", {"endpoint": "overview", "code": "INTERNAL_ERROR", "method": "GET", "status": 500})
     telemetry.close()
@@ -214,7 +214,7 @@ def test_a_process_ends_while_posthog_hangs(settings: Settings, recorder: Record
     program = (
         "import time; from api.settings import Settings; from api.telemetry import Telemetry\n"
         "telemetry = Telemetry(Settings.from_environment())\n"
-        "telemetry.capture('batch_failed', {'kind': 'nightly'})\n"
+        "telemetry.capture('batch_failed', {'tries': 3})\n"
         "input()\n"
         "telemetry.close()\n"
     )
@@ -271,11 +271,11 @@ def test_the_database_away_at_first(settings: Settings, recorder: Recorder, monk
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_sends_its_own(settings: Settings, recorder: Recorder) -> None:
     telemetry = Telemetry(sending_to(settings, recorder.address))
-    telemetry.capture("batch_completed", {"kind": "parent"})
+    telemetry.capture("batch_failed", {"reason": "parent"})
     recorder.wait_for(1)
 
     def run() -> None:
-        telemetry.capture("batch_completed", {"kind": "child"})
+        telemetry.capture("batch_failed", {"reason": "child"})
         deadline = time.monotonic() + PATIENCE
         while telemetry._waiting and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -288,10 +288,10 @@ def test_a_forked_process_sends_its_own(settings: Settings, recorder: Recorder) 
     child.join(PATIENCE)
     assert child.exitcode == 0
     recorder.wait_for(2)
-    telemetry.capture("batch_completed", {"kind": "parent"})
+    telemetry.capture("batch_failed", {"reason": "parent"})
     recorder.wait_for(3)
     telemetry.close()
-    assert [event["properties"]["kind"] for event in recorder.events] == ["parent", "child", "parent"]
+    assert [event["properties"]["reason"] for event in recorder.events] == ["parent", "child", "parent"]
 
 
 def test_an_address_that_anybody_could_read_along() -> None:
