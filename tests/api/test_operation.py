@@ -160,6 +160,9 @@ def test_the_database_goes_and_comes_back(own_server: Settings, tmp_path: Path) 
             assert (away.status, orjson.loads(away.body)["error"]["code"]) == (503, "WAREHOUSE_UNAVAILABLE")
             assert int(away.headers["retry-after"]) >= 1
             assert get(service.address, key, "/healthz").status == 200
+        found = samples(port)
+        assert found["mailmart_database_up"] == 0
+        assert found['mailmart_requests_total{endpoint="none",method="GET",status="503"}'] == 3
         postgres.start(folders)
         deadline = time.monotonic() + 30
         while get(service.address, key, "/readyz").status != 200:
@@ -167,6 +170,9 @@ def test_the_database_goes_and_comes_back(own_server: Settings, tmp_path: Path) 
             time.sleep(0.2)
         assert service.process.poll() is None
         assert not re.search(r'"status":500', log.read_text())
+        found = samples(port)
+        assert found["mailmart_database_up"] == 1
+        assert found['mailmart_exports{status="processing"}'] == 0
 
 
 def _url(settings: Settings) -> str:
