@@ -39,6 +39,15 @@ def programs(*, workers: int = 1, concurrency: int = 2) -> list[Program]:
     ]
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Where the programs find the installation, and answer."""
+    return {
+        "MAILMART_HOME": str(settings.home),
+        "MAILMART_HOST": settings.host,
+        "MAILMART_PORT": str(settings.port),
+    }
+
+
 @contextmanager
 def started_servers(settings: Settings) -> Iterator[Endings]:
     """The embedded servers, migrated, while the block runs; those that ran before (`mailmart up`) are left running.
@@ -81,12 +90,7 @@ def run(
     Raises:
         ServerError: it does not answer in time; the programs are stopped.
     """
-    environment = {
-        "MAILMART_HOME": str(settings.home),
-        "MAILMART_HOST": settings.host,
-        "MAILMART_PORT": str(settings.port),
-    }
-    supervisor, keeper = Supervisor(running, environment, settings.project_root), Keeper(settings)
+    supervisor, keeper = Supervisor(running, environment_of(settings), settings.project_root), Keeper(settings)
     with endings.awaited():
         keeper.start()
         try:
