@@ -22,8 +22,8 @@ class Endings:
         self.was_told = False
         self._interrupts = True
         for number in SIGNALS:
-            # under nohup the terminal's end is nothing to us
-            if signal.getsignal(number) != signal.SIG_IGN:
+            # under nohup the terminal's end is nothing to us; a shell's background job is still ended by a SIGINT that it gets
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._tell)
 
     @contextmanager

@@ -7,7 +7,8 @@ import threading
 
 from api.embedded import servers
 from api.embedded.address import embedded_database_url
-from api.errors import MailmartError
+from api.embedded.folders import has_servers
+from api.errors import MailmartError, ServerError
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -55,6 +56,12 @@ class Keeper:
                 LOG.exception("the embedded servers cannot be looked after; it is tried again in %g s", wait)
 
     def _look(self) -> None:
+        home = self._settings.home
+        if not has_servers(home):
+            # an empty database is no substitute
+            raise ServerError(
+                f"{home} is gone, and the embedded servers with it", hint="Put it back, or stop this and start anew."
+            )
         missing = servers.missing(self._settings)
         if not missing:
             return

@@ -13,7 +13,7 @@ from api.figures import Figure
 def export_figures(connection: psycopg.Connection) -> Iterator[Figure]:
     """How many there are of each status, and since when the oldest of those that are being made has been."""
     counted = connection.execute("select status, count(*) from app.exports group by status")
-    found: dict[str, int] = {status: count for status, count in counted}
+    found: dict[str, int] = dict(counted.fetchall())
     yield Figure("mailmart_exports", "Exports, by status.", [({"status": status}, found.get(status, 0)) for status in STATUSES])
     row = connection.execute(
         "select coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float from app.exports"

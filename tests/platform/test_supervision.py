@@ -337,6 +337,14 @@ def test_a_database_that_comes_back_at_another_port(home: Path) -> None:
     assert _answers(settings)
 
 
+def test_a_home_folder_that_is_gone_gets_no_empty_database(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keeper = Keeper(Settings(None, None, home / "gone"))
+    keeper.start()
+    until(lambda: "gone is gone" in caplog.text)
+    keeper.stop()
+    assert not (home / "gone").exists()
+
+
 def _answers(settings: Settings) -> bool:
     try:
         with psycopg.connect(embedded_database_url(settings.home), connect_timeout=5) as connection:
