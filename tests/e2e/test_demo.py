@@ -23,9 +23,12 @@ import pytest
 
 from api.settings import PROJECT_ROOT
 
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl to paste the printed lines into")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl to paste the printed lines into"),
+    pytest.mark.timeout(420),
+]
 MESSAGES = 3000
-SECONDS_TO_COME_UP = 100  # below the test's own limit, so that a failure shows what the demo said
+SECONDS_TO_COME_UP = 300  # below the test's own limit, so that a failure shows what the demo said
 
 
 @pytest.fixture(scope="module")
