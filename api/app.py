@@ -36,6 +36,7 @@ from api.record import Record, record_of
 from api.responses import error_response
 from api.schemas import ErrorResponse
 from api.settings import Settings
+from api.telemetry import Telemetry
 from api.tokens import Tokens
 from api.warehouse import Warehouse
 
@@ -69,6 +70,7 @@ class Service:
         self._admission = Admission(self._keys, Tokens(settings), self._limits)
         self._downloads = Downloads(settings, storage_of(settings), self._warehouse)
         self._origins = settings.cors_origins
+        self._telemetry = Telemetry(settings)
         self._lock = threading.Lock()
         self._contract_id = ""
         self._served = self._make({"exposures": {}, "nodes": {}}, ready=False)
@@ -85,6 +87,9 @@ class Service:
             return self._answer(environ, start)
         finally:
             record.end()
+            failure = record.failure()
+            if failure is not None:
+                self._telemetry.capture("api_error", failure)
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # a process lives whether or not its database does, and says so without waiting for it
@@ -124,6 +129,7 @@ class Service:
         self._limits.close()
         self._keys.close()
         self._warehouse.close()
+        self._telemetry.close()
 
     def _make(self, contract: Mapping[str, Any], *, ready: bool) -> Served:
         means = Means(self._warehouse, self._publications, self._admission, self._answers, self._downloads)
@@ -175,18 +181,20 @@ def create_app(
 
     @app.errorhandler(ApiError)
     def answer(error: ApiError) -> Response:
-        return error_response(error)
+        return error_response(error, record_of(request.environ))
 
     @app.errorhandler(404)
     def answer_not_found(error: HTTPException) -> Response:
         if not ready:
-            return error_response(WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60))
+            nothing_yet = WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60)
+            return error_response(nothing_yet, record_of(request.environ))
         return api.handle_http_exception(error)
 
     @app.errorhandler(Exception)
     def answer_unforeseen(error: Exception) -> Response:
-        LOG.error("request %s failed", record_of(request.environ).request_id, exc_info=error)
-        return error_response(ApiError("Something went wrong on our side; the request's id helps to find it."))
+        record = record_of(request.environ)
+        LOG.error("request %s failed", record.request_id, exc_info=error)
+        return error_response(ApiError("Something went wrong on our side; the request's id helps to find it."), record)
 
     return app
 
@@ -216,7 +224,7 @@ class AnalyticsApi(Api):  # type: ignore[misc]
         answer.status = status
         answer.code = HTTP_CODES.get(status, "INTERNAL_ERROR" if status >= 500 else "MALFORMED_REQUEST")
         answer.headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
-        return error_response(answer)
+        return error_response(answer, record_of(request.environ))
 
 
 def _licence() -> dict[str, str]:

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 
 from api.errors import ServerError
 from api.orphans import end_with_parent
+from api.settings import Settings
 
 # read by prometheus_client when it is imported: before any of our processes does
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -21,14 +22,16 @@ ADDRESS = "127.0.0.1"
 
 
 @contextmanager
-def exposed_metrics(port: int) -> Iterator[None]:
+def exposed_metrics(settings: Settings) -> Iterator[None]:
     """Serves /metrics at a port of 127.0.0.1 while the block runs; with port 0 there is none.
 
-    The workers' processes, started inside, write what they count to files that this one sums.
+    The workers' processes, started inside, write what they count to files that this one sums. Beside it is what the database
+    knows, of whichever process and machine.
 
     Raises:
         ServerError: the port is taken.
     """
+    port = settings.metrics_port
     if not port:
         yield
         return
@@ -36,7 +39,7 @@ def exposed_metrics(port: int) -> Iterator[None]:
     os.environ[FOLDER] = folder
     ready, says = multiprocessing.Pipe(duplex=False)
     # forked before anything here has threads
-    process = multiprocessing.get_context("fork").Process(target=_expose, args=(port, says), daemon=True)
+    process = multiprocessing.get_context("fork").Process(target=_expose, args=(settings, says), daemon=True)
     process.start()
     says.close()
     try:
@@ -52,17 +55,25 @@ def exposed_metrics(port: int) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _expose(port: int, says: Connection) -> None:
+def _expose(settings: Settings, says: Connection) -> None:
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
+
+    from api.batches import build_figures
+    from api.exports.figures import export_figures
+    from api.figures import DatabaseCollector
+    from api.logs import configure_logs
+    from api.queue.figures import queue_figures
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     end_with_parent()
+    configure_logs()
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(DatabaseCollector(settings, (build_figures, export_figures, queue_figures)))
     try:
-        start_http_server(port, addr=ADDRESS, registry=registry)
+        start_http_server(settings.metrics_port, addr=ADDRESS, registry=registry)
     except OSError as error:
         says.send(error.strerror or str(error))
         return

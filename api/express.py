@@ -103,7 +103,7 @@ class Express:
                 environ.get("HTTP_AUTHORIZATION"), known.workspace_id, "read", known.endpoint.name, known.endpoint.limit
             )
         except ApiError as error:
-            return error_response(error)(environ, start_response)
+            return error_response(error, record)(environ, start_response)
         record.admitted = admitted
         # the first wall has fallen: the credential's own rows are not these
         if admitted.workspace_id != known.context["mailmart.workspace_id"]:

@@ -7,13 +7,18 @@ import signal
 import threading
 import time
 
+# the number of the one that started us; it may be gone before we get to ask for it
+PARENT = "MAILMART_PARENT"
+
 
 def end_with_parent(parent: int | None = None) -> None:
     """Sends ourselves SIGTERM within a second of the death of our parent process; returns at once.
 
     `parent` is its id, where it is known: it may have died before we look.
     """
-    parent = parent or os.getppid()
+    # taken out: it is not the parent of those that we start
+    told = os.environ.pop(PARENT, "")
+    parent = parent or int(told or os.getppid())
 
     def watch() -> None:
         while os.getppid() == parent:

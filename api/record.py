@@ -28,12 +28,13 @@ class Record:
     Attributes:
         request_id: the client's own, or one of ours.
         endpoint: '' where it came to none.
+        code: of the error that it is answered with; '' without.
         query_seconds: in the warehouse; 0.0 without.
         source: where the data came from: warehouse, cache, client (304); '' where there are none.
         admitted: once it was let in, and counted.
     """
 
-    __slots__ = ("_environ", "_started", "admitted", "endpoint", "query_seconds", "request_id", "source", "status")
+    __slots__ = ("_environ", "_started", "admitted", "code", "endpoint", "query_seconds", "request_id", "source", "status")
 
     def __init__(self, environ: WSGIEnvironment) -> None:
         self._environ = environ
@@ -41,6 +42,7 @@ class Record:
         given = environ.get("HTTP_X_REQUEST_ID", "")
         self.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         self.endpoint = ""
+        self.code = ""
         self.query_seconds = 0.0
         self.source = ""
         self.status = 0
@@ -67,6 +69,18 @@ class Record:
             return
         if ACCESS.isEnabledFor(logging.INFO):
             ACCESS.info("%s %s %s", method, self._environ["PATH_INFO"], self.status, extra={"fields": self._fields(seconds)})
+
+    def failure(self) -> dict[str, Any] | None:
+        """What telemetry may know of a request that we failed at; None of any other, and of a probe, which repeats itself."""
+        if 0 < self.status < 500 or self._environ["PATH_INFO"] in UNNOTED:
+            return None
+        method = self._environ["REQUEST_METHOD"]
+        return {
+            "endpoint": self.endpoint or "none",
+            "code": self.code or "INTERNAL_ERROR",
+            "method": method if method in METHODS else "other",
+            "status": self.status or 500,
+        }
 
     def _fields(self, seconds: float) -> dict[str, Any]:
         return {

@@ -9,6 +9,7 @@ import orjson
 from flask import Response
 
 from api.errors import ApiError
+from api.record import Record
 
 JSON = ("Content-Type", "application/json")
 # how times are written, in answers and in files
@@ -49,8 +50,9 @@ def versioned_headers(tag: str) -> list[tuple[str, str]]:
     return [("ETag", tag), ("Cache-Control", "private, no-cache")] if tag else [("Cache-Control", "no-store")]
 
 
-def error_response(error: ApiError) -> Response:
-    """`{"success": false, "error": {"code", "message", "details"?}}`."""
+def error_response(error: ApiError, record: Record) -> Response:
+    """`{"success": false, "error": {"code", "message", "details"?}}`; the request's record gets the code."""
+    record.code = error.code
     problem: dict[str, Any] = {"code": error.code, "message": error.message}
     if error.details:
         problem["details"] = error.details

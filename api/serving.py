@@ -23,7 +23,7 @@ def serve(settings: Settings, *, workers: int = 1, target: str = "api.wsgi:make_
         ServerError: the address is taken, or not ours; or the metrics' port is.
     """
     check_address(settings)
-    with exposed_metrics(settings.metrics_port):
+    with exposed_metrics(settings):
         Server(
             target,
             address=settings.host,

@@ -15,6 +15,8 @@ from api.errors import SettingsError
 
 ENCRYPTIONS = ("none", "AES256", "aws:kms")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+# the SDK's own: PostHog's cloud in the United States
+POSTHOG_HOST = "https://us.i.posthog.com"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Settings:
         export_prefix: MAILMART_EXPORT_PREFIX, before every key in the bucket.
         export_encryption: MAILMART_EXPORT_ENCRYPTION, AES256 or aws:kms; None leaves it to the bucket.
         public_address: MAILMART_PUBLIC_URL, the API's address as its users see it; see `public_url`.
+        posthog_key: MAILMART_POSTHOG_KEY, the key of the PostHog project that gets operational events; None sends nothing.
+        posthog_host: MAILMART_POSTHOG_HOST, the address of that PostHog.
         target: MAILMART_TARGET, the warehouse that is served: `production`, or a developer's schema prefix.
         batch_at: MAILMART_BATCH_AT, the time of day, in UTC, at which the nightly run is due.
         project_root: the folder with dbt_project.yml.
@@ -73,6 +77,8 @@ class Settings:
     export_prefix: str = ""
     export_encryption: str | None = None
     public_address: str | None = None
+    posthog_key: str | None = None
+    posthog_host: str = POSTHOG_HOST
     target: str = "production"
     batch_at: time = time(2)
     project_root: Path = PROJECT_ROOT
@@ -96,11 +102,13 @@ class Settings:
             cache_megabytes=_number(environ, "MAILMART_CACHE_MB", 64, 0, 1_000_000),
             jwt_secret=environ.get("MAILMART_JWT_SECRET") or None,
             jwt_public_key=_text_or_file(environ, "MAILMART_JWT_PUBLIC_KEY"),
-            jwt_jwks_url=_web_address(environ, "MAILMART_JWT_JWKS_URL"),
+            jwt_jwks_url=_web_address(environ, "MAILMART_JWT_JWKS_URL", "a key that comes over http"),
             jwt_issuer=environ.get("MAILMART_JWT_ISSUER") or None,
             jwt_audience=environ.get("MAILMART_JWT_AUDIENCE") or None,
             cors_origins=_origins(environ, "MAILMART_CORS_ORIGINS"),
             metrics_port=_number(environ, "MAILMART_METRICS_PORT", 0, 0, 65535),
+            posthog_key=environ.get("MAILMART_POSTHOG_KEY", "").strip() or None,
+            posthog_host=_web_address(environ, "MAILMART_POSTHOG_HOST", "what is sent over http") or POSTHOG_HOST,
             target=environ.get("MAILMART_TARGET") or "production",
             batch_at=_time_of_day(environ, "MAILMART_BATCH_AT", "02:00"),
             **_exports(environ),
@@ -182,7 +190,8 @@ def _text_or_file(environ: Mapping[str, str], name: str) -> str | None:
         ) from error
 
 
-def _web_address(environ: Mapping[str, str], name: str) -> str | None:
+def _web_address(environ: Mapping[str, str], name: str, what: str) -> str | None:
+    """`what` over http is anybody's."""
     text = environ.get(name) or None
     if text is None:
         return None
@@ -191,7 +200,7 @@ def _web_address(environ: Mapping[str, str], name: str) -> str | None:
         raise SettingsError(f"{name} is {text!r}", hint="Set it to an address: https://…")
     if found.scheme == "http" and found.hostname not in ("127.0.0.1", "::1", "localhost"):
         raise SettingsError(
-            f"{name} is not https", hint="Keys that come over http are anybody's; only this machine may give them so."
+            f"{name} is not https", hint=f"{what[0].upper()}{what[1:]} is anybody's; http is for this machine alone."
         )
     return text
 

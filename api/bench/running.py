@@ -6,19 +6,24 @@ import dataclasses
 import http.client
 import os
 import socket
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO
 
 from api.bench.load import HOST
 from api.bench.questions import Question
-from api.demo.service import running_server, running_service
+from api.cli.together import environment_of, programs
 from api.errors import MailmartError, ServerError
+from api.readiness import answers
 from api.settings import Settings
+from api.supervision import Child, Program
 
 # the limiter works, and is never in the way
 RATE_LIMIT_FACTOR = "1000000"
 LINES_OF_A_FAILURE = 20
+SECONDS_TO_COME_UP = 60
 
 
 @contextmanager
@@ -35,10 +40,8 @@ def service(scratch: Settings, name: str, workers: int, *, is_cached: bool) -> I
         # without a value: what it is by default
         "MAILMART_CACHE_MB": "" if is_cached else "0",
     }
-    with (
-        _log(scratch, name) as output,
-        running_service(placed, workers=workers, environment=environment, output=output),
-    ):
+    (serve, *_) = programs(workers=workers)
+    with _log(scratch, name) as output, _running(placed, serve, environment, output):
         yield placed.port
 
 
@@ -50,9 +53,27 @@ def control(scratch: Settings, name: str, workers: int) -> Iterator[int]:
         ServerError: it does not come up.
     """
     placed = dataclasses.replace(scratch, port=_free_port())
-    arguments = ["-m", "api.bench.controls", name, str(workers)]
-    with _log(scratch, name) as output, running_server(placed, arguments, _scratch_only(), output):
+    program = Program(name, [sys.executable, "-m", "api.bench.controls", name, str(workers)])
+    with _log(scratch, name) as output, _running(placed, program, _scratch_only(), output):
         yield placed.port
+
+
+@contextmanager
+def _running(settings: Settings, program: Program, environment: Mapping[str, str], output: IO[bytes]) -> Iterator[None]:
+    """Runs a program that answers at the settings' address, once it is ready; an empty value of the environment is as none."""
+    child = Child(program, {**environment_of(settings), **environment}, settings.project_root, output)
+    try:
+        deadline = time.monotonic() + SECONDS_TO_COME_UP
+        while not answers(settings):
+            status = child.status()
+            if status is not None:
+                raise ServerError(f"{program.name} ended at once (exit status {status})")
+            if time.monotonic() > deadline:
+                raise ServerError(f"{program.name} is not ready after {SECONDS_TO_COME_UP} s")
+            time.sleep(0.1)
+        yield
+    finally:
+        child.stop()
 
 
 def body_and_etag(port: int, question: Question, key: str) -> tuple[str, str]:

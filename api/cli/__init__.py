@@ -12,7 +12,7 @@ from api.errors import MailmartError
 
 COMMANDS = {
     "demo": "Everything at once, with data to look at: servers, load, build, key, API.",
-    "up": "Start the embedded servers and migrate.",
+    "up": "Start the embedded servers and migrate; with --all run everything.",
     "down": "Stop the embedded servers.",
     "env": 'Print what dbt needs, for eval "$(mailmart env)".',
     "migrate": "Bring the database to the newest migration.",

@@ -12,12 +12,21 @@ from api.settings import Settings
 
 
 @click.command()
-def command() -> None:
+@click.option("--all", "is_all", is_flag=True, help="Run server, worker and scheduler too, until Ctrl-C or SIGTERM.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="With --all: the server's processes.")
+@click.option("--concurrency", type=click.IntRange(1, 64), default=2, show_default=True, help="With --all: the worker's jobs.")
+def command(is_all: bool, workers: int, concurrency: int) -> None:
     """Start the embedded PostgreSQL and Valkey, where no others are configured, and migrate.
 
     They go on running until `mailmart down`. Run again, it finds them running.
+
+    With --all, server, worker and scheduler run as well, in the foreground. What dies is started again, the embedded servers
+    too; told to end, all of it ends in order, the embedded servers last, unless they ran before.
     """
     settings = Settings.from_environment()
+    if is_all:
+        _run_all(settings, workers, concurrency)
+        return
     with step("starting PostgreSQL and Valkey") as done:
         started = servers.start(settings)
         done("started" if started.postgres or started.valkey else "running already")
@@ -26,3 +35,20 @@ def command() -> None:
         done(f"{len(applied)} migrations applied" if applied else "nothing to do")
     if settings.database_url is None:
         click.echo(f"PostgreSQL: {embedded_database_url(settings.home)}")
+
+
+def _run_all(settings: Settings, workers: int, concurrency: int) -> None:
+    # a server, and logs: nothing that the other way would wait for
+    from api.cli.together import programs, run, started_servers
+    from api.logs import configure_logs
+    from api.readiness import address
+    from api.serving import check_address
+
+    configure_logs()
+    check_address(settings)
+    with started_servers(settings) as endings:
+
+        def greet() -> None:
+            click.echo(f"✓ mailmart runs: {address(settings)}, documentation at /docs   (Ctrl-C stops everything)", err=True)
+
+        run(settings, programs(workers=workers, concurrency=concurrency), endings, greet, ready="/healthz")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from api.embedded.folders import write_whole
+from api.holder import SCOPES
 from api.keys import create_key, list_keys
 from api.settings import Settings
 
 
 def demo_key(settings: Settings, workspace_id: str) -> str:
-    """The key of last time, if it still counts; else a new one."""
+    """The key of last time, if it still counts and may do everything; else a new one."""
     path = settings.home / "demo_key"
-    active = {key.key_id for key in list_keys(settings, workspace_id) if key.state == "active"}
+    active = {key.key_id for key in list_keys(settings, workspace_id) if key.state == "active" and set(SCOPES) <= set(key.scopes)}
     if path.exists():
         kept = path.read_text()
         if kept.startswith("mm_") and kept.split("_")[1] in active:
             return kept
-    key = create_key(settings, workspace_id, name="demo")
+    key = create_key(settings, workspace_id, name="demo", scopes=SCOPES)
     write_whole(path, key)
     return key

@@ -41,6 +41,18 @@ def start(settings: Settings) -> Started:
     return started
 
 
+def missing(settings: Settings) -> list[str]:
+    """The names of those that the settings do not bring themselves, and that do not run."""
+    with _locked(settings.home):
+        folders = find_folders(settings.home)
+        found = []
+        if settings.database_url is None and not postgres.is_running(folders):
+            found.append("PostgreSQL")
+        if settings.redis_url is None and not valkey.is_running(folders):
+            found.append("Valkey")
+        return found
+
+
 def are_running(settings: Settings) -> bool:
     """Whether one of ours runs."""
     if not has_servers(settings.home):

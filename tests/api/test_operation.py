@@ -154,6 +154,9 @@ def test_the_database_goes_and_comes_back(own_server: Settings, tmp_path: Path) 
         for away in (future.result() for future in asked):
             assert (away.status, orjson.loads(away.body)["error"]["code"]) == (503, "WAREHOUSE_UNAVAILABLE")
             assert int(away.headers["retry-after"]) >= 1
+        found = samples(port)
+        assert found["mailmart_database_up"] == 0
+        assert found['mailmart_requests_total{endpoint="none",method="GET",status="503"}'] == 25
         postgres.start(folders)
         deadline = time.monotonic() + 10
         while get(service.address, key, "/readyz").status != 200:
@@ -161,6 +164,9 @@ def test_the_database_goes_and_comes_back(own_server: Settings, tmp_path: Path) 
             time.sleep(0.2)
         assert service.process.poll() is None
         assert not re.search(r'"status":500', log.read_text())
+        found = samples(port)
+        assert found["mailmart_database_up"] == 1
+        assert found['mailmart_exports{status="processing"}'] == 0
 
 
 def _url(settings: Settings) -> str:
