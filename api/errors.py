@@ -142,3 +142,13 @@ class QueryTimeout(ApiError):
 
     def __init__(self) -> None:
         super().__init__("The query took too long; ask for a shorter window.", headers={"Retry-After": "30"})
+
+
+class DeliveryFailed(Exception):
+    """A report that did not reach somebody; `is_lasting` where trying again is no use, `is_gone` where the receiver said so."""
+
+    def __init__(self, message: str, *, is_lasting: bool = False, is_gone: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.is_lasting = is_lasting or is_gone
+        self.is_gone = is_gone

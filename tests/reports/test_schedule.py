@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from calendar import monthrange
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -84,7 +85,7 @@ class Watched:
 def test_runs_are_when_the_watched_clock_first_shows_the_time(zone: str, year: int, seed: int) -> None:
     watched = Watched(zone, year)
     numbers = random.Random(f"{seed} {zone} {year}")
-    times = [time(), time(2), time(2, 30), time(23, 30)] + [time(numbers.randrange(24), 15 * numbers.randrange(4))]
+    times = [time(), time(2), time(2, 30), time(23, 30), time(numbers.randrange(24), 15 * numbers.randrange(4))]
     after, until = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
     for clock in times:
 
@@ -165,7 +166,7 @@ def test_in_every_zone_runs_increase_and_there_is_one_a_day_a_week_a_month(seed:
             until = after + {"daily": 40, "weekly": 364, "monthly": 365}[schedule.frequency] * DAY
             said = f"seed {seed}: {schedule} in {year}"
             found = runs(schedule, after, until)
-            gaps = [later - earlier for earlier, later in zip(found, found[1:], strict=False)]
+            gaps = [later - earlier for earlier, later in pairwise(found)]
             least, most = {"daily": (1, 1), "weekly": (7, 7), "monthly": (28, 31)}[schedule.frequency]
             # a day has 23 or 25 hours where the clocks change; 0 or 48 where the date line moves
             slack = timedelta(hours=26) if schedule.frequency != "daily" else timedelta(hours=3)
