@@ -8,6 +8,7 @@ NOT_FOUND = {
     "DOMAIN_NOT_FOUND": "Domain with ID {id} not found in workspace {workspace}",
     "EXPORT_NOT_FOUND": "Export with ID {id} not found in workspace {workspace}",
     "FILE_NOT_FOUND": "The file is not there any more",
+    "REPORT_NOT_FOUND": "Report with ID {id} not found in workspace {workspace}",
     "NOT_FOUND": "There is nothing here",
 }
 
