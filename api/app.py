@@ -33,6 +33,7 @@ from api.keys import Keys
 from api.limits import Limits
 from api.publication import Publication, Publications
 from api.record import Record, record_of
+from api.reports.blueprint import reports_blueprint
 from api.responses import error_response
 from api.schemas import ErrorResponse
 from api.settings import Settings
@@ -71,6 +72,7 @@ class Service:
         self._downloads = Downloads(settings, storage_of(settings), self._warehouse)
         self._origins = settings.cors_origins
         self._telemetry = Telemetry(settings)
+        self._webhook_allow = settings.webhook_allow
         self._lock = threading.Lock()
         self._contract_id = ""
         self._served = self._make({"exposures": {}, "nodes": {}}, ready=False)
@@ -132,7 +134,7 @@ class Service:
         self._telemetry.close()
 
     def _make(self, contract: Mapping[str, Any], *, ready: bool) -> Served:
-        means = Means(self._warehouse, self._publications, self._admission, self._answers, self._downloads)
+        means = Means(self._warehouse, self._publications, self._admission, self._answers, self._downloads, self._webhook_allow)
         express = Express(self._admission, self._answers)
         return Served(create_app(contract, means, express, self._origins, ready=ready), express)
 
@@ -168,6 +170,7 @@ def create_app(
             exports = ExportMeans(means.warehouse, means.publications, means.downloads, read_catalogue(contract))
             if ready:
                 api.register_blueprint(exports_blueprint(exports, means.admission))
+                api.register_blueprint(reports_blueprint(exports, means.admission, means.webhook_allow))
         except UserWarning as warning:
             raise ContractError(f"two objects of the document have one name: {warning}", hint=NAMES) from warning
     document = finished_document(api.spec.to_dict())

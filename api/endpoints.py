@@ -24,6 +24,7 @@ from api.operations import ETAG_HEADER, Answer, Operation, admitted_workspace, o
 from api.parameters import PARAMETERS, PATH_PARAMETERS, UNKNOWN_ZONE
 from api.publication import Publication, Publications
 from api.record import Record, record_of
+from api.reports.addresses import Network
 from api.responses import data_body, data_response, not_modified
 from api.schemas import request_schema, response_schema
 from api.warehouse import Warehouse
@@ -38,6 +39,7 @@ class Means:
     admission: Admission
     answers: Answers
     downloads: Downloads
+    webhook_allow: tuple[Network, ...] = ()
 
 
 def analytics_blueprint(endpoints: tuple[Endpoint, ...], means: Means, express: Express) -> Blueprint:

@@ -8,6 +8,7 @@ NOT_FOUND = {
     "DOMAIN_NOT_FOUND": "Domain with ID {id} not found in workspace {workspace}",
     "EXPORT_NOT_FOUND": "Export with ID {id} not found in workspace {workspace}",
     "FILE_NOT_FOUND": "The file is not there any more",
+    "REPORT_NOT_FOUND": "Report with ID {id} not found in workspace {workspace}",
     "NOT_FOUND": "There is nothing here",
 }
 # what the details then name
@@ -174,3 +175,13 @@ class QueryTimeout(ApiError):
 
     def __init__(self) -> None:
         super().__init__("The query took too long; ask for a shorter window.", headers={"Retry-After": "30"})
+
+
+class DeliveryFailed(Exception):
+    """A report that did not reach somebody; `is_lasting` where trying again is no use, `is_gone` where the receiver said so."""
+
+    def __init__(self, message: str, *, is_lasting: bool = False, is_gone: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.is_lasting = is_lasting or is_gone
+        self.is_gone = is_gone

@@ -59,7 +59,7 @@ def _expose(settings: Settings, says: Connection) -> None:
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
-    from api.batches import build_figures
+    from api.batch.figures import build_figures, nightly_figures
     from api.exports.figures import export_figures
     from api.figures import DatabaseCollector
     from api.logs import configure_logs
@@ -71,7 +71,7 @@ def _expose(settings: Settings, says: Connection) -> None:
     configure_logs()
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    registry.register(DatabaseCollector(settings, (build_figures, export_figures, queue_figures)))
+    registry.register(DatabaseCollector(settings, (build_figures, nightly_figures, export_figures, queue_figures)))
     try:
         start_http_server(settings.metrics_port, addr=ADDRESS, registry=registry)
     except OSError as error:

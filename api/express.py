@@ -119,7 +119,7 @@ class Express:
             try:
                 body = known.make(record, publication, known.context_of(publication), tag)
             except ApiError as error:
-                return error_response(error)(environ, start_response)
+                return error_response(error, record)(environ, start_response)
             except psycopg.Error:
                 # nothing that a client should see: the long way knows what to say, and to whom
                 return None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from api.errors import SettingsError
+from api.reports.addresses import Network, networks
 
 ENCRYPTIONS = ("none", "AES256", "aws:kms")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -50,6 +51,10 @@ class Settings:
         public_address: MAILMART_PUBLIC_URL, the API's address as its users see it; see `public_url`.
         posthog_key: MAILMART_POSTHOG_KEY, the key of the PostHog project that gets operational events; None sends nothing.
         posthog_host: MAILMART_POSTHOG_HOST, the address of that PostHog.
+        smtp_url: MAILMART_SMTP_URL, the server that reports are mailed by; None sends no mail.
+        mail_from: MAILMART_MAIL_FROM, the sender of that mail, with or without a name.
+        webhook_allow: MAILMART_WEBHOOK_ALLOW, separated by commas: addresses and networks that webhooks may go to though they
+            are not public.
         target: MAILMART_TARGET, the warehouse that is served: `production`, or a developer's schema prefix.
         batch_at: MAILMART_BATCH_AT, the time of day, in UTC, at which the nightly run is due.
         project_root: the folder with dbt_project.yml.
@@ -79,6 +84,9 @@ class Settings:
     public_address: str | None = None
     posthog_key: str | None = None
     posthog_host: str = POSTHOG_HOST
+    smtp_url: str | None = field(default=None, repr=False)
+    mail_from: str | None = None
+    webhook_allow: tuple[Network, ...] = ()
     target: str = "production"
     batch_at: time = time(2)
     project_root: Path = PROJECT_ROOT
@@ -112,6 +120,7 @@ class Settings:
             target=environ.get("MAILMART_TARGET") or "production",
             batch_at=_time_of_day(environ, "MAILMART_BATCH_AT", "02:00"),
             **_exports(environ),
+            **_reports(environ),
         )
 
     @property
@@ -151,6 +160,19 @@ def _exports(environ: Mapping[str, str]) -> dict[str, Any]:
         "export_encryption": None if encryption == "none" else encryption,
         "public_address": _public_url(environ, "MAILMART_PUBLIC_URL"),
     }
+
+
+def _reports(environ: Mapping[str, str]) -> dict[str, Any]:
+    smtp_url, mail_from = environ.get("MAILMART_SMTP_URL") or None, environ.get("MAILMART_MAIL_FROM") or None
+    if smtp_url and not mail_from:
+        raise SettingsError("MAILMART_SMTP_URL is set, and no sender", hint="Set MAILMART_MAIL_FROM to an address of yours.")
+    try:
+        allowed = networks(environ.get("MAILMART_WEBHOOK_ALLOW", "").split(","))
+    except ValueError as error:
+        raise SettingsError(
+            f"MAILMART_WEBHOOK_ALLOW has what is no network: {error}", hint="Write it as 10.1.2.3,192.168.0.0/24."
+        ) from error
+    return {"smtp_url": smtp_url, "mail_from": mail_from, "webhook_allow": allowed}
 
 
 def _public_url(environ: Mapping[str, str], name: str) -> str | None:

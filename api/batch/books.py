@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-import psycopg
 from psycopg.rows import class_row
 
 from api.database import connect
 from api.errors import MailmartError
-from api.figures import Figure
 from api.settings import Settings
 
 
@@ -71,40 +68,6 @@ def list_batches(settings: Settings, limit: int = 20) -> list[Batch]:
             """,
             {"target": settings.target, "limit": limit},
         ).fetchall()
-
-
-def build_figures(connection: psycopg.Connection) -> Iterator[Figure]:
-    """What metrics say of the builds, by the warehouse that they are of."""
-    found = connection.execute(
-        """
-        select
-            target,
-            extract(epoch from max(ended_at) filter (where status = 'published'))::float as published_at,
-            (array_agg(status order by batch_id desc) filter (where status <> 'running'))[1] as last_status,
-            count(*) filter (where status = 'running') as running
-        from app.batches
-        group by target
-        """
-    ).fetchall()
-    yield Figure(
-        "mailmart_last_published_build_timestamp_seconds",
-        "When the last build that was published ended.",
-        [({"target": target}, published_at) for target, published_at, _, _ in found if published_at is not None],
-    )
-    yield Figure(
-        "mailmart_last_build_failed",
-        "1 where the last build that ended has failed or died, else 0.",
-        [
-            ({"target": target}, float(last_status in ("failed", "abandoned")))
-            for target, _, last_status, _ in found
-            if last_status is not None
-        ],
-    )
-    yield Figure(
-        "mailmart_builds_running",
-        "Builds that run, or died and were not found yet.",
-        [({"target": target}, running) for target, _, _, running in found],
-    )
 
 
 def go_back(settings: Settings) -> int:

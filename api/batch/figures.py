@@ -1,45 +1,79 @@
-"""Figures of the nightly runs for metrics, as the database has them."""
+"""What metrics say of builds and of nightly runs, by the warehouse that they are of."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
 
 import psycopg
-from psycopg.rows import class_row
+
+from api.figures import Figure
 
 
-@dataclass(frozen=True)
-class BatchFigures:
-    """Of one target.
+def build_figures(connection: psycopg.Connection) -> Iterator[Figure]:
+    """Of the builds."""
+    found = connection.execute(
+        """
+        select
+            target,
+            extract(epoch from max(ended_at) filter (where status = 'published'))::float as published_at,
+            (array_agg(status order by batch_id desc) filter (where status <> 'running'))[1] as last_status,
+            count(*) filter (where status = 'running') as running
+        from app.batches
+        group by target
+        """
+    ).fetchall()
+    yield Figure(
+        "mailmart_last_published_build_timestamp_seconds",
+        "When the last build that was published ended.",
+        [({"target": target}, published_at) for target, published_at, _, _ in found if published_at is not None],
+    )
+    yield Figure(
+        "mailmart_last_build_failed",
+        "1 where the last build that ended has failed or died, else 0.",
+        [
+            ({"target": target}, float(last_status in ("failed", "abandoned")))
+            for target, _, last_status, _ in found
+            if last_status is not None
+        ],
+    )
+    yield Figure(
+        "mailmart_builds_running",
+        "Builds that run, or died and were not found yet.",
+        [({"target": target}, running) for target, _, _, running in found],
+    )
 
-    Attributes:
-        last_success_at: when the last run that succeeded ended; None where none has.
-        last_status: succeeded or failed, of the last run that ended; None where none has.
-        failed_runs: how many have failed, in all.
-        tries: builds that were started for the last run.
-    """
 
-    last_success_at: datetime | None
-    last_status: str | None
-    failed_runs: int
-    tries: int
-
-
-def batch_figures(connection: psycopg.Connection, target: str) -> BatchFigures:
-    """The figures at this moment; mailmart_api and mailmart_worker may ask."""
-    with connection.cursor(row_factory=class_row(BatchFigures)) as cursor:
-        found = cursor.execute(
-            """
-            select
-                max(ended_at) filter (where status = 'succeeded') as last_success_at,
-                (array_agg(status order by ended_at desc) filter (where status <> 'running'))[1] as last_status,
-                count(*) filter (where status = 'failed') as failed_runs,
-                coalesce((array_agg(tries order by started_at desc))[1], 0) as tries
-            from app.nightly_runs
-            where target = %s
-            """,
-            (target,),
-        ).fetchone()
-    assert found is not None  # noqa: S101 - an aggregate has a row
-    return found
+def nightly_figures(connection: psycopg.Connection) -> Iterator[Figure]:
+    """Of the nightly runs."""
+    found = connection.execute(
+        """
+        select
+            target,
+            extract(epoch from max(ended_at) filter (where status = 'succeeded'))::float as succeeded_at,
+            (array_agg(status order by ended_at desc) filter (where status <> 'running'))[1] as last_status,
+            count(*) filter (where status = 'failed') as failed,
+            (array_agg(tries order by started_at desc))[1] as tries
+        from app.nightly_runs
+        group by target
+        """
+    ).fetchall()
+    yield Figure(
+        "mailmart_last_successful_night_timestamp_seconds",
+        "When the last nightly run that succeeded ended.",
+        [({"target": target}, succeeded_at) for target, succeeded_at, _, _, _ in found if succeeded_at is not None],
+    )
+    yield Figure(
+        "mailmart_last_night_failed",
+        "1 where the last nightly run that ended has failed, else 0.",
+        [({"target": target}, float(last_status == "failed")) for target, _, last_status, _, _ in found if last_status],
+    )
+    yield Figure(
+        "mailmart_nights_failed",
+        "Nightly runs that have failed.",
+        [({"target": target}, failed) for target, _, _, failed, _ in found],
+    )
+    yield Figure(
+        "mailmart_last_night_tries",
+        "Builds that were started for the last nightly run.",
+        [({"target": target}, tries) for target, _, _, _, tries in found],
+    )

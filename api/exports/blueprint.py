@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,13 +14,15 @@ from flask_smorest import Blueprint
 
 from api.admission import Admission
 from api.errors import INVALID, NotFound, ValidationFailed, WarehouseUnavailable
-from api.exports.books import Export, Exports
+from api.exports.books import Exports
 from api.exports.catalogue import Catalogue
 from api.exports.downloads import Downloads
-from api.exports.request import Resolved, export_schema, resolve
+from api.exports.preparing import prepared
+from api.exports.request import export_schema
 from api.exports.schemas import PageQuery, answer_schema, export_body, export_status_schema, list_schema
 from api.operations import Answer, Operation, admitted_workspace, operations_blueprint
-from api.publication import Publication, Publications
+from api.paging import cursor_of, place_of
+from api.publication import Publications
 from api.responses import empty_response, resource_response
 from api.warehouse import Warehouse
 
@@ -125,42 +125,6 @@ def exports_blueprint(means: ExportMeans, admission: Admission) -> Blueprint:
     )
 
 
-def prepared(
-    means: ExportMeans, workspace_id: str, body: Mapping[str, Any], today: datetime, publication: Publication
-) -> tuple[Resolved, int]:
-    """What a loaded body comes to, and how much there is to write.
-
-    Raises:
-        ValidationFailed: something in it does not go with the type.
-        InvalidTimeRange: its dates make no window.
-        NotFound: a campaign or a domain is not in the workspace.
-    """
-    catalogue = means.catalogue
-    resolved = resolve(body, catalogue, today.date())
-    context = {
-        **resolved.context,
-        "mailmart.workspace_id": workspace_id,
-        "mailmart.as_of": str(publication.batch_id),
-    }
-    campaigns, domains, sizes = means.warehouse.read(
-        context,
-        [
-            f"select campaign_id from {catalogue.unknown_campaigns_view}",  # noqa: S608 - out of our own manifest
-            f"select domain_id from {catalogue.unknown_domains_view}",  # noqa: S608
-            f"select campaigns, messages from {catalogue.size_view}",  # noqa: S608
-        ],
-    )
-    for code, rows in (("CAMPAIGN_NOT_FOUND", campaigns), ("DOMAIN_NOT_FOUND", domains)):
-        if rows:
-            raise NotFound(code, id=rows[0][0], workspace=workspace_id)
-    (of_campaigns, of_messages) = sizes[0] if sizes else (0, 0)
-    kind = catalogue.types[body["export_type"]]
-    if kind.is_rows:
-        return resolved, of_messages
-    is_whole = kind.units == "workspace" or (kind.units == "campaigns_asked_for" and resolved.campaign_ids is None)
-    return resolved, 1 if is_whole else of_campaigns
-
-
 def _create(means: ExportMeans, books: Exports) -> View:
     def create(body: dict[str, Any], path: Mapping[str, str]) -> Response:
         publication = means.publications.current()
@@ -169,7 +133,9 @@ def _create(means: ExportMeans, books: Exports) -> View:
         workspace_id = admitted_workspace()
         key = _idempotency_key()
         given = _as_given(body)
-        resolved, size = prepared(means, workspace_id, body, datetime.now(UTC), publication)
+        resolved, size = prepared(
+            means.warehouse.read, means.catalogue, publication, workspace_id, body, datetime.now(UTC).date()
+        )
         export = books.request(workspace_id, given, resolved, size, key)
         if export.request != given:
             raise ValidationFailed(
@@ -185,10 +151,10 @@ def _create(means: ExportMeans, books: Exports) -> View:
 def _list(means: ExportMeans, books: Exports) -> View:
     def list_them(query: dict[str, Any], path: Mapping[str, str]) -> Response:
         limit = query["limit"]
-        before = _place(query["cursor"]) if "cursor" in query else None
+        before = place_of(query["cursor"]) if "cursor" in query else None
         found = books.page(admitted_workspace(), limit + 1, before)
         shown = found[:limit]
-        more = _cursor(shown[-1]) if len(found) > limit else None
+        more = cursor_of(shown[-1].created_at, shown[-1].export_id) if len(found) > limit else None
         bodies = [export_body(export, means.downloads.of(export)) for export in shown]
         return resource_response({"exports": bodies, "next_cursor": more})
 
@@ -226,18 +192,3 @@ def _idempotency_key() -> str | None:
     if given is not None and not re.fullmatch(r"[!-~]{1,255}", given):
         raise ValidationFailed(INVALID, details={"Idempotency-Key": ["Must be 1 to 255 visible ASCII characters."]})
     return given
-
-
-def _cursor(export: Export) -> str:
-    return base64.urlsafe_b64encode(f"{export.created_at.isoformat()}|{export.export_id}".encode()).decode().rstrip("=")
-
-
-def _place(cursor: str) -> tuple[datetime, str]:
-    try:
-        created_at, _, export_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition("|")
-        moment = datetime.fromisoformat(created_at)
-        if moment.tzinfo is None or "\0" in export_id:
-            raise ValueError(cursor)
-    except (ValueError, binascii.Error) as error:
-        raise ValidationFailed(INVALID, details={"cursor": ["Must be a next_cursor, as it was given."]}) from error
-    return moment, export_id

@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from api.exports.request import Resolved
+from api.reports.runs import export_ended
 from api.warehouse import Warehouse
 
 Status = Literal["processing", "completed", "failed", "expired", "canceled"]
@@ -253,4 +254,8 @@ def _ends(
             f" where export_id = %s and status = 'processing' and {condition}",
             (*assigned, export_id, *compared),
         )
-        return ended.rowcount == 1
+        if ended.rowcount == 0:
+            return False
+        # whoever waits for it is told in the same transaction
+        export_ended(connection, export_id)
+        return True

@@ -1,4 +1,4 @@
-"""What a worker does for an export's job."""
+"""What a worker does for an export's job, and for a delivery's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from api.exports.attempt import run_attempt
 from api.exports.storage import storage_of
 from api.queue.tasks import Running, make_queue
 from api.queue.worker import work
+from api.reports.deliver import run_delivery
+from api.reports.mail import MailServer
 from api.settings import Settings
 
 
@@ -20,11 +22,17 @@ def run_worker(settings: Settings, concurrency: int) -> None:
         SettingsError: no database or no storage is configured.
     """
     storage = storage_of(settings)
+    if settings.smtp_url is not None:
+        # said now, and not when the first mail is due
+        MailServer.of(settings.smtp_url, settings.mail_from or "")
 
     def export(export_id: str, is_stopping: Callable[[], bool]) -> None:
         run_attempt(settings, storage, export_id, is_stopping)
 
+    def deliver(run_id: str, channel: str, target: str) -> None:
+        run_delivery(settings, run_id, channel, target)
+
     def make(running: Running) -> App:
-        return make_queue(settings, export, running)
+        return make_queue(settings, export, deliver, running)
 
     work(make, concurrency)

@@ -18,6 +18,8 @@ SECONDS_AFTER_A_FAILURE = 5
 QUEUES = ("exports", "deliveries")
 # export id, whether the worker is told to end
 RunExport = Callable[[str, Callable[[], bool]], None]
+# run id, channel, target
+RunDelivery = Callable[[str, str, str], None]
 
 
 @dataclass
@@ -56,7 +58,7 @@ class _PutBack(BaseRetryStrategy):
         return RetryDecision(retry_in={"seconds": seconds})
 
 
-def make_queue(settings: Settings, run_export: RunExport, running: Running) -> App:
+def make_queue(settings: Settings, run_export: RunExport, run_delivery: RunDelivery, running: Running) -> App:
     """The queue, and what is done for its jobs."""
     string = conninfo(settings, "mailmart_worker", options=f"-c search_path={SCHEMA},pg_temp")
     queue = App(connector=PsycopgConnector(conninfo=string, min_size=1, max_size=4, timeout=10))
@@ -67,6 +69,15 @@ def make_queue(settings: Settings, run_export: RunExport, running: Running) -> A
         running.begin(job_id)
         try:
             run_export(export_id, lambda: running.is_over or context.should_abort())
+        finally:
+            running.end(job_id)
+
+    @queue.task(name="deliver", queue="deliveries", pass_context=True, retry=_PutBack())
+    def deliver(context: JobContext, run_id: str, channel: str, target: str) -> None:
+        job_id = context.job.id or 0
+        running.begin(job_id)
+        try:
+            run_delivery(run_id, channel, target)
         finally:
             running.end(job_id)
 

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from api.batches import build_figures
 from prometheus_client import CollectorRegistry, generate_latest
 
+from api.batch.figures import build_figures, nightly_figures
 from api.database import connect
 from api.exports.figures import export_figures
 from api.figures import PATIENCE_SECONDS, SECONDS_KEPT, DatabaseCollector, Figure, Figures
 from api.queue.figures import queue_figures
 from api.settings import Settings
 
-PARTS = (build_figures, export_figures, queue_figures)
+PARTS = (build_figures, nightly_figures, export_figures, queue_figures)
 
 
 def scraped(collector: DatabaseCollector) -> dict[str, float]:
