@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import psycopg
 from psycopg.types.numeric import FloatLoader
@@ -33,10 +33,6 @@ LOG = logging.getLogger(__name__)
 SECONDS_BETWEEN_NOTES = 1.0
 WAITS = (5, 30)
 SORRY = "Failed to generate export"
-NOTHING = f"{SORRY}: insufficient data"
-NO_LONGER = f"{SORRY}: nothing is exported under this type any more"
-OUR_FAULT = f"{SORRY}: something went wrong on our side"
-DATABASE_AWAY = f"{SORRY}: the database was away"
 # a snapshot, in UTC, and rows as JSON has them
 OPTIONS = (
     "-c timezone=UTC -c datestyle=ISO -c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on"
@@ -51,12 +47,41 @@ class _Stopped(Exception):
     """The worker is told to end."""
 
 
-class _InsufficientData(Exception):
+@dataclass(frozen=True)
+class Reason:
+    """Why there is no file: a word for programs, and what its user reads."""
+
+    word: str
+    message: str
+
+
+NOTHING = Reason("insufficient_data", f"{SORRY}: insufficient data")
+NO_LONGER = Reason("unknown_type", f"{SORRY}: nothing is exported under this type any more")
+OUR_FAULT = Reason("internal_error", f"{SORRY}: something went wrong on our side")
+DATABASE_AWAY = Reason("database_away", f"{SORRY}: the database was away")
+DIED = Reason("died", f"{SORRY}: it was begun three times and never finished")
+
+
+@dataclass(frozen=True)
+class End:
+    """How an export ended: with a file, or for a reason without."""
+
+    export: Export
+    seconds: float
+    written: Written | None = None
+    reason: Reason | None = None
+
+
+class _NoFile(Exception):
     """There is nothing to write."""
 
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.message)
+        self.reason = reason
 
-def run_attempt(settings: Settings, storage: Storage, export_id: str, is_stopping: Callable[[], bool]) -> Export | None:
-    """Takes an export up, and ends it. The export as it was taken up, or None where there was nothing to do.
+
+def run_attempt(settings: Settings, storage: Storage, export_id: str, is_stopping: Callable[[], bool]) -> End | None:
+    """Takes an export up, and ends it; None where there was nothing to do, or somebody else does it.
 
     Raises:
         ExportUnfinished: it has to be taken up again.
@@ -66,21 +91,21 @@ def run_attempt(settings: Settings, storage: Storage, export_id: str, is_stoppin
     with psycopg.connect(conninfo(settings, "mailmart_worker"), autocommit=True, connect_timeout=10) as connection:
         export = books.take_up(connection, export_id, token)
         if export is None:
-            books.give_up(connection, export_id)
-            return None
+            died = books.give_up(connection, export_id, DIED.message)
+            return End(died, 0.0, reason=DIED) if died else None
         attempt = _Attempt(settings, storage, connection, export, token, is_stopping)
         try:
-            attempt.run()
+            return attempt.run()
         except _Ended:
             LOG.info("an attempt at %s is not the one that counts any more", export_id)
+            return None
         except _Stopped:
             books.hand_back(connection, token)
             raise ExportUnfinished(seconds=0) from None
-        except _InsufficientData:
-            books.fail(connection, export, token, NOTHING)
+        except _NoFile as nothing:
+            return attempt.fail(nothing.reason)
         except Exception as error:  # noqa: BLE001 - whatever it is, the export ends or is tried again
-            attempt.failed(error)
-        return export
+            return attempt.failed(error)
 
 
 @dataclass
@@ -92,8 +117,10 @@ class _Attempt:
     token: str
     is_stopping: Callable[[], bool]
     _noted_at: float = 0.0
+    _began: float = field(default_factory=time.monotonic)
 
-    def run(self) -> None:
+    def run(self) -> End:
+        """Writes the file."""
         export = self.export
         form = FORMATS[export.format]
         key = f"{export.export_id}/{self.token}.{form.extension}"
@@ -103,15 +130,21 @@ class _Attempt:
             counted = _Counted(upload)
             form.write(snapshot.source, counted)
             if snapshot.source.row_count == 0:
-                raise _InsufficientData
+                raise _NoFile(NOTHING)
             written = Written(
                 snapshot.source.row_count, counted.size, counted.digest.hexdigest(), key, snapshot.publication.data_as_of
             )
         if not books.complete(self.connection, export, self.token, written):
             self.storage.delete(key)
             raise _Ended
+        return End(export, self._seconds(), written)
 
-    def failed(self, error: Exception) -> None:
+    def fail(self, reason: Reason) -> End | None:
+        """Ends the export without a file; None where somebody else has ended it."""
+        is_ours = books.fail(self.connection, self.export, self.token, reason.message)
+        return End(self.export, self._seconds(), reason=reason) if is_ours else None
+
+    def failed(self, error: Exception) -> End | None:
         """Ends the export, or leaves it to another attempt.
 
         Raises:
@@ -121,7 +154,10 @@ class _Attempt:
         is_lasting = isinstance(error, StorageError) and error.is_lasting
         if self.export.attempts < books.MOST_ATTEMPTS and not is_lasting:
             raise ExportUnfinished(seconds=WAITS[self.export.attempts - 1]) from error
-        books.fail(self.connection, self.export, self.token, _reason(error))
+        return self.fail(_reason(error))
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
 
     @contextmanager
     def _snapshot(self) -> Iterator[_Read]:
@@ -131,8 +167,7 @@ class _Attempt:
             publication = read_publication(reading, self.settings.target)
             catalogue = read_catalogue(publication.contract) if publication else None
             if publication is None or catalogue is None or self.export.export_type not in catalogue.types:
-                books.fail(self.connection, self.export, self.token, NO_LONGER)
-                raise _Ended
+                raise _NoFile(NO_LONGER)
             yield _Read(publication, Snapshot(reading, self.export, publication, catalogue, self._tick))
 
     def _tick(self, done: int) -> None:
@@ -167,9 +202,9 @@ class _Counted:
         return len(data)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception) -> Reason:
     if isinstance(error, StorageError):
-        return f"{SORRY}: {error.message}"
+        return Reason("storage", f"{SORRY}: {error.message}")
     return DATABASE_AWAY if isinstance(error, psycopg.OperationalError) else OUR_FAULT
 
 

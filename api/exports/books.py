@@ -23,7 +23,6 @@ STATUSES: tuple[Status, ...] = ("processing", "completed", "failed", "expired", 
 T = TypeVar("T")
 MOST_ATTEMPTS = 3
 DAYS_KEPT = 7
-TRIED_TOO_OFTEN = "Failed to generate export: it was begun three times and never finished"
 
 
 @dataclass(frozen=True)
@@ -193,16 +192,14 @@ def take_up(connection: psycopg.Connection, export_id: str, token: str) -> Expor
         ).fetchone()
 
 
-def give_up(connection: psycopg.Connection, export_id: str) -> bool:
-    """Ends an export whose attempts all died; whether it was one."""
-    return _ends(
-        connection,
-        export_id,
-        "status = 'failed', error = %s",
-        "attempts >= %s",
-        (TRIED_TOO_OFTEN,),
-        (MOST_ATTEMPTS,),
-    )
+def give_up(connection: psycopg.Connection, export_id: str, reason: str) -> Export | None:
+    """Ends an export whose attempts all died; None where it is none of these."""
+    with connection.cursor(row_factory=class_row(Export)) as cursor:
+        export = cursor.execute(
+            sql.SQL("select {} from app.exports where export_id = %s").format(COLUMNS), (export_id,)
+        ).fetchone()
+    ended = _ends(connection, export_id, "status = 'failed', error = %s", "attempts >= %s", (reason,), (MOST_ATTEMPTS,))
+    return export if ended else None
 
 
 def note_progress(connection: psycopg.Connection, token: str, done: int) -> bool:

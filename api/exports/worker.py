@@ -8,11 +8,13 @@ from procrastinate import App
 
 from api.exports.attempt import run_attempt
 from api.exports.storage import storage_of
+from api.exports.telling import tell
 from api.queue.tasks import Running, make_queue
 from api.queue.worker import work
 from api.reports.deliver import run_delivery
 from api.reports.mail import MailServer
 from api.settings import Settings
+from api.telemetry import Telemetry
 
 
 def run_worker(settings: Settings, concurrency: int) -> None:
@@ -26,8 +28,12 @@ def run_worker(settings: Settings, concurrency: int) -> None:
         # said now, and not when the first mail is due
         MailServer.of(settings.smtp_url, settings.mail_from or "")
 
+    telemetry = Telemetry(settings)
+
     def export(export_id: str, is_stopping: Callable[[], bool]) -> None:
-        run_attempt(settings, storage, export_id, is_stopping)
+        end = run_attempt(settings, storage, export_id, is_stopping)
+        if end is not None:
+            tell(settings, telemetry, end)
 
     def deliver(run_id: str, channel: str, target: str) -> None:
         run_delivery(settings, run_id, channel, target)
@@ -35,4 +41,7 @@ def run_worker(settings: Settings, concurrency: int) -> None:
     def make(running: Running) -> App:
         return make_queue(settings, export, deliver, running)
 
-    work(make, concurrency)
+    try:
+        work(make, concurrency)
+    finally:
+        telemetry.close()

@@ -14,6 +14,9 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from api.batch.nightly import run_due_night
+from api.exports.expiry import clean_up
+from api.exports.storage import storage_of
+from api.reports.due import run_due_reports
 from api.settings import Settings
 
 SECONDS_BETWEEN_LOOKS_AT_THE_NIGHT = 60
@@ -35,7 +38,7 @@ class Job:
 
     name: str
     trigger: BaseTrigger
-    run: Callable[[], None]
+    run: Callable[[], object]
 
 
 def timetable(settings: Settings, ending: threading.Event) -> list[Job]:
@@ -45,4 +48,6 @@ def timetable(settings: Settings, ending: threading.Event) -> list[Job]:
     looking = IntervalTrigger(seconds=SECONDS_BETWEEN_LOOKS_AT_THE_NIGHT, timezone=UTC)
     return [
         Job("nightly batch", OrTrigger([at, looking]), partial(run_due_night, settings, ending)),
+        Job("due reports", IntervalTrigger(seconds=30, timezone=UTC), partial(run_due_reports, settings)),
+        Job("files of exports", IntervalTrigger(minutes=5, timezone=UTC), partial(clean_up, settings, storage_of(settings))),
     ]
