@@ -74,7 +74,7 @@ def _simplified(document: Path) -> bytes:
     """The document without what openapi-generator makes no good type of.
 
     Of a date or a date-time it would make a class that holds neither: dates alone remain. Of a constant true it would make an
-    enum: a boolean remains.
+    enum, and of other constants and of patterns functions without types: the plain types remain.
     """
     read = orjson.loads(document.read_bytes())
     schemas = read["components"]["schemas"]
@@ -82,8 +82,8 @@ def _simplified(document: Path) -> bytes:
         if all("format" in part for part in schema.get("anyOf", [{}])):
             schemas[name] = schema["anyOf"][0]
         for described in schema.get("properties", {}).values():
-            if described.get("type") == "boolean":
-                described.pop("const", None)
+            described.pop("const", None)
+            described.pop("pattern", None)
     return orjson.dumps(read)
 
 

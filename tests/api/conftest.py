@@ -12,6 +12,7 @@ from werkzeug.test import Client, TestResponse
 
 from api.app import Service
 from api.database import connect
+from api.holder import SCOPES
 from api.keys import create_key
 from api.settings import Settings
 from tests.api.example import CAMPAIGN, WORKSPACE, example_events
@@ -70,7 +71,7 @@ def service(warehouse_settings: Settings) -> Iterator[Service]:
 
 @pytest.fixture(scope="session")
 def key(warehouse_settings: Settings) -> str:
-    return create_key(warehouse_settings, WORKSPACE, name="tests")
+    return create_key(warehouse_settings, WORKSPACE, name="tests", scopes=SCOPES)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-PASSED_ON = ("Authorization", "Content-Type", "Accept")
+PASSED_ON = ("Authorization", "Content-Type", "Accept", "Idempotency-Key")
 
 
 class Recorder:
@@ -50,7 +50,7 @@ class Recorder:
         asked = urllib.request.Request(f"{self._service}{target}", data=body, headers=headers, method=method)
         try:
             with urllib.request.urlopen(asked, timeout=30) as response:
-                answer = response.status, response.headers["Content-Type"], response.read()
+                answer = response.status, response.headers["Content-Type"] or "", response.read()
         except urllib.error.HTTPError as error:
             return error.code, error.headers["Content-Type"], error.read()
         path = target.partition("?")[0]
@@ -67,12 +67,14 @@ class Recorder:
                 body = self.rfile.read(length) if length else None
                 status, kind, content = recorder._answer(self.command, self.path, headers, body)
                 self.send_response(status)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(content)))
+                if kind:
+                    self.send_header("Content-Type", kind)
+                if status != 204:
+                    self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = _pass_on  # noqa: N815 - the names that http.server looks up
+            do_GET = do_POST = do_PATCH = do_DELETE = _pass_on  # noqa: N815 - the names that http.server looks up
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is there
                 """Says nothing."""

@@ -15,6 +15,7 @@ from mailmart_client.api.analytics import (
     get_freshness,
     get_workspace_overview,
 )
+from mailmart_client.api.exports import create_export, delete_export, get_export, list_exports
 from mailmart_client.models import (
     CampaignAnalyticsResponse,
     CompareCampaignsRequest,
@@ -24,6 +25,12 @@ from mailmart_client.models import (
     EngagementHeatmapResponse,
     ErrorCode,
     ErrorResponse,
+    ExportFormat,
+    ExportListResponse,
+    ExportRequest,
+    ExportResponse,
+    ExportStatus,
+    ExportType,
     FixedTimeRangePeriod,
     FreshnessResponse,
     Granularity,
@@ -101,6 +108,21 @@ freshness = get_freshness.sync(workspace, client=client)
 assert isinstance(freshness, FreshnessResponse), freshness
 assert not freshness.data.is_late
 assert freshness.data.data_through < freshness.data.late_after
+
+wanted = ExportRequest(export_type=ExportType.CAMPAIGN_PERFORMANCE, format_=ExportFormat.CSV, campaign_ids=[campaign])
+export = create_export.sync(workspace, client=client, body=wanted, idempotency_key="openapi-python-client")
+assert isinstance(export, ExportResponse), export
+assert export.data.status is ExportStatus.PROCESSING
+status = get_export.sync(workspace, export.data.export_id, client=client)
+assert isinstance(status, ExportResponse), status
+assert status.data.download_url is None
+listed = list_exports.sync(workspace, client=client, limit=100)
+assert isinstance(listed, ExportListResponse), listed
+assert export.data.export_id in [one.export_id for one in listed.data.exports]
+assert delete_export.sync(workspace, export.data.export_id, client=client) is None
+status = get_export.sync(workspace, export.data.export_id, client=client)
+assert isinstance(status, ExportResponse), status
+assert status.data.status is ExportStatus.CANCELED
 
 missing = get_campaign_analytics.sync(workspace, "nope", client=client)
 assert isinstance(missing, ErrorResponse), missing

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import createClient from "openapi-fetch";
-import type { ErrorCode, Metric, paths } from "mailmart-client";
+import type { ErrorCode, ExportStatus, Metric, paths } from "mailmart-client";
 
 const [baseUrl = "", key = "", workspaceId = "", campaignId = ""] = process.argv.slice(2);
 const client = createClient<paths>({ baseUrl, headers: { Authorization: `Bearer ${key}` } });
@@ -60,6 +60,25 @@ const freshness = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/f
   params: { path: { workspaceId } },
 });
 assert.equal(freshness.data?.data.is_late, false);
+
+const wanted = await client.POST("/api/v1/workspaces/{workspaceId}/analytics/export", {
+  params: { path: { workspaceId }, header: { "Idempotency-Key": "openapi-typescript" } },
+  body: { export_type: "campaign_performance", format: "csv", campaign_ids: [campaignId] },
+});
+assert.ok(wanted.data !== undefined, JSON.stringify(wanted.error));
+const exportId: string = wanted.data.data.export_id;
+const exported = { params: { path: { workspaceId, exportId } } };
+const status = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/exports/{exportId}", exported);
+assert.equal(status.data?.data.download_url, null);
+const listed = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/exports", {
+  params: { path: { workspaceId }, query: { limit: 100 } },
+});
+assert.ok(listed.data?.data.exports.some((one) => one.export_id === exportId));
+const ended = await client.DELETE("/api/v1/workspaces/{workspaceId}/analytics/exports/{exportId}", exported);
+assert.equal(ended.response.status, 204);
+const after = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/exports/{exportId}", exported);
+const canceled: ExportStatus | undefined = after.data?.data.status;
+assert.equal(canceled, "canceled");
 
 const missing = await client.GET("/api/v1/workspaces/{workspaceId}/campaigns/{campaignId}/analytics", {
   params: { path: { workspaceId, campaignId: "nope" } },

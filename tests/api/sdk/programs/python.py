@@ -12,6 +12,11 @@ from mailmart_client import (
     Configuration,
     ErrorCode,
     ErrorResponse,
+    ExportFormat,
+    ExportRequest,
+    ExportsApi,
+    ExportStatus,
+    ExportType,
     FixedTimeRangePeriod,
     Granularity,
     GroupBy,
@@ -66,6 +71,16 @@ with ApiClient(Configuration(host=address, access_token=key)) as client:
     freshness = api.get_freshness(workspace).data
     assert not freshness.is_late
     assert freshness.data_through < freshness.late_after
+
+    exports = ExportsApi(client)
+    wanted = ExportRequest(export_type=ExportType.CAMPAIGN_PERFORMANCE, format=ExportFormat.CSV, campaign_ids=[campaign])
+    export = exports.create_export(workspace, wanted, idempotency_key="python").data
+    assert export.status is ExportStatus.PROCESSING
+    assert exports.create_export(workspace, wanted, idempotency_key="python").data.export_id == export.export_id
+    assert exports.get_export(workspace, export.export_id).data.download_url is None
+    assert export.export_id in [found.export_id for found in exports.list_exports(workspace, limit=100).data.exports]
+    exports.delete_export(workspace, export.export_id)
+    assert exports.get_export(workspace, export.export_id).data.status is ExportStatus.CANCELED
 
     try:
         api.get_campaign_analytics(workspace, "nope")

@@ -6,6 +6,10 @@ import {
   Configuration,
   ErrorCode,
   ErrorResponseFromJSON,
+  ExportFormat,
+  ExportStatus,
+  ExportType,
+  ExportsApi,
   FixedTimeRangePeriod,
   Granularity,
   GroupBy,
@@ -74,6 +78,23 @@ assert.ok(freshness.data.dataThrough < freshness.data.lateAfter);
 
 const quality = await api.getDataQuality({ workspaceId });
 assert.deepEqual(quality.data.problems, []);
+
+const exports = new ExportsApi(new Configuration({ basePath, accessToken }));
+const wanted = await exports.createExport({
+  workspaceId,
+  idempotencyKey: "typescript-fetch",
+  exportRequest: {
+    exportType: ExportType.CAMPAIGN_PERFORMANCE,
+    format: ExportFormat.CSV,
+    campaignIds: new Set([campaignId]),
+  },
+});
+const exportId: string = wanted.data.exportId;
+assert.equal((await exports.getExport({ workspaceId, exportId })).data.downloadUrl, null);
+const listed = await exports.listExports({ workspaceId, limit: 100 });
+assert.ok(listed.data.exports.some((one) => one.exportId === exportId));
+await exports.deleteExport({ workspaceId, exportId });
+assert.equal((await exports.getExport({ workspaceId, exportId })).data.status, ExportStatus.CANCELED);
 
 try {
   await api.getCampaignAnalytics({ workspaceId, campaignId: "nope" });
