@@ -1,0 +1,272 @@
+"""`mailmart up --all` while everything that it runs is killed: every export ends whole or says why not, and none is stuck.
+
+MAILMART_TEST_PROCESS_KILLS kills of each kind, at random moments of MAILMART_TEST_EXPORTS exports and of a nightly run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import http.client
+import io
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from psycopg.rows import dict_row
+
+from api.database import connect
+from api.embedded import servers
+from api.embedded.folders import find_folders
+from api.embedded.processes import remembered_pid
+from api.exports.expiry import clean_up
+from api.exports.formats import FORMATS
+from api.exports.storage import storage_of
+from api.generate.generate import GenerateOptions, generate
+from api.keys import create_key
+from api.migrate import migrate
+from api.settings import PROJECT_ROOT, Settings
+from tests.api.serving import free_port
+from tests.support.dbt import run_dbt
+
+KILLS = int(os.environ.get("MAILMART_TEST_PROCESS_KILLS", "1"))
+EXPORTS = int(os.environ.get("MAILMART_TEST_EXPORTS", "20"))
+WORKSPACES = ("ws_demo_1", "ws_demo_2", "ws_demo_3")
+TYPES = ("messages", "campaign_performance", "deliverability", "engagement_heatmap", "workspace_overview")
+KINDS = ("serve", "worker", "scheduler", "postgres", "valkey")
+SECONDS_BETWEEN_KILLS = 2.0
+SECONDS_TO_END = 420
+pytestmark = pytest.mark.timeout(900 + KILLS * 120)
+
+
+@pytest.fixture
+def installation() -> Iterator[Settings]:
+    """Servers of its own, with mail and a publication; the nightly run is due within a minute."""
+    home = Path(tempfile.mkdtemp(prefix="mailmart-killed-"))
+    home.chmod(0o755)
+    settings = Settings(database_url=None, redis_url=None, home=home, port=free_port())
+    try:
+        servers.start(settings)
+        migrate(settings)
+        generate(settings, GenerateOptions(workspaces=3, messages=20_000, days=40))
+        run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+        soon = (datetime.now(UTC) + timedelta(minutes=1)).time().replace(second=0, microsecond=0)
+        yield dataclasses.replace(settings, batch_at=soon)
+    finally:
+        servers.stop(settings)
+        folders = find_folders(home)
+        for folder in (folders.servers, folders.sockets, home):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def all_running(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`mailmart up --all`, while the block runs; it ends in order."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAILMART_")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "api", "up", "--all", "--concurrency", "2"],
+            env={
+                **inherited,
+                "MAILMART_HOME": str(settings.home),
+                "MAILMART_PORT": str(settings.port),
+                "MAILMART_RATE_LIMIT_FACTOR": "1000000",
+                "MAILMART_BATCH_AT": settings.batch_at.strftime("%H:%M"),
+            },
+            cwd=PROJECT_ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        assert process.wait(120) == 0, log.read_text()[-5000:]
+
+
+class Client:
+    """Asks, and asks again while nobody answers."""
+
+    def __init__(self, settings: Settings, keys: dict[str, str]) -> None:
+        self._address = f"http://127.0.0.1:{settings.port}"
+        self._keys = keys
+
+    def call(self, workspace: str, method: str, path: str, body: Any = None, key: str = "") -> dict[str, Any]:
+        """The data of an answer."""
+        headers = {"Authorization": f"Bearer {self._keys[workspace]}", "Content-Type": "application/json"}
+        if key:
+            headers["Idempotency-Key"] = key
+        request = urllib.request.Request(
+            f"{self._address}/api/v1/workspaces/{workspace}/analytics/{path}",
+            method=method,
+            headers=headers,
+            data=orjson.dumps(body) if body is not None else None,
+        )
+        answer: dict[str, Any] = orjson.loads(self.patiently(request))["data"]
+        return answer
+
+    def patiently(self, request: urllib.request.Request | str) -> bytes:
+        """The body of a 2xx; what is away comes back."""
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=30) as response:
+                    content: bytes = response.read()
+                    return content
+            except urllib.error.HTTPError as error:
+                # a trace never: 503 is what an answer without a database is
+                if error.code != 503:
+                    raise AssertionError(error.read()) from error
+            except (OSError, http.client.HTTPException):
+                pass
+            assert time.monotonic() < deadline, "nobody answers"
+            time.sleep(0.3)
+
+
+def pid_of(settings: Settings, kind: str) -> int | None:
+    """The process of a kind that runs now."""
+    folders = find_folders(settings.home)
+    if kind == "valkey":
+        return remembered_pid(folders.servers / "valkey.pid")
+    if kind == "postgres":
+        found = next(folders.servers.glob("**/postmaster.pid"), None)
+        return remembered_pid(found) if found else None
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            arguments = (folder / "cmdline").read_bytes().split(b"\0")
+            is_ours = f"MAILMART_HOME={settings.home}".encode() in (folder / "environ").read_bytes().split(b"\0")
+            if is_ours and arguments[1:4] == [b"-m", b"api", kind.encode()]:
+                return int(folder.name)
+    return None
+
+
+def kill(settings: Settings, kind: str, log: Path) -> None:
+    """Kills it, once it is there."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        pid = pid_of(settings, kind)
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"{kind} did not come back:\n{log.read_text()[-5000:]}")
+
+
+def test_whatever_is_killed_no_export_is_lost(installation: Settings, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    log = tmp_path / "log"
+    keys = {name: create_key(installation, name, name="kills", scopes=("read", "export")) for name in WORKSPACES}
+    client = Client(installation, keys)
+    asked: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def ask() -> None:
+        for number in range(EXPORTS):
+            body = {
+                "export_type": TYPES[number % len(TYPES)],
+                "format": list(FORMATS)[number // len(TYPES) % len(FORMATS)],
+                "time_range": "30d",
+            }
+            workspace = WORKSPACES[number % len(WORKSPACES)]
+            data = client.call(workspace, "POST", "export", body, key=f"once-{number}")
+            assert data["export_id"] not in asked
+            asked[data["export_id"]] = (workspace, body)
+
+    with all_running(installation, log):
+        client.call(WORKSPACES[0], "GET", "freshness")
+        problems: list[str] = []
+        asking = threading.Thread(target=_noting(ask, problems))
+        asking.start()
+        kills = [kind for kind in KINDS for _ in range(KILLS)]
+        chance.shuffle(kills)
+        for kind in kills:
+            time.sleep(chance.random() * 2 * SECONDS_BETWEEN_KILLS)
+            kill(installation, kind, log)
+        asking.join(SECONDS_TO_END)
+        assert problems == [], (seed, problems)
+        assert len(asked) == EXPORTS
+        ended = _all_ended(client, asked, log, seed)
+        _published_is_never_failed(installation, log, seed)
+        for export_id, status in ended.items():
+            if status["status"] == "completed":
+                content = client.patiently(client.call(asked[export_id][0], "GET", f"exports/{export_id}")["download_url"])
+                assert (len(content), hashlib.sha256(content).hexdigest()) == (status["file_size_bytes"], status["sha256"]), seed
+                if status["format"] == "csv":
+                    rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
+                    assert len(rows) == status["row_count"] + 1, seed
+                    assert len({len(row) for row in rows}) == 1, seed
+            else:
+                assert status["error"]["message"].startswith("Failed to generate export: "), (seed, status)
+    with_file = [export_id for export_id, status in ended.items() if status["status"] == "completed"]
+    _nothing_is_left_behind(installation, with_file, seed)
+    print(f"seed {seed}: {len(kills)} kills, {Counter(status['status'] for status in ended.values())}")
+
+
+def _noting(work: Callable[[], None], problems: list[str]) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:
+            problems.append(repr(error))
+
+    return run
+
+
+def _all_ended(client: Client, asked: dict[str, tuple[str, dict[str, Any]]], log: Path, seed: int) -> dict[str, dict[str, Any]]:
+    deadline = time.monotonic() + SECONDS_TO_END
+    while True:
+        found = {export_id: client.call(of[0], "GET", f"exports/{export_id}") for export_id, of in asked.items()}
+        stuck = [status for status in found.values() if status["status"] == "processing"]
+        if not stuck:
+            return found
+        assert time.monotonic() < deadline, (seed, stuck, log.read_text()[-5000:])
+        time.sleep(2)
+
+
+def _published_is_never_failed(settings: Settings, log: Path, seed: int) -> None:
+    """The night is over, well, and what is served is what a build published."""
+    deadline = time.monotonic() + SECONDS_TO_END
+    while True:
+        with connect(settings, "mailmart_owner") as connection:
+            nights = connection.execute("select status, tries from app.nightly_runs").fetchall()
+            served = connection.execute(
+                "select batches.status from app.publication as publication"
+                " inner join app.batches as batches on publication.batch_id = batches.batch_id"
+            ).fetchall()
+        assert served == [("published",)], (seed, served)
+        if nights and all(status != "running" for status, _ in nights):
+            break
+        assert time.monotonic() < deadline, (seed, nights, log.read_text()[-5000:])
+        time.sleep(2)
+    assert all(status == "succeeded" or tries == 3 for status, tries in nights), (seed, nights)
+
+
+def _nothing_is_left_behind(settings: Settings, with_file: list[str], seed: int) -> None:
+    """Each completed export has one file, and no other has any; each was tried three times at the most."""
+    with connect(settings, "mailmart_worker") as connection:
+        connection.execute("update app.exports set completed_at = completed_at - interval '2 hours' where status <> 'completed'")
+        connection.commit()
+        clean_up(settings, storage_of(settings))
+        rows = connection.cursor(row_factory=dict_row).execute("select * from app.exports").fetchall()
+    files = sorted(str(path.relative_to(settings.home / "exports")) for path in (settings.home / "exports").glob("*/*"))
+    assert files == sorted(row["storage_key"] for row in rows if row["status"] == "completed"), seed
+    assert sorted(with_file) == sorted(row["export_id"] for row in rows if row["status"] == "completed")
+    assert all(row["attempts"] <= 3 for row in rows), seed
+    assert all(row["attempts"] == 3 for row in rows if row["status"] == "failed"), (seed, rows)
