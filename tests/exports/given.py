@@ -49,11 +49,10 @@ class Given:
         return self.make(table)
 
     def csv_lines(self, table: Table) -> Iterator[bytes]:
-        """As COPY writes them: nothing for null, quotes around an empty text."""
+        """As COPY writes them, but for what it says of booleans, times and empty texts."""
         for batch in self.make(table):
             text = io.StringIO()
-            writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_STRINGS if hasattr(csv, "QUOTE_STRINGS") else 0)
-            writer.writerows(batch)
+            csv.writer(text, lineterminator="\n").writerows(batch)
             yield text.getvalue().encode()
 
     def documents(self) -> Iterator[dict[str, Any]]:

@@ -45,6 +45,13 @@ def test_env_is_for_eval(settings: Settings, tmp_path: Path) -> None:
         ("MAILMART_PORT", "eighty", "MAILMART_PORT is 'eighty'"),
         ("MAILMART_PORT", "70000", "from 0 to 65535"),
         ("MAILMART_QUERY_TIMEOUT", "0", "from 1 to 3600"),
+        ("MAILMART_EXPORT_BUCKET", "s3 bucket", "MAILMART_EXPORT_BUCKET is 's3 bucket'"),
+        ("MAILMART_EXPORT_PREFIX", "exports", "MAILMART_EXPORT_PREFIX is set, and no bucket"),
+        ("MAILMART_EXPORT_ENCRYPTION", "aws:kms", "MAILMART_EXPORT_ENCRYPTION is set, and no bucket"),
+        ("MAILMART_PUBLIC_URL", "mail.example.com", "MAILMART_PUBLIC_URL is 'mail.example.com'"),
+        ("MAILMART_PUBLIC_URL", "ftp://mail.example.com", "https://mail.example.com"),
+        ("MAILMART_PUBLIC_URL", "https://user:secret@mail.example.com", "MAILMART_PUBLIC_URL"),
+        ("MAILMART_PUBLIC_URL", "https://mail.example.com/?a=b", "MAILMART_PUBLIC_URL"),
     ],
 )
 def test_bad_settings_are_named(variable: str, value: str, said: str) -> None:

@@ -1,6 +1,6 @@
 """Excel workbooks, written in a stream: a sheet a table, and as many more as its rows need.
 
-A library would keep each sheet on disk as it grows, and cost ten times the time: a cell here is one piece of text, made by its
+A library would keep each sheet on disk as it grows, and cost six times the time: a cell here is one piece of text, made by its
 column's function.
 """
 

@@ -86,9 +86,9 @@ class LocalStorage:
         """Where a file is, or would be."""
         return self.folder / checked_key(key)
 
-    def url(self, key: str, file_name: str, content_type: str, seconds: int) -> None:
+    def url(self, key: str, file_name: str, content_type: str, seconds: int) -> str | None:
         """None: the API serves these files itself."""
-        return
+        return None
 
     def _new_file(self, partial: Path) -> int:
         for _ in range(10):

@@ -64,7 +64,7 @@ def storage_problem(error: BotoCoreError | ClientError, bucket: str) -> StorageE
         | exceptions.SSOError,
     ):
         return StorageError(REFUSED, hint=f"There are no credentials for the bucket {bucket}: {error}", is_lasting=True)
-    if isinstance(error, exceptions.HTTPClientError | exceptions.IncompleteReadError):
+    if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError | exceptions.IncompleteReadError):
         return StorageError(AWAY, hint=f"No answer for the bucket {bucket}: {error}", is_lasting=False)
     # parameters, region, endpoint or configuration that boto3 does not take
     return StorageError("The storage of exports is not set up rightly.", hint=f"boto3 says: {error}", is_lasting=True)

@@ -1,0 +1,75 @@
+"""What a spreadsheet would run as a formula: Python and SQL agree about it."""
+
+from __future__ import annotations
+
+import random
+import unicodedata
+
+import psycopg
+import pytest
+
+from api.database import connect
+from api.exports.formats.defusing import BLANKS, defused, is_dangerous
+from api.settings import Settings
+
+HARMLESS = [
+    "",
+    " ",
+    "1",
+    "a=1",
+    "x",
+    "a\t=1",
+    "Ünïcode",
+    "مرحبا",
+    "👩",
+    "'=1",
+    '"=1"',
+    "_",
+    "*",
+    "#",
+    "(=1)",
+    "a\n=1",
+    "  a",
+    "\u200bx",
+]
+DANGEROUS = ["=", "=1+1", "+", "-1", "@x", "＝1", "＋1", "－1", "＠x", "\t", "\r", "\n", "\tx", "\rx", "\nx"]  # noqa: RUF001
+
+
+def test_what_is_dangerous() -> None:
+    assert [text for text in HARMLESS if is_dangerous(text)] == []
+    assert [text for text in DANGEROUS if not is_dangerous(text)] == []
+    for blank in BLANKS:
+        assert is_dangerous(f"{blank}=1")
+        assert is_dangerous(f" {blank}{blank} @x")
+    # whatever Python or Unicode calls a blank is one
+    assert {chr(code) for code in range(1, 0x110000) if chr(code).isspace() or unicodedata.category(chr(code)) == "Zs"} <= set(
+        BLANKS
+    )
+
+
+@pytest.fixture
+def connection(module_settings: Settings) -> psycopg.Connection:
+    return connect(module_settings, "mailmart_worker")
+
+
+def test_sql_says_the_same(connection: psycopg.Connection, seed: int) -> None:
+    generator = random.Random(seed)
+    beginnings = [*BLANKS, *"=+-@＝＋－＠'\"aZ09_[`^{~\x01\x7f\x80éö漢👩"]  # noqa: RUF001
+    texts = HARMLESS + DANGEROUS + [chr(code) for code in range(1, 0x3100)] + [chr(code) + "=1" for code in range(1, 0x3100)]
+    texts += ["".join(generator.choices(beginnings, k=generator.randrange(6))) for _ in range(20_000)]
+    texts += [
+        "".join(chr(c) for c in generator.choices(range(1, 0x110000), k=3) if not 0xD800 <= c < 0xE000) for _ in range(2_000)
+    ]
+    with connection, connection.cursor(binary=True) as cursor:
+        query = f"select given, {defused('given')} from unnest(%s::text[]) with ordinality as t (given, n) order by n"
+        found = cursor.execute(query, (texts,)).fetchall()
+    assert len(found) == len(texts)
+    for text, (given, written) in zip(texts, found, strict=True):
+        assert given == text
+        assert written == (f"'{text}" if is_dangerous(text) else text), (seed, text)
+        assert not is_dangerous(written)
+
+
+def test_null_stays_null(connection: psycopg.Connection) -> None:
+    with connection:
+        assert connection.execute(f"select {defused('given')} from (values (null::text)) as t (given)").fetchone() == (None,)
