@@ -28,6 +28,7 @@ ADDRESS = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64})*"
     r"@[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}(?<!-))?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}(?<!-))?)+"
 )
+NO_CLOCK = "Must be a time of day, such as 08:00."
 CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 # controls, line ends, halves of surrogate pairs
 NOT_IN_NAMES = frozenset({"Cc", "Zl", "Zp", "Cs"})
@@ -93,7 +94,8 @@ def _schedule_fields(*, is_request: bool) -> dict[str, ma.fields.Field[Any]]:
         "frequency": enum("ReportFrequency", FREQUENCIES, "How often.", "weekly", required=True),
         "at": ma.fields.String(
             required=True,
-            validate=ma.validate.Regexp(CLOCK, error="Must be a time of day, such as 08:00."),
+            # a $ lets a line end pass
+            validate=[ma.validate.Regexp(CLOCK, error=NO_CLOCK), ma.validate.Length(equal=5, error=NO_CLOCK)],
             metadata={
                 "description": "At which time of day, HH:MM. One that the clocks jump over counts when they have jumped, one that"
                 " they show twice the first time.",
