@@ -133,7 +133,7 @@ def _explained(connection: Connection, endpoint: Endpoint, section: Section, abo
         about=about,
         milliseconds=median(plan["Planning Time"] + plan["Execution Time"] for plan in plans),
         limit=limit,
-        scanned=tuple(sorted(set(_scanned(plans[-1]["Plan"])))),
+        scanned=tuple(sorted(set(scanned_facts(plans[-1]["Plan"])))),
         plan="\n".join(line for (line,) in connection.execute(f"explain (analyze, buffers) {query}".encode())),
     )
 
@@ -144,9 +144,9 @@ def _plan(connection: Connection, query: str) -> dict[str, Any]:
     return plan
 
 
-def _scanned(node: Mapping[str, Any]) -> Iterator[str]:
+def scanned_facts(node: Mapping[str, Any]) -> Iterator[str]:
     """The facts that a plan's node, and those below it, read from end to end."""
     if node["Node Type"] == "Seq Scan" and node["Relation Name"].startswith("fct_"):
         yield node["Relation Name"]
     for below in node.get("Plans", ()):
-        yield from _scanned(below)
+        yield from scanned_facts(below)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,15 +25,6 @@ ENDPOINTS = (
     "engagement_heatmap",
     "workspace_overview",
 )
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="mailmart-bench-"))
-    # as root the servers run as somebody else, who has to get through to it
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.mark.timeout(300)
