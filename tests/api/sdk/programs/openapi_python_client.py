@@ -16,6 +16,14 @@ from mailmart_client.api.analytics import (
     get_workspace_overview,
 )
 from mailmart_client.api.exports import create_export, delete_export, get_export, list_exports
+from mailmart_client.api.reports import (
+    create_report,
+    delete_report,
+    get_report,
+    list_report_runs,
+    list_reports,
+    update_report,
+)
 from mailmart_client.models import (
     CampaignAnalyticsResponse,
     CompareCampaignsRequest,
@@ -38,6 +46,15 @@ from mailmart_client.models import (
     LongTimeRangePeriod,
     Metric,
     OptimalSendTime,
+    ReportChanges,
+    ReportExportRequest,
+    ReportFrequency,
+    ReportListResponse,
+    ReportRequest,
+    ReportResponse,
+    ReportRunListResponse,
+    ReportScheduleRequest,
+    ReportWeekday,
     TimeRangePeriod,
     WorkspaceOverviewResponse,
 )
@@ -123,6 +140,34 @@ assert delete_export.sync(workspace, export.data.export_id, client=client) is No
 status = get_export.sync(workspace, export.data.export_id, client=client)
 assert isinstance(status, ExportResponse), status
 assert status.data.status is ExportStatus.CANCELED
+
+new = ReportRequest(
+    name="Weekly, of openapi-python-client",
+    export=ReportExportRequest(export_type=ExportType.WORKSPACE_OVERVIEW, format_=ExportFormat.JSON),
+    schedule=ReportScheduleRequest(frequency=ReportFrequency.WEEKLY, weekday=ReportWeekday.MONDAY, at="08:00"),
+    webhook_url="https://hooks.example.com/in",
+)
+report = create_report.sync(workspace, client=client, body=new)
+assert isinstance(report, ReportResponse), report
+assert isinstance(report.data.webhook_secret, str)
+next_run_at = report.data.next_run_at
+assert isinstance(next_run_at, datetime)
+assert next_run_at.weekday() == 0
+report_id: str = report.data.report_id
+changes = ReportChanges(webhook_url=None, is_enabled=False)
+changed = update_report.sync(workspace, report_id, client=client, body=changes)
+assert isinstance(changed, ReportResponse), changed
+assert (changed.data.webhook_url, changed.data.next_run_at) == (None, None)
+report = get_report.sync(workspace, report_id, client=client)
+assert isinstance(report, ReportResponse), report
+assert report.data.schedule.weekday is ReportWeekday.MONDAY
+reports = list_reports.sync(workspace, client=client, limit=100)
+assert isinstance(reports, ReportListResponse), reports
+assert report_id in [one.report_id for one in reports.data.reports]
+runs = list_report_runs.sync(workspace, report_id, client=client)
+assert isinstance(runs, ReportRunListResponse), runs
+assert runs.data.runs == []
+assert delete_report.sync(workspace, report_id, client=client) is None
 
 missing = get_campaign_analytics.sync(workspace, "nope", client=client)
 assert isinstance(missing, ErrorResponse), missing

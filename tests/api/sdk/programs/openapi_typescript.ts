@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import process from "node:process";
 import createClient from "openapi-fetch";
-import type { ErrorCode, ExportStatus, Metric, paths } from "mailmart-client";
+import type { ErrorCode, ExportStatus, Metric, ReportWeekday, paths } from "mailmart-client";
 
 const [baseUrl = "", key = "", workspaceId = "", campaignId = ""] = process.argv.slice(2);
 const client = createClient<paths>({ baseUrl, headers: { Authorization: `Bearer ${key}` } });
@@ -79,6 +79,38 @@ assert.equal(ended.response.status, 204);
 const after = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/exports/{exportId}", exported);
 const canceled: ExportStatus | undefined = after.data?.data.status;
 assert.equal(canceled, "canceled");
+
+const report = await client.POST("/api/v1/workspaces/{workspaceId}/analytics/reports", {
+  params: { path: { workspaceId } },
+  body: {
+    name: "Weekly, of openapi-typescript",
+    export: { export_type: "workspace_overview", format: "json" },
+    schedule: { frequency: "weekly", weekday: "monday", at: "08:00" },
+    webhook_url: "https://hooks.example.com/in",
+  },
+});
+assert.ok(report.data !== undefined, JSON.stringify(report.error));
+assert.ok(report.data.data.webhook_secret?.startsWith("whsec_"));
+assert.equal(new Date(report.data.data.next_run_at ?? "").getUTCDay(), 1);
+const reportId: string = report.data.data.report_id;
+const reported = { params: { path: { workspaceId, reportId } } };
+const changed = await client.PATCH("/api/v1/workspaces/{workspaceId}/analytics/reports/{reportId}", {
+  ...reported,
+  body: { webhook_url: null, is_enabled: false },
+});
+assert.equal(changed.data?.data.webhook_url, null);
+assert.equal(changed.data?.data.next_run_at, null);
+const read = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/reports/{reportId}", reported);
+const weekday: ReportWeekday | undefined = read.data?.data.schedule.weekday;
+assert.equal(weekday, "monday");
+const reports = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/reports", {
+  params: { path: { workspaceId }, query: { limit: 100 } },
+});
+assert.ok(reports.data?.data.reports.some((one) => one.report_id === reportId));
+const runs = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/reports/{reportId}/runs", reported);
+assert.deepEqual(runs.data?.data.runs, []);
+const removed = await client.DELETE("/api/v1/workspaces/{workspaceId}/analytics/reports/{reportId}", reported);
+assert.equal(removed.response.status, 204);
 
 const missing = await client.GET("/api/v1/workspaces/{workspaceId}/campaigns/{campaignId}/analytics", {
   params: { path: { workspaceId, campaignId: "nope" } },

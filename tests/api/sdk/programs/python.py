@@ -22,6 +22,13 @@ from mailmart_client import (
     GroupBy,
     LongTimeRangePeriod,
     Metric,
+    ReportChanges,
+    ReportExportRequest,
+    ReportFrequency,
+    ReportRequest,
+    ReportsApi,
+    ReportScheduleRequest,
+    ReportWeekday,
     TimeRangePeriod,
 )
 from mailmart_client.exceptions import NotFoundException
@@ -81,6 +88,26 @@ with ApiClient(Configuration(host=address, access_token=key)) as client:
     assert export.export_id in [found.export_id for found in exports.list_exports(workspace, limit=100).data.exports]
     exports.delete_export(workspace, export.export_id)
     assert exports.get_export(workspace, export.export_id).data.status is ExportStatus.CANCELED
+
+    reports = ReportsApi(client)
+    report = reports.create_report(
+        workspace,
+        ReportRequest(
+            name="Weekly, of the Python SDK",
+            export=ReportExportRequest(export_type=ExportType.WORKSPACE_OVERVIEW, format=ExportFormat.JSON),
+            schedule=ReportScheduleRequest(frequency=ReportFrequency.WEEKLY, weekday=ReportWeekday.MONDAY, at="08:00"),
+            webhook_url="https://hooks.example.com/in",
+        ),
+    ).data
+    assert report.webhook_secret is not None
+    assert report.next_run_at is not None
+    assert report.next_run_at.weekday() == 0
+    changed = reports.update_report(workspace, report.report_id, ReportChanges(webhook_url=None, is_enabled=False)).data
+    assert (changed.webhook_url, changed.next_run_at) == (None, None)
+    assert reports.get_report(workspace, report.report_id).data.schedule.weekday is ReportWeekday.MONDAY
+    assert report.report_id in [found.report_id for found in reports.list_reports(workspace, limit=100).data.reports]
+    assert reports.list_report_runs(workspace, report.report_id).data.runs == []
+    reports.delete_report(workspace, report.report_id)
 
     try:
         api.get_campaign_analytics(workspace, "nope")

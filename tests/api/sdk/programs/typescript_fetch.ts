@@ -15,6 +15,9 @@ import {
   GroupBy,
   LongTimeRangePeriod,
   Metric,
+  ReportFrequency,
+  ReportWeekday,
+  ReportsApi,
   ResponseError,
   TimeRangePeriod,
 } from "mailmart-client";
@@ -95,6 +98,29 @@ const listed = await exports.listExports({ workspaceId, limit: 100 });
 assert.ok(listed.data.exports.some((one) => one.exportId === exportId));
 await exports.deleteExport({ workspaceId, exportId });
 assert.equal((await exports.getExport({ workspaceId, exportId })).data.status, ExportStatus.CANCELED);
+
+const reports = new ReportsApi(new Configuration({ basePath, accessToken }));
+const report = await reports.createReport({
+  workspaceId,
+  reportRequest: {
+    name: "Weekly, of typescript-fetch",
+    _export: { exportType: ExportType.WORKSPACE_OVERVIEW, format: ExportFormat.JSON },
+    schedule: { frequency: ReportFrequency.WEEKLY, weekday: ReportWeekday.MONDAY, at: "08:00" },
+    webhookUrl: "https://hooks.example.com/in",
+  },
+});
+assert.ok(report.data.webhookSecret?.startsWith("whsec_"));
+const nextRunAt: Date | null = report.data.nextRunAt;
+assert.equal(nextRunAt?.getUTCDay(), 1);
+const reportId: string = report.data.reportId;
+const changed = await reports.updateReport({ workspaceId, reportId, reportChanges: { webhookUrl: null, isEnabled: false } });
+assert.equal(changed.data.webhookUrl, null);
+assert.equal(changed.data.nextRunAt, null);
+assert.equal((await reports.getReport({ workspaceId, reportId })).data.schedule.weekday, ReportWeekday.MONDAY);
+const allReports = await reports.listReports({ workspaceId, limit: 100 });
+assert.ok(allReports.data.reports.some((one) => one.reportId === reportId));
+assert.deepEqual((await reports.listReportRuns({ workspaceId, reportId })).data.runs, []);
+await reports.deleteReport({ workspaceId, reportId });
 
 try {
   await api.getCampaignAnalytics({ workspaceId, campaignId: "nope" });
