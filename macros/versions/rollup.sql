@@ -5,8 +5,10 @@
 
     `counts` is a list of [name, condition on the message]; the first one says whether the cell still has anything in it.
     `condition` says which messages are counted at all. `expressions`: columns of the cell that the messages do not have.
+    `along` is the cell's time: a first build lays the cells down in its order, as the nights do after it, so that a window is
+    a stretch of the table. Otherwise each of its rows is on a page of its own.
 #}
-{% macro rolled_up_messages(cell, counts, condition='is_sent', expressions={}) -%}
+{% macro rolled_up_messages(cell, counts, along, condition='is_sent', expressions={}) -%}
 {%- set adds = adds_to_what_is_there() -%}
 with messages as not materialized (
     {{ counted_versions(ref('fct_messages'), condition) | indent }}
@@ -57,6 +59,9 @@ select
     {{ batch_id() }}::bigint as valid_from,
     {{ valid_to_unless(counts[0][0] ~ ' = 0') }} as valid_to
 from counted
+{%- if not adds %}
+order by workspace_id, {{ along }}, campaign_id
+{%- endif %}
 {%- endmacro %}
 
 

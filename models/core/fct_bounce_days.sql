@@ -10,4 +10,4 @@
     )
 }}
 
-{{ rolled_up_messages(cell, [['bounced', 'true']], condition='is_bounced') }}
+{{ rolled_up_messages(cell, [['bounced', 'true']], along='sent_date', condition='is_bounced') }}

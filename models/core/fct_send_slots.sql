@@ -17,6 +17,7 @@
             ['clicked', 'is_clicked'],
             ['replied', 'is_replied'],
         ],
+        along='slot_at',
         expressions={'slot_at': "date_bin('15 minutes', sent_at, timestamptz '2000-01-01 00:00:00+00')"},
     )
 }}
