@@ -64,6 +64,7 @@ def _expose(settings: Settings, says: Connection) -> None:
     from api.figures import DatabaseCollector
     from api.logs import configure_logs
     from api.queue.figures import queue_figures
+    from api.reports.figures import delivery_figures
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
@@ -71,7 +72,9 @@ def _expose(settings: Settings, says: Connection) -> None:
     configure_logs()
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    registry.register(DatabaseCollector(settings, (build_figures, nightly_figures, export_figures, queue_figures)))
+    registry.register(
+        DatabaseCollector(settings, (build_figures, nightly_figures, export_figures, queue_figures, delivery_figures))
+    )
     try:
         start_http_server(settings.metrics_port, addr=ADDRESS, registry=registry)
     except OSError as error:

@@ -16,9 +16,10 @@ from api.database import connect
 from api.exports.figures import export_figures
 from api.figures import PATIENCE_SECONDS, SECONDS_KEPT, DatabaseCollector, Figure, Figures
 from api.queue.figures import queue_figures
+from api.reports.figures import delivery_figures
 from api.settings import Settings
 
-PARTS = (build_figures, nightly_figures, export_figures, queue_figures)
+PARTS = (build_figures, nightly_figures, export_figures, queue_figures, delivery_figures)
 
 
 def scraped(collector: DatabaseCollector) -> dict[str, float]:
@@ -36,6 +37,7 @@ def test_an_empty_database_has_every_figure(settings: Settings) -> None:
     assert {name.split("{")[0] for name in found} == {
         *("mailmart_exports", "mailmart_exports_oldest_processing_seconds"),
         *("mailmart_jobs", "mailmart_jobs_oldest_waiting_seconds", "mailmart_queue_workers"),
+        "mailmart_deliveries",
     }
 
 
@@ -72,9 +74,27 @@ def test_figures_are_those_of_the_tables(settings: Settings) -> None:
             " ('production', 'd', 'build', 'running', null),"
             " ('dev', 'e', 'build', 'built', '2025-01-03T02:00Z')"
         )
+        connection.execute(
+            "insert into app.reports (report_id, workspace_id, name, request, frequency, run_at, timezone, next_run_at)"
+            " values ('rep_secret', 'ws_secret', 'secret', '{}', 'daily', '08:00', 'UTC', now())"
+        )
+        connection.execute(
+            "insert into app.report_runs (run_id, report_id, workspace_id, scheduled_for)"
+            " values ('run_secret', 'rep_secret', 'ws_secret', now())"
+        )
+        connection.execute(
+            "insert into app.report_deliveries (run_id, channel, target, workspace_id, status) values"
+            " ('run_secret', 'email', 'secret@example.com', 'ws_secret', 'failed'),"
+            " ('run_secret', 'email', 'secret2@example.com', 'ws_secret', 'delivered'),"
+            " ('run_secret', 'webhook', 'https://secret.example.com', 'ws_secret', 'pending')"
+        )
     found = scraped(DatabaseCollector(settings, PARTS))
     assert not [name for name in found if "secret" in name]
     expected = {
+        'mailmart_deliveries{channel="email",status="failed"}': 1,
+        'mailmart_deliveries{channel="email",status="delivered"}': 1,
+        'mailmart_deliveries{channel="webhook",status="pending"}': 1,
+        'mailmart_deliveries{channel="webhook",status="failed"}': 0,
         'mailmart_exports{status="processing"}': 3,
         'mailmart_exports{status="failed"}': 1,
         'mailmart_exports{status="completed"}': 0,

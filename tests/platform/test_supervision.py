@@ -315,6 +315,46 @@ def test_servers_that_ran_before_are_left_running_and_a_killed_ones_are_taken_ov
     assert servers.are_running(settings)
 
 
+@pytest.mark.timeout(240)
+def test_the_command_itself(home: Path, tmp_path: Path) -> None:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAILMART_")}
+    port, metrics = free_port(), free_port()
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "api", "up", "--all", "--workers", "2", "--concurrency", "1"],
+            env={
+                **inherited,
+                "MAILMART_HOME": str(home),
+                "MAILMART_PORT": str(port),
+                "MAILMART_METRICS_PORT": str(metrics),
+            },
+            cwd=PROJECT_ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        until(lambda: "mailmart runs" in log.read_text() or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
+        working = "mailmart_queue_workers 1.0"
+        until(lambda: working in _text(f"http://127.0.0.1:{metrics}/metrics"))
+        killed = {name: _children(process.pid, name) for name in (b"\0serve\0", b"\0scheduler\0", b"\0worker\0")}
+        assert [len(pids) for pids in killed.values()] == [1, 1, 1]
+        for (pid,) in killed.values():
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: all(_children(process.pid, name) not in ([], before) for name, before in killed.items()))
+        until(lambda: _reads(f"http://127.0.0.1:{port}/healthz"))
+        process.terminate()
+        assert process.wait(PATIENCE * 2) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+    said = log.read_text()
+    assert "Traceback" not in said, said
+    assert "was killed" not in said
+    assert not servers.are_running(Settings(None, None, home))
+
+
 @pytest.mark.timeout(120)
 def test_a_database_that_comes_back_at_another_port(home: Path) -> None:
     settings = Settings(None, None, home)
@@ -358,6 +398,13 @@ def _reads(address: str) -> bool:
         return bool(urllib.request.urlopen(address, timeout=5).status == 200)
     except OSError:
         return False
+
+
+def _text(address: str) -> str:
+    try:
+        return str(urllib.request.urlopen(address, timeout=10).read().decode())
+    except OSError:
+        return ""
 
 
 def _children(pid: int, word: bytes = b"") -> list[int]:
