@@ -38,9 +38,18 @@
     of its statements carries its invocation id (`query-comment` in dbt_project.yml), and dbt opens a connection for every
     node, so five seconds without any are a death. Were that ever wrong, hold_batch() still keeps the one that was taken for
     dead from writing.
+
+    Run here and now, and not given to dbt as the hook's SQL: of a hook whose SQL fails dbt goes on with the nodes, and would load
+    seeds beside the build that runs. (Its flag against that, skip_nodes_if_on_run_start_fails, falls over exposures in 1.11.)
 #}
 {% macro begin_batch() -%}
-    {%- if not execute or not takes_a_batch() -%} {{ return('') }} {%- endif -%}
+    {%- if execute and takes_a_batch() -%}
+        {%- do run_query(taking_a_batch()) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{% macro taking_a_batch() -%}
     do $begin$
     declare
         owner text := current_user;
@@ -75,6 +84,7 @@
         values ('{{ warehouse_name() }}', '{{ invocation_id }}', '{{ command_given() }}', '{{ project_fingerprint() }}');
     end
     $begin$;
+    commit
 {%- endmacro %}
 
 

@@ -32,6 +32,13 @@ models:
       - {name: valid_from, data_type: bigint}
       - {name: valid_to, data_type: bigint}
 """,
+    "models/core/_exposures.yml": """
+exposures:
+  - name: shown
+    type: application
+    owner: {name: api}
+    depends_on: [ref('second')]
+""",
     "models/core/first.sql": """
 {{ config(unique_key=['campaign_id'], meta={'gives_every_key': true}) }}
 select campaign_id, name, {{ batch_id() }}::bigint as valid_from, {{ still_standing() }}::bigint as valid_to

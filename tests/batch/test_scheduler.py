@@ -26,24 +26,25 @@ from api.settings import PROJECT_ROOT, Settings
 from tests.batch.books import builds, nights, rows, served
 from tests.batch.processes import scheduler
 from tests.conftest import Server
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_for_waiting, wait_until
 
 
 @pytest.mark.timeout(300)
 def test_two_schedulers_and_one_night(settings: Settings, tmp_path: Path) -> None:
     logs = [tmp_path / name for name in ("first", "second", "third")]
-    with scheduler(settings, logs[0]) as first:
-        wait_until(lambda: builds(settings), "the first scheduler's build", 60)
+    with scheduler(settings, logs[0]) as first, connect(settings, "mailmart_owner") as lock:
+        # the build waits here, in its middle
+        lock.execute("lock table raw.campaigns in access exclusive mode")
+        wait_for_waiting(settings)
         with scheduler(settings, logs[1]) as second:
             wait_until(lambda: b"standing by" in logs[1].read_bytes(), "the second scheduler stands by")
             assert builds(settings) == [("build", "running")]
             child = _only_child(first)
             first.kill()
             first.wait()
-            began = time.monotonic()
-            wait_until(lambda: b'"leading"' in logs[1].read_bytes(), "the second one leads", 10)
-            wait_until(lambda: not _runs(child), "the build has ended with its scheduler", 10)
-            assert time.monotonic() - began < 15
+            lock.rollback()
+            wait_until(lambda: b'"leading"' in logs[1].read_bytes(), "the second one leads", 15)
+            wait_until(lambda: not _runs(child), "the build has ended with its scheduler", 15)
             wait_until(lambda: nights(settings) == [("succeeded", 2)], "the night is run", 120)
             assert builds(settings) == [("build", "abandoned"), ("build", "published")]
             assert served(settings) == 2
@@ -189,4 +190,4 @@ def _end_connections_that_lock(settings: Settings) -> None:
             "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"
             " and database = (select oid from pg_database where datname = current_database())"
         ).fetchall()
-    assert ended == [(True,)]
+    assert (True,) in ended

@@ -9,7 +9,7 @@ from api.database import connect
 from api.settings import Settings
 
 
-def wait_until(is_so: Callable[[], object], what: str, seconds: float = 40) -> None:
+def wait_until(is_so: Callable[[], object], what: str, seconds: float = 90) -> None:
     """Looks ten times a second; fails the test where it never comes."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -70,7 +70,7 @@ def test_killed_at_random_moments_and_run_again(settings: Settings, another_data
     assert "running" not in dict(ends)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_second_build_is_refused_while_the_first_lives(settings: Settings) -> None:
     run_dbt(settings, *WITHOUT_TESTS)
     with connect(settings, "mailmart_owner") as lock:
@@ -81,12 +81,14 @@ def test_a_second_build_is_refused_while_the_first_lives(settings: Settings) -> 
         second = run_dbt(settings, *WITHOUT_TESTS, target_path="second", check=False)
         assert second.returncode != 0
         assert "is running since" in second.stdout
+        # and has touched nothing: not a node of it was begun
+        assert "START" not in second.stdout
         lock.rollback()
     assert first.wait(timeout=60) == 0
     run_dbt(settings, *WITHOUT_TESTS)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_build_that_was_taken_for_dead_writes_nothing(settings: Settings) -> None:
     run_dbt(settings, *WITHOUT_TESTS)
     land(settings, [Event("e", "w", "m", "sent", datetime.now(UTC), "c")], datetime.now(UTC))
