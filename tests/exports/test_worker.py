@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import shutil
 import signal
+import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -47,7 +49,7 @@ def _empty_queue(exporter: Exporter) -> None:
         connection.execute("update exports set status = 'canceled', completed_at = now() where status = 'processing'")
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_killed_workers_export_is_taken_up_within_a_minute(exporter: Exporter, tmp_path: Path) -> None:
     export_id = exporter.ask(export_type="messages", format="csv")["export_id"]
     log = tmp_path / "log"
@@ -63,7 +65,7 @@ def test_a_killed_workers_export_is_taken_up_within_a_minute(exporter: Exporter,
     assert row(exporter, export_id)["attempts"] == 2
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_a_stopped_worker_hands_back_at_once(exporter: Exporter, tmp_path: Path) -> None:
     ids = [exporter.ask(export_type="messages", format="xlsx")["export_id"] for _ in range(3)]
     log = tmp_path / "log"
@@ -75,7 +77,7 @@ def test_a_stopped_worker_hands_back_at_once(exporter: Exporter, tmp_path: Path)
     assert [row(exporter, export_id)["attempts"] for export_id in ids] == [1, 1, 1]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_nobody_waits_for_another_workspaces_hundred(
     exporter: Exporter, exporter_of: Callable[[str], Exporter], tmp_path: Path
 ) -> None:
@@ -94,7 +96,7 @@ def test_nobody_waits_for_another_workspaces_hundred(
     assert [row(exporter, export_id)["attempts"] for export_id in many] == [1] * 40
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_from_asking_to_the_file(exporter: Exporter, tmp_path: Path) -> None:
     log = tmp_path / "worker"
     with serving(exporter.settings, tmp_path / "server") as service, working(exporter.settings, log):
@@ -119,3 +121,21 @@ def test_from_asking_to_the_file(exporter: Exporter, tmp_path: Path) -> None:
         assert datetime.fromisoformat(status["completed_at"]) >= datetime.fromisoformat(status["created_at"])
     # what opens the file is in no log
     assert "signature" not in (tmp_path / "server").read_text() + log.read_text()
+
+
+@pytest.mark.skipif(shutil.which("faketime") is None, reason="there is no faketime to make a clock jump")
+@pytest.mark.timeout(300)
+def test_a_workers_clock_does_not_matter(exporter: Exporter, tmp_path: Path) -> None:
+    """It begins two days late and runs sixty times too fast: times are the database's, waits are of a clock that only goes on."""
+    export_id = exporter.ask(export_type="messages", format="parquet")["export_id"]
+    log = tmp_path / "log"
+    preloaded = subprocess.run(
+        ["faketime", "-f", "+2d x60", "printenv", "LD_PRELOAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    with working(exporter.settings, log, LD_PRELOAD=preloaded, FAKETIME="+2d x60", FAKETIME_DONT_FAKE_MONOTONIC="1"):
+        wait_for(is_completed(exporter, export_id), 90, log.read_text)
+    status = exporter.status(export_id)
+    now = datetime.now(UTC)
+    assert abs(datetime.fromisoformat(status["completed_at"]) - now) < timedelta(minutes=3)
+    assert timedelta(days=6, hours=23) < datetime.fromisoformat(status["file_expires_at"]) - now < timedelta(days=7, minutes=1)
+    assert row(exporter, export_id)["attempts"] == 1
