@@ -96,7 +96,7 @@ create table app.report_deliveries (
 comment on column app.report_deliveries.attempts is 'How often it was begun.';
 comment on column app.report_deliveries.not_before is 'Until then nobody else begins: the next attempt''s time, or the longest that the present one can last.';
 
-create index report_deliveries_pending on app.report_deliveries (not_before) where status = 'pending';
+create index report_deliveries_pending on app.report_deliveries (workspace_id, not_before) where status = 'pending';
 
 alter table app.reports enable row level security;
 alter table app.report_runs enable row level security;
@@ -130,20 +130,32 @@ grant select on app.report_runs, app.report_deliveries to mailmart_api;
 grant select, update on app.reports to mailmart_worker;
 grant select, insert, update, delete on app.report_runs, app.report_deliveries to mailmart_worker;
 
--- Gives a delivery that is pending its next job, so many seconds from now, in the caller's transaction.
+-- Gives a delivery that is pending its next job, so many seconds from now, in the caller's transaction. The more of a workspace's
+-- are waiting, the later it comes: receivers that are slow keep the workspace's own waiting, and no other's.
 create function app.defer_delivery(of_run text, by_channel text, to_target text, seconds double precision)
 returns void
 language plpgsql security definer
 set search_path = app, procrastinate, pg_temp
 as $$
+declare
+    waiting integer;
 begin
+    select count(*) into waiting
+    from report_deliveries as deliveries
+    inner join report_runs as runs on deliveries.workspace_id = runs.workspace_id
+    where
+        runs.run_id = of_run
+        and deliveries.status = 'pending'
+        and deliveries.job_id is not null
+        and deliveries.not_before <= clock_timestamp()
+        and (deliveries.run_id, deliveries.channel, deliveries.target) <> (of_run, by_channel, to_target);
     update report_deliveries
     set
         job_id = (
             procrastinate_defer_jobs_v1(
                 array[
                     (
-                        'deliveries', 'deliver', 0, null, null,
+                        'deliveries', 'deliver', -waiting, null, null,
                         jsonb_build_object('run_id', of_run, 'channel', by_channel, 'target', to_target),
                         clock_timestamp() + make_interval(secs => seconds)
                     )::procrastinate_job_to_defer_v1

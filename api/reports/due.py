@@ -78,6 +78,11 @@ def run_due_reports(settings: Settings) -> int:
                     made += _run(connection, report, publication, catalogue)
             except psycopg.errors.QueryCanceled:
                 LOG.warning("the export of report %s cannot be asked for in time; it is tried again", seen[-1])
+            except psycopg.OperationalError:
+                raise
+            except Exception:
+                # one that is broken keeps no other back
+                LOG.exception("report %s cannot be run; it is tried again", seen[-1])
         return made
 
 

@@ -14,7 +14,7 @@ import psycopg
 MOST_ATTEMPTS = 5
 # after each attempt but the last
 WAITS = (30, 120, 600, 3600)
-SECONDS_RESERVED = 150
+SECONDS_RESERVED = 240
 MOST_FAILURES = 10
 NEVER_ENDED = "It was begun five times and never ended"
 

@@ -187,7 +187,8 @@ def _post(receiver: Receiver, addresses: Sequence[Address], body: bytes, headers
             # SNI, and what the certificate has to be for
             server_hostname=receiver.host.rstrip("."),
             ssl_context=ssl.create_default_context(),
-            timeout=min(SECONDS_TO_CONNECT, left),
+            # once for the connection, and once for the handshake
+            timeout=min(SECONDS_TO_CONNECT, left / 2),
         )
         try:
             connection.connect()

@@ -345,6 +345,19 @@ def test_a_delivery_without_a_job_gets_one(told: Reporter, post: Post) -> None:
     assert len(post.taken) == 1
 
 
+def test_a_workspace_that_has_much_to_send_keeps_no_other_waiting(told: Reporter, reporter_of: Callable[[str], Reporter]) -> None:
+    empty = replace(told, key=reporter_of("ws_empty").key, workspace_id="ws_empty")
+    for who, recipients in ((told, 5), (empty, 1)):
+        made = who.create(recipients=[f"a{number}@example.com" for number in range(recipients)])
+        run = who.run_now(made["report_id"])
+        who.write(run["export_id"])
+    jobs = told.execute(
+        "select jobs.priority, deliveries.workspace_id from procrastinate.procrastinate_jobs as jobs"
+        " inner join app.report_deliveries as deliveries on deliveries.job_id = jobs.id order by 1 desc, jobs.id"
+    )
+    assert jobs == [(0, "ws_reports"), (0, "ws_empty"), *((-number, "ws_reports") for number in range(1, 5))]
+
+
 def test_all_of_a_run_ending_at_once_end_it(told: Reporter) -> None:
     made = told.create(recipients=[f"a{number}@example.com" for number in range(8)])
     run = told.run_now(made["report_id"])

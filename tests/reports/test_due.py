@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, time
@@ -12,6 +15,7 @@ import pytest
 from api.database import connect
 from api.reports.due import run_due_reports
 from api.reports.schedule import Schedule
+from tests.exports.workers import wait_for
 from tests.reports.given import DAILY, EMPTY_WORKSPACE, EXPORT, Reporter
 
 SCHEDULE = Schedule("daily", time(8), "Europe/Berlin")
@@ -88,27 +92,54 @@ def test_many_schedulers_make_each_run_once(reporter: Reporter) -> None:
     assert reporter.execute(jobs) == [(12,)]
 
 
-def test_a_scheduler_that_dies_in_the_middle_leaves_nothing(reporter: Reporter) -> None:
+def test_a_scheduler_that_is_killed_in_the_middle_leaves_nothing(reporter: Reporter) -> None:
     made = reporter.create()
     reporter.make_due(made["report_id"])
+    # the run and its export are made, and what comes after them waits for the test
     reporter.execute(
-        "create function app.die() returns trigger language plpgsql as"
-        " $$begin perform pg_terminate_backend(pg_backend_pid()); return new; end$$"
+        "create function app.wait() returns trigger language plpgsql as"
+        " $$begin perform pg_advisory_xact_lock(4711); return new; end$$"
     )
-    reporter.execute("create trigger die before update of export_id on app.report_runs for each row execute function app.die()")
-    try:
-        with_error: list[Any] = []
-        try:
-            reporter.run_due()
-        except Exception as error:
-            with_error.append(error)
-        assert with_error
-    finally:
-        reporter.execute("drop function app.die cascade")
+    reporter.execute("create trigger wait before update of export_id on app.report_runs for each row execute function app.wait()")
+    program = "from api.reports.due import *; run_due_reports(Settings.from_environment())"
     counted = "select (select count(*) from app.report_runs), (select count(*) from app.exports)"
+    waiting = (
+        "select count(*) from pg_locks where locktype = 'advisory' and objid = 4711 and not granted"
+        " and database = (select oid from pg_database where datname = current_database())"
+    )
+    try:
+        with connect(reporter.settings, None) as holder:
+            holder.execute("select pg_advisory_xact_lock(4711)")
+            scheduler = subprocess.Popen(
+                [sys.executable, "-c", program],
+                env={
+                    **os.environ,
+                    "MAILMART_DATABASE_URL": str(reporter.settings.database_url),
+                    "MAILMART_HOME": str(reporter.settings.home),
+                },
+            )
+            wait_for(lambda: reporter.execute(waiting) == [(1,)], 60)
+            scheduler.kill()
+            scheduler.wait()
+            assert reporter.execute(counted) == [(0, 0)]
+    finally:
+        reporter.execute("drop function app.wait cascade")
     assert reporter.execute(counted) == [(0, 0)]
-    assert reporter.run_due() == 1
+    # once its connection is noticed to be gone
+    wait_for(lambda: reporter.run_due() == 1, 60)
     assert reporter.execute(counted) == [(1, 1)]
+    jobs = "select count(*) from procrastinate.procrastinate_jobs where task_name = 'export'"
+    assert reporter.execute(jobs) == [(1,)]
+
+
+def test_one_that_is_broken_keeps_no_other_back(reporter: Reporter) -> None:
+    broken, other = reporter.create(), reporter.create()
+    reporter.execute("update app.reports set timezone = 'No/Where' where report_id = %s", broken["report_id"])
+    for report, ago in ((broken, "2 minutes"), (other, "1 minute")):
+        reporter.make_due(report["report_id"], ago)
+    assert reporter.run_due() == 1
+    assert len(reporter.runs(other["report_id"])) == 1
+    assert reporter.runs(broken["report_id"]) == []
 
 
 def test_one_that_is_off_does_not_run(reporter: Reporter) -> None:
