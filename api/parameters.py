@@ -17,7 +17,7 @@ from api.errors import InvalidTimeRange, ValidationFailed
 DAYS = {"7d": 7, "30d": 30, "90d": 90}
 LONGEST_WINDOW = 731
 # an enum with fewer values is another one in the document
-ENUM_NAMES = {(*DAYS, "custom"): "TimeRangePeriod", ("30d", "90d"): "LongTimeRangePeriod"}
+ENUM_NAMES = {(*DAYS, "custom"): "TimeRangePeriod", tuple(DAYS): "FixedTimeRangePeriod", ("30d", "90d"): "LongTimeRangePeriod"}
 # what an SDK calls them: 7d is a name in no language
 PERIOD_NAMES = {**{name: f"LAST_{days}_DAYS" for name, days in DAYS.items()}, "custom": "CUSTOM"}
 GROUP_BY = ("day", "week", "month")
@@ -110,7 +110,7 @@ def _time_range_parameter(period: str, start: str, end: str) -> Parameter:
                     "description": "The window: so many days before today, to today (UTC)"
                     + (f"; custom: from {start} to {end}." if "custom" in allowed else "."),
                     "example": "30d",
-                    "x-enum-name": ENUM_NAMES.get(allowed, "FixedTimeRangePeriod"),
+                    "x-enum-name": ENUM_NAMES.get(allowed) or "TimeRangePeriodOf" + "Or".join(map(str.capitalize, allowed)),
                     "x-enum-varnames": [PERIOD_NAMES[name] for name in allowed],
                 },
             )

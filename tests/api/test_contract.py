@@ -141,7 +141,7 @@ def test_another_exposure_is_another_endpoint(settings: Settings, monkeypatch: p
         assert schemas["ToyCounts"]["properties"]["price"]["type"] == ["number", "null"]
         assert schemas["ToyCounts"]["properties"]["toys"]["example"] == 3
         assert "secret" not in schemas["ToyReportData"]["properties"]
-        assert schemas["FixedTimeRangePeriod"]["enum"] == ["7d", "30d"]
+        assert schemas["TimeRangePeriodOf7dOr30d"]["enum"] == ["7d", "30d"]
 
         # a column of it changed: nothing of the old document is left
         changed = deepcopy(TOY)
