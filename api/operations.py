@@ -142,6 +142,7 @@ class Operation:
         limit: requests a minute of a workspace.
         scope: what a credential needs.
         arguments: the schema of its query or its body; None where it takes none.
+        example: a whole body; without it, it is made up out of the fields' examples.
         answers: what it answers with, by status: the schema (None: no body), what it is, and its headers beside the limit's.
         headers: parameters that are headers, as OpenAPI has them.
     """
@@ -156,6 +157,7 @@ class Operation:
     answers: Mapping[int, Answer]
     scope: str = "read"
     arguments: type[ma.Schema] | None = None
+    example: Mapping[str, Any] | None = None
     path_parameters: tuple[Mapping[str, str], ...] = ()
     headers: tuple[Mapping[str, Any], ...] = ()
 
@@ -224,7 +226,8 @@ def _add(blueprint: Blueprint, operation: Operation, answer: Callable[..., Respo
         if operation.has_body:
             # whole: made up out of the fields, it would have dates that go with another window
             fields = operation.arguments().fields
-            example = {name: field.metadata["example"] for name, field in fields.items() if "example" in field.metadata}
+            made_up = {name: field.metadata["example"] for name, field in fields.items() if "example" in field.metadata}
+            example = dict(operation.example or made_up)
         documented = blueprint.arguments(
             operation.arguments,
             location="json" if operation.has_body else "query",

@@ -18,7 +18,7 @@ from api.exports.books import Exports
 from api.exports.catalogue import Catalogue
 from api.exports.downloads import Downloads
 from api.exports.preparing import prepared
-from api.exports.request import export_schema
+from api.exports.request import EXAMPLE, export_schema
 from api.exports.schemas import PageQuery, answer_schema, export_body, export_status_schema, list_schema
 from api.operations import Answer, Operation, admitted_workspace, operations_blueprint
 from api.paging import cursor_of, place_of
@@ -68,6 +68,7 @@ def exports_blueprint(means: ExportMeans, admission: Admission) -> Blueprint:
                     limit=10,
                     scope="export",
                     arguments=export_schema(means.catalogue),
+                    example=EXAMPLE,
                     headers=(IDEMPOTENCY_KEY,),
                     answers={202: Answer(answer, "It is being written.", LOCATION)},
                 ),

@@ -15,6 +15,15 @@ from api.exports.catalogue import Catalogue, ExportType
 from api.exports.formats import FORMATS
 from api.parameters import PARAMETERS, Id, are_distinct
 
+# a whole body; fields that go with other types have examples of their own
+EXAMPLE = {
+    "export_type": "campaign_performance",
+    "format": "csv",
+    "time_range": "30d",
+    "campaign_ids": ["cmp_abc123"],
+    "include_time_series": True,
+}
+EXAMPLES = {"domain_id": "dom_abc123", "timezone": "America/New_York"}
 MOST_CAMPAIGNS = 1000
 
 
@@ -93,7 +102,7 @@ def export_fields(catalogue: Catalogue) -> dict[str, Any]:
                 field = PARAMETERS[parameter].fields(())[parameter]
                 # it goes with some types alone, and there the endpoint's default holds
                 field.load_default = ma.missing
-                field.metadata = {key: value for key, value in field.metadata.items() if key != "example"}
+                field.metadata = {**field.metadata, **({"example": EXAMPLES[name]} if name in EXAMPLES else {})}
                 fields[name] = field
     return fields
 
