@@ -190,6 +190,8 @@ def test_every_body_is_of_the_batch_that_its_tag_names(settings: Settings, monke
         stop.set()
         for reader in readers:
             reader.join()
+    # what is published is remembered for a second
+    time.sleep(1.1)
     last = ask(Caller(Client(service), key), "w/campaigns/c/analytics")
     service.close()
     assert wrong == []
