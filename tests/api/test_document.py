@@ -95,10 +95,15 @@ def test_the_page_needs_nothing_from_elsewhere(running: str) -> None:
             assert len(response.read()) > 100
 
 
+# what is deleted is gone; but an export that is being written is canceled by it, and stays to be seen
+EVERY_CHECK_BUT_GONE = ("--checks", "all", "--exclude-checks", "use_after_free")
+GONE = ("--checks", "use_after_free", "--exclude-operation-id", "getExport", "--phases", "stateful")
+
+
 @pytest.mark.timeout(3600 if CASES > 150 else 240)
 @pytest.mark.parametrize("with_key", [True, False], ids=["with a key", "without"])
 def test_schemathesis_finds_nothing(running: str, key: str, with_key: bool, tmp_path: Path) -> None:
-    arguments = ["run", f"{running}/openapi.json", "--max-examples", str(CASES), "--checks", "all"]
+    arguments = ["run", f"{running}/openapi.json", "--max-examples", str(CASES)]
     config = tmp_path / "schemathesis.toml"
     config.write_text((PROJECT_ROOT / "schemathesis.toml").read_text())
     if with_key:
@@ -106,13 +111,14 @@ def test_schemathesis_finds_nothing(running: str, key: str, with_key: bool, tmp_
         # past the 403 and the 404, to the numbers
         with config.open("a") as file:
             file.write(f'\n[parameters]\n"path.workspaceId" = "{WORKSPACE}"\n"path.campaignId" = "{CAMPAIGN}"\n')
-    completed = subprocess.run(
-        [str(BIN / "st"), "--config-file", str(config), *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert completed.returncode == 0, completed.stdout[-6000:] + completed.stderr[-2000:]
-    assert "Test cases" in completed.stdout
-    print(completed.stdout[completed.stdout.index("= SUMMARY =") :])
+    for checks in (EVERY_CHECK_BUT_GONE, GONE):
+        completed = subprocess.run(
+            [str(BIN / "st"), "--config-file", str(config), *arguments, *checks],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert completed.returncode == 0, completed.stdout[-6000:] + completed.stderr[-2000:]
+        assert "Test cases" in completed.stdout
+        print(completed.stdout[completed.stdout.index("= SUMMARY =") :])
