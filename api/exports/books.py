@@ -155,9 +155,8 @@ class Exports:
         """Ends one: canceled or removed; None where there is none."""
 
         def end(connection: psycopg.Connection) -> str | None:
-            with in_workspace(connection, workspace_id) as cursor:
+            with in_workspace(connection, workspace_id):
                 found = connection.execute("select app.cancel_or_remove_export(%s)", (export_id,)).fetchone()
-                del cursor
             return None if found is None else found[0]
 
         return self._warehouse.run(end)

@@ -18,11 +18,9 @@ from api.exports.links import link
 from api.reports import runs
 from api.reports.letters import Outcome, mail_of, webhook_body
 from api.reports.mail import MailServer, send
-from api.reports.runs import Target, begin_deliveries, export_ended
+from api.reports.runs import Target
 from api.reports.webhook import Resolve, call, resolve
 from api.settings import Settings
-
-__all__ = ["begin_deliveries", "export_ended", "run_delivery"]
 
 LOG = logging.getLogger(__name__)
 TRIES_TO_NOTE = 5
