@@ -477,6 +477,61 @@ def _week(request: Request, mail: Iterable[Message], app: App) -> defaultdict[Sl
     return _counts_by(_of_campaign(request, _inside(request, _sent(request, mail))), slot)
 
 
+# ---- exports
+
+
+def messages(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """Every message sent in the window, of the campaigns asked for or of all and none."""
+    sent = _sent(request, mail)
+    names = _all_campaigns(sent, app)
+    return [
+        {
+            "message_id": message.message_id,
+            "campaign_id": message.campaign_id,
+            "campaign_name": names.get(message.campaign_id),
+            "mailbox_id": message.mailbox_id,
+            "domain_id": message.domain_id,
+            "recipient_domain": message.recipient_domain,
+            "sent_at": message.sent_at,
+            "is_hard_bounced": message.is_hard_bounced,
+            "bounce_reason": LABELS[message.bounce_reason] if message.bounce_reason else None,
+            **{
+                f"is_{count}": count in message.counts
+                for count in (
+                    *("delivered", "bounced", "opened", "clicked", "replied", "complained", "unsubscribed"),
+                    *("human_opened", "human_clicked"),
+                )
+            },
+        }
+        for message in _inside(request, sent)
+        if _is_exported(request, message.campaign_id)
+    ]
+
+
+def export_campaigns(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """The campaigns asked for that are there, or all of them, by their ids."""
+    names = _all_campaigns(_sent(request, mail), app)
+    return [
+        {"campaign_id": campaign_id, "campaign_name": names[campaign_id]}
+        for campaign_id in sorted(names)
+        if _is_exported(request, campaign_id)
+    ]
+
+
+def export_size(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """How many campaigns and messages the two above have."""
+    return [
+        {
+            "campaigns": len(export_campaigns(request, mail, app, now)),
+            "messages": len(messages(request, mail, app, now)),
+        }
+    ]
+
+
+def _is_exported(request: Request, campaign_id: str) -> bool:
+    return request.campaign_id in (None, campaign_id) and (not request.campaign_ids or campaign_id in request.campaign_ids)
+
+
 # ---- which mail
 
 
@@ -620,5 +675,8 @@ MARTS: dict[str, Mart] = {
         heatmap_timezone,
         engagement_heatmap,
         optimal_send_time,
+        messages,
+        export_campaigns,
+        export_size,
     )
 }

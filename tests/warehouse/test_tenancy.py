@@ -29,6 +29,9 @@ MARTS = (
     "heatmap_timezone",
     "engagement_heatmap",
     "optimal_send_time",
+    "messages",
+    "export_campaigns",
+    "export_size",
 )
 READABLE = [
     *(f"core.{model}" for model in VERSIONED if model not in OF_NO_WORKSPACE),
