@@ -23,7 +23,6 @@ SECONDS_IN_ALL = 60.0
 THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 PORTS = {"smtp": 587, "smtps": 465}
 HINT = "Write it as smtp://user:password@host:587, or smtps://… (with %40 for an @ in the user or the password)."
-SENDER_HINT = 'Write it as reports@example.com, or "A name" <reports@example.com>.'
 LONGEST_ANSWER = 200
 # controls, line and paragraph separators, halves of surrogate pairs
 CONTROLS = frozenset({"Cc", "Zl", "Zp", "Cs"})
