@@ -23,5 +23,10 @@ def wait_for_waiting(settings: Settings) -> None:
     """Until a build waits for a lock that the test holds."""
     with connect(settings, None) as connection:
         connection.autocommit = True
-        waits = "select from pg_locks where not granted and locktype <> 'advisory'"
+        # of this database: another test's, on the same server, may have its own that wait
+        waits = """
+            select from pg_locks
+            inner join pg_database on pg_locks.database = pg_database.oid
+            where not granted and locktype = 'relation' and datname = current_database()
+        """
         wait_until(lambda: connection.execute(waits).fetchone() is not None, "a build that waits for the lock")

@@ -34,7 +34,9 @@ sending_domains as (
         on
             campaign_days.workspace_id = mailboxes.workspace_id
             and campaign_days.mailbox_id = mailboxes.mailbox_id
-    where {{ request_campaign_id() }} is not null
+    where
+        {{ request_campaign_id() }} is not null
+        and campaign_days.mailbox_id <> ''
 ),
 
 used_assignments as (
