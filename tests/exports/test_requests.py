@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from werkzeug.test import Client
 
+from api.app import Service
 from api.database import connect
 from api.keys import create_key
 from tests.exports.conftest import EMPTY_WORKSPACE, OTHER_WORKSPACE, WORKSPACE, Exporter
@@ -35,6 +38,21 @@ def test_the_specifications_example(exporter: Exporter) -> None:
     assert exporter.client.get(response.headers["Location"], headers={"Authorization": f"Bearer {exporter.key}"}).get_json()[
         "data"
     ] == exporter.status(data["export_id"])
+
+
+def test_ten_requests_a_minute(exporter_of: Callable[[str], Exporter]) -> None:
+    exporter = exporter_of("ws_limited")
+    service = Service(dataclasses.replace(exporter.settings, rate_limit_factor=1))
+    try:
+        limited = dataclasses.replace(exporter, service=service, client=Client(service))
+        answers = [limited.call("POST", "export", json=EXAMPLE) for _ in range(11)]
+        assert [answer.headers["RateLimit-Limit"] for answer in answers] == ["10"] * 11
+        # nobody's campaign: what is refused for its body counts as well
+        assert [answer.status_code for answer in answers] == [404] * 10 + [429]
+        # reading has its own
+        assert limited.call("GET", "exports").headers["RateLimit-Limit"] == "60"
+    finally:
+        service.close()
 
 
 def test_completion_is_estimated_by_what_earlier_exports_took(exporter: Exporter) -> None:
