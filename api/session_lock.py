@@ -9,10 +9,6 @@ import psycopg
 from api.database import conninfo
 from api.settings import Settings
 
-# both ends notice within a quarter of a minute that the other one's machine is gone; a death of a process is seen at once
-KEEPALIVES = "keepalives_idle=5 keepalives_interval=2 keepalives_count=3 tcp_user_timeout=10000"
-SERVER_KEEPALIVES = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
-
 
 class SessionLock:
     """A session-level advisory lock, named, on a connection of its own, which the block gives back."""
@@ -30,11 +26,7 @@ class SessionLock:
             psycopg.OperationalError: the database is away.
         """
         self.give_back()
-        connection = psycopg.connect(
-            f"{conninfo(self._settings, 'mailmart_worker', options=SERVER_KEEPALIVES)} {KEEPALIVES}",
-            autocommit=True,
-            connect_timeout=10,
-        )
+        connection = psycopg.connect(conninfo(self._settings, "mailmart_worker"), autocommit=True, connect_timeout=10)
         row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (self._name,)).fetchone()
         if row != (True,):
             connection.close()

@@ -22,7 +22,6 @@ AWAY = "The analytics database does not answer; try again in a moment."
 SECONDS_UNTIL_TRIED_AGAIN = 1.0
 # the pool's own waits double: after a long outage it would not see for minutes that the database is back; we ask it again
 SECONDS_TO_RECONNECT = 2.0
-NOTICE_SILENCE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 
 T = TypeVar("T")
 
@@ -59,8 +58,7 @@ class Warehouse:
             max_waiting=self._settings.pool_size * 8,
             reconnect_timeout=SECONDS_TO_RECONNECT,
             # a prepared statement without parameters keeps the plan of the first tenant
-            # and a server whose machine is gone says nothing: without a limit a request waits for it for a quarter of an hour
-            kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": 5, **NOTICE_SILENCE},
+            kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": 5},
             configure=_read_numbers_as_json_has_them,
             open=False,
         )

@@ -33,10 +33,8 @@ LOG = logging.getLogger(__name__)
 SECONDS_BETWEEN_NOTES = 1.0
 WAITS = (5, 30)
 SORRY = "Failed to generate export"
-# a snapshot, in UTC, and rows as JSON has them
-OPTIONS = (
-    "-c timezone=UTC -c datestyle=ISO -c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on"
-)
+# a snapshot, and rows as JSON has them
+OPTIONS = "-c datestyle=ISO -c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on"
 
 
 class _Ended(Exception):
