@@ -7,6 +7,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Any
+
+import orjson
 
 from api.contract import Endpoint
 from api.publication import Publication
@@ -14,12 +17,14 @@ from api.publication import Publication
 RELEASE = version("mailmart")
 
 
-def entity_tag(publication: Publication, endpoint: Endpoint, context: Mapping[str, str]) -> str:
+def entity_tag(publication: Publication, endpoint: Endpoint, context: Mapping[str, str], shown: Mapping[str, Any]) -> str:
     """The ETag of an endpoint's answer: the release, what is published, and the resolved request with its workspace.
 
-    The time of the data is in it as well: a database that was restored counts its batches again.
+    The time of the data is in it as well: a database that was restored counts its batches again. So is what the answer
+    shows of the request: one window has two names, 30d and custom.
     """
     parts = [RELEASE, publication.contract_id, publication.data_as_of.isoformat(), endpoint.name]
+    parts.append(orjson.dumps(shown, option=orjson.OPT_SORT_KEYS).decode())
     parts += [text for name in sorted(context) for text in (name, context[name])]
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:

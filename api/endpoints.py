@@ -88,7 +88,7 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
         today = datetime.now(UTC).date()
         context, shown = request_context(endpoint, query, path, today)
         context |= {"mailmart.workspace_id": admitted_workspace(), "mailmart.as_of": str(publication.batch_id)}
-        tag = entity_tag(publication, endpoint, context) if endpoint.is_cached else ""
+        tag = entity_tag(publication, endpoint, context, shown) if endpoint.is_cached else ""
         is_conditional = bool(tag) and endpoint.method == "get"
         given = request.headers.get("If-None-Match")
         if is_conditional and is_known(given, tag):
@@ -100,7 +100,7 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
             body = make(record, publication, context, tag, shown=shown, query=query, path=path)
         if is_conditional:
             make_again = partial(make, shown=shown, query=query, path=path)
-            express.remember(request.environ, endpoint, path["workspaceId"], context, today, (publication, tag), make_again)
+            express.remember(request.environ, endpoint, path["workspaceId"], context, shown, today, (publication, tag), make_again)
             if is_any(given):
                 return not_modified(tag)
         return data_response(body, tag if is_conditional else "")

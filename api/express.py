@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 
@@ -48,6 +48,7 @@ class _Known:
     endpoint: Endpoint
     workspace_id: str
     context: Mapping[str, str]
+    shown: Mapping[str, Any]
     day: date
     tagged: tuple[Publication, str]
     make: Make
@@ -71,6 +72,7 @@ class Express:
         endpoint: Endpoint,
         workspace_id: str,
         context: Mapping[str, str],
+        shown: Mapping[str, Any],
         day: date,
         tagged: tuple[Publication, str],
         make: Make,
@@ -80,7 +82,7 @@ class Express:
         if len(target[0]) + len(target[1]) > LONGEST_KNOWN:
             return
         with self._lock:
-            self._known[target] = _Known(endpoint, workspace_id, context, day, tagged, make)
+            self._known[target] = _Known(endpoint, workspace_id, context, shown, day, tagged, make)
             self._known.move_to_end(target)
             while len(self._known) > MOST_KNOWN:
                 self._known.popitem(last=False)
@@ -132,7 +134,7 @@ class Express:
     def _tag(known: _Known, publication: Publication) -> str:
         of, tag = known.tagged
         if of is not publication:
-            tag = entity_tag(publication, known.endpoint, known.context_of(publication))
+            tag = entity_tag(publication, known.endpoint, known.context_of(publication), known.shown)
             known.tagged = (publication, tag)
         return tag
 

@@ -74,6 +74,20 @@ def test_each_request_and_tenant_has_its_own(caller: Caller, other_caller: Calle
     assert ask(caller, f"{PATH}?timeRange=30d&groupBy=day").headers["ETag"] == tags[0]
 
 
+def test_a_window_under_another_name_is_another_answer(caller: Caller) -> None:
+    def shown(query: str) -> tuple[str, str, str]:
+        answer = ask(caller, f"{PATH}?{query}")
+        window = answer.get_json()["data"]["time_range"]
+        return window["period"], window["start"], answer.headers["ETag"]
+
+    today = datetime.now(UTC).date()
+    custom = f"timeRange=custom&startDate={today - timedelta(days=30)}&endDate={today}"
+    for query in ("timeRange=30d", custom, "timeRange=30d", custom):
+        assert shown(query)[0] == ("custom" if query == custom else "30d")
+    assert shown("timeRange=30d")[1] == shown(custom)[1]
+    assert shown("timeRange=30d")[2] != shown(custom)[2]
+
+
 def test_the_short_way_answers_as_the_long_one(warehouse_settings: Settings, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     service = Service(warehouse_settings)
     try:
