@@ -10,7 +10,7 @@ demo: .venv/installed
 	@exec $(RUN) -m api demo
 
 test: .venv/installed-dev
-	@$(RUN) -m pytest -n $(PYTEST_WORKERS) --dist loadfile --cov=api --cov-report=term:skip-covered --no-cov-on-fail
+	@$(RUN) -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --cov=api --cov-report=term:skip-covered --no-cov-on-fail
 
 # the long forms: more kills, more random cases, five minutes of load
 soak: .venv/installed-dev

@@ -8,6 +8,7 @@ import random
 import secrets
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,12 @@ def pytest_configure(config: pytest.Config) -> None:
         {"host": given["host"], "port": given.get("port") or 5432}
     )
     config.add_cleanup(lambda: os.environ.__delitem__(LOGIN))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of few tests come first: theirs are the long ones, and the short ones of the others fill what is left at the end."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: tests[item.path])
 
 
 def _start_server(config: pytest.Config) -> None:

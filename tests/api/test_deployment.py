@@ -63,7 +63,8 @@ def test_a_column_more_and_back(settings: Settings, tmp_path: Path, monkeypatch:
         caller = Caller(Client(service), create_key(settings, "w", name="deployment"))
 
         def keep_asking() -> None:
-            while not stop.is_set():
+            # the builds need the processor as well
+            while not stop.wait(0.02):
                 answer = caller.get("w/campaigns/c/analytics")
                 if answer.status_code != 200 or answer.get_json()["data"]["summary"]["emails_sent"] != 1:
                     errors.append(answer.text)
