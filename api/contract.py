@@ -139,6 +139,10 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
             f"the endpoint of exposure {name} has no {missing.args[0]}",
             hint="An endpoint has path, limit (requests a minute) and response; parameters where it takes some.",
         ) from None
+    if not isinstance(limit, int) or limit < 1:
+        raise ContractError(
+            f"exposure {name}: the limit {limit!r} is none", hint="It is so many requests a minute, a whole number from 1 on."
+        )
     method: Literal["get", "post"] = meta.get("method", "get")
     if method not in ("get", "post"):
         raise ContractError(f"exposure {name}: the method {method} is not one that is generated")
@@ -153,7 +157,7 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
         description=exposure["description"].strip(),
         method=method,
         path=path,
-        limit=int(limit),
+        limit=limit,
         path_parameters=_path_parameters(name, path),
         parameters=_parameters(name, meta.get("parameters", [])),
         sections=sections,

@@ -169,9 +169,10 @@ class _Alone:
             counts = len(moments) < limit
             if counts:
                 moments.append(now)
-            oldest = moments[0] if moments else now
-            remaining = limit - len(moments)
-        return Quota(counts, limit, remaining, _seconds((oldest + WINDOW_SECONDS - now) * MICROSECONDS))
+            # more than the limit, where it was higher a moment ago
+            leaving = moments[0 if counts else len(moments) - limit]
+            remaining = max(0, limit - len(moments))
+        return Quota(counts, limit, remaining, _seconds((leaving + WINDOW_SECONDS - now) * MICROSECONDS))
 
 
 @lru_cache(MOST_KEPT)

@@ -81,7 +81,7 @@ calendar as (
     from sending
     cross join
         generate_series(
-            {{ first_day }} - {{ days_looked_at - 1 }}, {{ request_range_end() }}, interval '1 day'
+            ({{ first_day }} - {{ days_looked_at - 1 }})::timestamp, {{ request_range_end() }}::timestamp, interval '1 day'
         ) as day
 ),
 

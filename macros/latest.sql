@@ -3,5 +3,5 @@
     All of a query's have the same order, so that Postgres sorts once.
 #}
 {% macro latest_named(column, condition='true') -%}
-    (array_agg({{ column }} order by occurred_at desc, event_id desc) filter (where {{ column }} <> '' and {{ condition }}))[1]
+    (array_agg({{ column }} order by occurred_at desc, event_id collate "C" desc) filter (where {{ column }} <> '' and {{ condition }}))[1]
 {%- endmacro %}

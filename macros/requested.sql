@@ -81,7 +81,7 @@ campaign_days as not materialized (
 
 
 {#
-    `mailboxes`: each with its domain. A cell's domain is its mailbox's, else the messages' own; `of_requested_domain` is the
+    `mailboxes`: each with its domain. A cell's domain is its mailbox's, else the messages' own; `is_of_requested_domain` is the
     condition that it is the one asked for.
 #}
 {% macro requested_mailboxes() -%}

@@ -38,7 +38,7 @@ select
     '{{ provider }}:' || md5(
         row(message_key, recipient_hash, provider_event, extract(epoch from occurred_at), url)::text
     ) as event_id,
-    workspace_id,
+    {{ as_id('workspace_id') }} as workspace_id,
     -- a message is one e-mail to one recipient; one id of the provider's can serve several
     {{ as_id('message_key') }} || coalesce(':' || recipient_hash, '') as message_id,
     provider_message_id,

@@ -97,6 +97,8 @@
     begin
         -- a backend whose dbt was killed ends its statement within a second, so that the next build need not wait
         set local client_connection_check_interval = '1s';
+        -- whoever builds, from wherever: a landing's id has its times in it
+        set local timezone = 'UTC';
         -- what is new is looked up by its key, whatever the server thinks of random reads: its pages are mostly in memory
         set local random_page_cost = 1.1;
         -- the few are joined with the many; a merge would sort the many

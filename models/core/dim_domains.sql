@@ -10,20 +10,30 @@ campaign_days as (
     where valid_to = {{ still_standing() }} and domain_id <> ''
 ),
 
-domains_with_mail as (
-    select distinct
+mailboxes as (
+    select * from {{ ref('stg_mailboxes') }}
+    where domain_id <> '' and workspace_id <> ''
+),
+
+domains_elsewhere as (
+    select
         workspace_id,
         domain_id
     from campaign_days
+    union
+    select
+        workspace_id,
+        domain_id
+    from mailboxes
 )
 
 select
     workspace_id,
     domain_id,
-    -- a domain that only the facts know is named by its id
+    -- a domain that only mail or a mailbox knows is named by its id
     coalesce(nullif(domains.domain, ''), domain_id) as domain,
     domains.domain_id is not null as is_in_app,
     {{ batch_id() }}::bigint as valid_from,
     {{ still_standing() }}::bigint as valid_to
 from domains
-full join domains_with_mail using (workspace_id, domain_id)
+full join domains_elsewhere using (workspace_id, domain_id)

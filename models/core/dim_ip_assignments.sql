@@ -22,7 +22,7 @@ select
     -- as of the batch: a mart that asked the clock would give two answers under one version
     coalesce(assignments.assignment_status = 'active' and coalesce(assignments.expires_at > now(), true), false) as is_active,
     ip_addresses.reputation_state,
-    coalesce(ip_addresses.is_blacklisted, false) as is_blacklisted,
+    ip_addresses.is_blacklisted,
     assignments.assigned_at,
     assignments.expires_at,
     ip_addresses.last_reputation_check_at,
@@ -30,4 +30,5 @@ select
     {{ still_standing() }}::bigint as valid_to
 from assignments
 inner join domains on assignments.domain_id = domains.domain_id
-left join ip_addresses on assignments.smtp_ip_address_id = ip_addresses.smtp_ip_address_id
+-- of an address that is not there nothing is known, and it is not among those that were checked
+inner join ip_addresses on assignments.smtp_ip_address_id = ip_addresses.smtp_ip_address_id

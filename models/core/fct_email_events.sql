@@ -59,11 +59,14 @@ usable as (
     where {{ is_usable() }}
 ),
 
--- of several landings of an event the first is taken; the columns after loaded_at only make the choice repeatable
+-- of several landings of an event the first is taken; of those of one moment always the same, by what they say
 first_landings as (
     select distinct on (workspace_id, event_id) *
     from usable
-    order by workspace_id, event_id, loaded_at, occurred_at, message_id, event_type, provider
+    order by
+        workspace_id, event_id, loaded_at, occurred_at, message_id collate "C", event_type collate "C", provider collate "C",
+        campaign_id collate "C", mailbox_id collate "C", domain_id collate "C", is_machine, bounce_reason, smtp_status collate "C",
+        smtp_code, diagnostic collate "C", url collate "C"
 ),
 
 -- one that is known is never replaced by a later landing, whatever that says

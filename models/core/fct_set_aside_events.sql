@@ -63,7 +63,7 @@ comparable as {{ 'not ' if adds }}materialized (
     from {{ 'usable' if adds else 'landed_again inner join usable using (workspace_id, event_id)' }}
 ),
 
--- the first landing of an event counts; a later one that says something else does not, and somebody should know
+-- the first landing of an event counts; another that says something else does not, and somebody should know
 other_content as (
     select
         comparable.workspace_id,
@@ -77,7 +77,7 @@ other_content as (
     from comparable
     inner join {{ looked_up('events', ['workspace_id', 'event_id'], of='comparable') }} as events on true
     where
-        comparable.loaded_at > events.loaded_at
+        comparable.loaded_at >= events.loaded_at
         and (
             comparable.message_id,
             comparable.event_type,

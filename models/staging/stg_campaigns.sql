@@ -3,8 +3,8 @@ with source as (
 )
 
 select
-    campaign_id,
-    workspace_id,
+    {{ as_id('campaign_id') }} as campaign_id,
+    {{ as_id('workspace_id') }} as workspace_id,
     name as campaign_name,
     status as campaign_status,
     created_at,

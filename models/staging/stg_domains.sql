@@ -3,8 +3,8 @@ with source as (
 )
 
 select
-    domain_id,
-    workspace_id,
+    {{ as_id('domain_id') }} as domain_id,
+    {{ as_id('workspace_id') }} as workspace_id,
     domain,
     created_at,
     updated_at

@@ -3,9 +3,9 @@ with source as (
 )
 
 select
-    mailbox_id,
-    workspace_id,
-    domain_id,
+    {{ as_id('mailbox_id') }} as mailbox_id,
+    {{ as_id('workspace_id') }} as workspace_id,
+    {{ as_id('domain_id') }} as domain_id,
     email,
     provider as mailbox_provider,
     status as mailbox_status,

@@ -5,7 +5,7 @@ with source as (
 select
     'native'::text as provider,
     {{ as_id('event_id') }} as event_id,
-    workspace_id,
+    {{ as_id('workspace_id') }} as workspace_id,
     {{ as_id('message_id') }} as message_id,
     message_id as provider_message_id,
     {{ as_id('campaign_id') }} as campaign_id,

@@ -19,7 +19,7 @@ listed as (
 )
 
 select
-    source.smtp_ip_address_id,
+    {{ as_id('source.smtp_ip_address_id') }} as smtp_ip_address_id,
     source.ip_address,
     source.status as ip_address_status,
     source.reputation_state,

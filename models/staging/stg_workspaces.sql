@@ -3,7 +3,7 @@ with source as (
 )
 
 select
-    workspace_id,
+    {{ as_id('workspace_id') }} as workspace_id,
     tenant_id,
     name as workspace_name,
     timezone,

@@ -201,6 +201,10 @@ BAD: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
         "column price of toys has at, which nothing reads",
     ),
     (
+        lambda toy: toy["exposures"]["exposure.mailmart.toy_report"]["config"]["meta"]["endpoint"].update(limit="ten"),
+        "exposure toy_report: the limit 'ten' is none",
+    ),
+    (
         lambda toy: toy["exposures"]["exposure.mailmart.toy_report"].update(description=""),
         "exposure toy_report has no description",
     ),

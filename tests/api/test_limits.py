@@ -133,6 +133,18 @@ def test_another_workspace_has_its_own(limited: Settings) -> None:
 
 
 @pytest.mark.parametrize("is_shared", [True, False], ids=["shared", "alone"])
+def test_a_limit_that_was_lowered(limited: Settings, is_shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.limits.WINDOW_SECONDS", 10)
+    limits = Limits(limited if is_shared else dataclasses.replace(limited, redis_url="unix:///nowhere/valkey.sock"))
+    for _ in range(4):
+        assert limits.take("lowered", "toy", 5).counts
+        time.sleep(1)
+    # the third of the four has to leave before another one counts, not the first
+    assert limits.take("lowered", "toy", 2) == Quota(counts=False, limit=2, remaining=0, reset=8)
+    limits.close()
+
+
+@pytest.mark.parametrize("is_shared", [True, False], ids=["shared", "alone"])
 def test_no_minute_has_more(limited: Settings, is_shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     # not only from one full minute to the next: a place comes back when the request that took it is a window old
     monkeypatch.setattr("api.limits.WINDOW_SECONDS", 1)

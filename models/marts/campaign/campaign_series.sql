@@ -15,7 +15,8 @@ with {{ requested_campaigns() }},
 
 days as (
     select day::date as day
-    from generate_series({{ request_range_start() }}, {{ request_range_end() }}, interval '1 day') as day
+    -- timestamps: a series of dates steps in the session's zone, and loses a day where its clocks change at midnight
+    from generate_series({{ request_range_start() }}::timestamp, {{ request_range_end() }}::timestamp, interval '1 day') as day
 ),
 
 -- a bucket is named by its first day inside the window

@@ -43,7 +43,7 @@ ranked as (
         -- to 30 decimals: equal fractions of any size are equal, and different ones differ
         row_number() over (
             partition by workspace_id, metric
-            order by sign * round(part * 1e30 / whole) desc, campaign_id
+            order by sign * round(part * 1e30 / whole) desc, campaign_id collate "C"
         ) as rank,
         count(*) over (partition by workspace_id, metric) as campaigns
     from outcomes

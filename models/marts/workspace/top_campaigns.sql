@@ -36,7 +36,7 @@ ranked as (
             order by
                 {{ wilson_lower_bound('summed.replied', 'summed.delivered') }} desc,
                 {{ wilson_lower_bound('summed.opened', 'summed.delivered') }} desc,
-                campaign_id
+                campaign_id collate "C"
         ) as place
     from summed
     inner join campaigns using (workspace_id, campaign_id)
