@@ -45,6 +45,10 @@
 {% macro begin_batch() -%}
     {%- if execute and takes_a_batch() -%}
         {%- do run_query(taking_a_batch()) -%}
+        {#- hooks run as the login: dbt takes the profile's role in a transaction that it rolls back -#}
+        {%- do run_query('set role ' ~ adapter.quote(target.role or target.user) ~ '; commit') -%}
+        {%- do make_served_schema() -%}
+        {%- do add_new_columns() -%}
     {%- endif -%}
 {%- endmacro %}
 
@@ -164,9 +168,13 @@
 {%- endmacro %}
 
 
-{# What the API serves, cut out of the graph under the keys of manifest.json, so that one reader serves both. #}
+{#
+    What the API serves, cut out of the graph under the keys of manifest.json, so that one reader serves both; the views are those of
+    the marts' definitions.
+#}
 {% macro published_contract() -%}
     {%- set contract = {'exposures': {}, 'nodes': {}} -%}
+    {%- set definitions = standing_definitions() -%}
     {%- for exposure in graph.exposures.values() -%}
         {%- do contract.exposures.update({exposure.unique_id: {
             'name': exposure.name,
@@ -189,8 +197,8 @@
             {%- endfor -%}
             {%- do contract.nodes.update({node.unique_id: {
                 'name': node.name,
-                'schema': node.schema,
-                'alias': node.alias,
+                'schema': served_schema(),
+                'alias': served_name(node.alias, definitions[node.alias]),
                 'description': node.description,
                 'config': {'meta': node.config.meta},
                 'columns': columns,
@@ -201,7 +209,7 @@
 {%- endmacro %}
 
 
-{# on-run-end, after the publication: rows that neither of the last two publications shows. #}
+{# on-run-end, after the publication: rows and views that neither of the last two publications shows. #}
 {% macro remove_old_versions() -%}
     {%- if not execute or not takes_a_batch() -%} {{ return('') }} {%- endif -%}
     {%- set before = run_query(
@@ -216,5 +224,6 @@
         {%- endfor %}
         delete from app.publications where target = '{{ warehouse_name() }}' and batch_id < {{ before }};
         delete from app.model_batches where target = '{{ warehouse_name() }}' and batch_id < {{ before }};
+        {{ drop_unserved_views() }}
     {%- endif -%}
 {%- endmacro %}

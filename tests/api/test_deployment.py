@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 from werkzeug.test import Client
 
 from api.app import Service
 from api.batch.books import go_back
+from api.database import connect
 from api.keys import create_key
 from api.settings import PROJECT_ROOT, Settings
 from tests.api.conftest import Caller
@@ -35,6 +37,13 @@ COLUMN = """\
 """
 
 
+# the write of a large fact takes its time
+SLOW = """
+create function core.wait_a_while() returns trigger language plpgsql as $$ begin perform pg_sleep(6); return null; end $$;
+create trigger wait_a_while before update on core.fct_campaign_days for each statement execute function core.wait_a_while();
+"""
+SLOW_NO_MORE = "drop function core.wait_a_while cascade"
+
 SENT = Event("s", "w", "m", "sent", datetime.now(UTC) - timedelta(days=1), campaign_id="c", recipient_domain="x.example")
 
 
@@ -47,7 +56,7 @@ def summary(caller: Caller, campaign: str = "c") -> dict[str, Any]:
     return found
 
 
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(600)
 def test_a_column_more_and_back(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.publication.SECONDS_KEPT", 0.0)
     land(
@@ -56,8 +65,10 @@ def test_a_column_more_and_back(settings: Settings, tmp_path: Path, monkeypatch:
         datetime.now(UTC) - timedelta(hours=1),
     )
     build(settings)
-    service = Service(settings)
+    # an answer that is kept would hide what the warehouse says meanwhile
+    service = Service(dataclasses.replace(settings, cache_megabytes=0))
     errors: list[str] = []
+    waits: list[float] = []
     stop = threading.Event()
     try:
         caller = Caller(Client(service), create_key(settings, "w", name="deployment"))
@@ -65,7 +76,9 @@ def test_a_column_more_and_back(settings: Settings, tmp_path: Path, monkeypatch:
         def keep_asking() -> None:
             # the builds need the processor as well
             while not stop.wait(0.02):
+                began = time.monotonic()
                 answer = caller.get("w/campaigns/c/analytics")
+                waits.append(time.monotonic() - began)
                 if answer.status_code != 200 or answer.get_json()["data"]["summary"]["emails_sent"] != 1:
                     errors.append(answer.text)
 
@@ -73,7 +86,10 @@ def test_a_column_more_and_back(settings: Settings, tmp_path: Path, monkeypatch:
         asking.start()
         try:
             changed = _changed(settings, tmp_path)
+            _run(settings, SLOW)
             build(changed, "--vars", "recompute: true", target_path="changed")
+            _run(settings, SLOW_NO_MORE)
+            assert max(waits) < 4
             assert summary(caller)["emails_named"] == 1
             go_back(settings)
             assert "emails_named" not in summary(caller)
@@ -85,12 +101,26 @@ def test_a_column_more_and_back(settings: Settings, tmp_path: Path, monkeypatch:
             # and deployed again
             build(changed, "--vars", "recompute: true", target_path="changed")
             assert [summary(caller, campaign)["emails_named"] for campaign in ("c", "c2")] == [1, 1]
+            # a mart that is wrong, which its tests find out: nothing of it is ever served
+            run_dbt(_broken(changed, tmp_path), "build", target_path="broken", check=False)
+            assert summary(caller)["emails_sent"] == summary(caller)["emails_named"] == 1
+            # taken back by building the project as it was, without going back first
+            build(settings)
+            assert "emails_named" not in summary(caller)
         finally:
             stop.set()
             asking.join()
     finally:
         service.close()
     assert errors == []
+    # of the last two publications; the broken one was none
+    assert len(_run(settings, "select from pg_views where viewname like 'campaign\\_performance\\_\\_%'")) == 2
+
+
+def _run(settings: Settings, statement: LiteralString) -> list[tuple[Any, ...]]:
+    with connect(settings, "mailmart_owner") as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description is not None else []
 
 
 def _changed(settings: Settings, folder: Path) -> Settings:
@@ -118,6 +148,21 @@ def _changed(settings: Settings, folder: Path) -> Settings:
     )
     _add(mart, "    human_emails_clicked,\n", "    emails_named,\n")
     _add(campaign / "_campaign__models.yml", "      - name: human_open_rate\n", COLUMN, is_before=True)
+    return dataclasses.replace(settings, project_root=project)
+
+
+def _broken(settings: Settings, folder: Path) -> Settings:
+    """That project with twice the messages in a mart, and a test that fails."""
+    project = folder / "broken"
+    shutil.copytree(settings.project_root, project)
+    mart = project / "models" / "marts" / "campaign" / "campaign_performance.sql"
+    text = mart.read_text()
+    place = "coalesce(sum(campaign_days.sent), 0)"
+    assert text.count(place) == 1
+    mart.write_text(text.replace(place, f"2 * {place}"))
+    (project / "tests" / "dbt" / "no_mail_is_counted_twice.sql").write_text(
+        "select 1 as campaigns from {{ ref('campaign_performance') }} having count(*) > 0\n"
+    )
     return dataclasses.replace(settings, project_root=project)
 
 
