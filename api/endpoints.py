@@ -100,7 +100,9 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
             body = make(record, publication, context, tag, shown=shown, query=query, path=path)
         if is_conditional:
             make_again = partial(make, shown=shown, query=query, path=path)
-            express.remember(request.environ, endpoint, path["workspaceId"], context, shown, today, (publication, tag), make_again)
+            express.remember(
+                request.environ, endpoint, path["workspaceId"], context, shown, today, (publication, tag), make_again
+            )
             if is_any(given):
                 return not_modified(tag)
         return data_response(body, tag if is_conditional else "")

@@ -18,6 +18,8 @@
         {%- endfor %}
             standing.valid_to = {{ still_standing() }}
     {%- endset -%}
+    {#- what a recomputation cannot know any more, it neither replaces nor closes -#}
+    {%- set and_is_known = ' and ' ~ config.get('meta', {})['recomputable'] if 'recomputable' in config.get('meta', {}) else '' -%}
 
     with given as materialized (
         select * from {{ given_table }}
@@ -34,7 +36,8 @@
             or ({% for column in values %}standing.{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %})
             is distinct from ({% for column in values %}given.{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %})
             {%- endif %}
-        );
+        )
+        {{- and_is_known if var('recompute') }};
 
     {% if var('recompute') or config.get('meta', {}).get('gives_every_key') %}
     with given as materialized (
@@ -48,9 +51,7 @@
         where
             standing.valid_to = {{ still_standing() }}
             and given.{{ key[0] }} is null
-            {%- if config.get('meta', {}).get('recomputable') %}
-            and {{ config.get('meta', {}).get('recomputable') }}
-            {%- endif %}
+            {{- and_is_known }}
     )
 
     update {{ target_table }} as standing

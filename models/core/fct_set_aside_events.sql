@@ -8,6 +8,7 @@
 }}
 
 {%- set adds = adds_to_what_is_there() %}
+{%- set is_first = not adds and not var('recompute') %}
 {%- set landed_after = landed_after() if adds else '-infinity' %}
 
 with events as not materialized (
@@ -36,8 +37,8 @@ usable as not materialized (
     where {{ is_usable() }}
 ),
 
-{% if not adds -%}
--- from nothing, only what landed more than once need be compared; later, the one before can have landed long ago
+{% if is_first -%}
+-- at first, only what landed more than once need be compared; later, the one before can have landed long ago
 landed_again as materialized (
     select
         workspace_id,
@@ -48,7 +49,7 @@ landed_again as materialized (
 ),
 
 {% endif -%}
-comparable as {{ 'not ' if adds }}materialized (
+comparable as {{ 'not ' if not is_first }}materialized (
     select
         workspace_id,
         event_id,
@@ -60,7 +61,7 @@ comparable as {{ 'not ' if adds }}materialized (
         coalesce(campaign_id, '') as campaign_id,
         coalesce(mailbox_id, '') as mailbox_id,
         coalesce(domain_id, '') as domain_id
-    from {{ 'usable' if adds else 'landed_again inner join usable using (workspace_id, event_id)' }}
+    from {{ 'landed_again inner join usable using (workspace_id, event_id)' if is_first else 'usable' }}
 ),
 
 -- the first landing of an event counts; another that says something else does not, and somebody should know

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from api.database import connect
 from api.settings import Settings
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.warehouse import standing
@@ -64,21 +65,21 @@ def test_incremental_runs_equal_one_build_and_plain_python(
 
 @pytest.mark.timeout(120)
 def test_recomputation_closes_what_is_gone_and_keeps_what_the_landing_no_longer_has(settings: Settings) -> None:
-    from api.database import connect
-
     now = datetime.now(UTC)
 
-    def sent(event_id: str, message_id: str) -> Event:
-        return Event(event_id, "w", message_id, "sent", now - timedelta(days=3), campaign_id="c")
+    def sent(event_id: str, message_id: str, campaign_id: str = "c") -> Event:
+        return Event(event_id, "w", message_id, "sent", now - timedelta(days=3), campaign_id=campaign_id)
 
-    land(settings, [sent("old", "m1")], now - timedelta(days=2))
-    land(settings, [sent("wrong", "m2"), sent("right", "m3")], now - timedelta(days=1))
+    land(settings, [sent("old", "m1"), sent("twice", "m4")], now - timedelta(days=2))
+    land(settings, [sent("wrong", "m2"), sent("right", "m3"), sent("twice", "m4", "other")], now - timedelta(days=1))
     run_dbt(settings, *WITHOUT_TESTS)
-    assert standing.campaign_days(settings)[("w", "c", "", "", (now - timedelta(days=3)).date())]["sent"] == 3
+    assert standing.campaign_days(settings)[("w", "c", "", "", (now - timedelta(days=3)).date())]["sent"] == 4
 
     with connect(settings, "mailmart_owner") as connection:
         # one aged out of the landing, another was landed wrongly and taken out among others of its time
-        connection.execute("delete from raw.email_events where event_id in ('old', 'right')")
+        connection.execute(
+            "delete from raw.email_events where event_id in ('old', 'right') or (event_id = 'twice' and campaign_id = 'c')"
+        )
         connection.execute(
             "insert into raw.email_events (event_id, workspace_id, message_id, event_type, occurred_at, campaign_id,"
             " loaded_at) values ('right', 'w', 'm3', 'sent', %s, 'c', %s)",
@@ -86,5 +87,9 @@ def test_recomputation_closes_what_is_gone_and_keeps_what_the_landing_no_longer_
         )
         connection.execute("delete from raw.email_events where event_id = 'wrong'")
     run_dbt(settings, *WITHOUT_TESTS, "--vars", "recompute: true")
-    assert {message for _, message in standing.messages(settings)} == {"m1", "m3"}
-    assert standing.campaign_days(settings)[("w", "c", "", "", (now - timedelta(days=3)).date())]["sent"] == 2
+    assert {message for _, message in standing.messages(settings)} == {"m1", "m3", "m4"}
+    # the first landing of an event counts, though the landing has only the second one by now, which is still set aside
+    assert standing.campaign_days(settings)[("w", "c", "", "", (now - timedelta(days=3)).date())]["sent"] == 3
+    with connect(settings, "mailmart_owner") as connection:
+        aside = connection.execute("select problem, event_id from core.fct_set_aside_events where valid_to > 1000").fetchall()
+    assert aside == [("other_content", "twice")]

@@ -132,7 +132,10 @@ def test_nothing_counts_twice_or_crosses_tenants(built: Settings) -> None:
 
 
 def test_what_is_set_aside_is_counted(built: Settings) -> None:
-    found = rows(built, "select workspace_id, problem, events from marts.data_quality where provider = 'native' and workspace_id not like 't_'")
+    found = rows(
+        built,
+        "select workspace_id, problem, events from marts.data_quality where provider = 'native' and workspace_id not like 't_'",
+    )
     assert {(row["workspace_id"], row["problem"]): row["events"] for row in found} == {
         ("", "no_workspace"): 2,
         ("w", "no_event_id"): 1,
