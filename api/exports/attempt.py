@@ -98,8 +98,9 @@ def run_attempt(settings: Settings, storage: Storage, export_id: str, is_stoppin
             LOG.info("an attempt at %s is not the one that counts any more", export_id)
             return None
         except _Stopped:
-            books.hand_back(connection, token)
-            raise ExportUnfinished(seconds=0) from None
+            if books.hand_back(connection, token):
+                raise ExportUnfinished(seconds=0) from None
+            return None
         except _NoFile as nothing:
             return attempt.fail(nothing.reason)
         except Exception as error:  # noqa: BLE001 - whatever it is, the export ends or is tried again
@@ -122,8 +123,6 @@ class _Attempt:
         export = self.export
         form = FORMATS[export.format]
         key = f"{export.export_id}/{self.token}.{form.extension}"
-        # of attempts that died
-        self.storage.delete_leftovers(f"{export.export_id}/")
         with self._snapshot() as snapshot, self.storage.create(key, form.content_type) as upload:
             counted = _Counted(upload)
             form.write(snapshot.source, counted)
@@ -135,7 +134,16 @@ class _Attempt:
         if not books.complete(self.connection, export, self.token, written):
             self.storage.delete(key)
             raise _Ended
+        self._delete_others(key)
         return End(export, self._seconds(), written)
+
+    def _delete_others(self, key: str) -> None:
+        # only now: an attempt that was frozen before it began would take its successor's file away
+        try:
+            self.storage.delete_leftovers(f"{self.export.export_id}/", but=[key])
+        except StorageError as error:
+            # they go with the file at the latest
+            LOG.warning("what other attempts at %s left is still there: %s %s", self.export.export_id, error, error.hint)
 
     def fail(self, reason: Reason) -> End | None:
         """Ends the export without a file; None where somebody else has ended it."""
@@ -143,12 +151,14 @@ class _Attempt:
         return End(self.export, self._seconds(), reason=reason) if is_ours else None
 
     def failed(self, error: Exception) -> End | None:
-        """Ends the export, or leaves it to another attempt.
+        """Ends the export, or leaves it to another attempt; None where there is one already.
 
         Raises:
             ExportUnfinished: there is to be another one.
         """
         LOG.warning("attempt %s at %s failed: %s", self.export.attempts, self.export.export_id, error, exc_info=_trace(error))
+        if not books.is_at(self.connection, self.token):
+            return None
         is_lasting = isinstance(error, StorageError) and error.is_lasting
         if self.export.attempts < books.MOST_ATTEMPTS and not is_lasting:
             raise ExportUnfinished(seconds=WAITS[self.export.attempts - 1]) from error

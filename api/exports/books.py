@@ -227,13 +227,22 @@ def fail(connection: psycopg.Connection, export: Export, token: str, reason: str
     return _ends(connection, export.export_id, "status = 'failed', error = %s", "attempt_token = %s", (reason,), (token,))
 
 
-def hand_back(connection: psycopg.Connection, token: str) -> None:
-    """An attempt that its worker broke off when it was stopped is none."""
-    connection.execute(
+def is_at(connection: psycopg.Connection, token: str) -> bool:
+    """Whether the attempt is the one that counts."""
+    return (
+        connection.execute("select from app.exports where attempt_token = %s and status = 'processing'", (token,)).fetchone()
+        is not None
+    )
+
+
+def hand_back(connection: psycopg.Connection, token: str) -> bool:
+    """An attempt that its worker broke off when it was stopped is none; false where it was another's turn already."""
+    handed = connection.execute(
         "update app.exports set attempts = attempts - 1, attempt_token = null, done = 0"
         " where attempt_token = %s and status = 'processing'",
         (token,),
     )
+    return handed.rowcount == 1
 
 
 def _ends(

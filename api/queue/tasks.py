@@ -11,6 +11,7 @@ from procrastinate.jobs import Job
 
 from api.database import conninfo
 from api.errors import ExportUnfinished
+from api.queue.ends import OwnJobs
 from api.queue.schema import SCHEMA
 from api.settings import Settings
 
@@ -26,19 +27,20 @@ RunDelivery = Callable[[str, str, str], None]
 class Running:
     """The jobs that a worker of this process is at; `is_over` once it is another worker's turn."""
 
-    _jobs: set[int] = field(default_factory=set)
+    # one can be there twice: it was taken for lost, and came back here
+    _jobs: list[int] = field(default_factory=list)
     is_over: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, job_id: int) -> None:
         """Notes a job."""
         with self._lock:
-            self._jobs.add(job_id)
+            self._jobs.append(job_id)
 
     def end(self, job_id: int) -> None:
-        """Forgets it."""
+        """Forgets it, once."""
         with self._lock:
-            self._jobs.discard(job_id)
+            self._jobs.remove(job_id)
 
     def close(self) -> None:
         """Tells those that still run to break off."""
@@ -62,6 +64,7 @@ def make_queue(settings: Settings, run_export: RunExport, run_delivery: RunDeliv
     """The queue, and what is done for its jobs."""
     string = conninfo(settings, "mailmart_worker", options=f"-c search_path={SCHEMA},pg_temp")
     queue = App(connector=PsycopgConnector(conninfo=string, min_size=1, max_size=4, timeout=10))
+    queue.job_manager = OwnJobs(queue.connector)
 
     @queue.task(name="export", queue="exports", pass_context=True, retry=_PutBack())
     def export(context: JobContext, export_id: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,7 +28,7 @@ def _noted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Paused:
-    """A storage whose first upload waits, before its second write, until it is let on."""
+    """A storage whose first upload waits, before it takes any bytes, until it is let on."""
 
     def __init__(self, storage: Storage, problem: Exception | None = None) -> None:
         self.storage = storage
@@ -52,9 +53,6 @@ class Paused:
 
     def open(self, key: str) -> BinaryIO:
         return self.storage.open(key)
-
-    def size(self, key: str) -> int:
-        return self.storage.size(key)
 
     def url(self, key: str, file_name: str, content_type: str, seconds: int) -> str | None:
         return self.storage.url(key, file_name, content_type, seconds)
@@ -103,6 +101,42 @@ def test_one_that_was_taken_for_dead_changes_nothing(exporter: Exporter) -> None
     (file,) = files(exporter, export_id)
     assert hashlib.sha256(file.read_bytes()).hexdigest() == completed["sha256"]
     assert row(exporter, export_id)["attempts"] == 2
+
+
+@pytest.mark.parametrize("step", ["create", "delete_leftovers"])
+def test_one_that_was_frozen_takes_no_file_away(exporter: Exporter, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    export_id = exporter.ask()["export_id"]
+    storage = exporter.storage
+    goes_on = getattr(storage, step)
+
+    def after_another_attempt(*args: Any, **options: Any) -> Any:
+        exporter.attempt(export_id)
+        return goes_on(*args, **options)
+
+    monkeypatch.setattr(storage, step, after_another_attempt)
+    run_attempt(exporter.settings, storage, export_id, lambda: False)
+    (file,) = files(exporter, export_id)
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == exporter.status(export_id)["sha256"]
+
+
+def test_what_dead_attempts_left_goes_with_the_one_that_completes(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    export_id = exporter.ask()["export_id"]
+    folder = exporter.settings.home / "exports" / export_id
+    folder.mkdir(parents=True)
+    for name in ("dead.csv", "dying.csv.partial"):
+        (folder / name).write_text("nothing")
+    exporter.attempt(export_id)
+    assert [file.name for file in files(exporter, export_id)] == [row(exporter, export_id)["storage_key"].partition("/")[2]]
+    # that they cannot be removed is no failure of the export
+    other_id = exporter.ask()["export_id"]
+    storage = exporter.storage
+
+    def refuse(prefix: str, *, but: Collection[str] = ()) -> None:
+        raise StorageError("Not now.", is_lasting=False)
+
+    monkeypatch.setattr(storage, "delete_leftovers", refuse)
+    assert run_attempt(exporter.settings, storage, other_id, lambda: False) is not None
+    assert exporter.status(other_id)["status"] == "completed"
 
 
 def test_one_that_is_canceled_leaves_nothing(exporter: Exporter) -> None:
@@ -227,3 +261,30 @@ def test_a_worker_reads_nothing_of_a_workspace_that_it_is_not_at(exporter: Expor
         assert connection.execute("select count(*) from marts.messages").fetchone() == (0,)
         connection.execute(psycopg.sql.SQL("set local mailmart.workspace_id = {}").format(psycopg.sql.Literal(WORKSPACE)))
         assert connection.execute("select count(*) from marts.messages").fetchone() == (600,)
+
+
+def test_one_that_fails_after_another_was_begun_asks_for_no_third(exporter: Exporter) -> None:
+    export_id = exporter.ask(export_type="messages", format="csv")["export_id"]
+    slow = Paused(exporter.storage, StorageError("The disk is on fire.", is_lasting=False))
+    with ThreadPoolExecutor(1) as executor:
+        ended = executor.submit(run_attempt, exporter.settings, slow, export_id, lambda: False)
+        assert slow.has_begun.wait(60)
+        with psycopg.connect(
+            str(exporter.settings.database_url), options="-c role=mailmart_worker", autocommit=True
+        ) as connection:
+            assert books.take_up(connection, export_id, "second") is not None
+        slow.goes_on.set()
+        assert ended.result(60) is None
+    assert row(exporter, export_id)["attempt_token"] == "second"
+
+
+def test_one_that_is_stopped_after_another_was_begun_hands_nothing_back(exporter: Exporter) -> None:
+    export_id = exporter.ask(export_type="messages", format="csv")["export_id"]
+
+    def is_stopping() -> bool:
+        with connect(exporter.settings, "mailmart_worker") as connection:
+            books.take_up(connection, export_id, "second")
+        return True
+
+    assert run_attempt(exporter.settings, exporter.storage, export_id, is_stopping) is None
+    assert row(exporter, export_id)["attempts"] == 2

@@ -8,9 +8,10 @@ import io
 import shutil
 import signal
 import subprocess
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -62,6 +63,50 @@ def test_a_killed_workers_export_is_taken_up_within_a_minute(exporter: Exporter,
             wait_for(is_completed(exporter, export_id), 60, log.read_text)
     (file,) = files(exporter, export_id)
     assert hashlib.sha256(file.read_bytes()).hexdigest() == exporter.status(export_id)["sha256"]
+    assert row(exporter, export_id)["attempts"] == 2
+
+
+def job(exporter: Exporter, export_id: str) -> tuple[str, int] | None:
+    """The state of an export's job, and the worker that it is with."""
+    with connect(exporter.settings, "mailmart_worker") as connection:
+        return connection.execute(
+            "select status::text, worker_id from procrastinate.procrastinate_jobs where id = %s",
+            (row(exporter, export_id)["job_id"],),
+        ).fetchone()
+
+
+def end_what_waits(exporter: Exporter) -> None:
+    """Ends the connections that wait for a lock."""
+    with connect(exporter.settings, None) as connection:
+        ended = connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and wait_event_type = 'Lock' and application_name = 'mailmart'"
+        ).fetchall()
+    assert ended == [(True,)]
+
+
+@pytest.mark.timeout(300)
+def test_a_frozen_worker_leaves_its_successors_job_alone(exporter: Exporter, tmp_path: Path) -> None:
+    export_id = exporter.ask(export_type="messages", format="csv")["export_id"]
+    log, other_log = tmp_path / "frozen", tmp_path / "other"
+    with working(exporter.settings, log) as frozen, ExitStack() as until_completed:
+        with nobody_reads_messages(exporter):
+            wait_for(has_begun(exporter, export_id), 60, log.read_text)
+            frozen.send_signal(signal.SIGSTOP)
+            # its attempt will have failed when it goes on
+            end_what_waits(exporter)
+            until_completed.enter_context(working(exporter.settings, other_log))
+            wait_for(has_begun(exporter, export_id, 2), 90, other_log.read_text)
+            taken_up = job(exporter, export_id)
+            frozen.send_signal(signal.SIGCONT)
+            wait_for(lambda: f"at {export_id} failed" in log.read_text(), 60, log.read_text)
+            time.sleep(2)
+            assert taken_up is not None
+            assert taken_up[0] == "doing"
+            assert job(exporter, export_id) == taken_up, log.read_text()
+        wait_for(is_completed(exporter, export_id), 60, other_log.read_text)
+        wait_for(lambda: job(exporter, export_id) is None, 10)
+    assert len(files(exporter, export_id)) == 1
     assert row(exporter, export_id)["attempts"] == 2
 
 
