@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 
-from api.errors import ValidationFailed
-
-INVALID = "The request's parameters are not valid"
+from api.errors import INVALID, ValidationFailed
 
 
 def cursor_of(moment: datetime, identifier: str) -> str:
@@ -27,6 +25,7 @@ def place_of(cursor: str) -> tuple[datetime, str]:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is None or "\0" in identifier:
             raise ValueError(cursor)
-    except (ValueError, binascii.Error) as error:
+        # PostgreSQL takes fewer offsets than Python
+        return moment.astimezone(UTC), identifier
+    except (ValueError, OverflowError, binascii.Error) as error:
         raise ValidationFailed(INVALID, details={"cursor": ["Must be a next_cursor, as it was given."]}) from error
-    return moment, identifier

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -171,6 +172,25 @@ def test_exports_are_listed_in_pages_newest_first(exporter_of: Callable[[str], E
     assert found == made[::-1]
     for wrong in ({"limit": 0}, {"limit": 101}, {"limit": "ten"}, {"cursor": "x"}, {"cursor": ""}, {"other": 1}):
         assert exporter.call("GET", "exports", query_string=wrong).status_code == 422, wrong
+
+
+@pytest.mark.parametrize(
+    ("place", "status"),
+    [
+        ("2025-01-01T00:00:00+16:00|exp_x", 200),
+        ("2025-01-01T00:00:00-23:59:59.999999|exp_x", 200),
+        ("9999-12-31T23:59:59+00:00|exp_x", 200),
+        ("0001-01-01T00:00:00+00:00|exp_x", 200),
+        ("0001-01-01T00:00:00+23:00|exp_x", 422),
+        ("9999-12-31T23:59:59-23:00|exp_x", 422),
+        ("2025-01-01T00:00:00|exp_x", 422),
+        ("2025-01-01T00:00:00+00:00|exp_\0", 422),
+    ],
+)
+def test_cursors_that_somebody_made_up(exporter: Exporter, place: str, status: int) -> None:
+    cursor = base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+    response = exporter.call("GET", "exports", query_string={"cursor": cursor})
+    assert response.status_code == status, response.text
 
 
 @pytest.mark.parametrize("export_id", ["exp_nobody", "exp_%00", "'", "%F0%9F%92%A9", "x" * 3000])
