@@ -43,6 +43,10 @@ class StorageError(MailmartError):
         self.is_lasting = is_lasting
 
 
+class FileMissing(StorageError):
+    """A file that is not there, or no more: the storage does what it should."""
+
+
 class ContractError(MailmartError):
     """An exposure, a model or a column that cannot be made into an endpoint."""
 
@@ -175,6 +179,16 @@ class QueryTimeout(ApiError):
 
     def __init__(self) -> None:
         super().__init__("The query took too long; ask for a shorter window.", headers={"Retry-After": "30"})
+
+
+class StorageUnavailable(ApiError):
+    """A file that is there by the books, and that its storage does not give."""
+
+    status = 503
+    code = "STORAGE_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__("The file cannot be fetched at the moment; try again in a while.", headers={"Retry-After": "30"})
 
 
 class DeliveryFailed(Exception):

@@ -38,9 +38,6 @@ class Storage(Protocol):
     def open(self, key: str) -> BinaryIO:
         """A file for reading."""
 
-    def size(self, key: str) -> int:
-        """Its bytes."""
-
     def url(self, key: str, file_name: str, content_type: str, seconds: int) -> str | None:
         """An address that gives the file as an attachment for a while; None where the API has to sign one itself (links.py)."""
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from api.errors import StorageError
+from api.errors import FileMissing, StorageError
 from api.exports.storage.keys import checked_folder, checked_key
 
 # of a file that is being written: nothing that could be taken for a whole one
@@ -77,11 +77,6 @@ class LocalStorage:
         with self._problems(missing=MISSING):
             return io.open(self.path(key), "rb")  # noqa: UP020
 
-    def size(self, key: str) -> int:
-        """Its bytes."""
-        with self._problems(missing=MISSING):
-            return self.path(key).stat().st_size
-
     def path(self, key: str) -> Path:
         """Where a file is, or would be."""
         return self.folder / checked_key(key)
@@ -123,7 +118,7 @@ class LocalStorage:
                 "The storage of exports is full.", hint=f"Make room on the disk of {self.folder}: {error}", is_lasting=False
             )
         if missing and isinstance(error, FileNotFoundError):
-            return StorageError(missing, hint=str(error), is_lasting=True)
+            return FileMissing(missing, hint=str(error), is_lasting=True)
         if error.errno == errno.EFBIG:
             message = "The file is larger than the storage of exports takes."
         elif error.errno in LASTING:

@@ -72,13 +72,8 @@ class S3Storage:
         with self._problems():
             return cast("BinaryIO", self._client.get_object(Bucket=self.bucket, Key=self._prefix + checked_key(key))["Body"])
 
-    def size(self, key: str) -> int:
-        """Its bytes."""
-        with self._problems():
-            return int(self._client.head_object(Bucket=self.bucket, Key=self._prefix + checked_key(key))["ContentLength"])
-
     def url(self, key: str, file_name: str, content_type: str, seconds: int) -> str:
-        """A signed address; it ends sooner where the credentials do. Nothing is asked of the network."""
+        """A signed address; it ends sooner where the credentials do. Who gives out credentials may be asked."""
         with self._problems():
             return str(
                 self._client.generate_presigned_url(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
 
-from api.errors import StorageError
+from api.errors import FileMissing, StorageError
 
 NOT_THERE = "The storage of exports is not there."
 REFUSED = "The storage of exports refuses us."
@@ -93,4 +93,5 @@ def _answer(error: ClientError, bucket: str) -> StorageError:
         message = "The storage of exports does not take the file." if is_lasting else AWAY
         known = (message, str(said.get("Message") or f"status {status}"), is_lasting)
     message, hint, is_lasting = known
-    return StorageError(message, hint=f"{error.operation_name} in the bucket {bucket}: {code}: {hint}", is_lasting=is_lasting)
+    kind = FileMissing if message == MISSING else StorageError
+    return kind(message, hint=f"{error.operation_name} in the bucket {bucket}: {code}: {hint}", is_lasting=is_lasting)
