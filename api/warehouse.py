@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Warehouse:
-    """Runs reads as the API's role. Made in the process that serves, after any fork."""
+    """Asks the database as the API's role. Made in the process that serves, after any fork."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -70,7 +70,9 @@ class Warehouse:
             self._opened.close()
 
     def run(self, work: Callable[[psycopg.Connection], T]) -> T:
-        """Runs work that only reads, and once more on a new connection if the first one turns out to have died.
+        """Runs work, and once more on a new connection if the first one turns out to have died.
+
+        It may have died after a commit: work that writes has to come to the same when it is done twice.
 
         While the database is away, one request at a time finds out whether it is back. If all waited, they would keep every
         thread of the process, and a health check would wait behind them.

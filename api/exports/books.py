@@ -152,11 +152,15 @@ class Exports:
         )
 
     def cancel_or_remove(self, workspace_id: str, export_id: str) -> str | None:
-        """Ends one: canceled or removed; None where there is none."""
+        """Ends one: canceled or removed; None where there is none.
+
+        Should the connection die when it is done, the second try, under the same name, is told so.
+        """
+        asked_by = secrets.token_hex(8)
 
         def end(connection: psycopg.Connection) -> str | None:
             with in_workspace(connection, workspace_id):
-                found = connection.execute("select app.cancel_or_remove_export(%s)", (export_id,)).fetchone()
+                found = connection.execute("select app.cancel_or_remove_export(%s, %s)", (export_id, asked_by)).fetchone()
             return None if found is None else found[0]
 
         return self._warehouse.run(end)

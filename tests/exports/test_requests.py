@@ -6,16 +6,21 @@ import base64
 import dataclasses
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
+import psycopg
 import pytest
 from werkzeug.test import Client
 
 from api.app import Service
 from api.database import connect
+from api.exports.books import Exports
 from api.keys import create_key
+from api.warehouse import Warehouse
 from tests.exports.conftest import EMPTY_WORKSPACE, OTHER_WORKSPACE, WORKSPACE, Exporter
+from tests.exports.test_attempts import row
 
+T = TypeVar("T")
 EXAMPLE = {
     "export_type": "campaign_performance",
     "format": "csv",
@@ -172,6 +177,56 @@ def test_exports_are_listed_in_pages_newest_first(exporter_of: Callable[[str], E
     assert found == made[::-1]
     for wrong in ({"limit": 0}, {"limit": 101}, {"limit": "ten"}, {"cursor": "x"}, {"cursor": ""}, {"other": 1}):
         assert exporter.call("GET", "exports", query_string=wrong).status_code == 422, wrong
+
+
+class DiesAfterEachCommit(Warehouse):
+    """One whose connections die before they answer, so that it does everything twice."""
+
+    def run(self, work: Callable[[psycopg.Connection], T]) -> T:
+        super().run(work)
+        return super().run(work)
+
+
+def test_what_is_ended_by_a_request_is_ended_once(exporter: Exporter) -> None:
+    warehouse = DiesAfterEachCommit(exporter.settings)
+    warehouse.open()
+    exports = Exports(warehouse)
+    try:
+        export_id = exporter.ask()["export_id"]
+        assert exports.cancel_or_remove(WORKSPACE, export_id) == "canceled"
+        # it is still there to be seen
+        assert exporter.status(export_id)["status"] == "canceled"
+        assert exports.cancel_or_remove(WORKSPACE, export_id) == "removed"
+        assert exporter.call("GET", f"exports/{export_id}").status_code == 404
+        # another request is none of these
+        assert exports.cancel_or_remove(WORKSPACE, export_id) is None
+        assert exports.cancel_or_remove(WORKSPACE, "exp_nobody") is None
+    finally:
+        warehouse.close()
+
+
+def test_a_workspaces_exports_keep_their_order(exporter_of: Callable[[str], Exporter]) -> None:
+    exporter = exporter_of("ws_in_turn")
+    body = {"export_type": "messages", "format": "csv"}
+    made = [exporter.ask(**body)["export_id"] for _ in range(4)]
+    # some have ended when others are asked for
+    for ended in made[:3]:
+        exporter.attempt(ended)
+    made += [exporter.ask(**body)["export_id"] for _ in range(3)]
+    assert exporter.call("DELETE", f"exports/{made[4]}").status_code == 204
+    made.append(exporter.ask(**body)["export_id"])
+    with connect(exporter.settings, "mailmart_worker") as connection:
+        in_turn = connection.execute(
+            "select exports.export_id from app.exports inner join procrastinate.procrastinate_jobs as jobs"
+            " on exports.job_id = jobs.id where exports.workspace_id = 'ws_in_turn' and exports.status = 'processing'"
+            " order by jobs.priority desc, jobs.id"
+        ).fetchall()
+    assert [export_id for (export_id,) in in_turn] == [made[3], *made[5:]]
+    # and whoever has none waiting is first again
+    for waiting in (made[3], *made[5:]):
+        exporter.attempt(waiting)
+    last = exporter.ask(**body)["export_id"]
+    assert row(exporter, last)["priority"] == 0
 
 
 @pytest.mark.parametrize(
