@@ -15,7 +15,7 @@ import pytest
 
 from api.database import connect
 from api.errors import ExportUnfinished, StorageError
-from api.exports import attempt, books
+from api.exports import attempt, books, expiry
 from api.exports.attempt import run_attempt
 from api.exports.expiry import clean_up
 from api.exports.storage import Storage, Upload
@@ -239,6 +239,55 @@ def test_files_go_after_their_time_and_with_their_exports(exporter: Exporter) ->
     assert row(exporter, removed) == {}
     assert len(files(exporter, kept)) == 1
     assert exporter.status(kept)["status"] == "completed"
+
+
+def test_one_file_that_cannot_be_removed_keeps_no_other(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expiry, "AT_A_TIME", 1)
+    ids = [exporter.ask()["export_id"] for _ in range(4)]
+    for export_id in ids:
+        exporter.attempt(export_id)
+        assert exporter.call("DELETE", f"exports/{export_id}").status_code == 204
+    storage = exporter.storage
+    delete = storage.delete_leftovers
+
+    def fail_of_the_first_two(prefix: str, *, but: Collection[str] = ()) -> None:
+        if prefix.rstrip("/") in ids[:2]:
+            raise StorageError("The disk is on fire.", hint="Put it out.", is_lasting=False)
+        delete(prefix, but=but)
+
+    monkeypatch.setattr(storage, "delete_leftovers", fail_of_the_first_two)
+    with pytest.raises(StorageError, match=r"2 exports .* on fire") as raised:
+        clean_up(exporter.settings, storage)
+    assert raised.value.hint == "Put it out."
+    assert [bool(row(exporter, export_id)) for export_id in ids] == [True, True, False, False]
+    clean_up(exporter.settings, exporter.storage)
+    assert [row(exporter, export_id) for export_id in ids] == [{}] * 4
+
+
+def test_what_is_removed_while_an_attempt_may_write_goes_an_hour_later(exporter: Exporter) -> None:
+    export_id = exporter.ask(export_type="messages", format="csv")["export_id"]
+    slow = Paused(exporter.storage)
+    thread = begun(exporter, export_id, slow)
+    assert slow.has_begun.wait(60)
+    # canceled, and then removed
+    for _ in range(2):
+        assert exporter.call("DELETE", f"exports/{export_id}").status_code == 204
+    clean_up(exporter.settings, exporter.storage)
+    assert len(files(exporter, export_id)) == 1
+    slow.goes_on.set()
+    thread.join(60)
+    assert files(exporter, export_id) == []
+    # as one leaves it that dies now
+    folder = exporter.settings.home / "exports" / export_id
+    folder.mkdir()
+    (folder / "dead.csv").touch()
+    with connect(exporter.settings, "mailmart_worker") as connection:
+        connection.execute(
+            "update app.exports set completed_at = completed_at - interval '61 minutes' where export_id = %s", (export_id,)
+        )
+    clean_up(exporter.settings, exporter.storage)
+    assert files(exporter, export_id) == []
+    assert row(exporter, export_id) == {}
 
 
 def test_an_export_that_lost_its_job_gets_another(exporter: Exporter) -> None:
