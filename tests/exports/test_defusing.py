@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 import unicodedata
 
 import psycopg
 import pytest
 
 from api.database import connect
-from api.exports.formats.defusing import BLANKS, defused, is_dangerous
+from api.exports.formats.defusing import BLANKS, INSIDE, OPENERS, defused, is_dangerous
 from api.settings import Settings
 
 HARMLESS = [
@@ -54,7 +55,7 @@ def connection(module_settings: Settings) -> psycopg.Connection:
 
 def test_sql_says_the_same(connection: psycopg.Connection, seed: int) -> None:
     generator = random.Random(seed)
-    beginnings = [*BLANKS, *"=+-@＝＋－＠'\"aZ09_[`^{~\x01\x7f\x80éö漢👩"]  # noqa: RUF001
+    beginnings = [*BLANKS, *";;=+-@＝＋－＠'\"aZ09_[`^{~\x01\x7f\x80éö漢👩"]  # noqa: RUF001
     texts = HARMLESS + DANGEROUS + [chr(code) for code in range(1, 0x3100)] + [chr(code) + "=1" for code in range(1, 0x3100)]
     texts += ["".join(generator.choices(beginnings, k=generator.randrange(6))) for _ in range(20_000)]
     texts += [
@@ -66,8 +67,31 @@ def test_sql_says_the_same(connection: psycopg.Connection, seed: int) -> None:
     assert len(found) == len(texts)
     for text, (given, written) in zip(texts, found, strict=True):
         assert given == text
-        assert written == (f"'{text}" if is_dangerous(text) else text), (seed, text)
-        assert not is_dangerous(written)
+        assert written == re.sub(INSIDE, r"\1'\2", f"'{text}" if is_dangerous(text) else text), (seed, text)
+        # wherever a program ends a cell
+        cells = [cell.lstrip(BLANKS + '"') for cell in re.split("[;\t\r\n]", written)]
+        assert not any(cell.startswith(tuple(OPENERS)) for cell in cells[1:]), (seed, text)
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("Sale;=1+1;x", "Sale;'=1+1;x"),
+        ("a; \u00a0@x", "a; \u00a0'@x"),
+        ('a;"=1', "a;\"'=1"),
+        ("a\r\n-1\t+1", "a\r\n'-1\t'+1"),
+        ("=1;=2", "'=1;'=2"),
+        (";;=1", ";;'=1"),
+        # nothing of these begins a formula
+        ("a\tb", "a\tb"),
+        ("550; user-part@example.com; a=b", "550; user-part@example.com; a=b"),
+        ("a,=1", "a,=1"),
+    ],
+)
+def test_cells_that_end_where_some_programs_end_them(connection: psycopg.Connection, given: str, written: str) -> None:
+    with connection:
+        found = connection.execute(f"select {defused('given')} from (values (%s)) as t (given)", (given,)).fetchone()
+    assert found == (written,)
 
 
 def test_null_stays_null(connection: psycopg.Connection) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 # their full-width forms count as well where Chinese, Japanese or Korean is typed
 OPENERS = "=+-@＝＋－＠"  # noqa: RUF001
 # what a program may trim or skip before it looks at the first character: every blank of Unicode, and characters without width
@@ -12,6 +14,11 @@ BLANKS = (
 )
 # these make a cell dangerous by themselves: a program may break the line or the cell there
 BREAKS = "\t\n\r"
+# where the list separator is a semicolon, a line of commas is one cell up to the first of these: quotes that do not stand at a
+# cell's beginning mean nothing there, and what follows is a cell of its own
+ENDS_OF_CELLS = ";" + BREAKS
+# the end of a cell, and what begins a formula: quotes that begin a cell are passed over, as blanks are
+INSIDE = f'([{ENDS_OF_CELLS}][{BLANKS}"]*)([{re.escape(OPENERS)}])'
 
 
 def is_dangerous(text: str) -> bool:
@@ -25,20 +32,22 @@ _BLANKS = frozenset(BLANKS)
 
 
 def defused(column_sql: str) -> str:
-    """SQL of a text column whose dangerous texts have an apostrophe before them: spreadsheets then show the text as it is.
+    """SQL of a text column for CSV: an apostrophe before what is dangerous, with which spreadsheets show the text as it is.
 
-    The expression stands in it several times: give a column, and nothing that is dear or changes between calls. It needs a
-    database in UTF-8.
+    It stands before the text, and within it before what would begin a formula if the cell ended there. The column's expression
+    stands in it several times: give a column, and nothing that is dear or changes between calls. It needs a database in UTF-8.
     """
     first = f"ascii({column_sql})"
     trimmed = f"ascii(ltrim({column_sql}, {_literal(BLANKS)}))"
     # the first character alone settles nearly every text, at a tenth of a regular expression's cost
-    return (
+    begins_well = (
         f"case when {first} between {ord('0')} and {ord('9')} or {first} between {ord('A')} and {ord('z')} then {column_sql}"
         f" when {first} in ({_codes(OPENERS + BREAKS)})"
         f" or {first} in ({_codes(BLANKS)}) and {trimmed} in ({_codes(OPENERS)})"
         f" then '''' || {column_sql} else {column_sql} end"
     )
+    has_ends = " or ".join(f"strpos({column_sql}, {_literal(end)}) > 0" for end in ENDS_OF_CELLS)
+    return f"case when {has_ends} then regexp_replace({begins_well}, {_literal(INSIDE)}, '\\1''\\2', 'g') else {begins_well} end"
 
 
 def _codes(characters: str) -> str:
