@@ -1,6 +1,7 @@
 """A worker: takes jobs out of the queue until it is told to end, and puts back those of workers that died.
 
 While the database is away it waits, and begins anew: as another worker, for the one that it was may have been taken for dead.
+If a job does not let it, the process ends.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import psycopg
 from procrastinate import App
@@ -26,6 +28,8 @@ SECONDS_UNTIL_TRIED_AGAIN = 2.0
 # jobs that take longer are broken off, and put back
 SECONDS_TO_FINISH = 10.0
 SECONDS_TO_END = 20.0
+# longer than it takes to find that the database is away
+SECONDS_TO_BEGIN_ANEW = 60.0
 AWAY = (psycopg.Error, ConnectorException, OSError)
 
 
@@ -83,7 +87,8 @@ async def _work_until_lost(make: Callable[[Running], App], concurrency: int, end
             try:
                 await asyncio.wait([working, told, recovering], return_when=asyncio.FIRST_COMPLETED)
                 worker.stop()  # type: ignore[no-untyped-call]
-                await working
+                with _limited(SECONDS_TO_BEGIN_ANEW):
+                    await working
                 if recovering.done():
                     recovering.result()
             finally:
@@ -92,6 +97,21 @@ async def _work_until_lost(make: Callable[[Running], App], concurrency: int, end
     finally:
         # what still runs was this worker's, and is so no more
         running.close()
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Ends the process if the block takes longer: threads cannot be ended, and a job in one would keep it from any other."""
+
+    def end() -> None:
+        LOG.error("a job does not break off, and the worker cannot begin anew: the process ends, to be started again")
+        os._exit(1)
+
+    timer = asyncio.get_running_loop().call_later(seconds, end)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 async def _recover(queue: App, worker: Worker, running: Running) -> None:

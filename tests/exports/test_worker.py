@@ -8,6 +8,7 @@ import io
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from api.database import connect
 from tests.api.serving import serving
 from tests.exports.conftest import EMPTY_WORKSPACE, OTHER_WORKSPACE, Exporter
 from tests.exports.test_attempts import files, row
-from tests.exports.workers import wait_for, working
+from tests.exports.workers import environment, wait_for, working
 
 
 @contextmanager
@@ -108,6 +109,33 @@ def test_a_frozen_worker_leaves_its_successors_job_alone(exporter: Exporter, tmp
         wait_for(lambda: job(exporter, export_id) is None, 10)
     assert len(files(exporter, export_id)) == 1
     assert row(exporter, export_id)["attempts"] == 2
+
+
+IMPATIENT = """
+from api.exports.worker import run_worker
+from api.queue import worker
+from api.settings import Settings
+
+worker.SECONDS_TO_FINISH = worker.SECONDS_TO_BEGIN_ANEW = 2.0
+run_worker(Settings.from_environment(), 1)
+"""
+
+
+def test_a_job_that_does_not_break_off_does_not_keep_the_worker(exporter: Exporter, tmp_path: Path) -> None:
+    export_id = exporter.ask(export_type="messages", format="csv")["export_id"]
+    log = tmp_path / "log"
+    with nobody_reads_messages(exporter), log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-c", IMPATIENT], env=environment(exporter.settings), stderr=output)
+        try:
+            wait_for(has_begun(exporter, export_id), 60, log.read_text)
+            # it finds that it was taken for dead, and its job waits in a query
+            with connect(exporter.settings, "mailmart_worker") as connection:
+                connection.execute("delete from procrastinate.procrastinate_workers")
+            assert process.wait(60) == 1
+        finally:
+            process.kill()
+            process.wait()
+    assert "does not break off" in log.read_text()
 
 
 @pytest.mark.timeout(300)

@@ -15,18 +15,18 @@ from pathlib import Path
 from api.settings import Settings
 
 
+def environment(settings: Settings) -> dict[str, str]:
+    """What a process of these settings has in its environment."""
+    return {**os.environ, "MAILMART_DATABASE_URL": str(settings.database_url), "MAILMART_HOME": str(settings.home)}
+
+
 @contextmanager
-def working(settings: Settings, log: Path, *, concurrency: int = 1, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+def working(settings: Settings, log: Path, *, concurrency: int = 1, **more: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker, while the block runs; it ends well, unless it was killed, or told to before it had begun."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(Path(sys.executable).parent / "mailmart"), "worker", "--concurrency", str(concurrency), "--with-parent"],
-            env={
-                **os.environ,
-                "MAILMART_DATABASE_URL": str(settings.database_url),
-                "MAILMART_HOME": str(settings.home),
-                **environment,
-            },
+            env={**environment(settings), **more},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
