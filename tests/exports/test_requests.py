@@ -17,7 +17,7 @@ from api.database import connect
 from api.exports.books import Exports
 from api.keys import create_key
 from api.warehouse import Warehouse
-from tests.exports.conftest import EMPTY_WORKSPACE, OTHER_WORKSPACE, WORKSPACE, Exporter
+from tests.exports.conftest import OTHER_WORKSPACE, WORKSPACE, Exporter
 from tests.exports.test_attempts import row
 
 T = TypeVar("T")
@@ -164,7 +164,7 @@ def test_exports_need_their_scope(exporter: Exporter) -> None:
 
 
 def test_exports_are_listed_in_pages_newest_first(exporter_of: Callable[[str], Exporter]) -> None:
-    exporter = exporter_of(EMPTY_WORKSPACE)
+    exporter = exporter_of("ws_pages")
     made = [exporter.ask()["export_id"] for _ in range(7)]
     found: list[str] = []
     query: dict[str, Any] = {"limit": 3}
