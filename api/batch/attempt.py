@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -39,15 +40,17 @@ class Attempt:
     error: str | None = None
 
 
-def attempt(settings: Settings, *, goes_on: Callable[[], bool], show: Callable[[str], None] | None = None) -> Attempt:
+def attempt(
+    settings: Settings, *, since: datetime, goes_on: Callable[[], bool], show: Callable[[str], None] | None = None
+) -> Attempt:
     """Builds, in a folder of the nightly runs' own, so that nobody else's build writes over what dbt retry reads.
 
-    Only one at a time: the caller holds the lock of nightly runs.
+    Only one at a time: the caller holds the lock of nightly runs. It goes on only with a build that began `since` the run did.
     """
     folder = settings.home / "nightly" / settings.target
     folder.mkdir(parents=True, exist_ok=True)
     files = project_hash(settings.project_root)
-    if _can_go_on(settings, folder, files):
+    if _can_go_on(settings, folder, files, since):
         arguments: tuple[str, ...] = ("retry",)
     else:
         arguments = BUILD
@@ -63,8 +66,11 @@ def attempt(settings: Settings, *, goes_on: Callable[[], bool], show: Callable[[
     return _read_end(settings, ended, invocation if invocation != before else None)
 
 
-def _can_go_on(settings: Settings, folder: Path, files: str) -> bool:
+def _can_go_on(settings: Settings, folder: Path, files: str, since: datetime) -> bool:
     """Whether the target's last build is the one whose results are here, it failed, and the files are the same.
+
+    Not one of an earlier run: what passed then was of the data of then, and a test that fails for good would be all that is
+    ever run again.
 
     Whether its passed nodes really count is decided when the retry ends, out of what dbt has parsed (macros/versions/passed.sql).
     """
@@ -74,9 +80,10 @@ def _can_go_on(settings: Settings, folder: Path, files: str) -> bool:
         return False
     with connect(settings, "mailmart_worker") as connection:
         row = connection.execute(
-            "select invocation_id, status from app.batches where target = %s order by batch_id desc limit 1", (settings.target,)
+            "select invocation_id, status, started_at >= %s from app.batches where target = %s order by batch_id desc limit 1",
+            (since, settings.target),
         ).fetchone()
-    return row == (invocation, "failed")
+    return row == (invocation, "failed", True)
 
 
 def _read_end(settings: Settings, ended: Ended, invocation: str | None) -> Attempt:

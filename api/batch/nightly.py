@@ -101,7 +101,7 @@ def _run(
     while night.tries < TRIES:
         night = nights.count_try(night)
         LOG.info("nightly run: try %d", night.tries, extra={"fields": {"scheduled_for": night.scheduled_for}})
-        tried = attempt(settings, goes_on=goes_on, show=show)
+        tried = attempt(settings, since=night.started_at, goes_on=goes_on, show=show)
         if tried.status == "ended":
             return _leave(nights, night, lock)
         if tried.status == "busy":

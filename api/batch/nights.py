@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import psycopg
@@ -18,6 +18,7 @@ class Night:
     """A run that is ours: who holds the lock of nightly runs writes to it."""
 
     scheduled_for: datetime
+    started_at: datetime
     tries: int
     is_by_hand: bool = False
 
@@ -70,12 +71,12 @@ class Nights:
                 insert into app.nightly_runs (target, scheduled_for, is_by_hand)
                 values (%s, %s, %s)
                 on conflict (target, scheduled_for) do update set status = 'running'
-                returning tries
+                returning started_at, tries
                 """,
                 (self._target, scheduled_for, is_by_hand),
             ).fetchone()
         assert row is not None  # noqa: S101 - it returns the row in any case
-        return Night(scheduled_for, row[0], is_by_hand)
+        return Night(scheduled_for, row[0], row[1], is_by_hand)
 
     def count_try(self, night: Night, change: int = 1) -> Night:
         """One more try, before it begins, so that one that is killed counts; or one less, of one that was refused."""
@@ -84,7 +85,7 @@ class Nights:
                 "update app.nightly_runs set tries = tries + %s where target = %s and scheduled_for = %s and status = 'running'",
                 (change, self._target, night.scheduled_for),
             )
-        return Night(night.scheduled_for, night.tries + change, night.is_by_hand)
+        return replace(night, tries=night.tries + change)
 
     def note_try(self, night: Night, batch_id: int | None, error: str | None) -> None:
         """How a try ended."""

@@ -94,6 +94,17 @@ def test_three_tries_and_nothing_is_published(project: Settings, caplog: pytest.
         assert said in status.output
 
 
+def test_a_run_begins_whole_whatever_failed_before_it(project: Settings) -> None:
+    break_it(project, "second")
+    run_due_night(project, NEVER, AT_ONCE)
+    assert nights(project) == [("failed", 3)]
+    # that was last night; then somebody runs it, and after that the next night is due
+    rows(project, "update app.nightly_runs set scheduled_for = scheduled_for - interval '1 day' returning 1")
+    assert not run_by_hand(project, NEVER, lambda _: None, AT_ONCE)
+    run_due_night(project, NEVER, AT_ONCE)
+    assert builds(project) == [("build", "failed"), ("retry", "failed"), ("retry", "failed")] * 3
+
+
 def test_a_run_that_was_left_in_its_last_try_has_failed(settings: Settings) -> None:
     due = latest_due(datetime.now(UTC), settings.batch_at)
     with connect(settings, "mailmart_worker") as connection:
