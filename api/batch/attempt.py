@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import orjson
+import psycopg
 
 from api.batch.child import Ended, run_child
 from api.database import connect
@@ -23,6 +25,8 @@ from api.settings import Settings
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 REFUSED = re.compile(r"build \d+ is running since [\d-]+ [\d:]+")
 LINES_OF_A_FAILURE = 12
+# a database that starts anew is back by then; a scheduler that is to end waits for twice as long
+SECONDS_TO_READ = 10.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,18 @@ def _read_end(settings: Settings, ended: Ended, invocation: str | None) -> Attem
 
 
 def _batch(settings: Settings, invocation: str | None) -> tuple[int | None, str | None, str | None]:
+    """What the books say of the build; a database that is away just now may have published it."""
+    until = time.monotonic() + SECONDS_TO_READ
+    while True:
+        try:
+            return _read_batch(settings, invocation)
+        except psycopg.OperationalError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(0.5)
+
+
+def _read_batch(settings: Settings, invocation: str | None) -> tuple[int | None, str | None, str | None]:
     with connect(settings, "mailmart_worker") as connection:
         row = connection.execute(
             "select batch_id, status, note from app.batches where invocation_id = %s", (invocation,)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from api.batch.attempt import Attempt, attempt
 from api.batch.clock import latest_due
-from api.batch.nights import TRIES, Night, Nights
+from api.batch.nights import TRIES, Dead, Night, Nights
 from api.batch.telling import tell_end, tell_try
 from api.errors import MailmartError
 from api.session_lock import SessionLock
@@ -44,14 +43,14 @@ def run_due_night(settings: Settings, ending: threading.Event, pace: Pace = PACE
     Returns at once when it is done, or somebody is at it. When `ending` is set, or the lock's connection dies, the build is ended
     and the night is left as it is: the next one who looks takes it up.
     """
-    due = latest_due(datetime.now(UTC), settings.batch_at)
     nights = Nights(settings)
+    due = latest_due(nights.now(), settings.batch_at)
     if not nights.is_open(due):
         return
     with lock_of_runs(settings) as lock:
         if not lock.take():
             return
-        nights.close_dead(but=due)
+        _tell_dead(settings, nights.close_dead(but=due))
         # it may have been done between the first look and the lock
         if nights.is_open(due):
             _run(settings, nights, nights.take_up(due), lock, ending, pace)
@@ -67,9 +66,9 @@ def run_by_hand(settings: Settings, ending: threading.Event, show: Callable[[str
         if not lock.take():
             raise MailmartError("a nightly run is going on", hint="`mailmart batch status` shows it; wait for it to end.")
         nights = Nights(settings)
-        now = datetime.now(UTC).replace(microsecond=0)
+        now = nights.now().replace(microsecond=0)
         # a night that a killed scheduler left is the schedulers' to take up, and to count
-        nights.close_dead(but=latest_due(now, settings.batch_at))
+        _tell_dead(settings, nights.close_dead(but=latest_due(now, settings.batch_at)))
         night = nights.take_up(now, is_by_hand=True)
         return _run(settings, nights, night, lock, ending, pace, show) == "succeeded"
 
@@ -103,7 +102,7 @@ def _run(
         LOG.info("nightly run: try %d", night.tries, extra={"fields": {"scheduled_for": night.scheduled_for}})
         tried = attempt(settings, since=night.started_at, goes_on=goes_on, show=show)
         if tried.status == "ended":
-            return _leave(nights, night, lock)
+            return _leave(nights, night, lock, is_in_try=True)
         if tried.status == "busy":
             night = nights.count_try(night, -1)
             if night.is_by_hand:
@@ -130,10 +129,22 @@ def _run(
     return status
 
 
-def _leave(nights: Nights, night: Night, lock: SessionLock) -> str:
-    """We were told to end, or lost the lock: whoever comes next goes on; a run by hand has nobody who does."""
+def _tell_dead(settings: Settings, found: Iterable[Dead]) -> None:
+    for dead in found:
+        tell_end(settings, dead.night, Attempt("failed", dead.batch_id, dead.error), "failed", dead.seconds)
+
+
+def _leave(nights: Nights, night: Night, lock: SessionLock, *, is_in_try: bool = False) -> str:
+    """We were told to end, or lost the lock: whoever comes next goes on; a run by hand has nobody who does.
+
+    A try that was ended for us is handed back. One that lost the database is not: a build that brings it down would for ever.
+    """
     LOG.warning("nightly run: left in try %d", night.tries)
-    if night.is_by_hand and lock.keep(0):
+    if not lock.keep(0):
+        return "ended"
+    if night.is_by_hand:
         nights.note_try(night, None, "it was stopped")
         nights.end(night, "failed")
+    elif is_in_try:
+        nights.count_try(night, -1)
     return "ended"

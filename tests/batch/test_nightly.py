@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from datetime import UTC, datetime, timedelta
+import time
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
 
+import psycopg
 import pytest
 
 from api.batch.clock import latest_due
 from api.batch.figures import nightly_figures
 from api.batch.nightly import Pace, lock_of_runs, run_by_hand, run_due_night
-from api.database import connect
+from api.database import Role, connect
 from api.errors import MailmartError
 from api.settings import Settings
+from api.telemetry import Telemetry
 from tests.batch.books import builds, nights, rows, served
 from tests.batch.project import break_it, build, land_campaign
 from tests.support.command import mailmart
@@ -105,13 +109,51 @@ def test_a_run_begins_whole_whatever_failed_before_it(project: Settings) -> None
     assert builds(project) == [("build", "failed"), ("retry", "failed"), ("retry", "failed")] * 3
 
 
-def test_a_run_that_was_left_in_its_last_try_has_failed(settings: Settings) -> None:
+def test_a_run_that_was_left_in_its_last_try_has_failed_and_that_is_told(
+    settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, Any]] = []
+    monkeypatch.setattr(Telemetry, "capture", lambda self, event, properties: told.append((event, properties["tries"])))
     due = latest_due(datetime.now(UTC), settings.batch_at)
     with connect(settings, "mailmart_worker") as connection:
         connection.execute("insert into app.nightly_runs (target, scheduled_for, tries) values ('production', %s, 3)", (due,))
     run_due_night(settings, NEVER, AT_ONCE)
     assert nights(settings) == [("failed", 3)]
     assert builds(settings) == []
+    assert [record.levelname for record in caplog.records if "failed" in record.getMessage()] == ["ERROR"]
+    assert told == [("batch_failed", 3)]
+
+
+def test_a_database_that_is_away_when_a_build_has_ended_hides_no_publication(
+    project: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_away = iter([True, True])
+
+    def sometimes(settings: Settings, role: Role) -> psycopg.Connection:
+        # asked after the build alone: before it there were no results to go on from
+        if next(is_away, False):
+            raise psycopg.OperationalError("away")
+        return connect(settings, role)
+
+    monkeypatch.setattr("api.batch.attempt.connect", sometimes)
+    run_due_night(project, NEVER, AT_ONCE)
+    assert nights(project) == [("succeeded", 1)]
+
+
+def test_the_databases_clock_says_which_night_it_is(project: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Ahead:
+            return cls.fromtimestamp(time.time() + 86_400, tz)
+
+    with connect(project, "mailmart_worker") as connection:
+        ((now,),) = connection.execute("select clock_timestamp()").fetchall()
+    monkeypatch.setattr("api.batch.nightly.datetime", Ahead, raising=False)
+    run_due_night(project, NEVER, AT_ONCE)
+    assert rows(project, "select scheduled_for from app.nightly_runs") == [(latest_due(now, project.batch_at),)]
+    assert run_by_hand(project, NEVER, lambda _: None, AT_ONCE)
+    ((latest,),) = rows(project, "select max(scheduled_for) from app.nightly_runs")
+    assert latest - now < timedelta(hours=1)
 
 
 def test_a_run_by_hand(project: Settings) -> None:
@@ -149,8 +191,9 @@ def test_a_stop_in_the_middle_leaves_the_night_to_the_next(project: Settings) ->
         run.join(timeout=20)
         assert not run.is_alive()
         lock.rollback()
-    assert nights(project) == [("running", 1)]
+    # it was no failure, so it is none of the three
+    assert nights(project) == [("running", 0)]
     assert served(project) == 1
     run_due_night(project, NEVER, AT_ONCE)
-    assert nights(project) == [("succeeded", 2)]
+    assert nights(project) == [("succeeded", 1)]
     assert builds(project) == [("build", "published"), ("build", "abandoned"), ("build", "published")]
