@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import metadata, version
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from api.answers import Answers
 from api.contract import read_contract
 from api.documentation import TITLE, documentation_blueprint, finished_document
 from api.endpoints import Means, analytics_blueprint
-from api.errors import ApiError, ContractError, WarehouseUnavailable
+from api.errors import ApiError, ContractError, Forbidden, WarehouseUnavailable
 from api.exports.blueprint import ExportMeans, exports_blueprint
 from api.exports.catalogue import read_catalogue
 from api.exports.downloads import Downloads, downloads_blueprint
@@ -64,7 +65,8 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self._warehouse = Warehouse(settings)
-        self._publications = Publications(self._warehouse, settings.target)
+        self._target = settings.target
+        self._publications = Publications(self._warehouse, self._target)
         self._keys = Keys(self._warehouse)
         self._limits = Limits(settings)
         self._answers = Answers(settings.cache_megabytes)
@@ -134,7 +136,15 @@ class Service:
         self._telemetry.close()
 
     def _make(self, contract: Mapping[str, Any], *, ready: bool) -> Served:
-        means = Means(self._warehouse, self._publications, self._admission, self._answers, self._downloads, self._webhook_allow)
+        means = Means(
+            self._warehouse,
+            self._publications,
+            self._admission,
+            self._answers,
+            self._downloads,
+            self._webhook_allow,
+            self._target,
+        )
         express = Express(self._admission, self._answers)
         return Served(create_app(contract, means, express, self._origins, ready=ready), express)
 
@@ -169,8 +179,13 @@ def create_app(
             api.register_blueprint(analytics_blueprint(read_contract(contract), means, express))
             exports = ExportMeans(means.warehouse, means.publications, means.downloads, read_catalogue(contract))
             if ready:
-                api.register_blueprint(exports_blueprint(exports, means.admission))
-                api.register_blueprint(reports_blueprint(exports, means.admission, means.webhook_allow))
+                for blueprint in (
+                    exports_blueprint(exports, means.admission),
+                    reports_blueprint(exports, means.admission, means.webhook_allow),
+                ):
+                    if means.target != "production":
+                        blueprint.before_request(partial(_refuse, means.target))
+                    api.register_blueprint(blueprint)
         except UserWarning as warning:
             raise ContractError(f"two objects of the document have one name: {warning}", hint=NAMES) from warning
     document = finished_document(api.spec.to_dict())
@@ -200,6 +215,13 @@ def create_app(
         return error_response(ApiError("Something went wrong on our side; the request's id helps to find it."), record)
 
     return app
+
+
+def _refuse(target: str) -> None:
+    """Exports and reports know no target: what another one took in would be written out of production's marts, or the reverse."""
+    # a browser asks what it may, whatever comes of it
+    if request.method != "OPTIONS":
+        raise Forbidden(f"Exports and reports are made of production alone, and this service serves {target}")
 
 
 def api_document(settings: Settings, contract: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Means:
     answers: Answers
     downloads: Downloads
     webhook_allow: tuple[Network, ...] = ()
+    target: str = "production"
 
 
 def analytics_blueprint(endpoints: tuple[Endpoint, ...], means: Means, express: Express) -> Blueprint:

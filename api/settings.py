@@ -124,6 +124,11 @@ class Settings:
         )
 
     @property
+    def is_production(self) -> bool:
+        """Whether it is production that is served, whose exports and reports the database holds."""
+        return self.target == "production"
+
+    @property
     def public_url(self) -> str:
         """What links to the API begin with, without a slash at the end: never taken from a request."""
         if self.public_address is not None:

@@ -131,11 +131,10 @@ def _end_of(ended: Ended) -> str:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    is_production = settings.target == "production"
     # what is built is what is served, whatever target a developer's shell has
     target = (
         {"MAILMART_DBT_TARGET": "production"}
-        if is_production
+        if settings.is_production
         else {
             "MAILMART_DBT_TARGET": "dev",
             "MAILMART_DBT_PREFIX": settings.target,

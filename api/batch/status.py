@@ -79,7 +79,7 @@ def batch_status(settings: Settings, runs: int = 7) -> BatchStatus:
 
 
 def _served(connection: psycopg.Connection, settings: Settings) -> Served | None:
-    schema = "marts" if settings.target == "production" else f"{settings.target}_marts"
+    schema = "marts" if settings.is_production else f"{settings.target}_marts"
     published = _one(
         connection,
         Served,

@@ -53,7 +53,8 @@ def command(messages: int) -> None:
         def greet() -> None:
             click.echo(greeting(settings, key, datetime.now(UTC).date()))
 
-        run(settings, programs(), endings, greet, ready="/readyz", seconds_to_come_up=SECONDS_TO_COME_UP)
+        running = programs(with_worker=settings.is_production)
+        run(settings, running, endings, greet, ready="/readyz", seconds_to_come_up=SECONDS_TO_COME_UP)
 
 
 def _load(settings: Settings, messages: int) -> None:

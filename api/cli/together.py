@@ -25,7 +25,7 @@ from api.supervision import Program, Supervisor
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
-def programs(*, workers: int = 1, concurrency: int = 2) -> list[Program]:
+def programs(*, workers: int = 1, concurrency: int = 2, with_worker: bool = True) -> list[Program]:
     """What belongs together, in the order in which it is stopped: first what takes new work, last what does it."""
 
     def program(name: str, *options: object, seconds_to_stop: float = 30) -> Program:
@@ -35,7 +35,7 @@ def programs(*, workers: int = 1, concurrency: int = 2) -> list[Program]:
     return [
         program("serve", "--workers", workers, seconds_to_stop=SECONDS_TO_FINISH + 5),
         program("scheduler"),
-        program("worker", "--concurrency", concurrency),
+        *([program("worker", "--concurrency", concurrency)] if with_worker else []),
     ]
 
 

@@ -51,4 +51,7 @@ def _run_all(settings: Settings, workers: int, concurrency: int) -> None:
         def greet() -> None:
             click.echo(f"✓ mailmart runs: {address(settings)}, documentation at /docs   (Ctrl-C stops everything)", err=True)
 
-        run(settings, programs(workers=workers, concurrency=concurrency), endings, greet, ready="/healthz")
+        if not settings.is_production:
+            click.echo(f"MAILMART_TARGET is {settings.target!r}: no worker runs, exports and reports are production's", err=True)
+        running = programs(workers=workers, concurrency=concurrency, with_worker=settings.is_production)
+        run(settings, running, endings, greet, ready="/healthz")

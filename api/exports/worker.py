@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from procrastinate import App
 
+from api.errors import SettingsError
 from api.exports.attempt import run_attempt
 from api.exports.storage import storage_of
 from api.exports.telling import tell
@@ -21,8 +22,13 @@ def run_worker(settings: Settings, concurrency: int) -> None:
     """Runs jobs until the process is told to end.
 
     Raises:
-        SettingsError: no database or no storage is configured.
+        SettingsError: no database or no storage is configured, or another target than production.
     """
+    if not settings.is_production:
+        raise SettingsError(
+            f"MAILMART_TARGET is {settings.target!r}, and exports and reports are production's",
+            hint="A worker would write them out of other marts: run it without MAILMART_TARGET.",
+        )
     storage = storage_of(settings)
     if settings.smtp_url is not None:
         # said now, and not when the first mail is due
