@@ -54,6 +54,8 @@ def nightly_figures(connection: psycopg.Connection) -> Iterator[Figure]:
             count(*) filter (where status = 'failed') as failed,
             (array_agg(tries order by started_at desc))[1] as tries
         from app.nightly_runs
+        -- whoever runs one by hand sees how it ends
+        where not is_by_hand
         group by target
         """
     ).fetchall()
