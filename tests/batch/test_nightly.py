@@ -15,6 +15,7 @@ import pytest
 from api.batch.clock import latest_due
 from api.batch.figures import nightly_figures
 from api.batch.nightly import Pace, lock_of_runs, run_by_hand, run_due_night
+from api.batch.nights import Nights
 from api.database import Role, connect
 from api.errors import MailmartError
 from api.settings import Settings
@@ -48,6 +49,8 @@ def test_missed_nights_are_made_up_for_once(project: Settings) -> None:
 
     # another time of day: due again, and not done, because what is published is older
     later = dataclasses.replace(project, batch_at=datetime.now(UTC).replace(second=0).time())
+    rows(project, "update app.publications set data_as_of = data_as_of - interval '1 day' returning 1")
+    assert Nights(later).is_open(latest_due(datetime.now(UTC), later.batch_at))
     with lock_of_runs(later) as lock:
         # somebody is at it
         assert lock.take()
@@ -107,6 +110,19 @@ def test_a_run_begins_whole_whatever_failed_before_it(project: Settings) -> None
     assert not run_by_hand(project, NEVER, lambda _: None, AT_ONCE)
     run_due_night(project, NEVER, AT_ONCE)
     assert builds(project) == [("build", "failed"), ("retry", "failed"), ("retry", "failed")] * 3
+
+
+def test_a_run_by_hand_says_nothing_of_the_nights(settings: Settings) -> None:
+    with connect(settings, "mailmart_worker") as connection:
+        connection.execute(
+            "insert into app.nightly_runs (target, scheduled_for, status, tries, ended_at, is_by_hand) values"
+            " ('production', now() - interval '1 hour', 'succeeded', 1, now() - interval '1 hour', false),"
+            " ('production', now(), 'failed', 3, now(), true)"
+        )
+        figures = {figure.name: [value for _, value in figure.values] for figure in nightly_figures(connection)}
+    assert figures["mailmart_last_night_failed"] == [0.0]
+    assert figures["mailmart_nights_failed"] == [0]
+    assert figures["mailmart_last_night_tries"] == [1]
 
 
 def test_a_run_that_was_left_in_its_last_try_has_failed_and_that_is_told(
