@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -24,6 +24,7 @@ from api.reports.runs import begin_deliveries
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
+CANNOT_BE_MADE = "The report could not be made, though it was tried for an hour"
 NO_LONGER = "Nothing is exported under this type any more"
 MOST_AT_A_TIME = 500
 
@@ -48,7 +49,24 @@ WITHOUT_JOB = """
     limit %s
     for update skip locked
 """
-LONG_AGO = "delete from app.report_runs where ended_at < clock_timestamp() - interval '90 days'"
+LONG_AGO = """
+    delete from app.report_runs where run_id in (
+        select run_id from app.report_runs where ended_at < clock_timestamp() - interval '90 days' limit %s
+    )
+"""
+# others first: those that fail may take their time
+NEXT_DUE = """
+    select {} from app.reports
+    where is_enabled and next_run_at <= clock_timestamp() and report_id <> all(%s)
+    order by failing_since nulls first, next_run_at
+    limit 1
+    for update skip locked
+"""
+FAILING = """
+    update app.reports set failing_since = coalesce(failing_since, clock_timestamp())
+    where report_id = %s
+    returning failing_since < clock_timestamp() - interval '1 hour'
+"""
 
 
 def run_due_reports(settings: Settings) -> int:
@@ -61,49 +79,102 @@ def run_due_reports(settings: Settings) -> int:
         connection.autocommit = True
         # the timetable's other jobs wait for this one; a report whose size cannot be told in time is tried again
         connection.execute(sql.SQL("set statement_timeout = {}").format(sql.Literal(settings.query_timeout_seconds * 1000)))
-        _look_after(connection)
         publication = read_publication(connection, settings.target)
-        if publication is None:
-            return 0
-        catalogue = read_catalogue(publication.contract)
-        seen: list[str] = []
-        made = 0
-        while len(seen) < MOST_AT_A_TIME:
+        made = 0 if publication is None else _run_all(connection, publication)
+        # what keeps house comes last, and keeps no report back
+        for look_after in (_tell_untold, _give_jobs, _forget):
             try:
-                with connection.transaction():
-                    report = _next_due(connection, seen)
-                    if report is None:
-                        break
-                    seen.append(report.report_id)
-                    made += _run(connection, report, publication, catalogue)
-            except psycopg.errors.QueryCanceled:
-                LOG.warning("the export of report %s cannot be asked for in time; it is tried again", seen[-1])
-            except psycopg.OperationalError:
-                raise
+                look_after(connection)
             except Exception:
-                # one that is broken keeps no other back
-                LOG.exception("report %s cannot be run; it is tried again", seen[-1])
+                if connection.closed:
+                    raise
+                LOG.exception("what reports left behind cannot be looked after; it is tried again")
         return made
 
 
-def _next_due(connection: psycopg.Connection, seen: list[str]) -> Report | None:
+def _run_all(connection: psycopg.Connection, publication: Publication) -> int:
+    catalogue = read_catalogue(publication.contract)
+    seen: list[Report] = []
+    made = 0
+    while len(seen) < MOST_AT_A_TIME:
+        count = len(seen)
+        try:
+            with connection.transaction():
+                report = _next_due(connection, seen)
+                if report is None:
+                    break
+                seen.append(report)
+                made += _run(connection, report, publication, catalogue)
+        except Exception as error:
+            if connection.closed:
+                raise
+            if len(seen) == count:
+                # it was none of a report's, and would be the next one's as well
+                raise
+            # one that is broken keeps no other back
+            if isinstance(error, psycopg.errors.QueryCanceled):
+                LOG.warning("the export of report %s cannot be asked for in time", seen[-1].report_id)
+            else:
+                LOG.exception("report %s cannot be run", seen[-1].report_id)
+            made += _failed(connection, seen[-1])
+    return made
+
+
+def _failed(connection: psycopg.Connection, report: Report) -> int:
+    """Notes that a report cannot be run now: it is tried again, and after an hour of that its run has failed."""
+    try:
+        with connection.transaction():
+            is_given_up = connection.execute(FAILING, (report.report_id,)).fetchone()
+            return _give_up(connection, report) if is_given_up == (True,) else 0
+    except Exception:
+        if connection.closed:
+            raise
+        LOG.exception("report %s: that it cannot be run cannot be noted", report.report_id)
+        return 0
+
+
+def _give_up(connection: psycopg.Connection, report: Report) -> int:
+    (now,) = _row(connection.execute("select clock_timestamp()"))
+    try:
+        moments = report.schedule.latest_until(now), report.schedule.next_after(now)
+    except Exception:
+        LOG.exception("report %s has a schedule that cannot be read; it is tried again in a day", report.report_id)
+        moments = report.next_run_at or now, now + timedelta(days=1)
+    run_id = _begin(connection, report, *moments)
+    if run_id is None:
+        return 0
+    _refuse(connection, run_id, CANNOT_BE_MADE)
+    return 1
+
+
+def _next_due(connection: psycopg.Connection, seen: Sequence[Report]) -> Report | None:
     with connection.cursor(row_factory=class_row(Report)) as cursor:
-        return cursor.execute(
-            sql.SQL(
-                "select {} from app.reports where is_enabled and next_run_at <= clock_timestamp() and report_id <> all(%s)"
-                " order by next_run_at limit 1 for update skip locked"
-            ).format(COLUMNS),
-            (seen,),
-        ).fetchone()
+        return cursor.execute(sql.SQL(NEXT_DUE).format(COLUMNS), ([report.report_id for report in seen],)).fetchone()
 
 
 def _run(connection: psycopg.Connection, report: Report, publication: Publication, catalogue: Catalogue) -> int:
     """Makes the run of a report that is locked; 0 where it is there already."""
     # the database's clock: schedulers may not agree about the time
     (now,) = _row(connection.execute("select clock_timestamp()"))
-    scheduled_for = report.schedule.latest_until(now)
+    run_id = _begin(connection, report, report.schedule.latest_until(now), report.schedule.next_after(now))
+    if run_id is None:
+        return 0
+    try:
+        resolved, size = _prepared(connection, report, publication, catalogue, now)
+    except ApiError as error:
+        # what it exports is there no more: said to those who wait for it
+        LOG.info("report %s makes no export: %s", report.report_id, error.message)
+        _refuse(connection, run_id, error.message)
+        return 1
+    export = request_export(connection, report.workspace_id, new_export_id(), report.request, resolved, size)
+    connection.execute("update app.report_runs set export_id = %s where run_id = %s", (export.export_id, run_id))
+    return 1
+
+
+def _begin(connection: psycopg.Connection, report: Report, scheduled_for: datetime, next_run_at: datetime) -> str | None:
+    """Makes a run, and says when the report runs next; the run's id, None where there is one of that moment already."""
     connection.execute(
-        "update app.reports set next_run_at = %s where report_id = %s", (report.schedule.next_after(now), report.report_id)
+        "update app.reports set next_run_at = %s, failing_since = null where report_id = %s", (next_run_at, report.report_id)
     )
     run_id = f"run_{secrets.token_hex(12)}"
     inserted = connection.execute(
@@ -111,21 +182,13 @@ def _run(connection: psycopg.Connection, report: Report, publication: Publicatio
         " on conflict (report_id, scheduled_for) do nothing",
         (run_id, report.report_id, report.workspace_id, scheduled_for),
     )
-    if inserted.rowcount == 0:
-        return 0
-    try:
-        resolved, size = _prepared(connection, report, publication, catalogue, now)
-    except ApiError as error:
-        # what it exports is there no more: said to those who wait for it
-        LOG.info("report %s makes no export: %s", report.report_id, error.message)
-        connection.execute(
-            "update app.report_runs set error = %s, exported_at = clock_timestamp() where run_id = %s", (error.message, run_id)
-        )
-        begin_deliveries(connection, run_id)
-        return 1
-    export = request_export(connection, report.workspace_id, new_export_id(), report.request, resolved, size)
-    connection.execute("update app.report_runs set export_id = %s where run_id = %s", (export.export_id, run_id))
-    return 1
+    return run_id if inserted.rowcount else None
+
+
+def _refuse(connection: psycopg.Connection, run_id: str, said: str) -> None:
+    """Ends a run that has no export, and tells those who wait for it."""
+    connection.execute("update app.report_runs set error = %s, exported_at = clock_timestamp() where run_id = %s", (said, run_id))
+    begin_deliveries(connection, run_id)
 
 
 def _prepared(
@@ -147,16 +210,21 @@ def _prepared(
     return prepared(read, catalogue, publication, report.workspace_id, report.request, now.astimezone(UTC).date())
 
 
-def _look_after(connection: psycopg.Connection) -> None:
-    """Goes on with what stood still, and forgets what is long over."""
+def _tell_untold(connection: psycopg.Connection) -> None:
     for (run_id,) in connection.execute(UNTOLD, (MOST_AT_A_TIME,)).fetchall():
         with connection.transaction():
             begin_deliveries(connection, run_id)
+
+
+def _give_jobs(connection: psycopg.Connection) -> None:
     with connection.transaction():
         for key in connection.execute(WITHOUT_JOB, (MOST_AT_A_TIME,)).fetchall():
             LOG.warning("the delivery of run %s by %s had no job, and has one again", key[0], key[1])
             connection.execute("select app.defer_delivery(%s, %s, %s, 0)", key)
-    connection.execute(LONG_AGO)
+
+
+def _forget(connection: psycopg.Connection) -> None:
+    connection.execute(LONG_AGO, (MOST_AT_A_TIME,))
 
 
 def _row(cursor: psycopg.Cursor[Any]) -> Any:

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, time
 from typing import Any
 
+import psycopg
 import pytest
 
 from api.database import connect
+from api.reports import due
+from api.reports.books import Report
 from api.reports.due import run_due_reports
 from api.reports.schedule import Schedule
 from tests.exports.workers import wait_for
@@ -140,6 +143,59 @@ def test_one_that_is_broken_keeps_no_other_back(reporter: Reporter) -> None:
     assert reporter.run_due() == 1
     assert len(reporter.runs(other["report_id"])) == 1
     assert reporter.runs(broken["report_id"]) == []
+
+
+def test_one_that_fails_for_an_hour_has_a_run_that_failed_and_comes_after_all_others(
+    reporter: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, other = reporter.create(), reporter.create()
+    reporter.execute("update app.reports set request = '{}' where report_id = %s", broken["report_id"])
+    reporter.make_due(broken["report_id"], "2 hours")
+    assert [reporter.run_due(), reporter.run_due()] == [0, 0]
+    assert reporter.runs(broken["report_id"]) == []
+    reporter.execute("update app.reports set failing_since = failing_since - interval '61 minutes'")
+    reporter.make_due(other["report_id"])
+    asked: list[str] = []
+
+    def noted(connection: Any, report: Report, *given: Any) -> Any:
+        asked.append(report.report_id)
+        return prepared_before(connection, report, *given)
+
+    prepared_before = due._prepared
+    monkeypatch.setattr(due, "_prepared", noted)
+    assert [reporter.run_due(), reporter.run_due()] == [2, 0]
+    assert asked == [other["report_id"], broken["report_id"]]
+    (run,) = reporter.runs(broken["report_id"])
+    assert (run["status"], run["export_id"], run["error"]) == ("failed", None, due.CANNOT_BE_MADE)
+    next_run_at = reporter.data(reporter.call("GET", "reports"))["reports"][1]["next_run_at"]
+    assert moment(next_run_at) == SCHEDULE.next_after(datetime.now(UTC))
+    assert reporter.execute("select count(*) from app.reports where failing_since is not null") == [(0,)]
+
+
+def test_a_failure_of_one_that_leaves_the_connection_is_no_loss_of_it(
+    reporter: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, other = reporter.create(), reporter.create()
+    for report, ago in ((broken, "2 minutes"), (other, "1 minute")):
+        reporter.make_due(report["report_id"], ago)
+
+    def locked(connection: Any, report: Report, *given: Any) -> Any:
+        if report.report_id == broken["report_id"]:
+            raise psycopg.errors.LockNotAvailable("it is locked")
+        return prepared_before(connection, report, *given)
+
+    prepared_before = due._prepared
+    monkeypatch.setattr(due, "_prepared", locked)
+    assert reporter.run_due() == 1
+    assert len(reporter.runs(other["report_id"])) == 1
+
+
+def test_housekeeping_that_fails_keeps_no_report_back(reporter: Reporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = reporter.create()
+    reporter.make_due(made["report_id"])
+    monkeypatch.setattr(due, "LONG_AGO", "select 1 / 0")
+    assert reporter.run_due() == 1
+    assert len(reporter.runs(made["report_id"])) == 1
 
 
 def test_one_that_is_off_does_not_run(reporter: Reporter) -> None:
