@@ -62,9 +62,11 @@ NEXT_DUE = """
     limit 1
     for update skip locked
 """
+# unless somebody else has run it, or its schedule was changed, since
 FAILING = """
-    update app.reports set failing_since = coalesce(failing_since, clock_timestamp())
-    where report_id = %s
+    update app.reports
+    set failing_since = case when failing_since >= next_run_at then failing_since else clock_timestamp() end
+    where report_id = %s and next_run_at <= clock_timestamp()
     returning failing_since < clock_timestamp() - interval '1 hour'
 """
 
@@ -106,10 +108,8 @@ def _run_all(connection: psycopg.Connection, publication: Publication) -> int:
                 seen.append(report)
                 made += _run(connection, report, publication, catalogue)
         except Exception as error:
-            if connection.closed:
-                raise
-            if len(seen) == count:
-                # it was none of a report's, and would be the next one's as well
+            # what is none of a report's would be the next one's as well
+            if connection.closed or len(seen) == count:
                 raise
             # one that is broken keeps no other back
             if isinstance(error, psycopg.errors.QueryCanceled):
