@@ -201,9 +201,11 @@ def _change(means: ExportMeans, books: Reports) -> View:
         shown: list[str] = []
 
         def changed(report: Report) -> dict[str, Any]:
-            shown.clear()
             made = {**columns, **_webhook_changes(body, report, fresh), **_schedule_changes(body, report, now)}
-            if made.get("webhook_secret"):
+            if shown:
+                # asked again, because the connection died: what finds its own secret there would neither make one nor show it
+                made["webhook_secret"] = fresh
+            elif made.get("webhook_secret"):
                 shown.append(fresh)
             return made
 

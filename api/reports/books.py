@@ -134,7 +134,10 @@ class Reports:
         )
 
     def change(self, workspace_id: str, report_id: str, change: Callable[[Report], Mapping[str, Any]]) -> Report | None:
-        """Writes what `change` makes of a report, as one with reading it; None where there is none."""
+        """Writes what `change` makes of a report, as one with reading it; None where there is none.
+
+        Should the connection die, `change` is asked again, and may find what it has made of it already.
+        """
 
         def work(cursor: psycopg.Cursor[Report]) -> Report | None:
             found = _find(cursor, report_id, for_update=True)
@@ -156,11 +159,17 @@ class Reports:
         return self._in(workspace_id, work)
 
     def delete(self, workspace_id: str, report_id: str) -> bool:
-        """Removes one with its runs, whose exports stay; whether there was one."""
-        return self._in(
-            workspace_id,
-            lambda cursor: cursor.execute("delete from app.reports where report_id = %s", (report_id,)).rowcount == 1,
-        )
+        """Removes one with its runs, whose exports stay; whether there was one.
+
+        Should the connection die, the second try finds none, and knows what the first one found.
+        """
+        found: list[bool] = []
+
+        def work(cursor: psycopg.Cursor[Report]) -> bool:
+            found.append(cursor.execute("delete from app.reports where report_id = %s", (report_id,)).rowcount == 1)
+            return any(found)
+
+        return self._in(workspace_id, work)
 
     def runs(self, workspace_id: str, report_id: str, limit: int, before: tuple[datetime, str] | None) -> list[Run]:
         """The latest runs of a report, or those before the place (what they were due at, id), newest first."""

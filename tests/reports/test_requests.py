@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, time
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from api.database import connect
 from api.keys import create_key
+from api.reports import books
 from api.reports.schedule import Schedule
 from api.reports.schemas import report_schema
 from tests.reports.given import DAILY, EXPORT, OTHER_WORKSPACE, WORKSPACE, Reporter
@@ -207,6 +209,40 @@ def test_a_secret_is_shown_when_it_is_made_and_never_again(reporter: Reporter) -
     # and the role that requests have cannot read it
     with connect(reporter.settings, "mailmart_api") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("select webhook_secret from app.reports")
+
+
+def test_a_connection_that_dies_after_a_change_changes_nothing_else(reporter: Reporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_workspace = books._in_workspace
+    is_dying: list[bool] = []
+
+    @contextmanager
+    def dying(*given: Any) -> Iterator[Any]:
+        with in_workspace(*given) as cursor:
+            yield cursor
+        # committed, and nobody was told
+        if is_dying and is_dying.pop():
+            raise psycopg.OperationalError("it died")
+
+    monkeypatch.setattr(books, "_in_workspace", dying)
+
+    def asked(method: str, path: str, **body: Any) -> Any:
+        is_dying.append(True)
+        response = reporter.call(method, path, **({"json": body} if body else {}))
+        assert is_dying == []
+        assert response.status_code < 300, response.text
+        return response.get_json()["data"] if response.status_code != 204 else None
+
+    def stored() -> tuple[Any, ...]:
+        (row,) = reporter.execute("select webhook_secret, webhook_old_secret from app.reports")
+        return row
+
+    path = f"reports/{asked('POST', 'reports', **BODY)['report_id']}"
+    first = asked("PATCH", path, webhook_url=HOOK)["webhook_secret"]
+    assert stored() == (first, None)
+    second = asked("PATCH", path, rotate_webhook_secret=True)["webhook_secret"]
+    assert stored() == (second, first)
+    asked("DELETE", path)
+    assert reporter.call("DELETE", path).status_code == 404
 
 
 def test_another_workspace_sees_changes_and_deletes_nothing(reporter: Reporter, reporter_of: Callable[[str], Reporter]) -> None:
