@@ -125,8 +125,9 @@ def send(server: MailServer, mail: Mail, *, seconds: float = SECONDS_IN_ALL) -> 
         DeliveryFailed: it has not, or did not say so.
     """
     message = message_of(mail, server.sender)
-    # the machine's own name: asking DNS for a whole one can take longer than the mail
-    name = socket.gethostname()
+    # asking DNS for the machine's whole name can take longer than the mail, and servers refuse one that is not whole
+    host = socket.gethostname()
+    name = host if "." in host else server.sender.domain
     timeout = min(SECONDS_TO_ANSWER, seconds)
     smtp = (
         smtplib.SMTP_SSL(local_hostname=name, timeout=timeout, context=ssl.create_default_context())
@@ -162,7 +163,11 @@ def _hand_in(smtp: smtplib.SMTP, server: MailServer, message: MIMEMultipart, rec
 def _failure(error: Exception) -> DeliveryFailed:
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, why = next(iter(error.recipients.values()))
-        return DeliveryFailed(f"The address was refused: {_answer(code, why)}", is_lasting=code >= 500)
+        said = _answer(code, why)
+        # how we speak is wrong, whoever the mail is for (many servers say so only here), and ours to mend
+        if said.startswith(f"{code} 5.5."):
+            return DeliveryFailed(f"The mail server refused the mail: {said}")
+        return DeliveryFailed(f"The address was refused: {said}", is_lasting=code >= 500)
     # ours to mend, and it may be mended before the attempts are over
     if isinstance(error, smtplib.SMTPAuthenticationError):
         return DeliveryFailed("The mail server refused the service's login")

@@ -26,6 +26,7 @@ class Taken:
     recipients: list[str]
     message: EmailMessage
     was_encrypted: bool
+    greeted_as: str | None
     user: bytes | None
 
 
@@ -54,7 +55,9 @@ class Post:
         message = message_from_bytes(content, policy=policy.SMTP)
         assert isinstance(message, EmailMessage)
         user = session.auth_data.login if isinstance(session.auth_data, LoginPassword) else None
-        self.taken.append(Taken(str(envelope.mail_from), envelope.rcpt_tos, message, session.ssl is not None, user))
+        self.taken.append(
+            Taken(str(envelope.mail_from), envelope.rcpt_tos, message, session.ssl is not None, session.host_name, user)
+        )
         return "250 Taken"
 
 

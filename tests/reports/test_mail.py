@@ -129,6 +129,22 @@ def test_a_refused_recipient(answer: str, *, is_lasting: bool) -> None:
     assert answer in caught.value.message
 
 
+def test_what_is_wrong_with_how_we_speak_is_not_the_recipients() -> None:
+    with post_office() as post:
+        post.refused[MAIL.recipient] = "504 5.5.2 <box>: Helo command rejected: need fully-qualified hostname"
+        with pytest.raises(DeliveryFailed, match=r"server refused the mail: 504 5\.5\.2") as caught:
+            send(server_of(post), MAIL)
+    assert not caught.value.is_lasting
+
+
+@pytest.mark.parametrize(("host", "said"), [("box", "mart.example"), ("box.mail.example", "box.mail.example")])
+def test_we_say_a_whole_name(host: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    with post_office() as post:
+        send(server_of(post), MAIL)
+    assert [taken.greeted_as for taken in post.taken] == [said]
+
+
 @pytest.mark.parametrize(("answer", "is_lasting"), [("554 5.7.1 Spam", True), ("452 4.3.1 Disk full", False)])
 def test_a_refused_mail(answer: str, *, is_lasting: bool) -> None:
     with post_office() as post:
