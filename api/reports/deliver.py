@@ -23,6 +23,8 @@ from api.reports.webhook import Resolve, call, resolve
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
+# between two attempts: it was removed, or its time was over
+FILE_IS_GONE = "The export's file is gone"
 TRIES_TO_NOTE = 5
 SECONDS_BETWEEN_NOTES = 3.0
 
@@ -139,7 +141,9 @@ def _told(connection: psycopg.Connection, settings: Settings, run_id: str) -> _T
     if key is not None and row["expires_at"] > datetime.now(UTC):
         # as long as the file: it leads to the storage, where that is elsewhere
         url = link(settings.public_url, PATH, secret, key, int(row["expires_at"].timestamp()))
-    return _Told(Outcome(**{**row, "download_url": url, "expires_at": row["expires_at"] if url else None}), **others)
+    there = {"download_url": url, "expires_at": row["expires_at"] if url else None}
+    error = row["error"] or (None if url else FILE_IS_GONE)
+    return _Told(Outcome(**{**row, **there, "error": error}), **others)
 
 
 def _note(settings: Settings, write: Callable[[psycopg.Connection], None], *, is_patient: bool) -> None:

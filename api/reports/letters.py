@@ -43,7 +43,7 @@ class Outcome:
 
 
 def webhook_body(outcome: Outcome) -> bytes:
-    """The JSON that a webhook gets: the same at each attempt."""
+    """The JSON that a webhook gets: the same at each attempt, unless the report or its file is another one by then."""
     is_there = outcome.download_url is not None
     body = {
         "type": "report.completed" if is_there else "report.failed",
@@ -76,7 +76,7 @@ def mail_of(outcome: Outcome, recipient: str) -> Mail:
     facts = [("Report", outcome.name), ("Due", _said(outcome.scheduled_for, zone))]
     facts.append(("Contents", f"{outcome.export_type.replace('_', ' ')} ({outcome.format})"))
     if outcome.download_url is None or outcome.expires_at is None:
-        title, action = "The report could not be made", outcome.error or "Its file is gone."
+        title, action = "The report could not be made", outcome.error or ""
         link_as_text, link_as_html = action, escape(action)
     else:
         title = "The report is ready"

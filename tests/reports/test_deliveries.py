@@ -190,6 +190,20 @@ def test_what_fails_once_comes_the_next_time_as_the_same_mail(told: Reporter, po
     assert [delivery["error"] for delivery in run["deliveries"]] == [None, None]
 
 
+def test_a_file_that_goes_between_two_attempts_is_told_as_what_failed(told: Reporter, inbox: Inbox) -> None:
+    made = told.create(webhook_url=hook(inbox))
+    inbox.answer = lambda request: (503, {})
+    run = told.run_now(made["report_id"])
+    told.write(run["export_id"])
+    assert told.deliver() == 1
+    assert told.call("DELETE", f"exports/{run['export_id']}").status_code == 204
+    told.let_time_go_by()
+    assert told.deliver() == 1
+    first, second = (json.loads(request.body) for request in inbox.told)
+    assert (first["type"], first["data"]["error"]) == ("report.completed", None)
+    assert (second["type"], second["data"]["error"]) == ("report.failed", "The export's file is gone")
+
+
 def test_a_lasting_refusal_is_not_tried_again(told: Reporter, post: Post) -> None:
     made = told.create(recipients=[ANA])
     post.refused[ANA] = "550 5.1.1 No such user"
