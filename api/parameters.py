@@ -25,8 +25,9 @@ GRANULARITIES = ("period", "hour")
 DEFAULT_METRICS = ("open_rate", "click_rate", "reply_rate", "delivery_rate")
 METRICS = (*DEFAULT_METRICS, "click_to_open_rate", "bounce_rate", "spam_rate", "unsubscribe_rate")
 LONGEST_ID = 400
-# IANA's own list: what lies beside the zones on a machine (localtime, posixrules) is none, and looking there takes 14 ms
-TIME_ZONES = frozenset(importlib.resources.files("tzdata").joinpath("zones").read_text().split())
+# IANA's own list: what lies beside the zones on a machine (localtime, posixrules) is none, and looking there takes 14 ms;
+# Factory is in the list, and says that no zone is set
+TIME_ZONES = frozenset(importlib.resources.files("tzdata").joinpath("zones").read_text().split()) - {"Factory"}
 UNKNOWN_ZONE = "Must be a time zone's IANA name, such as Europe/Berlin."
 
 Settings = dict[str, str]
@@ -203,14 +204,18 @@ def _filter_parameter(name: str, setting: str, description: str) -> Parameter:
     return Parameter(lambda choices: {name: Id(metadata={"description": description})}, resolve)
 
 
-def _is_time_zone(name: str) -> None:
+def is_time_zone(name: str) -> None:
+    """
+    Raises:
+        ValidationError: it is no zone's IANA name.
+    """
     if name not in TIME_ZONES:
         raise ma.ValidationError(UNKNOWN_ZONE)
 
 
 def _timezone_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
     description = "Time zone of days and hours, an IANA name such as America/New_York; the workspace's own without it."
-    return {"timezone": ma.fields.String(validate=_is_time_zone, metadata={"description": description})}
+    return {"timezone": ma.fields.String(validate=is_time_zone, metadata={"description": description})}
 
 
 def _granularity_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import psycopg
 
 from api.figures import Figure
-
-CHANNELS = ("email", "webhook")
-STATUSES = ("pending", "delivered", "failed")
+from api.reports.books import CHANNELS, DELIVERY_STATUSES
 
 
 def delivery_figures(connection: psycopg.Connection) -> Iterator[Figure]:
@@ -22,6 +20,6 @@ def delivery_figures(connection: psycopg.Connection) -> Iterator[Figure]:
         [
             ({"channel": channel, "status": status}, found.get((channel, status), 0))
             for channel in CHANNELS
-            for status in STATUSES
+            for status in DELIVERY_STATUSES
         ],
     )

@@ -7,13 +7,12 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import time
 from typing import Any
-from zoneinfo import available_timezones
 
 import marshmallow as ma
 
 from api.exports.catalogue import Catalogue
 from api.exports.request import StrictBoolean, export_fields
-from api.parameters import DAYS, PARAMETERS
+from api.parameters import DAYS, PARAMETERS, is_time_zone
 from api.reports.addresses import Network
 from api.reports.books import CHANNELS, DELIVERY_STATUSES, RUN_STATUSES, Report, Run
 from api.reports.schedule import FREQUENCIES, WEEKDAYS, Schedule
@@ -60,11 +59,6 @@ def _are_different(addresses: list[str]) -> None:
         raise ma.ValidationError("Each can be named once.")
 
 
-def _is_zone(name: str) -> None:
-    if name not in available_timezones():
-        raise ma.ValidationError("Must be a time zone's IANA name, such as Europe/Berlin.")
-
-
 def _is_one_line(text: str) -> None:
     """A name is a line: of a list, of a mail's subject."""
     if not text.strip() or any(unicodedata.category(letter) in NOT_IN_NAMES for letter in text):
@@ -103,7 +97,7 @@ def _schedule_fields(*, is_request: bool) -> dict[str, ma.fields.Field[Any]]:
             },
         ),
         "timezone": ma.fields.String(
-            validate=_is_zone,
+            validate=is_time_zone,
             metadata={"description": "The time zone of that time, an IANA name.", "example": "Europe/Berlin"},
             **zone,
         ),

@@ -94,6 +94,8 @@ def test_a_report_is_made_read_listed_changed_and_deleted(reporter: Reporter) ->
         ({"schedule": {**DAILY, "at": "08:00\n"}}, "schedule"),
         ({"schedule": {**DAILY, "timezone": "UTC+3"}}, "schedule"),
         ({"schedule": {**DAILY, "timezone": "../etc/passwd"}}, "schedule"),
+        ({"schedule": {**DAILY, "timezone": "localtime"}}, "schedule"),
+        ({"schedule": {**DAILY, "timezone": "Factory"}}, "schedule"),
         ({"schedule": {**DAILY, "frequency": "hourly"}}, "schedule"),
         ({"schedule": {**DAILY, "weekday": "monday"}}, "schedule"),
         ({"schedule": {**DAILY, "day_of_month": 1}}, "schedule"),
