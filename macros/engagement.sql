@@ -5,8 +5,6 @@
 {% macro requested_hours() -%}
 {{ requested_workspaces() }},
 
-{{ requested_campaigns_and_none() }},
-
 zones as (
     select
         workspace_id,
@@ -15,20 +13,14 @@ zones as (
 ),
 
 slots as not materialized (
-    select
-        workspace_id,
-        campaign_id,
-        slot_at,
-        sent,
-        delivered,
-        opened,
-        clicked,
-        replied
-    from {{ ref('fct_send_slots') }} as fct_send_slots
-    where
-        {{ is_true_for_request('fct_send_slots') }}
-        and slot_at >= {{ request_range_start() }}::timestamp at time zone 'UTC'
-        and slot_at < ({{ request_range_end() }} + 1)::timestamp at time zone 'UTC'
+    {{
+        of_requested_campaign(
+            'fct_send_slots',
+            ['workspace_id', 'slot_at', 'sent', 'delivered', 'opened', 'clicked', 'replied'],
+            "slot_at >= " ~ request_range_start() ~ "::timestamp at time zone 'UTC'"
+            ~ " and slot_at < (" ~ request_range_end() ~ " + 1)::timestamp at time zone 'UTC'",
+        )
+    }}
 ),
 
 -- the campaigns' slots as one, before each is put on a local clock
@@ -41,11 +33,7 @@ summed_slots as (
         sum(slots.opened) as opened,
         sum(slots.clicked) as clicked,
         sum(slots.replied) as replied
-    from campaigns_and_none
-    inner join slots
-        on
-            campaigns_and_none.workspace_id = slots.workspace_id
-            and campaigns_and_none.campaign_id = slots.campaign_id
+    from slots
     group by slots.workspace_id, slots.slot_at
 ),
 

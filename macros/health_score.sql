@@ -3,7 +3,7 @@
     which its mailboxes had sent anything in 30 days; of the mailboxes and domain that the request asks for.
 
     Health is a mailbox's, whatever campaign it sent for, so mail without a mailbox has none; and a campaign asked for only
-    chooses the mailboxes. Needs `mailboxes` and `campaigns_and_none` before it.
+    chooses the mailboxes. Needs `mailboxes` before it.
 #}
 {% macro daily_health_scores(first_day) -%}
 {%- set days_looked_at = 30 -%}
@@ -21,48 +21,60 @@ health_factors as (
 ),
 
 -- materialised: the planner takes it for one row, and would work it out again for each cell
-sending_mailboxes as materialized (
+asked_mailboxes as materialized (
     select distinct
-        fct_campaign_days.workspace_id,
-        fct_campaign_days.mailbox_id
-    from campaigns_and_none
-    inner join {{ ref('fct_campaign_days') }} as fct_campaign_days
-        on
-            campaigns_and_none.workspace_id = fct_campaign_days.workspace_id
-            and campaigns_and_none.campaign_id = fct_campaign_days.campaign_id
-            and fct_campaign_days.sent_date between {{ request_range_start() }} and {{ request_range_end() }}
+        workspace_id,
+        mailbox_id
+    from {{ ref('fct_campaign_days') }} as fct_campaign_days
     where
         {{ is_true_for_request('fct_campaign_days') }}
-        and {{ request_campaign_id() }} is not null
+        and {{ is_inside_window('sent_date') }}
+        and campaign_id = {{ request_campaign_id() }}
 ),
 
--- of each mailbox, what it sent on each day that counts for a score
+-- what was sent from each mailbox on each day that counts for a score, before its domain is looked up
+domain_days as (
+    select
+        workspace_id,
+        mailbox_id,
+        domain_id,
+        sent_date,
+        sum(sent) as sent,
+        sum(delivered) as delivered,
+        sum(hard_bounced) as hard_bounced,
+        sum(complained) as complained,
+        sum(unsubscribed) as unsubscribed
+    from {{ ref('fct_campaign_days') }} as fct_campaign_days
+    where
+        {{ is_true_for_request('fct_campaign_days') }}
+        and sent_date between {{ first_day }} - {{ days_looked_at - 1 }} and {{ request_range_end() }}
+        and mailbox_id <> ''
+    group by workspace_id, mailbox_id, domain_id, sent_date
+),
+
 mailbox_days as (
     select
-        cells.workspace_id,
-        cells.mailbox_id,
-        cells.sent_date,
-        sum(cells.sent) as sent,
-        sum(cells.delivered) as delivered,
-        sum(cells.hard_bounced) as hard_bounced,
-        sum(cells.complained) as complained,
-        sum(cells.unsubscribed) as unsubscribed
-    from {{ ref('fct_campaign_days') }} as cells
+        domain_days.workspace_id,
+        domain_days.mailbox_id,
+        domain_days.sent_date,
+        sum(domain_days.sent) as sent,
+        sum(domain_days.delivered) as delivered,
+        sum(domain_days.hard_bounced) as hard_bounced,
+        sum(domain_days.complained) as complained,
+        sum(domain_days.unsubscribed) as unsubscribed
+    from domain_days
     left join mailboxes
         on
-            cells.workspace_id = mailboxes.workspace_id
-            and cells.mailbox_id = mailboxes.mailbox_id
-    left join sending_mailboxes
+            domain_days.workspace_id = mailboxes.workspace_id
+            and domain_days.mailbox_id = mailboxes.mailbox_id
+    left join asked_mailboxes
         on
-            cells.workspace_id = sending_mailboxes.workspace_id
-            and cells.mailbox_id = sending_mailboxes.mailbox_id
+            domain_days.workspace_id = asked_mailboxes.workspace_id
+            and domain_days.mailbox_id = asked_mailboxes.mailbox_id
     where
-        {{ is_true_for_request('cells') }}
-        and cells.sent_date between {{ first_day }} - {{ days_looked_at - 1 }} and {{ request_range_end() }}
-        and cells.mailbox_id <> ''
-        and (sending_mailboxes.mailbox_id is not null or {{ request_campaign_id() }} is null)
-        and {{ is_of_requested_domain('cells') }}
-    group by cells.workspace_id, cells.mailbox_id, cells.sent_date
+        (asked_mailboxes.mailbox_id is not null or {{ request_campaign_id() }} is null)
+        and {{ is_of_requested_domain('domain_days') }}
+    group by domain_days.workspace_id, domain_days.mailbox_id, domain_days.sent_date
 ),
 
 sending as (

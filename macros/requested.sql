@@ -44,24 +44,27 @@ campaigns as (
 
 
 {#
-    `campaigns_and_none`: the campaign that the request names, or all and the mail of none (''). A filter that goes through
-    this join keeps the facts' indexes; one written with OR would not.
+    The rows of a fact that are true for the request, inside its window, of the campaign that it names; or of all campaigns and of
+    none. Of the two halves only one is ever run, and each keeps the fact's own index: written with OR neither would, and a join
+    with the campaigns looks each row up among them.
 #}
-{% macro requested_campaigns_and_none() -%}
-{{ requested_campaigns() }},
+{% macro of_requested_campaign(fact, columns, inside) -%}
+{%- for condition in ['campaign_id = ' ~ request_campaign_id(), request_campaign_id() ~ ' is null'] %}
+    select
+        {{ columns | join(',\n        ') }}
+    from {{ ref(fact) }} as {{ fact }}
+    where
+        {{ is_true_for_request(fact) }}
+        and {{ inside }}
+        and {{ condition }}
+    {{- '\n    union all' if not loop.last }}
+{%- endfor %}
+{%- endmacro %}
 
-campaigns_and_none as (
-    select
-        workspace_id,
-        campaign_id
-    from campaigns
-    union all
-    select
-        workspace_id,
-        '' as campaign_id
-    from workspaces
-    where {{ request_campaign_id() }} is null
-)
+
+{# The condition that a day is inside the window. #}
+{% macro is_inside_window(day) -%}
+    {{ day }} between {{ request_range_start() }} and {{ request_range_end() }}
 {%- endmacro %}
 
 
@@ -75,7 +78,7 @@ campaign_days as not materialized (
     from {{ ref('fct_campaign_days') }} as fct_campaign_days
     where
         {{ is_true_for_request('fct_campaign_days') }}
-        and sent_date between {{ request_range_start() }} and {{ request_range_end() }}
+        and {{ is_inside_window('sent_date') }}
 )
 {%- endmacro %}
 

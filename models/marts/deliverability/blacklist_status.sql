@@ -1,10 +1,20 @@
 with {{ requested_workspaces() }},
 
-{{ requested_campaigns_and_none() }},
-
 {{ requested_mailboxes() }},
 
-{{ requested_campaign_days(['mailbox_id', 'domain_id']) }},
+-- with a campaign: the mailboxes that it sent from
+sending_mailboxes as (
+    select distinct
+        workspace_id,
+        mailbox_id,
+        domain_id
+    from {{ ref('fct_campaign_days') }} as fct_campaign_days
+    where
+        {{ is_true_for_request('fct_campaign_days') }}
+        and {{ is_inside_window('sent_date') }}
+        and campaign_id = {{ request_campaign_id() }}
+        and mailbox_id <> ''
+),
 
 assignments as (
     select
@@ -20,23 +30,15 @@ assignments as (
         and domain_id = coalesce({{ request_domain_id() }}, domain_id)
 ),
 
--- with a campaign: the domains of the mailboxes that it sent from
 sending_domains as (
     select distinct
-        campaign_days.workspace_id,
-        {{ domain_of('campaign_days') }} as domain_id
-    from campaigns_and_none
-    inner join campaign_days
-        on
-            campaigns_and_none.workspace_id = campaign_days.workspace_id
-            and campaigns_and_none.campaign_id = campaign_days.campaign_id
+        sending_mailboxes.workspace_id,
+        {{ domain_of('sending_mailboxes') }} as domain_id
+    from sending_mailboxes
     left join mailboxes
         on
-            campaign_days.workspace_id = mailboxes.workspace_id
-            and campaign_days.mailbox_id = mailboxes.mailbox_id
-    where
-        {{ request_campaign_id() }} is not null
-        and campaign_days.mailbox_id <> ''
+            sending_mailboxes.workspace_id = mailboxes.workspace_id
+            and sending_mailboxes.mailbox_id = mailboxes.mailbox_id
 ),
 
 used_assignments as (

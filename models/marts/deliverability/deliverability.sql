@@ -1,40 +1,47 @@
 with {{ requested_workspaces() }},
 
-{{ requested_campaigns_and_none() }},
-
 {{ requested_mailboxes() }},
 
-{{
-    requested_campaign_days([
-        'mailbox_id',
-        'domain_id',
-        'sent',
-        'bounced',
-        'hard_bounced',
-        'complained',
-    ])
-}},
+campaign_days as not materialized (
+    {{
+        of_requested_campaign(
+            'fct_campaign_days',
+            ['workspace_id', 'mailbox_id', 'domain_id', 'sent', 'bounced', 'hard_bounced', 'complained'],
+            is_inside_window('sent_date'),
+        )
+    }}
+),
+
+-- before each mailbox's domain is looked up
+of_mailboxes as (
+    select
+        workspace_id,
+        mailbox_id,
+        domain_id,
+        sum(sent) as sent,
+        sum(bounced) as bounced,
+        sum(hard_bounced) as hard_bounced,
+        sum(complained) as complained
+    from campaign_days
+    group by workspace_id, mailbox_id, domain_id
+),
 
 {{ daily_health_scores(first_day=request_range_end()) }},
 
 summed as (
     select
-        campaign_days.workspace_id,
-        sum(campaign_days.sent) as sent,
-        sum(campaign_days.bounced) as bounced,
-        sum(campaign_days.hard_bounced) as hard_bounced,
-        sum(campaign_days.complained) as complained
-    from campaigns_and_none
-    inner join campaign_days
-        on
-            campaigns_and_none.workspace_id = campaign_days.workspace_id
-            and campaigns_and_none.campaign_id = campaign_days.campaign_id
+        of_mailboxes.workspace_id,
+        sum(of_mailboxes.sent) as sent,
+        sum(of_mailboxes.bounced) as bounced,
+        sum(of_mailboxes.hard_bounced) as hard_bounced,
+        sum(of_mailboxes.complained) as complained
+    from of_mailboxes
     left join mailboxes
         on
-            campaign_days.workspace_id = mailboxes.workspace_id
-            and campaign_days.mailbox_id = mailboxes.mailbox_id
-    where {{ is_of_requested_domain('campaign_days') }}
-    group by campaign_days.workspace_id
+            of_mailboxes.workspace_id = mailboxes.workspace_id
+            and of_mailboxes.mailbox_id = mailboxes.mailbox_id
+    where {{ is_of_requested_domain('of_mailboxes') }}
+    group by of_mailboxes.workspace_id
 ),
 
 counted as (

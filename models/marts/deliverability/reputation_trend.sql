@@ -1,8 +1,4 @@
-with {{ requested_workspaces() }},
-
-{{ requested_campaigns_and_none() }},
-
-{{ requested_mailboxes() }},
+with {{ requested_mailboxes() }},
 
 {{ daily_health_scores(first_day=request_range_start()) }}
 

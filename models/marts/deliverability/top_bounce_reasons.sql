@@ -1,23 +1,27 @@
 {%- set most = 5 %}
 
-with {{ requested_workspaces() }},
-
-{{ requested_campaigns_and_none() }},
-
-{{ requested_mailboxes() }},
+with {{ requested_mailboxes() }},
 
 bounce_days as not materialized (
+    {{
+        of_requested_campaign(
+            'fct_bounce_days',
+            ['workspace_id', 'mailbox_id', 'domain_id', 'bounce_reason', 'bounced'],
+            is_inside_window('sent_date'),
+        )
+    }}
+),
+
+-- before each mailbox's domain is looked up
+of_mailboxes as (
     select
         workspace_id,
-        campaign_id,
         mailbox_id,
         domain_id,
         bounce_reason,
-        bounced
-    from {{ ref('fct_bounce_days') }} as fct_bounce_days
-    where
-        {{ is_true_for_request('fct_bounce_days') }}
-        and sent_date between {{ request_range_start() }} and {{ request_range_end() }}
+        sum(bounced) as bounced
+    from bounce_days
+    group by workspace_id, mailbox_id, domain_id, bounce_reason
 ),
 
 reasons as (
@@ -30,22 +34,18 @@ reasons as (
 
 summed as (
     select
-        bounce_days.workspace_id,
+        of_mailboxes.workspace_id,
         -- a reason that was taken out of the seed is named by its code
-        coalesce(reasons.label, bounce_days.bounce_reason) as reason,
-        sum(bounce_days.bounced) as bounced
-    from campaigns_and_none
-    inner join bounce_days
-        on
-            campaigns_and_none.workspace_id = bounce_days.workspace_id
-            and campaigns_and_none.campaign_id = bounce_days.campaign_id
+        coalesce(reasons.label, of_mailboxes.bounce_reason) as reason,
+        sum(of_mailboxes.bounced) as bounced
+    from of_mailboxes
     left join mailboxes
         on
-            bounce_days.workspace_id = mailboxes.workspace_id
-            and bounce_days.mailbox_id = mailboxes.mailbox_id
-    left join reasons on bounce_days.bounce_reason = reasons.bounce_reason
-    where {{ is_of_requested_domain('bounce_days') }}
-    group by bounce_days.workspace_id, coalesce(reasons.label, bounce_days.bounce_reason)
+            of_mailboxes.workspace_id = mailboxes.workspace_id
+            and of_mailboxes.mailbox_id = mailboxes.mailbox_id
+    left join reasons on of_mailboxes.bounce_reason = reasons.bounce_reason
+    where {{ is_of_requested_domain('of_mailboxes') }}
+    group by of_mailboxes.workspace_id, coalesce(reasons.label, of_mailboxes.bounce_reason)
 ),
 
 ranked as (

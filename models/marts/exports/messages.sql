@@ -59,7 +59,7 @@ messages as (
 requested as (
     select * from messages
     where
-        sent_date between {{ request_range_start() }} and {{ request_range_end() }}
+        {{ is_inside_window('sent_date') }}
         and {{ is_of_requested_campaigns('campaign_id') }}
 )
 
