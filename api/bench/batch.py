@@ -15,7 +15,7 @@ from psycopg import Connection, sql
 
 from api.bench.disk import watched_size
 from api.bench.scratch import scratch_servers, settle
-from api.bench.statements import log_every_statement, log_length, seconds_by_node
+from api.bench.statements import busy_seconds, log_every_statement, log_length, seconds_by_node
 from api.database import connect
 from api.dbt import run_dbt
 from api.errors import MailmartError
@@ -36,6 +36,7 @@ class Run:
         tests: what it spent on the data tests' statements.
         plain: the control's steps.
         whole: the build's wall time, with dbt's own.
+        busy: how much of it the server was at any statement.
         rows: rows opened and closed.
         database_bytes: the database's size after the build.
         peak_bytes: the most that it had while it was built, with temporary files.
@@ -45,6 +46,7 @@ class Run:
     tests: float
     plain: dict[str, float]
     whole: float
+    busy: float
     rows: int
     database_bytes: int
     peak_bytes: int
@@ -156,6 +158,7 @@ def _measured(scratch: Settings) -> Run:
         tests=sum(taken for node, taken in nodes.items() if node.startswith("test.")),
         plain={},
         whole=whole,
+        busy=busy_seconds(scratch, logged),
         rows=rows[0],
         database_bytes=rows[1],
         peak_bytes=peak_bytes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from datetime import datetime
 from typing import LiteralString
 
 import psycopg
@@ -18,6 +19,8 @@ ENTRY = re.compile(r"duration: (\d+\.\d+) ms  statement: /\* (\{.*?\}) \*/", re.
 # the lines of an entry after its first begin with a tab
 TRANSACTION = re.compile(r"  statement: (begin read only;.*?)\n(?!\t)", re.DOTALL)
 NODE = re.compile(r'"node_id": "([^"]+)"')
+# the moment at which a statement ended, and how long it had taken
+ENDED = re.compile(r"^(\S+ \S+) UTC \[\d+\] LOG:  duration: (\d+\.\d+) ms", re.MULTILINE)
 
 
 def log_every_statement(scratch: Settings) -> None:
@@ -59,6 +62,20 @@ def seconds_by_node(scratch: Settings, since: int) -> dict[str, float]:
         node = NODE.search(comment)
         taken[node.group(1) if node else "hooks"] += float(milliseconds) / 1000
     return dict(taken)
+
+
+def busy_seconds(scratch: Settings, since: int) -> float:
+    """Seconds in which any statement ran, of what was logged after so many bytes: two at the same time count once."""
+    busy = 0.0
+    until = 0.0
+    ended = [
+        (datetime.fromisoformat(moment).timestamp(), float(taken) / 1000)
+        for moment, taken in ENDED.findall(_logged(scratch, since))
+    ]
+    for began, end in sorted((end - taken, end) for end, taken in ended):
+        busy += max(0.0, end - max(began, until))
+        until = max(until, end)
+    return busy
 
 
 def transactions_since(scratch: Settings, since: int) -> list[str]:
