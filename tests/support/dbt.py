@@ -8,6 +8,7 @@ import subprocess
 from api.dbt import dbt_command
 from api.dbt_environment import dbt_environment
 from api.settings import Settings
+from tests.support.forked_dbt import run_forked
 
 # seeds and models: what a test does that is about neither the unit tests nor the data tests
 WITHOUT_TESTS = ("build", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test")
@@ -17,14 +18,8 @@ def run_dbt(
     settings: Settings, command: str, *arguments: str, target_path: str = "target", check: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """Runs a dbt command to its end; with `check`, a failure fails the test with what dbt said."""
-    completed = subprocess.run(
-        _command(settings, command, arguments, target_path),
-        env=_environment(settings),
-        cwd=settings.project_root,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
+    completed = run_forked(
+        _arguments(settings, command, arguments, target_path), _environment(settings), settings.project_root, timeout=240
     )
     if check and completed.returncode != 0:
         raise AssertionError(f"dbt {command} failed:\n{completed.stdout}\n{completed.stderr}")
@@ -34,7 +29,7 @@ def run_dbt(
 def dbt_process(settings: Settings, command: str, *arguments: str, target_path: str = "target") -> subprocess.Popen[bytes]:
     """Starts a dbt command in a process group of its own, so that a test can end it at any moment."""
     return subprocess.Popen(
-        _command(settings, command, arguments, target_path),
+        dbt_command(*_arguments(settings, command, arguments, target_path)),
         env=_environment(settings),
         cwd=settings.project_root,
         stdin=subprocess.DEVNULL,
@@ -44,9 +39,9 @@ def dbt_process(settings: Settings, command: str, *arguments: str, target_path: 
     )
 
 
-def _command(settings: Settings, command: str, arguments: tuple[str, ...], target_path: str) -> list[str]:
+def _arguments(settings: Settings, command: str, arguments: tuple[str, ...], target_path: str) -> list[str]:
     folder = settings.home / target_path
-    return dbt_command(
+    return [
         "--no-use-colors",
         command,
         "--target-path",
@@ -54,7 +49,7 @@ def _command(settings: Settings, command: str, arguments: tuple[str, ...], targe
         "--log-path",
         str(folder / "logs"),
         *arguments,
-    )
+    ]
 
 
 def _environment(settings: Settings) -> dict[str, str]:

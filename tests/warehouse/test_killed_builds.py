@@ -20,7 +20,7 @@ from tests.warehouse import standing
 from tests.warehouse.events import Event, random_events
 from tests.warehouse.landing import land
 
-KILLS = int(os.environ.get("MAILMART_TEST_KILLS", "10"))
+KILLS = int(os.environ.get("MAILMART_TEST_KILLS", "5"))
 
 
 @pytest.mark.timeout(60 + 40 * KILLS)

@@ -1,0 +1,135 @@
+"""dbt, loaded once and forked for each command: every run is a process of its own, without the seconds of loading.
+
+Half of what a dbt command takes, where there is little mail, is importing dbt and building what all its commands share.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NoReturn
+
+from click import Command
+
+from api.orphans import end_with_parent
+from api.settings import PROJECT_ROOT
+
+
+def run_forked(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, timeout: float) -> subprocess.CompletedProcess[str]:
+    """Runs a dbt command to its end.
+
+    Raises:
+        TimeoutExpired: it took longer than so many seconds, and was killed.
+    """
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as connection:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        connection.connect(_server())
+        asked = {"arguments": list(arguments), "env": dict(env), "cwd": str(cwd), "out": str(out), "err": str(err)}
+        connection.sendall(json.dumps(asked).encode() + b"\n")
+        answers = connection.makefile()
+        pid = int(answers.readline())
+        connection.settimeout(timeout)
+        try:
+            said = answers.readline()
+        except TimeoutError:
+            os.kill(pid, signal.SIGKILL)
+            raise subprocess.TimeoutExpired(list(arguments), timeout) from None
+        # one that was killed says nothing
+        return subprocess.CompletedProcess(["dbt", *arguments], int(said or -1), out.read_text(), err.read_text())
+
+
+@lru_cache(1)
+def _server() -> str:
+    folder = Path(tempfile.mkdtemp(prefix="mailmart-dbt-"))
+    path, log = folder / "socket", folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(path), str(os.getpid())],
+            cwd=PROJECT_ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=output,
+        )
+
+    def stop() -> None:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(stop)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n", log.read_text()
+    return str(path)
+
+
+def _serve(path: str, parent: int) -> None:
+    end_with_parent(parent)
+    from dbt.cli.main import cli
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        _load(cli, folder)
+    # nobody asks how they ended
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        while True:
+            connection, _ = server.accept()
+            if os.fork() == 0:
+                server.close()
+                _run(cli, connection)
+            connection.close()
+
+
+def _load(cli: Command, folder: str) -> None:
+    """Parses the project once, which asks no database."""
+    shutil.copyfile(PROJECT_ROOT / "profiles.yml.example", Path(folder, "profiles.yml"))
+    for name in ("HOST", "USER", "PASSWORD", "DATABASE"):
+        os.environ[f"MAILMART_DBT_{name}"] = "nobody"
+    where = ("--profiles-dir", folder, "--target-path", folder, "--log-path", folder)
+    # the static parser has threads, whose locks a fork would take along
+    cli.main(["--quiet", "--no-static-parser", "parse", "--no-partial-parse", *where], standalone_mode=False)
+
+
+def _run(cli: Command, connection: socket.socket) -> NoReturn:
+    """Runs the command that is asked for, and sends this process's id at its beginning and the exit code at its end."""
+    code = 70
+    try:
+        asked = json.loads(connection.makefile().readline())
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.environ.clear()
+        os.environ.update(asked["env"])
+        os.chdir(asked["cwd"])
+        for descriptor, path in ((1, asked["out"]), (2, asked["err"])):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
+        connection.sendall(b"%d\n" % os.getpid())
+        # dbt tells its macros the command line
+        sys.argv = ["dbt", *asked["arguments"]]
+        cli.main(asked["arguments"], prog_name="dbt")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        connection.sendall(b"%d\n" % code)
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], int(sys.argv[2]))
