@@ -64,9 +64,9 @@ first_landings as (
     select distinct on (workspace_id, event_id) *
     from usable
     order by
-        workspace_id, event_id, loaded_at, occurred_at, message_id collate "C", event_type collate "C", provider collate "C",
-        campaign_id collate "C", mailbox_id collate "C", domain_id collate "C", is_machine, bounce_reason, smtp_status collate "C",
-        smtp_code, diagnostic collate "C", url collate "C"
+        workspace_id, event_id, loaded_at, occurred_at, is_machine, smtp_code, bounce_reason collate "C",
+        message_id collate "C", event_type collate "C", provider collate "C", campaign_id collate "C", mailbox_id collate "C",
+        domain_id collate "C", smtp_status collate "C", diagnostic collate "C", url collate "C"
 ),
 
 -- one that is known is never replaced by a later landing, whatever that says

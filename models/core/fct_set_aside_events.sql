@@ -8,7 +8,6 @@
 }}
 
 {%- set adds = adds_to_what_is_there() %}
-{%- set is_first = not adds and not var('recompute') %}
 {%- set landed_after = landed_after() if adds else '-infinity' %}
 
 with events as not materialized (
@@ -37,7 +36,7 @@ usable as not materialized (
     where {{ is_usable() }}
 ),
 
-{% if is_first -%}
+{% if not adds -%}
 -- at first, only what landed more than once need be compared; later, the one before can have landed long ago
 landed_again as materialized (
     select
@@ -45,11 +44,11 @@ landed_again as materialized (
         event_id
     from usable
     group by workspace_id, event_id
-    having count(*) > 1
+    having count(*) > {{ 0 if var('recompute') else 1 }}
 ),
 
 {% endif -%}
-comparable as {{ 'not ' if not is_first }}materialized (
+comparable as {{ 'not ' if adds }}materialized (
     select
         workspace_id,
         event_id,
@@ -61,7 +60,7 @@ comparable as {{ 'not ' if not is_first }}materialized (
         coalesce(campaign_id, '') as campaign_id,
         coalesce(mailbox_id, '') as mailbox_id,
         coalesce(domain_id, '') as domain_id
-    from {{ 'landed_again inner join usable using (workspace_id, event_id)' if is_first else 'usable' }}
+    from {{ 'usable' if adds else 'landed_again inner join usable using (workspace_id, event_id)' }}
 ),
 
 -- the first landing of an event counts; another that says something else does not, and somebody should know
