@@ -59,14 +59,14 @@ usable as (
     where {{ is_usable() }}
 ),
 
--- of several landings of an event the first is taken; of those of one moment always the same, by what they say
+-- of several landings of an event the first is taken; of those of one moment always the same, by what they say (no collation is
+-- named: each would be one column more to sort)
 first_landings as (
     select distinct on (workspace_id, event_id) *
     from usable
     order by
-        workspace_id, event_id, loaded_at, occurred_at, is_machine, smtp_code, bounce_reason collate "C",
-        message_id collate "C", event_type collate "C", provider collate "C", campaign_id collate "C", mailbox_id collate "C",
-        domain_id collate "C", smtp_status collate "C", diagnostic collate "C", url collate "C"
+        workspace_id, event_id, loaded_at, occurred_at, message_id, event_type, provider, campaign_id, mailbox_id, domain_id,
+        is_machine, bounce_reason, smtp_status, smtp_code, diagnostic, url
 ),
 
 -- one that is known is never replaced by a later landing, whatever that says
