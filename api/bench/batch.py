@@ -15,7 +15,7 @@ from psycopg import Connection, sql
 
 from api.bench.disk import watched_size
 from api.bench.scratch import scratch_servers, settle
-from api.bench.statements import busy_seconds, log_every_statement, log_length, seconds_by_node
+from api.bench.statements import busy_seconds, log_every_statement, log_length, seconds_by_node, statements_since
 from api.database import connect
 from api.dbt import run_dbt
 from api.errors import MailmartError
@@ -32,16 +32,18 @@ class Run:
     """One build and its plain control, in seconds.
 
     Attributes:
+        models: how long any model's statement ran: the control's clock. The data tests run beside them.
         sql: what the server spent on each model's statements; what two models do at the same time counts twice.
-        tests: what it spent on the data tests' statements.
+        tests: what it spent on the data tests' statements, in the same way.
         plain: the control's steps.
         whole: the build's wall time, with dbt's own.
-        busy: how much of it the server was at any statement.
+            busy: how much of it the server was at any statement of it.
         rows: rows opened and closed.
         database_bytes: the database's size after the build.
         peak_bytes: the most that it had while it was built, with temporary files.
     """
 
+    models: float
     sql: dict[str, float]
     tests: float
     plain: dict[str, float]
@@ -146,7 +148,8 @@ def _measured(scratch: Settings) -> Run:
         peak_bytes = peak()
     if built.returncode != 0:
         raise MailmartError("dbt build failed", hint="\n".join(built.stdout.splitlines()[-40:]))
-    nodes = seconds_by_node(scratch, logged)
+    statements = statements_since(scratch, logged)
+    of_models = [statement for statement in statements if not statement.node.startswith("test.")]
     with connect(scratch, "mailmart_owner") as connection:
         rows = _row(
             connection,
@@ -154,11 +157,12 @@ def _measured(scratch: Settings) -> Run:
             " from app.model_batches where batch_id = (select max(batch_id) from app.batches)",
         )
     return Run(
-        sql={node.split(".")[-1]: taken for node, taken in nodes.items() if not node.startswith("test.")},
-        tests=sum(taken for node, taken in nodes.items() if node.startswith("test.")),
+        models=busy_seconds(of_models),
+        sql={node.split(".")[-1]: taken for node, taken in seconds_by_node(of_models).items()},
+        tests=sum(taken for node, taken in seconds_by_node(statements).items() if node.startswith("test.")),
         plain={},
         whole=whole,
-        busy=busy_seconds(scratch, logged),
+        busy=busy_seconds(statements),
         rows=rows[0],
         database_bytes=rows[1],
         peak_bytes=peak_bytes,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
 
@@ -14,13 +16,22 @@ from api.embedded.address import embedded_database_url
 from api.embedded.folders import find_folders
 from api.settings import Settings
 
-# of a statement sent as one message; dbt's carry the node that they are for in a comment
-ENTRY = re.compile(r"duration: (\d+\.\d+) ms  statement: /\* (\{.*?\}) \*/", re.DOTALL)
 # the lines of an entry after its first begin with a tab
 TRANSACTION = re.compile(r"  statement: (begin read only;.*?)\n(?!\t)", re.DOTALL)
-NODE = re.compile(r'"node_id": "([^"]+)"')
-# the moment at which a statement ended, and how long it had taken
-ENDED = re.compile(r"^(\S+ \S+) UTC \[\d+\] LOG:  duration: (\d+\.\d+) ms", re.MULTILINE)
+# dbt's: the moment at which it ended, how long it had taken, and the node that it is for, in a comment before it
+ENDED = re.compile(
+    r'^(\S+ \S+) UTC \[\d+\] LOG:  duration: (\d+\.\d+) ms  statement: /\* \{"app": "dbt", [^\n]*"node_id": "([^"\n]+)"',
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One of dbt's: when it began and ended, in seconds since 1970, and its node (model.mailmart.fct_messages); "" for none."""
+
+    began: float
+    ended: float
+    node: str
 
 
 def log_every_statement(scratch: Settings) -> None:
@@ -55,26 +66,31 @@ def log_length(scratch: Settings) -> int:
     return (find_folders(scratch.home).servers / "postgres.log").stat().st_size
 
 
-def seconds_by_node(scratch: Settings, since: int) -> dict[str, float]:
-    """Seconds in statements, by dbt's node (model.mailmart.fct_messages), of what was logged after so many bytes."""
+def statements_since(scratch: Settings, since: int) -> list[Statement]:
+    """What of dbt's was logged after so many bytes."""
+    found = []
+    for moment, milliseconds, node in ENDED.findall(_logged(scratch, since)):
+        ended = datetime.fromisoformat(moment).timestamp()
+        # dbt's word for none
+        found.append(Statement(ended - float(milliseconds) / 1000, ended, "" if node == "None" else node))
+    return found
+
+
+def seconds_by_node(statements: Iterable[Statement]) -> dict[str, float]:
+    """Seconds in statements of each node; of two at the same time, both count."""
     taken: dict[str, float] = defaultdict(float)
-    for milliseconds, comment in ENTRY.findall(_logged(scratch, since)):
-        node = NODE.search(comment)
-        taken[node.group(1) if node else "hooks"] += float(milliseconds) / 1000
+    for statement in statements:
+        taken[statement.node] += statement.ended - statement.began
     return dict(taken)
 
 
-def busy_seconds(scratch: Settings, since: int) -> float:
-    """Seconds in which any statement ran, of what was logged after so many bytes: two at the same time count once."""
+def busy_seconds(statements: Iterable[Statement]) -> float:
+    """Seconds in which any of them ran: two at the same time count once."""
     busy = 0.0
     until = 0.0
-    ended = [
-        (datetime.fromisoformat(moment).timestamp(), float(taken) / 1000)
-        for moment, taken in ENDED.findall(_logged(scratch, since))
-    ]
-    for began, end in sorted((end - taken, end) for end, taken in ended):
-        busy += max(0.0, end - max(began, until))
-        until = max(until, end)
+    for began, ended in sorted((statement.began, statement.ended) for statement in statements):
+        busy += max(0.0, ended - max(began, until))
+        until = max(until, ended)
     return busy
 
 

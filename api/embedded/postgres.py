@@ -148,13 +148,13 @@ def _configure(folders: Folders, data: Path, port: int, durable: bool) -> None:
 
 
 def _memory() -> dict[str, str]:
-    """A sixteenth of the machine's memory for the server's own cache, at most 1 GB, and half of it as what the system caches.
+    """An eighth of the machine's memory for the server's own cache, at most 2 GB, and half of it as what the system caches.
 
     A night looks its new events up all over the history's index: one that fits costs the same however long the history is.
     """
     megabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     return {
-        "shared_buffers": f"{min(max(megabytes // 16, 128), 1024)}MB",
+        "shared_buffers": f"{min(max(megabytes // 8, 128), 2048)}MB",
         "effective_cache_size": f"{max(megabytes // 2, 512)}MB",
     }
 

@@ -11,7 +11,8 @@
         if to_regclass('{{ this.schema }}.{{ name }}_standing') is null then
             create unique index {{ name }}_standing on {{ this }} ({{ key | join(', ') }})
             where valid_to = {{ still_standing() }};
-            create index {{ name }}_opened on {{ this }} (valid_from);
+            -- those of this build are all there are, and need no index: who looks for what is new has seen them
+            create index {{ name }}_opened on {{ this }} (valid_from) where valid_from > {{ batch_id() }};
             create index {{ name }}_closed on {{ this }} (valid_to) where valid_to < {{ still_standing() }};
             -- the models after this one are planned before the server would look at it by itself
             analyze {{ this }};
@@ -34,7 +35,7 @@
         {{ batch_id() }},
         {% if name == 'fct_email_events' %}
         greatest(
-            (select max(loaded_at) from {{ this }} where valid_from = {{ batch_id() }}),
+            opened.landed_through,
             (
                 select max(landed_through) from app.model_batches
                 where target = '{{ warehouse_name() }}' and model = '{{ name }}'
@@ -43,7 +44,16 @@
         {% else %}
         null,
         {% endif %}
-        (select count(*) from {{ this }} where valid_from = {{ batch_id() }}),
+        opened.versions,
         (select count(*) from {{ this }} where valid_to = {{ batch_id() }}),
-        now();
+        now()
+    from (
+        select
+            count(*) as versions
+            {%- if name == 'fct_email_events' %},
+            max(loaded_at) as landed_through
+            {%- endif %}
+        from {{ this }}
+        where valid_from = {{ batch_id() }}
+    ) as opened;
 {%- endmacro %}

@@ -48,35 +48,36 @@ classified as materialized (
     inner join bounce_reasons on reasoned.bounce_reason = bounce_reasons.bounce_reason
 ),
 
--- the others are counted in data_quality
-usable as (
-    select
-        landed.*,
-        classified.bounce_reason,
-        classified.is_hard_bounce
-    from landed
-    left join classified on case when landed.event_type = 'bounced' then {{ bounce_key('landed') }} end = classified.bounce_key
-    where {{ is_usable() }}
-),
-
--- of several landings of an event the first is taken; of those of one moment always the same, by what they say (no collation is
--- named: each would be one column more to sort)
+-- the others are counted in data_quality; of several landings of an event the first is taken; of those of one moment always the
+-- same, by what they say (no collation is named: each would be one column more to sort)
 first_landings as (
     select distinct on (workspace_id, event_id) *
-    from usable
+    from landed
+    where {{ is_usable() }}
     order by
         workspace_id, event_id, loaded_at, occurred_at, message_id, event_type, provider, campaign_id, mailbox_id, domain_id,
-        is_machine, bounce_reason, smtp_status, smtp_code, diagnostic, url
+        is_machine, smtp_status, smtp_code, diagnostic, url
 ),
 
 -- one that is known is never replaced by a later landing, whatever that says
-new_events as not materialized (
+unknown_events as not materialized (
     select first_landings.*
     from first_landings
     {%- if adds %}
     left join {{ looked_up(this, ['workspace_id', 'event_id'], of='first_landings') }} as known_event on true
     where known_event.event_id is null
     {%- endif %}
+),
+
+-- as late as this, so that many processes can sort what landed
+new_events as (
+    select
+        unknown_events.*,
+        classified.bounce_reason,
+        classified.is_hard_bounce
+    from unknown_events
+    left join classified
+        on case when unknown_events.event_type = 'bounced' then {{ bounce_key('unknown_events') }} end = classified.bounce_key
 )
 
 select
