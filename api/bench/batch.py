@@ -93,6 +93,7 @@ def _history(settings: Settings, volume: int, messages: int, days: int, nights: 
         nightly = []
         for night in range(nights):
             say(f"{days} days: night {night + 1}")
+            _let_a_day_pass(scratch)
             since = _land_night(scratch, volume, night)
             run = _measured(scratch)
             nightly.append(dataclasses.replace(run, plain=_plain(scratch, "plain_nightly.sql", {"since": since})))
@@ -113,6 +114,15 @@ def _landing_long_ago(scratch: Settings) -> Iterator[None]:
         connection.execute(
             "insert into raw.email_events (event_id, workspace_id, message_id, event_type, occurred_at)"
             " values ('newest', 'ws_demo_1', 'newest', 'sent', now())"
+        )
+    settle(scratch)
+
+
+def _let_a_day_pass(scratch: Settings) -> None:
+    """A night looks again at the last hours before the one before it, not at all that this brought minutes ago."""
+    with connect(scratch, "mailmart_owner") as connection:
+        connection.execute(
+            "update raw.email_events set loaded_at = loaded_at - interval '1 day' where loaded_at > now() - interval '1 day'"
         )
     settle(scratch)
 

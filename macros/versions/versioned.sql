@@ -2,7 +2,8 @@
     The incremental strategy `versioned`. Of the keys that the model gives, rows that differ from the standing one are
     closed with this batch and their new state is inserted; equal rows are not touched. A given row that is true in no
     batch (valid_to = valid_from) only closes. A model that gives every key there is (meta.gives_every_key, or any model
-    in a recomputation) also closes the standing keys that it no longer gives.
+    in a recomputation) also closes the standing keys that it no longer gives. One that has looked its keys up, and gives none
+    that stands (meta.gives_new_keys, unless it is recomputed), is inserted as it is: looking them up again would be most of a night.
 
     Written with a materialised CTE over the temporary table and an anti-join by LEFT JOIN, the form that Citus runs too.
 #}
@@ -11,6 +12,7 @@
     {%- set given_table = arg_dict['temp_relation'] -%}
     {%- set key = arg_dict['unique_key'] -%}
     {%- set columns = arg_dict['dest_columns'] | map(attribute='name') | list -%}
+    {%- set gives_new_keys = config.get('meta', {}).get('gives_new_keys') and not var('recompute') -%}
     {%- set values = columns | reject('in', key + ['valid_from', 'valid_to']) | list -%}
     {%- set same_key %}
         {%- for column in key %}
@@ -21,6 +23,7 @@
     {#- what a recomputation cannot know any more, it neither replaces nor closes -#}
     {%- set and_is_known = ' and ' ~ config.get('meta', {})['recomputable'] if 'recomputable' in config.get('meta', {}) else '' -%}
 
+    {% if not gives_new_keys -%}
     with given as materialized (
         select * from {{ given_table }}
     )
@@ -38,6 +41,7 @@
             {%- endif %}
         )
         {{- and_is_known if var('recompute') }};
+    {% endif %}
 
     {% if var('recompute') or config.get('meta', {}).get('gives_every_key') %}
     with given as materialized (
@@ -67,9 +71,11 @@
     insert into {{ target_table }} ({% for column in columns %}{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %})
     select {% for column in columns %}given.{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %}
     from given
+    {%- if not gives_new_keys %}
     left join {{ target_table }} as standing
         on {{ same_key }}
     where
         standing.{{ key[0] }} is null
         and given.valid_to = {{ still_standing() }}
+    {%- endif %}
 {%- endmacro %}

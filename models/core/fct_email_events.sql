@@ -3,6 +3,7 @@
         unique_key=['workspace_id', 'event_id'],
         indexes=[{'columns': ['workspace_id', 'message_id']}],
         meta={
+            'gives_new_keys': true,
             'recomputable': "standing.loaded_at >= coalesce((select min(given.loaded_at) from given), 'infinity')",
         },
     )
