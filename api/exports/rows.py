@@ -15,7 +15,7 @@ from api.contract import Field, Section
 from api.exports.books import Export
 from api.exports.catalogue import Catalogue, ExportType
 from api.exports.formats import Column, Table
-from api.exports.formats.defusing import defused
+from api.exports.formats.defusing import defused, defused_lines
 from api.publication import Publication
 
 ROWS_AT_A_TIME = 5_000
@@ -101,10 +101,10 @@ class Snapshot:
                     size += len(line)
                     if size >= BYTES_AT_A_TIME:
                         self._count(len(lines))
-                        yield b"".join(lines)
+                        yield defused_lines(lines)
                         lines, size = [], 0
                 self._count(len(lines))
-                yield b"".join(lines)
+                yield defused_lines(lines)
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """For each unit what the endpoint answers with; of a type without one, each row."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import random
 import re
 import unicodedata
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from api.database import connect
-from api.exports.formats.defusing import BLANKS, INSIDE, OPENERS, defused, is_dangerous
+from api.exports.formats.defusing import BLANKS, INSIDE, OPENERS, defused, defused_lines, is_dangerous
 from api.settings import Settings
 
 HARMLESS = [
@@ -64,13 +67,31 @@ def test_sql_says_the_same(connection: psycopg.Connection, seed: int) -> None:
     with connection, connection.cursor(binary=True) as cursor:
         query = f"select given, {defused('given')} from unnest(%s::text[]) with ordinality as t (given, n) order by n"
         found = cursor.execute(query, (texts,)).fetchall()
-    assert len(found) == len(texts)
-    for text, (given, written) in zip(texts, found, strict=True):
+        in_csv = _in_csv(connection, texts)
+    assert len(found) == len(in_csv) == len(texts)
+    for text, (given, written), cell in zip(texts, found, in_csv, strict=True):
         assert given == text
-        assert written == re.sub(INSIDE, r"\1'\2", f"'{text}" if is_dangerous(text) else text), (seed, text)
+        assert written == (f"'{text}" if is_dangerous(text) else text), (seed, text)
+        assert cell == re.sub(INSIDE, r"\1'\2", written), (seed, text)
         # wherever a program ends a cell
-        cells = [cell.lstrip(BLANKS + '"') for cell in re.split("[;\t\r\n]", written)]
+        cells = [cell.lstrip(BLANKS + '"') for cell in re.split("[;\t\r\n]", cell)]
         assert not any(cell.startswith(tuple(OPENERS)) for cell in cells[1:]), (seed, text)
+
+
+def _in_csv(connection: psycopg.Connection, texts: list[str]) -> list[str]:
+    """The texts out of lines of CSV, each between a number below zero and another text: what is done in a cell stays there."""
+    query = sql.SQL("copy (select -1, {}, ';' from unnest({}::text[]) with ordinality as t (given, n) order by n) to stdout csv")
+    with connection.cursor() as cursor, cursor.copy(query.format(sql.SQL(defused("given")), sql.Literal(texts))) as copy:
+        lines = list(copy)
+    written = []
+    # one by one, and mixed
+    for size in (1, 50):
+        blocks = [defused_lines(lines[place : place + size]) for place in range(0, len(lines), size)]
+        rows = list(csv.reader(io.StringIO(b"".join(blocks).decode(), newline="")))
+        assert {(number, last) for number, _, last in rows} == {("-1", ";")}
+        written.append([text for _, text, _ in rows])
+    assert written[0] == written[1]
+    return written[0]
 
 
 @pytest.mark.parametrize(
@@ -90,8 +111,7 @@ def test_sql_says_the_same(connection: psycopg.Connection, seed: int) -> None:
 )
 def test_cells_that_end_where_some_programs_end_them(connection: psycopg.Connection, given: str, written: str) -> None:
     with connection:
-        found = connection.execute(f"select {defused('given')} from (values (%s)) as t (given)", (given,)).fetchone()
-    assert found == (written,)
+        assert _in_csv(connection, [given]) == [written]
 
 
 def test_null_stays_null(connection: psycopg.Connection) -> None:
