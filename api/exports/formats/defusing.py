@@ -40,11 +40,10 @@ def defused(column_sql: str) -> str:
     """
     first = f"ascii({column_sql})"
     trimmed = f"ascii(ltrim({column_sql}, {_literal(BLANKS)}))"
-    # the first character alone settles nearly every text, at a tenth of a regular expression's cost
+    # the first character alone settles nearly every text; Postgres looks it up in a list of codes by its hash, in one step
     return (
-        f"case when {first} between {ord('0')} and {ord('9')} or {first} between {ord('A')} and {ord('z')} then {column_sql}"
-        f" when {first} in ({_codes(OPENERS + BREAKS)})"
-        f" or {first} in ({_codes(BLANKS)}) and {trimmed} in ({_codes(OPENERS)})"
+        f"case when {first} not in ({_codes(''.join(_FIRSTS))}, {_codes(BLANKS)}) then {column_sql}"
+        f" when {first} in ({_codes(OPENERS + BREAKS)}) or {trimmed} in ({_codes(OPENERS)})"
         f" then '''' || {column_sql} else {column_sql} end"
     )
 
