@@ -37,7 +37,7 @@ class Run:
         tests: what it spent on the data tests' statements, in the same way.
         plain: the control's steps.
         whole: the build's wall time, with dbt's own.
-            busy: how much of it the server was at any statement of it.
+        busy: how much of it the server was at any statement of it.
         rows: rows opened and closed.
         database_bytes: the database's size after the build.
         peak_bytes: the most that it had while it was built, with temporary files.
@@ -89,7 +89,6 @@ def _history(settings: Settings, volume: int, messages: int, days: int, nights: 
         say(f"{days} days: the same in plain SQL")
         first = dataclasses.replace(first, plain=_plain(scratch, "plain_first.sql"))
         _plain(scratch, "plain_indexes.sql")
-        settle(scratch)
         nightly = []
         for night in range(nights):
             say(f"{days} days: night {night + 1}")

@@ -27,7 +27,7 @@ ENDED = re.compile(
 
 @dataclass(frozen=True)
 class Statement:
-    """One of dbt's: when it began and ended, in seconds since 1970, and its node (model.mailmart.fct_messages); "" for none."""
+    """One of dbt's: when it began and ended, in seconds since 1970, and its node (model.mailmart.fct_messages; None: of none)."""
 
     began: float
     ended: float
@@ -71,8 +71,7 @@ def statements_since(scratch: Settings, since: int) -> list[Statement]:
     found = []
     for moment, milliseconds, node in ENDED.findall(_logged(scratch, since)):
         ended = datetime.fromisoformat(moment).timestamp()
-        # dbt's word for none
-        found.append(Statement(ended - float(milliseconds) / 1000, ended, "" if node == "None" else node))
+        found.append(Statement(ended - float(milliseconds) / 1000, ended, node))
     return found
 
 

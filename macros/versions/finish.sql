@@ -35,7 +35,7 @@
         {{ batch_id() }},
         {% if name == 'fct_email_events' %}
         greatest(
-            opened.landed_through,
+            max(loaded_at),
             (
                 select max(landed_through) from app.model_batches
                 where target = '{{ warehouse_name() }}' and model = '{{ name }}'
@@ -44,16 +44,9 @@
         {% else %}
         null,
         {% endif %}
-        opened.versions,
+        count(*),
         (select count(*) from {{ this }} where valid_to = {{ batch_id() }}),
         now()
-    from (
-        select
-            count(*) as versions
-            {%- if name == 'fct_email_events' %},
-            max(loaded_at) as landed_through
-            {%- endif %}
-        from {{ this }}
-        where valid_from = {{ batch_id() }}
-    ) as opened;
+    from {{ this }}
+    where valid_from = {{ batch_id() }};
 {%- endmacro %}

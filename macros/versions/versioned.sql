@@ -3,7 +3,8 @@
     closed with this batch and their new state is inserted; equal rows are not touched. A given row that is true in no
     batch (valid_to = valid_from) only closes. A model that gives every key there is (meta.gives_every_key, or any model
     in a recomputation) also closes the standing keys that it no longer gives. One that has looked its keys up, and gives none
-    that stands (meta.gives_new_keys, unless it is recomputed), is inserted as it is: looking them up again would be most of a night.
+    that stands (meta.gives_new_keys, unless it is recomputed), closes nothing and is not looked up a second time; were it wrong, the
+    unique index of what stands would refuse it.
 
     Written with a materialised CTE over the temporary table and an anti-join by LEFT JOIN, the form that Citus runs too.
 #}
@@ -74,8 +75,10 @@
     {%- if not gives_new_keys %}
     left join {{ target_table }} as standing
         on {{ same_key }}
-    where
-        standing.{{ key[0] }} is null
-        and given.valid_to = {{ still_standing() }}
     {%- endif %}
+    where
+        given.valid_to = {{ still_standing() }}
+        {%- if not gives_new_keys %}
+        and standing.{{ key[0] }} is null
+        {%- endif %}
 {%- endmacro %}

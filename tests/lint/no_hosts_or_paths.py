@@ -9,7 +9,8 @@ from pathlib import Path
 
 from api.settings import PROJECT_ROOT
 
-REGISTRY = re.compile(r"index-url|find-links|\"resolved\": *\"http|registry *[=+] *\"?http|://[^/ ]*/simple/")
+# a letter of each word in brackets: so that the pattern is none of what it looks for, and this file is looked at like any other
+REGISTRY = re.compile(r"index-ur[l]|find-link[s]|\"resolve[d]\": *\"http|registr[y] *[=+] *\"?http|://[^/ ]*/simpl[e]/")
 
 
 def main() -> int:
@@ -19,10 +20,10 @@ def main() -> int:
     found = 0
     for name in filter(None, listed.stdout.split("\0")):
         path = PROJECT_ROOT / name
-        if path == Path(__file__) or not path.is_file():
+        if not path.is_file():
             continue
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-            if here.search(line) or (path.suffix != ".md" and REGISTRY.search(line)):
+            if here.search(line) or REGISTRY.search(line):
                 print(f"{name}:{number}: {line.strip()[:120]}")
                 found += 1
     return 1 if found else 0
