@@ -50,10 +50,10 @@ install-dev: .venv/installed-dev
 	@touch $@
 
 # without npm the tests that need it are skipped, saying so
-.venv/installed-dev: .venv/installed requirements-dev.lock api/sdk/package-lock.json
+.venv/installed-dev: .venv/installed requirements-dev.lock api/tools/sdk/package-lock.json
 	@echo "  installing what tests and linters need …"
 	@$(RUN) -m pip install -q --disable-pip-version-check -r requirements-dev.lock
-	@if command -v npm >/dev/null 2>&1; then $(RUN) -m api.sdk.npm; fi
+	@if command -v npm >/dev/null 2>&1; then $(RUN) -m api.tools.sdk.npm; fi
 	@touch $@
 
 clean:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from api.errors import SettingsError
-from api.reports.addresses import Network, networks
+from api.net.ssrf import Network, networks
 
 ENCRYPTIONS = ("none", "AES256", "aws:kms")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent

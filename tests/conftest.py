@@ -19,10 +19,10 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from api.db.migrate import migrate
 from api.embedded import postgres
-from api.embedded.address import embedded_database_url
-from api.embedded.folders import find_folders
-from api.migrate import migrate
+from api.embedded.database_url import embedded_database_url
+from api.embedded.paths import find_folders
 from api.settings import Settings
 
 SUPERUSER = "MAILMART_TEST_SERVER"

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import click
 
-from api.batch.books import go_back, list_batches
-from api.batch.clock import next_due
-from api.batch.nightly import run_by_hand
-from api.batch.status import BatchStatus, LastBuild, NightlyRun, Served, batch_status
+from api.builds.nightly import run_by_hand
+from api.builds.repository import go_back, list_batches
+from api.builds.schedule import next_due
+from api.builds.status import BatchStatus, LastBuild, NightlyRun, Served, batch_status
 from api.settings import Settings
 
 SECOND = "%Y-%m-%d %H:%M:%S"

@@ -6,13 +6,13 @@ from statistics import median
 
 import click
 
-from api.bench.api import bench_api
-from api.bench.batch import History, Run, bench_batch
-from api.bench.export import COPY, bench_export
-from api.bench.marts import Asked, bench_marts
-from api.bench.report import BARE, CACHED, NOT_MODIFIED, SQL, STATIC_BARE, STATIC_FLASK, UNCACHED, Options, Report
 from api.exports.formats import FORMATS
 from api.settings import Settings
+from api.tools.bench.api import bench_api
+from api.tools.bench.batch import History, Run, bench_batch
+from api.tools.bench.export import COPY, bench_export
+from api.tools.bench.marts import Asked, bench_marts
+from api.tools.bench.report import BARE, CACHED, NOT_MODIFIED, SQL, STATIC_BARE, STATIC_FLASK, UNCACHED, Options, Report
 
 # what is kept in tables; the rest are views
 MODELS_SHOWN = ("fct_", "dim_")

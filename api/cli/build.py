@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from api.dbt import run_dbt
+from api.dbt.runner import run_dbt
 from api.settings import Settings
 
 

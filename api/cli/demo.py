@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 import click
 
 from api.cli.progress import counting, step
-from api.cli.together import programs, run, started_servers
-from api.demo.build import build, needs_build
-from api.demo.data import make_mail, missing_mail
-from api.demo.greeting import WORKSPACE, greeting
-from api.demo.key import demo_key
+from api.cli.stack import programs, run, started_servers
 from api.errors import ServerError
-from api.generate.generate import GenerateOptions
-from api.serving import check_address
+from api.server.granian import check_address
 from api.settings import Settings
+from api.tools.demo.build import build, needs_build
+from api.tools.demo.data import make_mail, missing_mail
+from api.tools.demo.greeting import WORKSPACE, greeting
+from api.tools.demo.key import demo_key
+from api.tools.synthetic.generate import GenerateOptions
 
 PORTS_TO_TRY = 20
 SECONDS_TO_COME_UP = 60

@@ -6,7 +6,7 @@ import shlex
 
 import click
 
-from api.dbt_environment import dbt_environment
+from api.dbt.profile import dbt_environment
 from api.settings import Settings
 
 

@@ -8,8 +8,8 @@ from datetime import datetime
 import click
 
 from api.cli.progress import counting
-from api.generate.generate import GenerateOptions, generate
 from api.settings import Settings
+from api.tools.synthetic.generate import GenerateOptions, generate
 
 DEFAULTS = GenerateOptions()
 
@@ -32,7 +32,7 @@ def command(workspaces: int, campaigns: int, messages: int, days: int, seed: int
 
     Campaigns differ in size, days and hours in volume; of the mail, 97 % is delivered, 3 % bounces, 30 % is opened, 5 % clicked,
     2 % answered. Some events come late, twice, from machines, or of a type that nobody knows. All of these numbers are in
-    api/generate/distributions.py. Run again, it lands the same events again, which changes no number.
+    api/tools/synthetic/distributions.py. Run again, it lands the same events again, which changes no number.
     """
     options = GenerateOptions(workspaces, campaigns, messages, days, seed, until.date() if until else None)
     began = time.monotonic()

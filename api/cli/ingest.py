@@ -11,8 +11,8 @@ import click
 import orjson
 
 from api.cli.progress import counting
-from api.ingest.documents import Rejected, documents
-from api.ingest.landing import PROVIDERS, Landed, land, workspace_is_known
+from api.ingest.loader import PROVIDERS, Landed, land, workspace_is_known
+from api.ingest.reader import Rejected, documents
 from api.settings import Settings
 
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import click
 
-from api.holder import SCOPES
-from api.keys import create_key, list_keys, revoke_key
+from api.auth.api_keys import create_key, list_keys, revoke_key
+from api.auth.principal import SCOPES
 from api.settings import Settings
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from api.migrate import migrate
+from api.db.migrate import migrate
 from api.settings import Settings
 
 

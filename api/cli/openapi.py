@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from api.app import api_document
-from api.documentation import document_text
-from api.manifest import parse_manifest
+from api.dbt.manifest import parse_manifest
+from api.server.app import api_document
 from api.settings import PROJECT_ROOT, Settings
+from api.web.openapi import document_text
 
 
 @click.command()

@@ -10,9 +10,9 @@ import threading
 import click
 
 from api.errors import ServerError
-from api.logs import configure_logs
-from api.orphans import end_with_parent
-from api.scheduler.scheduler import run_scheduler
+from api.observability.logs import configure_logs
+from api.processes.parent_death import end_with_parent
+from api.scheduler.leader import run_scheduler
 from api.settings import Settings
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from api.cli.progress import step
-from api.sdk.generators import GENERATORS, generate
-from api.sdk.programs import need
 from api.settings import PROJECT_ROOT
+from api.tools.sdk.generators import GENERATORS, generate
+from api.tools.sdk.programs import need
 
 
 @click.command()

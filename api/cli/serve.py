@@ -6,8 +6,8 @@ import os
 
 import click
 
-from api.orphans import end_with_parent
-from api.serving import serve
+from api.processes.parent_death import end_with_parent
+from api.server.granian import serve
 from api.settings import Settings
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from api.cli.progress import step
+from api.db.migrate import migrate
 from api.embedded import servers
-from api.embedded.address import embedded_database_url
-from api.migrate import migrate
+from api.embedded.database_url import embedded_database_url
 from api.settings import Settings
 
 
@@ -39,10 +39,10 @@ def command(is_all: bool, workers: int, concurrency: int) -> None:
 
 def _run_all(settings: Settings, workers: int, concurrency: int) -> None:
     # a server, and logs: nothing that the other way would wait for
-    from api.cli.together import programs, run, started_servers
-    from api.logs import configure_logs
-    from api.readiness import address
-    from api.serving import check_address
+    from api.cli.stack import programs, run, started_servers
+    from api.observability.logs import configure_logs
+    from api.processes.probe import address
+    from api.server.granian import check_address
 
     configure_logs()
     check_address(settings)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from api.exports.worker import run_worker
-from api.logs import configure_logs
-from api.orphans import end_with_parent
+from api.observability.logs import configure_logs
+from api.processes.parent_death import end_with_parent
 from api.settings import Settings
+from api.worker.main import run_worker
 
 
 @click.command()

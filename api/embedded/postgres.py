@@ -14,8 +14,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from api.embedded.address import embedded_database_url
-from api.embedded.folders import Folders, write_whole
+from api.embedded.database_url import embedded_database_url
+from api.embedded.paths import Folders, write_whole
 from api.embedded.processes import remembered_pid, works_in
 from api.errors import ServerError
 

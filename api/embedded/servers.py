@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.embedded import postgres, valkey
-from api.embedded.folders import find_folders, has_servers
+from api.embedded.paths import find_folders, has_servers
 from api.errors import ServerError
 from api.settings import Settings
 

@@ -12,7 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from api.embedded.folders import Folders
+from api.embedded.paths import Folders
 from api.embedded.processes import remembered_pid, works_in
 from api.errors import ServerError
 

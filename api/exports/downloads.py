@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import psycopg
 from flask import Blueprint, Request, Response, request, send_file
 
+from api.db.pool import Warehouse
 from api.errors import FileMissing, Forbidden, NotFound, StorageError, StorageUnavailable
-from api.exports.books import Export
 from api.exports.formats import FORMATS
-from api.exports.links import is_valid, link
+from api.exports.repository import Export
+from api.exports.signed_urls import is_valid, link
 from api.exports.storage import Storage
-from api.record import record_of
 from api.settings import Settings
-from api.warehouse import Warehouse
+from api.web.request_log import record_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -6,10 +6,10 @@ from typing import Any
 
 import marshmallow as ma
 
-from api.exports.books import STATUSES, Export
-from api.exports.catalogue import Catalogue
+from api.contract.export_types import Catalogue
 from api.exports.formats import FORMATS
-from api.schemas import OpenSchema, data_schema
+from api.exports.repository import STATUSES, Export
+from api.web.schemas import OpenSchema, data_schema
 
 LONGEST_PAGE = 100
 

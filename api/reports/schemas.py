@@ -10,14 +10,14 @@ from typing import Any
 
 import marshmallow as ma
 
-from api.exports.catalogue import Catalogue
-from api.exports.request import StrictBoolean, export_fields
-from api.parameters import DAYS, PARAMETERS, is_time_zone
-from api.reports.addresses import Network
-from api.reports.books import CHANNELS, DELIVERY_STATUSES, RUN_STATUSES, Report, Run
+from api.contract.export_types import Catalogue
+from api.contract.parameters import DAYS, PARAMETERS, is_time_zone
+from api.exports.request_schema import StrictBoolean, export_fields
+from api.net.ssrf import Network
+from api.reports.repository import CHANNELS, DELIVERY_STATUSES, RUN_STATUSES, Report, Run
 from api.reports.schedule import FREQUENCIES, WEEKDAYS, Schedule
 from api.reports.webhook import LONGEST_URL, Receiver
-from api.schemas import OpenSchema, data_schema
+from api.web.schemas import OpenSchema, data_schema
 
 LONGEST_NAME = 200
 LONGEST_ADDRESS = 254

@@ -21,8 +21,8 @@ from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from api.errors import DeliveryFailed
-from api.reports.addresses import Address, Network, may_be_called, parsed
-from api.reports.deadline import ended_after
+from api.net.deadline import ended_after
+from api.net.ssrf import Address, Network, may_be_called, parsed
 
 SECONDS_IN_ALL = 10.0
 SECONDS_TO_CONNECT = 4.0

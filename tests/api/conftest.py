@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from api.app import Service
-from api.database import connect
-from api.holder import SCOPES
-from api.keys import create_key
+from api.auth.api_keys import create_key
+from api.auth.principal import SCOPES
+from api.db.connection import connect
+from api.server.app import Service
 from api.settings import Settings
 from tests.api.example import CAMPAIGN, WORKSPACE, example_events
 from tests.api.serving import serving

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from werkzeug.test import Client
 
-from api.app import Service
-from api.database import connect
+from api.auth.api_keys import create_key, list_keys, revoke_key
+from api.db.connection import connect
 from api.errors import MailmartError
-from api.keys import create_key, list_keys, revoke_key
+from api.server.app import Service
 from api.settings import Settings
 from tests.api.conftest import OTHER_WORKSPACE, Caller
 from tests.api.example import CAMPAIGN, WORKSPACE
@@ -39,7 +39,7 @@ def test_the_second_wall_holds_without_the_first(
     warehouse_settings: Settings, other_caller: Caller, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the path's workspace is no longer compared with the key's: the rows are still the key's
-    monkeypatch.setattr("api.admission.check_workspace", lambda holder, workspace_id: None)
+    monkeypatch.setattr("api.auth.guard.check_workspace", lambda holder, workspace_id: None)
     unguarded = Service(warehouse_settings)
     try:
         # the path's own tenant has asked before: its answer is kept

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from werkzeug.test import Client
 
-from api.app import Service
 from api.errors import SettingsError
+from api.server.app import Service
 from api.settings import Settings
 from tests.api.browser import Browser
 from tests.api.example import CAMPAIGN, WORKSPACE

@@ -10,11 +10,11 @@ import orjson
 import pytest
 from werkzeug.test import Client
 
-from api.app import Service
-from api.contract import read_contract
-from api.database import connect
+from api.auth.api_keys import create_key
+from api.contract.exposures import read_contract
+from api.db.connection import connect
 from api.errors import ContractError
-from api.keys import create_key
+from api.server.app import Service
 from api.settings import Settings
 from tests.api.conftest import Caller
 
@@ -104,7 +104,7 @@ def publish(settings: Settings, contract: dict[str, Any]) -> None:
 
 
 def test_another_exposure_is_another_endpoint(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.publication.SECONDS_KEPT", 0.0)
+    monkeypatch.setattr("api.contract.publication.SECONDS_KEPT", 0.0)
     with connect(settings, "mailmart_owner") as connection:
         connection.execute(
             "create view marts.toys as select 'bear'::text as toy_name, 3::bigint as toys, null::numeric(5, 2) as price"

@@ -13,10 +13,10 @@ from typing import Any, LiteralString
 import pytest
 from werkzeug.test import Client
 
-from api.app import Service
-from api.batch.books import go_back
-from api.database import connect
-from api.keys import create_key
+from api.auth.api_keys import create_key
+from api.builds.repository import go_back
+from api.db.connection import connect
+from api.server.app import Service
 from api.settings import PROJECT_ROOT, Settings
 from tests.api.conftest import Caller
 from tests.support.dbt import run_dbt
@@ -58,7 +58,7 @@ def summary(caller: Caller, campaign: str = "c") -> dict[str, Any]:
 
 @pytest.mark.timeout(600)
 def test_a_column_more_and_back(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.publication.SECONDS_KEPT", 0.0)
+    monkeypatch.setattr("api.contract.publication.SECONDS_KEPT", 0.0)
     land(
         settings,
         [SENT, dataclasses.replace(SENT, event_id="d", event_type="delivered")],

@@ -13,8 +13,8 @@ import orjson
 import pytest
 from openapi_spec_validator import validate
 
-from api.documentation import document_text
 from api.settings import PROJECT_ROOT, Settings
+from api.web.openapi import document_text
 from tests.api.conftest import Caller
 from tests.api.example import CAMPAIGN, RATES, SUMMARY, WORKSPACE
 from tests.support.command import mailmart

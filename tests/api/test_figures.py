@@ -11,12 +11,12 @@ import psycopg
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from api.batch.figures import build_figures, nightly_figures
-from api.database import connect
-from api.exports.figures import export_figures
-from api.figures import PATIENCE_SECONDS, SECONDS_KEPT, DatabaseCollector, Figure, Figures
-from api.queue.figures import queue_figures
-from api.reports.figures import delivery_figures
+from api.builds.metrics import build_figures, nightly_figures
+from api.db.connection import connect
+from api.exports.metrics import export_figures
+from api.jobs.metrics import queue_figures
+from api.observability.db_metrics import PATIENCE_SECONDS, SECONDS_KEPT, DatabaseCollector, Figure, Figures
+from api.reports.metrics import delivery_figures
 from api.settings import Settings
 
 PARTS = (build_figures, nightly_figures, export_figures, queue_figures, delivery_figures)

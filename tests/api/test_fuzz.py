@@ -16,7 +16,7 @@ import jwt
 import pytest
 from werkzeug.test import Client
 
-from api.app import Service
+from api.server.app import Service
 from api.settings import Settings
 from tests.api.conftest import OTHER_WORKSPACE
 from tests.api.example import CAMPAIGN, WORKSPACE

@@ -19,13 +19,13 @@ import pytest
 import redis
 from werkzeug.test import Client
 
-from api.app import Service
-from api.contract import read_contract
+from api.auth.api_keys import create_key
+from api.auth.rate_limit import Limits, Quota
+from api.contract.exposures import read_contract
+from api.dbt.manifest import parse_manifest
 from api.embedded import valkey
-from api.embedded.folders import Folders, find_folders
-from api.keys import create_key
-from api.limits import Limits, Quota
-from api.manifest import parse_manifest
+from api.embedded.paths import Folders, find_folders
+from api.server.app import Service
 from api.settings import Settings
 from tests.api.conftest import Caller
 from tests.api.example import CAMPAIGN, WORKSPACE
@@ -134,7 +134,7 @@ def test_another_workspace_has_its_own(limited: Settings) -> None:
 
 @pytest.mark.parametrize("is_shared", [True, False], ids=["shared", "alone"])
 def test_a_limit_that_was_lowered(limited: Settings, is_shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.limits.WINDOW_SECONDS", 10)
+    monkeypatch.setattr("api.auth.rate_limit.WINDOW_SECONDS", 10)
     limits = Limits(limited if is_shared else dataclasses.replace(limited, redis_url="unix:///nowhere/valkey.sock"))
     for _ in range(4):
         assert limits.take("lowered", "toy", 5).counts
@@ -147,7 +147,7 @@ def test_a_limit_that_was_lowered(limited: Settings, is_shared: bool, monkeypatc
 @pytest.mark.parametrize("is_shared", [True, False], ids=["shared", "alone"])
 def test_no_minute_has_more(limited: Settings, is_shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     # not only from one full minute to the next: a place comes back when the request that took it is a window old
-    monkeypatch.setattr("api.limits.WINDOW_SECONDS", 1)
+    monkeypatch.setattr("api.auth.rate_limit.WINDOW_SECONDS", 1)
     limits = Limits(limited if is_shared else dataclasses.replace(limited, redis_url="unix:///nowhere/valkey.sock"))
     moments: list[float] = []
     end = time.monotonic() + 3.3

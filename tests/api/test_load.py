@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
-from api.keys import create_key
+from api.auth.api_keys import create_key
 from api.settings import Settings
 from tests.api.serving import serving
 from tests.support.dbt import run_dbt

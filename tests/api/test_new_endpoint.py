@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from werkzeug.test import Client
 
-from api.app import Service
-from api.keys import create_key
+from api.auth.api_keys import create_key
+from api.server.app import Service
 from api.settings import PROJECT_ROOT, Settings
 from tests.api.conftest import Caller
 from tests.support.dbt import run_dbt

@@ -20,11 +20,11 @@ import orjson
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from api.database import connect
+from api.auth.api_keys import create_key
+from api.db.connection import connect
+from api.db.migrate import migrate
 from api.embedded import postgres, servers
-from api.embedded.folders import find_folders
-from api.keys import create_key
-from api.migrate import migrate
+from api.embedded.paths import find_folders
 from api.settings import Settings
 from tests.api.example import CAMPAIGN, WORKSPACE
 from tests.api.metrics import samples
@@ -172,6 +172,6 @@ def test_the_database_goes_and_comes_back(own_server: Settings, tmp_path: Path) 
 
 
 def _url(settings: Settings) -> str:
-    from api.embedded.address import embedded_database_url
+    from api.embedded.database_url import embedded_database_url
 
     return make_conninfo(embedded_database_url(settings.home))

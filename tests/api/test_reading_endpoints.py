@@ -114,7 +114,7 @@ def test_unknown_zones_are_named(caller: Caller, zone: str) -> None:
 
 
 def test_a_zone_that_an_older_postgresql_does_not_know_is_named(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.parameters.TIME_ZONES", frozenset({"Europe/Atlantis", "UTC"}))
+    monkeypatch.setattr("api.contract.parameters.TIME_ZONES", frozenset({"Europe/Atlantis", "UTC"}))
     answer = caller.get(HEATMAP, timezone="Europe/Atlantis")
     assert answer.status_code == 422
     assert set(answer.get_json()["error"]["details"]) == {"timezone"}

@@ -24,10 +24,10 @@ from typing import Any
 import pytest
 from werkzeug.test import Client
 
-from api.app import Service
 from api.errors import SettingsError
+from api.observability.posthog import ERRORS_A_SECOND, MOST_WAITING, SECONDS_TO_CLOSE, Telemetry
+from api.server.app import Service
 from api.settings import PROJECT_ROOT, Settings
-from api.telemetry import ERRORS_A_SECOND, MOST_WAITING, SECONDS_TO_CLOSE, Telemetry
 
 KEY = "phc_of_the_tests"
 # on a machine that does much else at the same time
@@ -212,7 +212,7 @@ def _fastest(service: Service) -> float:
 def test_a_process_ends_while_posthog_hangs(settings: Settings, recorder: Recorder) -> None:
     recorder.may_answer.clear()
     program = (
-        "import time; from api.settings import Settings; from api.telemetry import Telemetry\n"
+        "import time; from api.settings import Settings; from api.observability.posthog import Telemetry\n"
         "telemetry = Telemetry(Settings.from_environment())\n"
         "telemetry.capture('batch_failed', {'tries': 3})\n"
         "input()\n"
@@ -230,7 +230,7 @@ def test_a_process_ends_while_posthog_hangs(settings: Settings, recorder: Record
 def test_without_a_key_there_is_no_sdk_and_no_thread(settings: Settings) -> None:
     program = (
         "import sys, threading\n"
-        "from werkzeug.test import Client; from api.app import Service; from api.settings import Settings\n"
+        "from werkzeug.test import Client; from api.server.app import Service; from api.settings import Settings\n"
         "service = Service(Settings.from_environment())\n"
         "assert Client(service).get('/api/v1/workspaces/w/analytics/overview').status_code == 503\n"
         "assert 'posthog' not in sys.modules\n"
@@ -252,7 +252,7 @@ def _python(program: str, settings: Settings, address: str, stdin: int | None = 
 
 
 def test_the_database_away_at_first(settings: Settings, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.telemetry.SECONDS_BETWEEN_TRIES", 0.2)
+    monkeypatch.setattr("api.observability.posthog.SECONDS_BETWEEN_TRIES", 0.2)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         away = f"postgresql://x@127.0.0.1:{nobody.getsockname()[1]}/x"

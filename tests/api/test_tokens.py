@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from werkzeug.test import Client
 
-from api.app import Service
+from api.auth.jwt import Tokens
 from api.errors import SettingsError
+from api.server.app import Service
 from api.settings import Settings
-from api.tokens import Tokens
 from tests.api.conftest import OTHER_WORKSPACE, Caller
 from tests.api.example import CAMPAIGN, WORKSPACE
 
@@ -128,7 +128,7 @@ def test_the_algorithm_is_ours_to_choose(settings: Settings, rsa: RSAPrivateKey)
 
 
 def test_a_token_that_was_known_ends_with_its_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.tokens.SECONDS_KEPT", 60.0)
+    monkeypatch.setattr("api.auth.jwt.SECONDS_KEPT", 60.0)
     tokens = Tokens(dataclasses.replace(settings, jwt_secret=SECRET))
     token = jwt.encode(claims(exp=time.time() + 2), SECRET, "HS256")
     assert tokens.holder(token) is not None
@@ -191,7 +191,7 @@ def test_keys_are_fetched_and_refetched_within_bounds(
     other = generate_private_key(65537, 2048)
     jwks.keys = [published(other, "two")]
     assert tokens.holder(token(other, "two")) is None
-    monkeypatch.setattr("api.tokens.SECONDS_BETWEEN_FETCHES", 0.0)
+    monkeypatch.setattr("api.auth.jwt.SECONDS_BETWEEN_FETCHES", 0.0)
     later = Tokens(dataclasses.replace(settings, jwt_jwks_url=jwks.url))
     assert later.holder(token(other, "two")) is not None
     assert later.holder(token(rsa, "one")) is None
@@ -215,7 +215,7 @@ def test_keys_are_fetched_and_refetched_within_bounds(
 def test_whatever_the_server_of_keys_says_the_last_keys_stay(
     settings: Settings, jwks: Jwks, rsa: RSAPrivateKey, broken: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.tokens.SECONDS_BETWEEN_FETCHES", 0.0)
+    monkeypatch.setattr("api.auth.jwt.SECONDS_BETWEEN_FETCHES", 0.0)
     known, unknown = (jwt.encode(claims(), rsa, "RS256", headers={"kid": kid}) for kid in ("one", "no"))
     jwks.keys = [published(rsa, "one")]
     tokens = Tokens(dataclasses.replace(settings, jwt_jwks_url=jwks.url))

@@ -11,14 +11,14 @@ import psycopg
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from api.answers import Answers, is_any, is_known
-from api.app import Service
-from api.batch.books import go_back
-from api.database import connect
-from api.keys import create_key
-from api.publication import Publications
+from api.analytics.cache import Answers, is_any, is_known
+from api.auth.api_keys import create_key
+from api.builds.repository import go_back
+from api.contract.publication import Publications
+from api.db.connection import connect
+from api.db.pool import Warehouse
+from api.server.app import Service
 from api.settings import Settings
-from api.warehouse import Warehouse
 from tests.api.conftest import OTHER_WORKSPACE, Caller
 from tests.api.example import CAMPAIGN, WORKSPACE
 from tests.api.publishing import publish_nothing
@@ -157,8 +157,8 @@ def test_a_tomorrow_has_another_window(caller: Caller, monkeypatch: pytest.Monke
         def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
             return datetime.now(UTC) + timedelta(days=1)
 
-    monkeypatch.setattr("api.express.datetime", Tomorrow)
-    monkeypatch.setattr("api.endpoints.datetime", Tomorrow)
+    monkeypatch.setattr("api.analytics.fast_path.datetime", Tomorrow)
+    monkeypatch.setattr("api.analytics.routes.datetime", Tomorrow)
     tomorrow = ask(caller, tag=today.headers["ETag"])
     assert tomorrow.status_code == 200
     assert tomorrow.get_json()["data"]["time_range"] != today.get_json()["data"]["time_range"]
@@ -167,7 +167,7 @@ def test_a_tomorrow_has_another_window(caller: Caller, monkeypatch: pytest.Monke
 @pytest.mark.timeout(240)
 def test_every_body_is_of_the_batch_that_its_tag_names(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers ask while batches are published and taken back: one tag, one body; and the newest is there at the end."""
-    monkeypatch.setattr("api.publication.SECONDS_KEPT", 0.01)
+    monkeypatch.setattr("api.contract.publication.SECONDS_KEPT", 0.01)
     now = datetime.now(UTC)
     event = Event("e0", "w", "m0", "sent", now - timedelta(days=1), campaign_id="c")
     land(settings, [event], now - timedelta(hours=1))
@@ -216,7 +216,7 @@ def test_every_body_is_of_the_batch_that_its_tag_names(settings: Settings, monke
 
 
 def test_a_restored_database_counts_its_batches_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.publication.SECONDS_KEPT", 0.0)
+    monkeypatch.setattr("api.contract.publication.SECONDS_KEPT", 0.0)
     with connect(settings, "mailmart_owner") as connection:
         publish_nothing(connection)
     warehouse = Warehouse(settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, LiteralString
 
-from api.database import connect
+from api.db.connection import connect
 from api.settings import Settings
 
 

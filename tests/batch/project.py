@@ -7,8 +7,8 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from api.batch.attempt import Attempt, attempt
-from api.database import connect
+from api.builds.dbt_attempt import Attempt, attempt
+from api.db.connection import connect
 from api.settings import PROJECT_ROOT, Settings
 
 FILES = {

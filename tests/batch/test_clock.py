@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from api.batch.clock import latest_due, next_due
+from api.builds.schedule import latest_due, next_due
 from api.errors import SettingsError
 from api.settings import Settings
 

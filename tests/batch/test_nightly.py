@@ -12,14 +12,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from api.batch.clock import latest_due
-from api.batch.figures import nightly_figures
-from api.batch.nightly import Pace, lock_of_runs, run_by_hand, run_due_night
-from api.batch.nights import Nights
-from api.database import Role, connect
+from api.builds.metrics import nightly_figures
+from api.builds.nightly import Pace, lock_of_runs, run_by_hand, run_due_night
+from api.builds.run_repository import Nights
+from api.builds.schedule import latest_due
+from api.db.connection import Role, connect
 from api.errors import MailmartError
+from api.observability.posthog import Telemetry
 from api.settings import Settings
-from api.telemetry import Telemetry
 from tests.batch.books import builds, nights, rows, served
 from tests.batch.project import break_it, build, land_campaign
 from tests.support.command import mailmart
@@ -151,7 +151,7 @@ def test_a_database_that_is_away_when_a_build_has_ended_hides_no_publication(
             raise psycopg.OperationalError("away")
         return connect(settings, role)
 
-    monkeypatch.setattr("api.batch.attempt.connect", sometimes)
+    monkeypatch.setattr("api.builds.dbt_attempt.connect", sometimes)
     run_due_night(project, NEVER, AT_ONCE)
     assert nights(project) == [("succeeded", 1)]
 
@@ -164,7 +164,7 @@ def test_the_databases_clock_says_which_night_it_is(project: Settings, monkeypat
 
     with connect(project, "mailmart_worker") as connection:
         ((now,),) = connection.execute("select clock_timestamp()").fetchall()
-    monkeypatch.setattr("api.batch.nightly.datetime", Ahead, raising=False)
+    monkeypatch.setattr("api.builds.nightly.datetime", Ahead, raising=False)
     run_due_night(project, NEVER, AT_ONCE)
     assert rows(project, "select scheduled_for from app.nightly_runs") == [(latest_due(now, project.batch_at),)]
     assert run_by_hand(project, NEVER, lambda _: None, AT_ONCE)

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from api.batch.attempt import Attempt
+from api.builds.dbt_attempt import Attempt
 from api.settings import Settings
 from tests.batch.books import builds, rows, served
 from tests.batch.project import break_it, build, fail, land_campaign, mend_it

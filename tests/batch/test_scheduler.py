@@ -18,10 +18,10 @@ import pytest
 from apscheduler.triggers.interval import IntervalTrigger
 from psycopg import sql
 
-from api.database import connect
-from api.scheduler.scheduler import run_scheduler
-from api.scheduler.timetable import Job
-from api.session_lock import SessionLock
+from api.db.advisory_lock import SessionLock
+from api.db.connection import connect
+from api.scheduler.leader import run_scheduler
+from api.scheduler.schedule import Job
 from api.settings import PROJECT_ROOT, Settings
 from tests.batch.books import builds, nights, rows, served
 from tests.batch.processes import scheduler

@@ -33,17 +33,17 @@ import orjson
 import pytest
 from psycopg.rows import dict_row
 
-from api.database import connect
+from api.auth.api_keys import create_key
+from api.db.connection import connect
+from api.db.migrate import migrate
 from api.embedded import servers
-from api.embedded.folders import find_folders
+from api.embedded.paths import find_folders
 from api.embedded.processes import remembered_pid
-from api.exports.expiry import clean_up
+from api.exports.cleanup import clean_up
 from api.exports.formats import FORMATS
 from api.exports.storage import storage_of
-from api.generate.generate import GenerateOptions, generate
-from api.keys import create_key
-from api.migrate import migrate
 from api.settings import PROJECT_ROOT, Settings
+from api.tools.synthetic.generate import GenerateOptions, generate
 from tests.api.serving import free_port
 from tests.support.dbt import run_dbt
 

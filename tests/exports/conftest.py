@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from api.app import Service
-from api.database import connect
-from api.exports.attempt import run_attempt
+from api.auth.api_keys import create_key
+from api.db.connection import connect
+from api.exports.run import run_attempt
 from api.exports.storage import Storage, storage_of
-from api.keys import create_key
+from api.server.app import Service
 from api.settings import Settings
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.warehouse.events import Event

@@ -13,11 +13,13 @@ from typing import Any, BinaryIO
 import psycopg
 import pytest
 
-from api.database import connect
+from api.db.connection import connect
 from api.errors import ExportUnfinished, StorageError
-from api.exports import attempt, books, expiry
-from api.exports.attempt import run_attempt
-from api.exports.expiry import clean_up
+from api.exports import cleanup as expiry
+from api.exports import repository as books
+from api.exports import run as attempt
+from api.exports.cleanup import clean_up
+from api.exports.run import run_attempt
 from api.exports.storage import Storage, Upload
 from tests.exports.conftest import WORKSPACE, Exporter
 

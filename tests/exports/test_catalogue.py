@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from api.contract.export_types import read_catalogue
+from api.dbt.manifest import parse_manifest
 from api.errors import ContractError
-from api.exports.catalogue import read_catalogue
-from api.manifest import parse_manifest
 from api.settings import Settings
 
 

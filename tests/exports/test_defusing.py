@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from api.database import connect
-from api.exports.formats.defusing import BLANKS, INSIDE, OPENERS, defused, defused_lines, is_dangerous
+from api.db.connection import connect
+from api.exports.formats.formula_injection import BLANKS, INSIDE, OPENERS, defused, defused_lines, is_dangerous
 from api.settings import Settings
 
 HARMLESS = [

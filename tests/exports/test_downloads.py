@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from api.app import Service
+from api.server.app import Service
 from tests.exports.conftest import Exporter
 from tests.exports.test_attempts import files
 

@@ -21,7 +21,7 @@ import pytest
 from api.exports.formats import FORMATS, Column, Source, Table
 from api.exports.formats import parquet as parquet_format
 from api.exports.formats import xlsx as xlsx_format
-from api.exports.formats.defusing import is_dangerous
+from api.exports.formats.formula_injection import is_dangerous
 from tests.exports.given import EVERY_KIND, ROWS, Given, given, texts
 
 NAMES = [column.name for column in EVERY_KIND.columns]

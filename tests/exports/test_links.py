@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from api.exports.links import is_valid, link, sign
+from api.exports.signed_urls import is_valid, link, sign
 
 SECRET = b"a secret of the tests' own"
 KEY = "exp_1/0f3a.csv"

@@ -12,11 +12,11 @@ import psycopg
 import pytest
 from werkzeug.test import Client
 
-from api.app import Service
-from api.database import connect
-from api.exports.books import Exports
-from api.keys import create_key
-from api.warehouse import Warehouse
+from api.auth.api_keys import create_key
+from api.db.connection import connect
+from api.db.pool import Warehouse
+from api.exports.repository import Exports
+from api.server.app import Service
 from tests.exports.conftest import OTHER_WORKSPACE, WORKSPACE, Exporter
 from tests.exports.test_attempts import row
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from api.database import connect
+from api.db.connection import connect
 from tests.api.serving import serving
 from tests.exports.conftest import EMPTY_WORKSPACE, OTHER_WORKSPACE, Exporter
 from tests.exports.test_attempts import files, row
@@ -112,8 +112,8 @@ def test_a_frozen_worker_leaves_its_successors_job_alone(exporter: Exporter, tmp
 
 
 IMPATIENT = """
-from api.exports.worker import run_worker
-from api.queue import worker
+from api.worker.main import run_worker
+from api.jobs import runner as worker
 from api.settings import Settings
 
 worker.SECONDS_TO_FINISH = worker.SECONDS_TO_BEGIN_ANEW = 2.0

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from api.database import connect
+from api.db.connection import connect
 from api.errors import MailmartError
-from api.generate import distributions as like
-from api.generate import generate as generator
-from api.generate.generate import GenerateOptions, generate
 from api.settings import Settings
+from api.tools.synthetic import distributions as like
+from api.tools.synthetic import generate as generator
+from api.tools.synthetic.generate import GenerateOptions, generate
 from tests.support.command import mailmart
 
 # so far back that all of its engagement has happened

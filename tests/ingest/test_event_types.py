@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from psycopg.types.json import Json
 
-from api.database import connect
+from api.db.connection import connect
 from api.settings import Settings
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 

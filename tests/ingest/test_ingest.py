@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.database import connect
+from api.db.connection import connect
 from api.settings import Settings
 from tests.support.command import mailmart
 

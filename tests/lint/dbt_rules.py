@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from api.manifest import parse_manifest
+from api.dbt.manifest import parse_manifest
 from api.settings import PROJECT_ROOT, Settings
 
 

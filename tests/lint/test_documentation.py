@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.manifest import parse_manifest
+from api.dbt.manifest import parse_manifest
 from api.settings import Settings
 
 Manifest = dict[str, Any]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from api.bench.load import Load, measure
-from api.bench.pgbench import as_one_message
 from api.errors import MailmartError
 from api.settings import Settings
+from api.tools.bench.load import Load, measure
+from api.tools.bench.pgbench import as_one_message
 from tests.support.command import mailmart
 
 ENDPOINTS = (

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from api.bench.marts import scanned_facts
 from api.settings import PROJECT_ROOT, Settings
+from api.tools.bench.marts import scanned_facts
 from tests.support.command import mailmart
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from api.database import conninfo
+from api.db.connection import conninfo
+from api.db.migrate import migrate
 from api.errors import SettingsError
-from api.migrate import migrate
 from api.settings import PROJECT_ROOT, Settings
 from tests.conftest import Server
 from tests.support.command import mailmart
@@ -85,7 +85,7 @@ def test_two_processes_migrate_at_once(server: Server, tmp_path: Path) -> None:
     settings = Settings(server.url(name), None, tmp_path)
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         first, second = pool.map(_migrate, [settings, settings])
-    assert sorted([len(first), len(second)]) == [0, len(list((PROJECT_ROOT / "api" / "migrations").glob("*.sql")))]
+    assert sorted([len(first), len(second)]) == [0, len(list((PROJECT_ROOT / "api" / "db" / "migrations").glob("*.sql")))]
     with server.as_superuser() as connection:
         connection.execute(f"drop database {name} with (force)".encode())
 

@@ -18,12 +18,12 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from api.database import connect
+from api.db.connection import connect
+from api.db.migrate import migrate
 from api.embedded import postgres, servers, valkey
-from api.embedded.folders import LONGEST_SOCKET_FOLDER, Folders, find_folders
+from api.embedded.paths import LONGEST_SOCKET_FOLDER, Folders, find_folders
 from api.embedded.processes import remembered_pid
 from api.errors import ServerError, SettingsError
-from api.migrate import migrate
 from api.settings import Settings
 from tests.support.command import mailmart
 

@@ -21,12 +21,12 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from api.embedded import postgres, servers, valkey
-from api.embedded.address import embedded_database_url
-from api.embedded.folders import find_folders
-from api.embedded.keeper import Keeper
+from api.embedded.database_url import embedded_database_url
+from api.embedded.paths import find_folders
 from api.embedded.processes import remembered_pid
+from api.embedded.watchdog import Keeper
+from api.processes.supervisor import LONGEST_WAIT, Program, Supervisor, wait_after
 from api.settings import PROJECT_ROOT, Settings
-from api.supervision import LONGEST_WAIT, Program, Supervisor, wait_after
 from tests.api.serving import free_port
 
 PATIENCE = 60
@@ -119,11 +119,11 @@ def test_waits_grow_and_begin_anew(notes: Path, caplog: pytest.LogCaptureFixture
     waits = [wait_after(deaths) for deaths in range(1, 10)]
     assert waits == [0.5, 1, 2, 4, 8, 16, LONGEST_WAIT, LONGEST_WAIT, LONGEST_WAIT]
     assert wait_after(10_000) == LONGEST_WAIT
-    monkeypatch.setattr("api.supervision.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("api.processes.supervisor.FIRST_WAIT", 0.01)
     with supervised(Program("brief", [sys.executable, "-c", "raise SystemExit(3)"])) as supervisor:
         until(lambda: len(caplog.records) == 4, supervisor.look)
         # whatever it is, it has lived for long enough now
-        monkeypatch.setattr("api.supervision.LONG_ENOUGH", 0.0)
+        monkeypatch.setattr("api.processes.supervisor.LONG_ENOUGH", 0.0)
         until(lambda: len(caplog.records) == 6, supervisor.look)
     said = [record.getMessage().split("brief ")[1].split(") ")[1] for record in caplog.records]
     assert said == [
@@ -168,9 +168,9 @@ def test_all_are_renewed_at_once(notes: Path, caplog: pytest.LogCaptureFixture) 
 
 @pytest.mark.parametrize("moment", ["at once", "later"])
 def test_they_die_with_a_killed_supervisor(notes: Path, moment: str) -> None:
-    child = "from api.orphans import end_with_parent; end_with_parent()\n" + LIVES
+    child = "from api.processes.parent_death import end_with_parent; end_with_parent()\n" + LIVES
     program = (
-        "import sys, time; from api.supervision import Program, Supervisor\n"
+        "import sys, time; from api.processes.supervisor import Program, Supervisor\n"
         "supervisor = Supervisor([Program('one', [sys.executable, '-c', *sys.argv[1:]])], {})\n"
         "while True:\n"
         "    supervisor.look(); print('looked', flush=True); time.sleep(0.1)\n"
@@ -192,10 +192,10 @@ def test_they_die_with_a_killed_supervisor(notes: Path, moment: str) -> None:
 # the whole of it: embedded servers, the real service, and two small programs in the places of worker and scheduler
 WHOLE = """
 import sys
-from api.cli.together import programs, run, started_servers
-from api.logs import configure_logs
+from api.cli.stack import programs, run, started_servers
+from api.observability.logs import configure_logs
 from api.settings import Settings
-from api.supervision import Program
+from api.processes.supervisor import Program
 
 lives, notes = sys.argv[1:]
 configure_logs()

@@ -12,14 +12,14 @@ import pytest
 from click.testing import CliRunner
 from werkzeug.test import Client, TestResponse
 
-from api.app import Service
+from api.auth.api_keys import create_key
 from api.cli import main
-from api.database import connect
+from api.db.connection import connect
 from api.errors import SettingsError
-from api.exports.worker import run_worker
-from api.keys import create_key
-from api.scheduler.timetable import timetable
+from api.scheduler.schedule import timetable
+from api.server.app import Service
 from api.settings import Settings
+from api.worker.main import run_worker
 from tests.api.publishing import publish_nothing
 
 
@@ -49,10 +49,10 @@ def test_up_all_runs_what_there_is_to_do(
     def run(_: Settings, programs: Any, *__: Any, **___: Any) -> None:
         running.extend(program.name for program in programs)
 
-    monkeypatch.setattr("api.cli.together.started_servers", started)
-    monkeypatch.setattr("api.cli.together.run", run)
-    monkeypatch.setattr("api.logs.configure_logs", lambda: None)
-    monkeypatch.setattr("api.serving.check_address", lambda _: None)
+    monkeypatch.setattr("api.cli.stack.started_servers", started)
+    monkeypatch.setattr("api.cli.stack.run", run)
+    monkeypatch.setattr("api.observability.logs.configure_logs", lambda: None)
+    monkeypatch.setattr("api.server.granian.check_address", lambda _: None)
     environment = {"MAILMART_HOME": str(settings.home), "MAILMART_TARGET": target}
     result = CliRunner().invoke(main, ["up", "--all"], env=environment)
     assert result.exit_code == 0, result.output

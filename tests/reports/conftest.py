@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from werkzeug.test import Client
 
-from api.app import Service
-from api.database import connect
-from api.exports.catalogue import Catalogue, read_catalogue
-from api.keys import create_key
-from api.publication import read_publication
+from api.auth.api_keys import create_key
+from api.contract.export_types import Catalogue, read_catalogue
+from api.contract.publication import read_publication
+from api.db.connection import connect
+from api.server.app import Service
 from api.settings import Settings
 from tests.reports.certificates import Authority
 from tests.reports.given import WORKSPACE, Reporter, land_mail

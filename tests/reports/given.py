@@ -8,11 +8,11 @@ from typing import Any
 
 from werkzeug.test import Client, TestResponse
 
-from api.database import connect
-from api.exports.attempt import run_attempt
+from api.db.connection import connect
+from api.exports.run import run_attempt
 from api.exports.storage import storage_of
-from api.reports.deliver import run_delivery
-from api.reports.due import run_due_reports
+from api.reports.delivery import run_delivery
+from api.reports.due_runs import run_due_reports
 from api.reports.webhook import Resolve, resolve
 from api.settings import Settings
 from tests.warehouse.events import Event

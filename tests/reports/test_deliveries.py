@@ -17,10 +17,11 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from api.errors import DeliveryFailed
-from api.reports import deliver, runs
-from api.reports.addresses import networks
-from api.reports.deliver import run_delivery
-from api.reports.runs import MOST_ATTEMPTS, MOST_FAILURES, WAITS, Target
+from api.net.ssrf import networks
+from api.reports import delivery as deliver
+from api.reports import run_repository as runs
+from api.reports.delivery import run_delivery
+from api.reports.run_repository import MOST_ATTEMPTS, MOST_FAILURES, WAITS, Target
 from tests.reports.certificates import Authority
 from tests.reports.given import EXPORT, Reporter
 from tests.reports.https import Inbox, https_server

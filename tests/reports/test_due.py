@@ -13,10 +13,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from api.database import connect
-from api.reports import due
-from api.reports.books import Report
-from api.reports.due import run_due_reports
+from api.db.connection import connect
+from api.reports import due_runs as due
+from api.reports.due_runs import run_due_reports
+from api.reports.repository import Report
 from api.reports.schedule import Schedule
 from tests.exports.workers import wait_for
 from tests.reports.given import DAILY, EMPTY_WORKSPACE, EXPORT, Reporter
@@ -104,7 +104,7 @@ def test_a_scheduler_that_is_killed_in_the_middle_leaves_nothing(reporter: Repor
         " $$begin perform pg_advisory_xact_lock(4711); return new; end$$"
     )
     reporter.execute("create trigger wait before update of export_id on app.report_runs for each row execute function app.wait()")
-    program = "from api.reports.due import *; run_due_reports(Settings.from_environment())"
+    program = "from api.reports.due_runs import *; run_due_reports(Settings.from_environment())"
     counted = "select (select count(*) from app.report_runs), (select count(*) from app.exports)"
     waiting = (
         "select count(*) from pg_locks where locktype = 'advisory' and objid = 4711 and not granted"

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 
 from api.errors import DeliveryFailed, SettingsError
-from api.reports.mail import Mail, MailServer, message_of, send
+from api.reports.smtp import Mail, MailServer, message_of, send
 from tests.reports.certificates import Authority
 from tests.reports.smtp import LOGIN, Post, post_office
 

@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from api.database import connect
-from api.keys import create_key
-from api.reports import books
+from api.auth.api_keys import create_key
+from api.db.connection import connect
+from api.reports import repository as books
 from api.reports.schedule import Schedule
 from api.reports.schemas import report_schema
 from tests.reports.given import DAILY, EXPORT, OTHER_WORKSPACE, WORKSPACE, Reporter

@@ -15,7 +15,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from api.errors import DeliveryFailed
-from api.reports.addresses import may_be_called, networks, parsed
+from api.net.ssrf import may_be_called, networks, parsed
 from api.reports.webhook import Receiver, call, new_secret
 from tests.reports.certificates import Authority
 from tests.reports.https import Inbox, Told, https_server

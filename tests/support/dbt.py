@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 
-from api.dbt import dbt_command
-from api.dbt_environment import dbt_environment
+from api.dbt.profile import dbt_environment
+from api.dbt.runner import dbt_command
 from api.settings import Settings
 from tests.support.forked_dbt import run_forked
 

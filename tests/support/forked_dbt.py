@@ -23,7 +23,7 @@ from typing import NoReturn
 
 from click import Command
 
-from api.orphans import end_with_parent
+from api.processes.parent_death import end_with_parent
 from api.settings import PROJECT_ROOT
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from api.database import connect
+from api.db.connection import connect
 from api.settings import Settings
 
 

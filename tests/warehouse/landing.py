@@ -9,7 +9,7 @@ from typing import Any, LiteralString
 from psycopg import Cursor, sql
 from psycopg.types.json import Jsonb
 
-from api.database import connect
+from api.db.connection import connect
 from api.settings import Settings
 from tests.warehouse.events import COLUMNS, App, Event
 

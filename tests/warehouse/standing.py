@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from api.database import connect
+from api.db.connection import connect
 from api.settings import Settings
 from tests.warehouse import reference
 from tests.warehouse.events import Event

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
-from api.database import connect
+from api.db.connection import connect
 from api.settings import Settings
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.support.shared import DATA, needs_shared_data

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.database import connect
+from api.db.connection import connect
 from api.settings import Settings
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.warehouse import standing

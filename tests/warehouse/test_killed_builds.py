@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.database import connect
+from api.db.connection import connect
 from api.settings import Settings
 from tests.support.dbt import WITHOUT_TESTS, dbt_process, run_dbt
 from tests.support.waiting import wait_for_waiting

@@ -14,7 +14,7 @@ import pytest
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
-from api.database import connect
+from api.db.connection import connect
 from api.settings import PROJECT_ROOT, Settings
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.warehouse import reference, standing

@@ -10,7 +10,7 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Json
 
-from api.database import connect
+from api.db.connection import connect
 from api.settings import Settings
 from tests.support.dbt import run_dbt
 from tests.warehouse.events import Event

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from api.batch.books import go_back
-from api.database import connect
+from api.builds.repository import go_back
+from api.db.connection import connect
 from api.errors import MailmartError
 from api.settings import PROJECT_ROOT, Settings
 from tests.support.command import mailmart

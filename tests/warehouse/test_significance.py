@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from scipy.stats import chi2_contingency
 
-from api.database import connect
+from api.db.connection import connect
 from api.settings import Settings
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from api.database import Role, connect
+from api.db.connection import Role, connect
 from api.settings import Settings
 from tests.support.dbt import run_dbt
 from tests.warehouse.events import Event

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 
-from api.exports.formats.tables import Column, Sink, Source, Table
+from api.exports.formats.base import Column, Sink, Source, Table
 
 __all__ = ["FORMATS", "Column", "Format", "Sink", "Source", "Table"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from api.exports.formats.tables import Sink, Source
+from api.exports.formats.base import Sink, Source
 
 
 def write(source: Source, sink: Sink) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import orjson
 
-from api.exports.formats.blocks import Blocks
-from api.exports.formats.tables import Sink, Source
-from api.responses import JSON_OPTIONS
+from api.exports.formats.base import Sink, Source
+from api.exports.formats.buffer import Blocks
+from api.web.responses import JSON_OPTIONS
 
 
 def write(source: Source, sink: Sink) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from api.contract import Kind
-from api.exports.formats.tables import Sink, Source, Table
+from api.contract.exposures import Kind
+from api.exports.formats.base import Sink, Source, Table
 
 TYPES: Mapping[Kind, pa.DataType] = {
     "integer": pa.int64(),

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from api.exports.formats.blocks import Blocks
-from api.exports.formats.tables import Sink, Source, Table
+from api.exports.formats.base import Sink, Source, Table
+from api.exports.formats.buffer import Blocks
 from api.exports.formats.xlsx_cells import cell_maker, text_cell
 from api.exports.formats.xlsx_parts import HEADER, SHEET_END, sheet_start, workbook_parts
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
-from api.contract import Kind
-from api.exports.formats.defusing import is_dangerous
+from api.contract.exposures import Kind
+from api.exports.formats.formula_injection import is_dangerous
 from api.exports.formats.xlsx_parts import DATE, DATE_TIME, QUOTED
 
 # of UTF-16, as Excel counts

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.sax.saxutils import quoteattr
 
-from api.contract import Kind
-from api.exports.formats.tables import Table
+from api.contract.exposures import Kind
+from api.exports.formats.base import Table
 
 # places in the list of styles below
 DATE, DATE_TIME, HEADER, QUOTED = 1, 2, 3, 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.exports.storage.keys import Storage, Upload
+from api.exports.storage.base import Storage, Upload
 from api.settings import Settings
 
 __all__ = ["Storage", "Upload", "storage_of"]

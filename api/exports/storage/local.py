@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from api.errors import FileMissing, StorageError
-from api.exports.storage.keys import checked_folder, checked_key
+from api.exports.storage.base import checked_folder, checked_key
 
 # of a file that is being written: nothing that could be taken for a whole one
 PARTIAL = ".partial"

@@ -13,8 +13,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from api.errors import StorageError
-from api.exports.storage.keys import checked_folder, checked_key
-from api.exports.storage.s3_problems import is_missing, storage_problem
+from api.exports.storage.base import checked_folder, checked_key
+from api.exports.storage.s3_errors import is_missing, storage_problem
 
 LOG = logging.getLogger(__name__)
 # what is in memory of a file; S3 takes 10,000 of them, of at least 5 MiB

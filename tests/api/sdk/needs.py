@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.sdk.programs import missing
+from api.tools.sdk.programs import missing
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:

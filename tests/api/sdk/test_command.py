@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from api.cli import main
-from api.sdk.npm import npm_packages
+from api.tools.sdk.npm import npm_packages
 from tests.api.sdk.needs import needs
 
 

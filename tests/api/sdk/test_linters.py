@@ -7,9 +7,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from api.sdk.npm import npm_packages
-from api.sdk.programs import ProgramFailed, run
 from api.settings import PROJECT_ROOT
+from api.tools.sdk.npm import npm_packages
+from api.tools.sdk.programs import ProgramFailed, run
 from tests.api.sdk.needs import needs
 
 # a fresh clone installs the packages first

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from api.sdk.generators import GENERATORS, generate
-from api.sdk.npm import npm_packages
-from api.sdk.programs import run
 from api.settings import PROJECT_ROOT
+from api.tools.sdk.generators import GENERATORS, generate
+from api.tools.sdk.npm import npm_packages
+from api.tools.sdk.programs import run
 from tests.api.example import CAMPAIGN, WORKSPACE
 from tests.api.sdk.needs import needs
 from tests.api.sdk.recorder import Recorder

@@ -1,0 +1,59 @@
+"""A lock that one process of all holds, for as long as its connection to PostgreSQL lives."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import psycopg
+
+from api.db.connection import conninfo
+from api.settings import Settings
+
+
+class SessionLock:
+    """A session-level advisory lock, named, on a connection of its own, which the block gives back."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._settings = settings
+        self._name = name
+        self._connection: psycopg.Connection | None = None
+
+    def take(self) -> bool:
+        """Takes the lock unless somebody has it, and says whether it is ours now.
+
+        Raises:
+            SettingsError: no database is configured.
+            psycopg.OperationalError: the database is away.
+        """
+        self.give_back()
+        connection = psycopg.connect(conninfo(self._settings, "mailmart_worker"), autocommit=True, connect_timeout=10)
+        row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (self._name,)).fetchone()
+        if row != (True,):
+            connection.close()
+            return False
+        self._connection = connection
+        return True
+
+    def keep(self, seconds: float) -> bool:
+        """Waits, and says whether the lock is still ours; returns early when the connection dies, because then it is not."""
+        if self._connection is None:
+            return False
+        try:
+            for _ in self._connection.notifies(timeout=seconds):
+                pass
+        except psycopg.OperationalError:
+            self.give_back()
+            return False
+        return True
+
+    def give_back(self) -> None:
+        """Ends the connection, and the lock with it."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> SessionLock:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.give_back()

@@ -1,0 +1,45 @@
+"""Brings a database to the newest numbered migration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+from psycopg.conninfo import conninfo_to_dict
+from yoyo import get_backend, read_migrations
+
+from api.db.connection import connect, conninfo
+from api.db.queue_schema import migrate_queue
+from api.settings import Settings
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def migrate(settings: Settings) -> list[str]:
+    """Applies what is missing, in order, and returns the names; safe to run twice and from two processes.
+
+    The processes queue for an advisory lock of ours, which goes with its connection: under it, a lock row of yoyo's can
+    only be one that a killed process left, and is removed.
+    """
+    with connect(settings, None) as guard:
+        guard.execute("select pg_advisory_lock(hashtextextended('mailmart.migrate', 0))")
+        backend = get_backend(_yoyo_uri(conninfo(settings, None)))
+        try:
+            backend.break_lock()
+            missing = backend.to_apply(read_migrations(str(MIGRATIONS)))
+            with backend.lock():
+                backend.apply_migrations(missing)
+            return [*(migration.id for migration in missing), *migrate_queue(guard)]
+        finally:
+            backend.connection.close()
+
+
+def _yoyo_uri(connection_string: str) -> str:
+    parts = {name: str(value) for name, value in conninfo_to_dict(connection_string).items() if value is not None}
+    login = quote(parts.pop("user", ""), safe="")
+    if "password" in parts:
+        login += ":" + quote(parts.pop("password"), safe="")
+    database = quote(parts.pop("dbname", ""), safe="")
+    # everything else, the host too (it can be a socket's folder), as libpq's own keywords
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parts.items())
+    return f"postgresql+psycopg://{login}@/{database}?{query}"

@@ -1,0 +1,31 @@
+"""dbt's manifest of the project as it stands in the files: no database is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from api.dbt.runner import run_dbt
+from api.errors import ContractError
+from api.settings import Settings
+
+
+def parse_manifest(settings: Settings) -> dict[str, Any]:
+    """The manifest that `dbt parse` makes of the project.
+
+    Raises:
+        ContractError: dbt cannot parse the project; with what it said.
+    """
+    # parsing connects nowhere, and yet dbt wants a connection in its profile
+    anywhere = dataclasses.replace(settings, database_url=settings.database_url or "postgresql://nobody@localhost/nothing")
+    with tempfile.TemporaryDirectory(prefix="mailmart-parse-") as folder:
+        offline = dataclasses.replace(anywhere, home=Path(folder))
+        parsed = run_dbt(offline, ["--no-use-colors", "parse", "--target-path", folder, "--log-path", folder], quiet=True)
+        if parsed.returncode != 0:
+            raise ContractError("dbt cannot parse the project", hint=parsed.stdout.strip())
+        manifest: dict[str, Any] = orjson.loads((Path(folder) / "manifest.json").read_bytes())
+    return manifest

@@ -1,0 +1,307 @@
+"""The operations on reports: make, list, read, change, remove; and their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import marshmallow as ma
+import orjson
+from flask import Response
+from flask_smorest import Blueprint
+
+from api.auth.guard import Admission
+from api.errors import INVALID, NotFound, ValidationFailed, WarehouseUnavailable
+from api.exports.prepare import prepared
+from api.exports.routes import ExportMeans
+from api.exports.schemas import PageQuery
+from api.net.ssrf import Network
+from api.reports.repository import MOST_REPORTS, Report, Reports, new_report_id, schedule_columns
+from api.reports.schemas import (
+    list_schema,
+    report_body,
+    report_schema,
+    request_schemas,
+    run_body,
+    run_schema,
+    schedule_of,
+)
+from api.reports.webhook import new_secret
+from api.web.operations import Answer, Operation, admitted_workspace, operations_blueprint
+from api.web.pagination import cursor_of, place_of
+from api.web.responses import empty_response, resource_response
+from api.web.schemas import data_schema
+
+View = Callable[..., Response]
+READ_LIMIT = 30
+WRITE_LIMIT = 10
+REPORT_ID = {"name": "reportId", "description": "Report identifier", "example": "rep_xyz123"}
+LOCATION = {"Location": {"description": "Where the report is.", "schema": {"type": "string"}}}
+ONE = "/analytics/reports/{reportId}"
+
+
+def reports_blueprint(means: ExportMeans, admission: Admission, allowed: tuple[Network, ...]) -> Blueprint:
+    """The routes, below the workspace; `allowed` are networks that webhooks may go to beside the public ones."""
+    books = Reports(means.warehouse)
+    report = report_schema(means.catalogue)
+    answer = data_schema("ReportResponse", ma.fields.Nested(report, required=True))
+    new, changes = request_schemas(means.catalogue, allowed)
+
+    def operation(operation_id: str, name: str, label: str, description: str, method: str, path: str, **more: Any) -> Operation:
+        limit = READ_LIMIT if method == "get" else WRITE_LIMIT
+        parts = (REPORT_ID,) if "{reportId}" in path else ()
+        return Operation(
+            operation_id, name, label, description, method, path, limit, scope="reports", path_parameters=parts, **more
+        )
+
+    return operations_blueprint(
+        "Reports",
+        "Exports by a timetable, and whom they are sent to.",
+        [
+            (
+                operation(
+                    "createReport",
+                    "report_creation",
+                    "Create a report",
+                    "An export that is made daily, weekly or monthly, and sent by e-mail, to a webhook, or to nobody: its runs"
+                    " and their exports are here in any case. The secret that webhooks are signed with is shown this once.",
+                    "post",
+                    "/analytics/reports",
+                    arguments=new,
+                    answers={201: Answer(answer, "The report.", LOCATION)},
+                ),
+                _create(means, books),
+            ),
+            (
+                operation(
+                    "listReports",
+                    "report_list",
+                    "List reports",
+                    "The workspace's reports, newest first.",
+                    "get",
+                    "/analytics/reports",
+                    arguments=PageQuery,
+                    answers={200: Answer(list_schema("ReportList", "reports", report), "A page of them.")},
+                ),
+                _list(books),
+            ),
+            (
+                operation(
+                    "getReport",
+                    "report",
+                    "Get a report",
+                    "What is sent when and to whom, and when next.",
+                    "get",
+                    ONE,
+                    answers={200: Answer(answer, "The report.")},
+                ),
+                _get(books),
+            ),
+            (
+                operation(
+                    "updateReport",
+                    "report_change",
+                    "Change a report",
+                    "What is given is changed, and the rest stays; `export` and `schedule` are given whole. A change of the"
+                    " schedule counts from now on.",
+                    "patch",
+                    ONE,
+                    arguments=changes,
+                    answers={200: Answer(answer, "The report as it is now.")},
+                ),
+                _change(means, books),
+            ),
+            (
+                operation(
+                    "deleteReport",
+                    "report_deletion",
+                    "Delete a report",
+                    "It and its runs are gone; the exports that they made stay.",
+                    "delete",
+                    ONE,
+                    answers={204: Answer(None, "Done.")},
+                ),
+                _delete(books),
+            ),
+            (
+                operation(
+                    "listReportRuns",
+                    "report_runs",
+                    "List a report's runs",
+                    "When it ran, what became of it and whom it reached, newest first. The file is found at the export.",
+                    "get",
+                    f"{ONE}/runs",
+                    arguments=PageQuery,
+                    answers={200: Answer(list_schema("ReportRunList", "runs", run_schema()), "A page of them.")},
+                ),
+                _runs(books),
+            ),
+        ],
+        admission,
+    )
+
+
+def _create(means: ExportMeans, books: Reports) -> View:
+    def create(body: dict[str, Any], path: Mapping[str, str]) -> Response:
+        workspace_id = admitted_workspace()
+        now = datetime.now(UTC)
+        schedule = schedule_of(body["schedule"])
+        secret = new_secret() if body["webhook_url"] else None
+        made = books.create(
+            workspace_id,
+            new_report_id(),
+            {
+                "name": body["name"],
+                "request": _checked_export(means, workspace_id, body["export"], now),
+                **schedule_columns(schedule),
+                "recipients": body["recipients"],
+                "webhook_url": body["webhook_url"],
+                "webhook_secret": secret,
+                "is_enabled": body["is_enabled"],
+                "next_run_at": schedule.next_after(now) if body["is_enabled"] else None,
+            },
+        )
+        if made is None:
+            said = f"The workspace has {MOST_REPORTS} reports, which is as many as there can be"
+            raise ValidationFailed(said, details={"body": ["Delete a report first."]})
+        location = f"/api/v1/workspaces/{path['workspaceId']}/analytics/reports/{made.report_id}"
+        return resource_response(report_body(made, secret), 201, {"Location": location})
+
+    return create
+
+
+def _list(books: Reports) -> View:
+    def list_them(query: dict[str, Any], path: Mapping[str, str]) -> Response:
+        limit = query["limit"]
+        before = place_of(query["cursor"]) if "cursor" in query else None
+        found = books.page(admitted_workspace(), limit + 1, before)
+        shown = found[:limit]
+        more = cursor_of(shown[-1].created_at, shown[-1].report_id) if len(found) > limit else None
+        return resource_response({"reports": [report_body(report) for report in shown], "next_cursor": more})
+
+    return list_them
+
+
+def _get(books: Reports) -> View:
+    def get(path: Mapping[str, str]) -> Response:
+        return resource_response(report_body(_found(books, path)))
+
+    return get
+
+
+def _change(means: ExportMeans, books: Reports) -> View:
+    def change(body: dict[str, Any], path: Mapping[str, str]) -> Response:
+        workspace_id = admitted_workspace()
+        now = datetime.now(UTC)
+        columns = _simple_changes(body)
+        if "export" in body:
+            columns["request"] = _checked_export(means, workspace_id, body["export"], now)
+        fresh = new_secret()
+        shown: list[str] = []
+
+        def changed(report: Report) -> dict[str, Any]:
+            made = {**columns, **_webhook_changes(body, report, fresh), **_schedule_changes(body, report, now)}
+            if shown:
+                # asked again, because the connection died: what finds its own secret there would neither make one nor show it
+                made["webhook_secret"] = fresh
+            elif made.get("webhook_secret"):
+                shown.append(fresh)
+            return made
+
+        report = books.change(workspace_id, _readable(path), changed)
+        if report is None:
+            raise _not_found(path)
+        return resource_response(report_body(report, shown[0] if shown else None))
+
+    return change
+
+
+def _simple_changes(body: Mapping[str, Any]) -> dict[str, Any]:
+    changes: dict[str, Any] = {name: body[name] for name in ("name", "is_enabled") if name in body}
+    if "recipients" in body:
+        changes["recipients"] = body["recipients"] or []
+    return changes
+
+
+def _webhook_changes(body: Mapping[str, Any], report: Report, fresh: str) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    url = body.get("webhook_url", report.webhook_url)
+    if "webhook_url" in body:
+        # given, it is on, whatever became of it before
+        changes = {"webhook_url": url, "webhook_failures": 0, "webhook_disabled_at": None}
+    if url is None and body.get("rotate_webhook_secret"):
+        raise ValidationFailed(INVALID, details={"rotate_webhook_secret": ["There is no webhook."]})
+    if url is None and report.webhook_url is not None:
+        changes["webhook_secret"] = None
+    if url is not None and (report.webhook_url is None or body.get("rotate_webhook_secret")):
+        changes["webhook_secret"] = fresh
+    return changes
+
+
+def _schedule_changes(body: Mapping[str, Any], report: Report, now: datetime) -> dict[str, Any]:
+    schedule = schedule_of(body["schedule"]) if "schedule" in body else report.schedule
+    is_enabled = body.get("is_enabled", report.is_enabled)
+    changes = schedule_columns(schedule) if "schedule" in body else {}
+    if "schedule" in body or is_enabled != report.is_enabled:
+        changes["next_run_at"] = schedule.next_after(now) if is_enabled else None
+    return changes
+
+
+def _delete(books: Reports) -> View:
+    def delete(path: Mapping[str, str]) -> Response:
+        if not books.delete(admitted_workspace(), _readable(path)):
+            raise _not_found(path)
+        return empty_response()
+
+    return delete
+
+
+def _runs(books: Reports) -> View:
+    def runs(query: dict[str, Any], path: Mapping[str, str]) -> Response:
+        limit = query["limit"]
+        before = place_of(query["cursor"]) if "cursor" in query else None
+        report = _found(books, path)
+        found = books.runs(admitted_workspace(), report.report_id, limit + 1, before)
+        shown = found[:limit]
+        more = cursor_of(shown[-1].scheduled_for, shown[-1].run_id) if len(found) > limit else None
+        return resource_response({"runs": [run_body(run) for run in shown], "next_cursor": more})
+
+    return runs
+
+
+def _checked_export(means: ExportMeans, workspace_id: str, body: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """An export's body as it is stored, once it is one that could be made now.
+
+    Raises:
+        ValidationFailed: something in it does not go with the type.
+        NotFound: a campaign or a domain is not in the workspace.
+    """
+    publication = means.publications.current()
+    if publication is None or not means.catalogue.types:
+        raise WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60)
+    try:
+        prepared(means.warehouse.read, means.catalogue, publication, workspace_id, body, now.date())
+    except ValidationFailed as error:
+        problems = [f"{name}: {problem}" for name, found in (error.details or {}).items() for problem in found]
+        raise ValidationFailed(error.message, details={"export": problems}) from error
+    stored: dict[str, Any] = orjson.loads(orjson.dumps(body))
+    return stored
+
+
+def _found(books: Reports, path: Mapping[str, str]) -> Report:
+    report = books.find(admitted_workspace(), _readable(path))
+    if report is None:
+        raise _not_found(path)
+    return report
+
+
+def _readable(path: Mapping[str, str]) -> str:
+    """The report's id; none has a NUL, which PostgreSQL cannot read."""
+    if "\0" in path["reportId"]:
+        raise _not_found(path)
+    return path["reportId"]
+
+
+def _not_found(path: Mapping[str, str]) -> NotFound:
+    return NotFound("REPORT_NOT_FOUND", id=path["reportId"], workspace=path["workspaceId"])

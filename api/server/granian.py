@@ -1,0 +1,58 @@
+"""Runs the service under granian."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from granian.constants import Interfaces
+from granian.server import Server
+
+from api.errors import ServerError
+from api.server.metrics_server import exposed_metrics
+from api.settings import Settings
+
+THREADS = 4
+SECONDS_TO_FINISH = 20
+
+
+def serve(settings: Settings, *, workers: int = 1, target: str = "api.server.wsgi:make_service") -> None:
+    """Serves what the target makes until SIGINT or SIGTERM, and finishes the requests that run.
+
+    Raises:
+        ServerError: the address is taken, or not ours; or the metrics' port is.
+    """
+    check_address(settings)
+    with exposed_metrics(settings):
+        Server(
+            target,
+            address=settings.host,
+            port=settings.port,
+            interface=Interfaces.WSGI,
+            factory=True,
+            workers=workers,
+            blocking_threads=THREADS,
+            backlog=1024,
+            respawn_failed_workers=True,
+            workers_kill_timeout=SECONDS_TO_FINISH,
+            working_dir=Path(settings.project_root),
+            log_level="warning",  # type: ignore[arg-type]
+        ).serve()
+
+
+def check_address(settings: Settings) -> None:
+    """Finds out before anything is started whether the address is free.
+
+    Raises:
+        ServerError: it is not.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ServerError(
+                f"cannot listen at {settings.host}:{settings.port}: {error.strerror or error}",
+                hint="Set MAILMART_PORT (or --port) to another port, or end what listens there.",
+            ) from error

@@ -1,0 +1,135 @@
+"""Exports of messages measured, each in a process of its own, beside COPY of the same rows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import orjson
+import psycopg
+from psycopg import sql
+
+from api.contract.export_types import Catalogue, read_catalogue
+from api.contract.publication import read_publication
+from api.db.connection import connect, conninfo
+from api.dbt.runner import run_dbt
+from api.errors import MailmartError
+from api.exports.repository import new_export_id, request_export
+from api.exports.request_schema import resolve
+from api.settings import Settings
+from api.tools.bench.scratch import scratch_servers, settle
+from api.tools.synthetic.generate import GenerateOptions, generate
+
+WORKSPACE = "ws_demo_1"
+COPY = "COPY"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One file, or COPY: its rows and bytes, the seconds it took, and the peak memory of the process in bytes."""
+
+    rows: int
+    size: int
+    seconds: float
+    peak: int
+
+
+def bench_export(
+    settings: Settings, sizes: Sequence[int], formats: Sequence[str], rounds: int, say: Callable[[str], None]
+) -> dict[int, dict[str, list[Measured]]]:
+    """For each size (messages) and format, and COPY between them, so many rounds; on a server of its own, which is removed.
+
+    Raises:
+        MailmartError: a build or an export fails.
+    """
+    largest = max(sizes)
+    with scratch_servers(settings) as scratch:
+        say(f"making {largest:,} messages")
+        # the last day may be cut short by the clock: a little more is made than is asked for
+        days = 100
+        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=largest * 102 // 100, days=days))
+        say("building")
+        built = run_dbt(scratch, ["--no-use-colors", "build", "--exclude-resource-type", "unit_test"], quiet=True)
+        if built.returncode != 0:
+            raise MailmartError("dbt build failed", hint=built.stdout[-2000:])
+        settle(scratch)
+        with connect(scratch, "mailmart_worker") as connection:
+            publication = read_publication(connection, scratch.target)
+            if publication is None:
+                raise MailmartError("the build published nothing")
+            catalogue = read_catalogue(publication.contract)
+        found: dict[int, dict[str, list[Measured]]] = {}
+        for size in sizes:
+            first = _first_day(scratch, size)
+            kinds = found[size] = {kind: [] for kind in (COPY, *formats)}
+            for number in range(rounds):
+                for kind, measured in kinds.items():
+                    say(f"{size:,} messages, round {number + 1}: {kind}")
+                    measured.append(_copied(scratch, first) if kind == COPY else _exported(scratch, catalogue, kind, first))
+        return found
+
+
+def _first_day(scratch: Settings, size: int) -> date:
+    """From when on there are at least so many messages."""
+    with connect(scratch, "mailmart_owner") as connection:
+        row = connection.execute(
+            """
+            with days as (
+                select sent_date, sum(sum(sent)) over (order by sent_date desc) as messages
+                from core.fct_campaign_days
+                group by sent_date
+            )
+
+            select coalesce(max(sent_date) filter (where messages >= %s), min(sent_date)) from days
+            """,
+            (size,),
+        ).fetchone()
+    return row[0] if row else datetime.now(UTC).date()
+
+
+def _exported(scratch: Settings, catalogue: Catalogue, form: str, first: date) -> Measured:
+    today = datetime.now(UTC).date()
+    body = {
+        "export_type": "messages",
+        "format": form,
+        "time_range": "custom",
+        "start_date": first,
+        "end_date": today + timedelta(days=1),
+        "include_time_series": False,
+    }
+    resolved = resolve(body, catalogue, today)
+    stored = orjson.loads(orjson.dumps(body))
+    with psycopg.connect(conninfo(scratch, "mailmart_worker"), autocommit=True) as connection:
+        export = request_export(connection, WORKSPACE, new_export_id(), stored, resolved, 1)
+    return _in_a_process(scratch, "export", export.export_id)
+
+
+def _copied(scratch: Settings, first: date) -> Measured:
+    return _in_a_process(scratch, "copy", first.isoformat())
+
+
+def _in_a_process(scratch: Settings, *arguments: str) -> Measured:
+    """What api.tools.bench.export_process measured of itself."""
+    completed = subprocess.run(
+        [sys.executable, "-m", "api.tools.bench.export_process", str(scratch.home), *arguments],
+        cwd=scratch.project_root,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if completed.returncode != 0:
+        raise MailmartError(f"{' '.join(arguments)} failed", hint=completed.stderr.decode(errors="replace")[-2000:])
+    measured: dict[str, Any] = orjson.loads(completed.stdout)
+    return Measured(**measured)
+
+
+def copy_statement(first: date) -> sql.Composed:
+    """COPY of what an export of messages since that day has, as PostgreSQL writes it by itself."""
+    return sql.SQL(
+        "set local mailmart.range_start = {}; set local mailmart.range_end = {};"
+        " copy (select * from marts.messages) to stdout with (format csv)"
+    ).format(first.isoformat(), (datetime.now(UTC).date() + timedelta(days=1)).isoformat())

@@ -1,0 +1,154 @@
+"""Each query of the service's, as PostgreSQL plans and runs it on one large workspace: its time, and what it reads whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+from psycopg import Connection, sql
+
+from api.analytics.routes import request_context
+from api.contract.exposures import Endpoint, Section, read_contract
+from api.contract.parameters import METRICS
+from api.contract.response import statement
+from api.db.connection import connect
+from api.settings import Settings
+from api.tools.bench.scratch import published, scratch_servers, settle
+from api.tools.demo.build import build
+from api.tools.synthetic.generate import GenerateOptions, generate
+from api.web.schemas import request_schema
+
+ALL_MAIL, ONE_CAMPAIGN, ONE_DOMAIN, BY_HOUR = "all mail", "one campaign", "one domain", "by hour"
+MOST_COMPARED = 10
+# milliseconds within which an answer is looked for: of one campaign's own, and of anything else
+LIMIT_OF_A_CAMPAIGN = 30
+LIMIT = 150
+OF_A_CAMPAIGN = ("campaign_analytics", "deliverability")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One query, measured.
+
+    Attributes:
+        about: what was asked about.
+        milliseconds: the median of planning and running it.
+        scanned: the facts that it read from end to end.
+        plan: of the slowest time.
+    """
+
+    endpoint: str
+    view: str
+    about: str
+    milliseconds: float
+    limit: int
+    scanned: tuple[str, ...]
+    plan: str
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it took longer than it may."""
+        return self.milliseconds > self.limit
+
+
+def bench_marts(settings: Settings, messages: int, days: int, rounds: int, say: Callable[[str], None]) -> list[Asked]:
+    """Measures on a server of its own, and removes it.
+
+    Raises:
+        MailmartError: the build fails.
+    """
+    with scratch_servers(settings) as scratch:
+        say(f"making {messages:,} messages in one workspace")
+        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days))
+        say("dbt build")
+        build(scratch)
+        settle(scratch)
+        publication = published(scratch)
+        workspace, ids = _ids(scratch)
+        fixed = {"mailmart.workspace_id": workspace, "mailmart.as_of": str(publication.batch_id)}
+        found = []
+        for endpoint in read_contract(publication.contract):
+            say(f"asking {endpoint.name}")
+            for about, given in _questions(endpoint, ids):
+                found += _measured(scratch, endpoint, about, given, fixed, ids, rounds)
+        return found
+
+
+def _ids(scratch: Settings) -> tuple[str, dict[str, Any]]:
+    """The workspace, and its campaigns and its domain with the most mail."""
+    with connect(scratch, "mailmart_owner") as connection:
+        sent = connection.execute(
+            "select workspace_id, campaign_id from core.fct_campaign_days where campaign_id <> ''"
+            " group by workspace_id, campaign_id order by sum(sent) desc"
+        ).fetchall()
+        domains = connection.execute(
+            "select mailboxes.domain_id from core.fct_campaign_days inner join core.dim_mailboxes as mailboxes"
+            " using (workspace_id, mailbox_id) group by mailboxes.domain_id order by sum(sent) desc"
+        ).fetchall()
+    campaigns = [campaign for _, campaign in sent]
+    return sent[0][0], {"campaignId": campaigns[0], "campaign_ids": campaigns[:MOST_COMPARED], "domainId": domains[0][0]}
+
+
+def _questions(endpoint: Endpoint, ids: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The largest window, all campaigns that can be compared, all rates; then each filter by itself."""
+    largest = {"timeRange": "90d", "time_range": "90d", "campaign_ids": ids["campaign_ids"], "metrics": list(METRICS)}
+    asked = {name: value for name, value in largest.items() if name in endpoint.parameters}
+    yield (ONE_CAMPAIGN if endpoint.path_parameters else ALL_MAIL), asked
+    for about, name, value in (
+        (ONE_CAMPAIGN, "campaignId", ids["campaignId"]),
+        (ONE_DOMAIN, "domainId", ids["domainId"]),
+        (BY_HOUR, "granularity", "hour"),
+    ):
+        if name in endpoint.parameters:
+            yield about, {**asked, name: value}
+
+
+def _measured(
+    scratch: Settings,
+    endpoint: Endpoint,
+    about: str,
+    given: Mapping[str, Any],
+    fixed: Mapping[str, str],
+    ids: Mapping[str, Any],
+    rounds: int,
+) -> list[Asked]:
+    path = {name: ids[name] for name in endpoint.path_parameters}
+    context, _ = request_context(endpoint, request_schema(endpoint)().load(given), path, datetime.now(UTC).date())
+    limit = LIMIT_OF_A_CAMPAIGN if about == ONE_CAMPAIGN and endpoint.name in OF_A_CAMPAIGN else LIMIT
+    with connect(scratch, "mailmart_api") as connection:
+        for name, value in {**fixed, **context}.items():
+            connection.execute(sql.SQL("set local {} = {}").format(sql.Identifier(*name.split(".")), value))
+        return [_explained(connection, endpoint, section, about, limit, rounds) for section in endpoint.sections]
+
+
+def _explained(connection: Connection, endpoint: Endpoint, section: Section, about: str, limit: int, rounds: int) -> Asked:
+    query = statement(section)
+    # the first one reads the catalogue, as no other of the connection does
+    _, *plans = [_plan(connection, query) for _ in range(rounds + 1)]
+    return Asked(
+        endpoint=endpoint.name,
+        view=section.name,
+        about=about,
+        milliseconds=median(plan["Planning Time"] + plan["Execution Time"] for plan in plans),
+        limit=limit,
+        scanned=tuple(sorted(set(scanned_facts(plans[-1]["Plan"])))),
+        plan="\n".join(line for (line,) in connection.execute(f"explain (analyze, buffers) {query}".encode())),
+    )
+
+
+def _plan(connection: Connection, query: str) -> dict[str, Any]:
+    # without each node's clock, which can cost as much as the query
+    found = connection.execute(f"explain (analyze, timing off, buffers, format json) {query}".encode()).fetchall()
+    plan: dict[str, Any] = found[0][0][0]
+    return plan
+
+
+def scanned_facts(node: Mapping[str, Any]) -> Iterator[str]:
+    """The facts that a plan's node, and those below it, read from end to end."""
+    if node["Node Type"] == "Seq Scan" and node["Relation Name"].startswith("fct_"):
+        yield node["Relation Name"]
+    for below in node.get("Plans", ()):
+        yield from scanned_facts(below)

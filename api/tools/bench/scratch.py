@@ -1,0 +1,67 @@
+"""Servers of a bench's own: what is measured has them to itself, and nothing stays."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.contract.publication import Publication, Publications
+from api.db.connection import connect
+from api.db.migrate import migrate
+from api.db.pool import Warehouse
+from api.embedded import servers
+from api.embedded.paths import find_folders, has_servers
+from api.errors import MailmartError
+from api.settings import Settings
+
+
+@contextmanager
+def scratch_servers(settings: Settings) -> Iterator[Settings]:
+    """Settings of embedded servers in a new home folder, migrated and empty; both are removed with the block.
+
+    Raises:
+        ServerError: a server does not start.
+    """
+    home = settings.home / "bench"
+    shutil.rmtree(home, ignore_errors=True)
+    scratch = dataclasses.replace(settings, home=home, database_url=None, redis_url=None)
+    home.mkdir(parents=True)
+    try:
+        servers.start(scratch)
+        migrate(scratch)
+        yield scratch
+    finally:
+        servers.stop(scratch)
+        if has_servers(home):
+            # not always below the home folder
+            folders = find_folders(home)
+            shutil.rmtree(folders.servers, ignore_errors=True)
+            shutil.rmtree(folders.sockets, ignore_errors=True)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def settle(scratch: Settings) -> None:
+    """What the server does by itself within minutes, and a night finds done: else it does it while we measure."""
+    with connect(scratch, "mailmart_owner") as connection:
+        connection.commit()
+        connection.autocommit = True
+        connection.execute("vacuum analyze")
+
+
+def published(scratch: Settings) -> Publication:
+    """What a service would serve.
+
+    Raises:
+        MailmartError: nothing is published.
+    """
+    warehouse = Warehouse(scratch)
+    warehouse.open()
+    try:
+        publication = Publications(warehouse, scratch.target).current()
+    finally:
+        warehouse.close()
+    if publication is None:
+        raise MailmartError("the build has published nothing")
+    return publication

@@ -1,0 +1,169 @@
+"""Runs the statements that make the mail: a share of the messages each, two at a time."""
+
+from __future__ import annotations
+
+import importlib.resources
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import accumulate
+from typing import Any
+
+import psycopg
+
+from api.db.connection import connect
+from api.errors import MailmartError
+from api.settings import Settings
+from api.tools.synthetic import distributions as like
+
+MESSAGES_AT_A_TIME = 25_000
+CONNECTIONS = 2
+# times 1000, plus a purpose, it is a bigint
+MOST_SEED = 2**31 - 1
+
+# a number from 0 to 1 out of the seed, a number and a purpose; PostgreSQL's own hash of a bigint is the cheapest there is
+CHANCE = """
+    create function pg_temp.chance(number bigint, purpose int) returns float8
+    language sql immutable parallel safe
+    return (hashint8extended(number, {seed}::bigint * 1000 + purpose) & 1073741823)::float8 / 1073741824.0
+"""
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """How much to make. `campaigns` are of all workspaces; `days` end with `until` (UTC; None: today)."""
+
+    workspaces: int = 3
+    campaigns: int = 15
+    messages: int = 200_000
+    days: int = 120
+    seed: int = 1
+    until: date | None = None
+
+
+def generate(settings: Settings, options: GenerateOptions, progress: Callable[[int], None] = lambda messages: None) -> int:
+    """Makes the app's rows and the events, and returns how many events landed; `progress` gets the messages made so far.
+
+    The same options make the same rows, with the same ids: landed again, they change no number. Events whose time is still
+    to come are left out, so a later call with the same `until` can land more. Landing times are real.
+
+    Raises:
+        MailmartError: an option makes no mail.
+    """
+    for name in ("workspaces", "campaigns", "messages", "days"):
+        if getattr(options, name) < 1:
+            raise MailmartError(f"{name} is {getattr(options, name)}", hint="Give at least 1.")
+    if options.campaigns < options.workspaces:
+        raise MailmartError(
+            f"{options.campaigns} campaigns are not enough for {options.workspaces} workspaces",
+            hint="Each workspace has at least one campaign.",
+        )
+    if not 0 <= options.seed <= MOST_SEED:
+        raise MailmartError(f"seed is {options.seed}", hint=f"Give a number from 0 to {MOST_SEED}.")
+    parameters = _parameters(options)
+    with connect(settings, "mailmart_owner") as connection:
+        connection.execute(_statement("tables.sql"), parameters)
+    shares = [
+        {"first": first, "last": min(first + MESSAGES_AT_A_TIME, options.messages) - 1}
+        for first in range(0, options.messages, MESSAGES_AT_A_TIME)
+    ]
+    made = 0
+    lock = threading.Lock()
+    idle = [_connection(settings, options.seed) for _ in range(min(CONNECTIONS, len(shares)))]
+
+    def land(share: dict[str, int]) -> int:
+        nonlocal made
+        with lock:
+            connection = idle.pop()
+        try:
+            with connection.transaction():
+                landed = connection.execute(_statement("events.sql"), {**parameters, **share}).rowcount
+        finally:
+            with lock:
+                idle.append(connection)
+        with lock:
+            made += share["last"] - share["first"] + 1
+            progress(made)
+        return landed
+
+    try:
+        with ThreadPoolExecutor(len(idle)) as pool:
+            events = sum(pool.map(land, shares))
+    finally:
+        for connection in idle:
+            connection.close()
+    with connect(settings, "mailmart_owner") as connection:
+        connection.execute("analyze raw.email_events")
+    return events
+
+
+def _connection(settings: Settings, seed: int) -> psycopg.Connection:
+    connection = connect(settings, "mailmart_owner")
+    connection.execute(CHANCE.format(seed=int(seed)).encode())
+    # what is lost with the machine is made again
+    connection.execute("set synchronous_commit = off")
+    connection.execute("set jit = off")
+    connection.commit()
+    connection.prepare_threshold = None
+    return connection
+
+
+def _parameters(options: GenerateOptions) -> dict[str, Any]:
+    until = options.until or datetime.now(UTC).date()
+    days = [until - timedelta(days=options.days - 1 - number) for number in range(options.days)]
+    return {
+        "workspaces": options.workspaces,
+        "campaigns": options.campaigns,
+        "seed": options.seed,
+        "until": until,
+        "days": options.days - 1,
+        "campaign_bounds": _bounds([_campaign_weight(rank) for rank in range(options.campaigns)]),
+        "day_bounds": _bounds([like.WEEKDAYS[day.weekday()] for day in days]),
+        "hour_bounds": _bounds(like.HOURS),
+        "bounce_bounds": _bounds([share for share, *_ in like.BOUNCES]),
+        "bounce_statuses": [status for _, status, _, _ in like.BOUNCES],
+        "bounce_codes": [code for _, _, code, _ in like.BOUNCES],
+        "bounce_texts": [text for *_, text in like.BOUNCES],
+        "zones": list(like.ZONES),
+        "names": list(like.CAMPAIGN_NAMES),
+        "statuses": list(like.CAMPAIGN_STATUSES),
+        "recipient_domains": list(like.RECIPIENT_DOMAINS),
+        "domains": like.DOMAINS_PER_WORKSPACE,
+        "mailboxes": like.MAILBOXES_PER_DOMAIN,
+        "no_campaign": like.NO_CAMPAIGN,
+        "no_mailbox": like.NO_MAILBOX,
+        "queued": like.QUEUED,
+        "rejected": like.REJECTED,
+        "bounced": like.BOUNCED,
+        "deferred": like.DEFERRED,
+        "opened": like.OPENED,
+        "opened_again": like.OPENED_AGAIN,
+        "clicked": like.CLICKED,
+        "clicked_unseen": like.CLICKED_UNSEEN,
+        "replied": like.REPLIED,
+        "autoresponded": like.AUTORESPONDED,
+        "complained": like.COMPLAINED,
+        "unsubscribed": like.UNSUBSCRIBED,
+        "machine_opens": like.MACHINE_OPENS,
+        "machine_clicks": like.MACHINE_CLICKS,
+        "late": like.LATE,
+        "landed_twice": like.LANDED_TWICE,
+        "unknown_type": like.UNKNOWN_TYPE,
+    }
+
+
+def _campaign_weight(rank: int) -> float:
+    status = like.CAMPAIGN_STATUSES[rank % len(like.CAMPAIGN_STATUSES)]
+    return 0 if status in like.NOT_BEGUN else 1 / (rank + 1) ** like.ZIPF
+
+
+def _bounds(weights: Sequence[float]) -> list[float]:
+    """The inner bounds between shares that go by the weights, for width_bucket, which counts from 0 below the first."""
+    total = sum(weights)
+    return [bound / total for bound in accumulate(weights)][:-1]
+
+
+def _statement(name: str) -> bytes:
+    return importlib.resources.files("api.tools.synthetic").joinpath(name).read_bytes()
