@@ -33,9 +33,9 @@ class Settings:
         port: MAILMART_PORT.
         pool_size: MAILMART_POOL_SIZE, connections to PostgreSQL of one process of the API.
         pool_timeout_seconds: how long a request waits for one of them.
-        query_timeout_seconds: MAILMART_QUERY_TIMEOUT, how long a request's statement may take.
+        query_timeout_seconds: MAILMART_QUERY_TIMEOUT_SECONDS, how long a request's statement may take.
         rate_limit_factor: MAILMART_RATE_LIMIT_FACTOR, by which every endpoint's limit is multiplied.
-        cache_megabytes: MAILMART_CACHE_MB, of answers that one process of the API keeps; 0 keeps none.
+        response_cache_mb: MAILMART_RESPONSE_CACHE_MB, of answers that one process of the API keeps; 0 keeps none.
         jwt_secret: MAILMART_JWT_SECRET, of tokens signed with HS256. One of the three jwt_ keys can be set.
         jwt_public_key: MAILMART_JWT_PUBLIC_KEY, an RSA key in PEM form, or the path of its file, of tokens signed with RS256.
         jwt_jwks_url: MAILMART_JWT_JWKS_URL, where the RSA keys of tokens signed with RS256 are.
@@ -53,10 +53,10 @@ class Settings:
         posthog_host: MAILMART_POSTHOG_HOST, the address of that PostHog.
         smtp_url: MAILMART_SMTP_URL, the server that reports are mailed by; None sends no mail.
         mail_from: MAILMART_MAIL_FROM, the sender of that mail, with or without a name.
-        webhook_allow: MAILMART_WEBHOOK_ALLOW, separated by commas: addresses and networks that webhooks may go to though they
-            are not public.
+        webhook_allowed_networks: MAILMART_WEBHOOK_ALLOWED_NETWORKS, separated by commas: private addresses and
+            networks that webhooks may go to.
         target: MAILMART_TARGET, the warehouse that is served: `production`, or a developer's schema prefix.
-        batch_at: MAILMART_BATCH_AT, the time of day, in UTC, at which the nightly run is due.
+        nightly_at: MAILMART_NIGHTLY_AT, the time of day, in UTC, at which the nightly run is due.
         project_root: the folder with dbt_project.yml.
     """
 
@@ -69,7 +69,7 @@ class Settings:
     pool_timeout_seconds: float = 3.0
     query_timeout_seconds: int = 10
     rate_limit_factor: int = 1
-    cache_megabytes: int = 64
+    response_cache_mb: int = 64
     jwt_secret: str | None = None
     jwt_public_key: str | None = None
     jwt_jwks_url: str | None = None
@@ -86,9 +86,9 @@ class Settings:
     posthog_host: str = POSTHOG_HOST
     smtp_url: str | None = field(default=None, repr=False)
     mail_from: str | None = None
-    webhook_allow: tuple[Network, ...] = ()
+    webhook_allowed_networks: tuple[Network, ...] = ()
     target: str = "production"
-    batch_at: time = time(2)
+    nightly_at: time = time(2)
     project_root: Path = PROJECT_ROOT
 
     @classmethod
@@ -105,9 +105,9 @@ class Settings:
             host=environ.get("MAILMART_HOST") or "127.0.0.1",
             port=_number(environ, "MAILMART_PORT", 8080, 0, 65535),
             pool_size=_number(environ, "MAILMART_POOL_SIZE", 8, 1, 1000),
-            query_timeout_seconds=_number(environ, "MAILMART_QUERY_TIMEOUT", 10, 1, 3600),
+            query_timeout_seconds=_number(environ, "MAILMART_QUERY_TIMEOUT_SECONDS", 10, 1, 3600),
             rate_limit_factor=_number(environ, "MAILMART_RATE_LIMIT_FACTOR", 1, 1, 1_000_000),
-            cache_megabytes=_number(environ, "MAILMART_CACHE_MB", 64, 0, 1_000_000),
+            response_cache_mb=_number(environ, "MAILMART_RESPONSE_CACHE_MB", 64, 0, 1_000_000),
             jwt_secret=environ.get("MAILMART_JWT_SECRET") or None,
             jwt_public_key=_text_or_file(environ, "MAILMART_JWT_PUBLIC_KEY"),
             jwt_jwks_url=_web_address(environ, "MAILMART_JWT_JWKS_URL", "a key that comes over http"),
@@ -118,7 +118,7 @@ class Settings:
             posthog_key=environ.get("MAILMART_POSTHOG_KEY", "").strip() or None,
             posthog_host=_web_address(environ, "MAILMART_POSTHOG_HOST", "what is sent over http") or POSTHOG_HOST,
             target=environ.get("MAILMART_TARGET") or "production",
-            batch_at=_time_of_day(environ, "MAILMART_BATCH_AT", "02:00"),
+            nightly_at=_time_of_day(environ, "MAILMART_NIGHTLY_AT", "02:00"),
             **_exports(environ),
             **_reports(environ),
         )
@@ -172,12 +172,12 @@ def _reports(environ: Mapping[str, str]) -> dict[str, Any]:
     if smtp_url and not mail_from:
         raise SettingsError("MAILMART_SMTP_URL is set, and no sender", hint="Set MAILMART_MAIL_FROM to an address of yours.")
     try:
-        allowed = networks(environ.get("MAILMART_WEBHOOK_ALLOW", "").split(","))
+        allowed = networks(environ.get("MAILMART_WEBHOOK_ALLOWED_NETWORKS", "").split(","))
     except ValueError as error:
         raise SettingsError(
-            f"MAILMART_WEBHOOK_ALLOW has what is no network: {error}", hint="Write it as 10.1.2.3,192.168.0.0/24."
+            f"MAILMART_WEBHOOK_ALLOWED_NETWORKS has what is no network: {error}", hint="Write it as 10.1.2.3,192.168.0.0/24."
         ) from error
-    return {"smtp_url": smtp_url, "mail_from": mail_from, "webhook_allow": allowed}
+    return {"smtp_url": smtp_url, "mail_from": mail_from, "webhook_allowed_networks": allowed}
 
 
 def _public_url(environ: Mapping[str, str], name: str) -> str | None:

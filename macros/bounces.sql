@@ -5,7 +5,7 @@
 
     PostgreSQL keeps 32 compiled regular expressions: with more text_patterns than that, each would be compiled for each bounce.
 #}
-{% macro bounce_reason_of(event, rules) -%}
+{% macro classify_bounce(event, rules) -%}
     (
         select coalesce(
             (

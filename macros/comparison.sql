@@ -13,7 +13,7 @@ campaigns as (
         ) as place
     from {{ ref('dim_campaigns') }} as dim_campaigns
     where
-        {{ is_true_for_request('dim_campaigns') }}
+        {{ is_visible_as_of('dim_campaigns') }}
         and coalesce({{ request_campaign_ids() }}, jsonb_build_array(campaign_id)) ? campaign_id
 ),
 

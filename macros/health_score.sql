@@ -17,7 +17,7 @@ health_factors as (
         {{- ',' if not loop.last }}
         {%- endfor %}
     from {{ ref('dim_health_score_factors') }} as dim_health_score_factors
-    where {{ is_true_for_request('dim_health_score_factors') }}
+    where {{ is_visible_as_of('dim_health_score_factors') }}
 ),
 
 -- materialised: the planner takes it for one row, and would work it out again for each cell
@@ -27,8 +27,8 @@ asked_mailboxes as materialized (
         mailbox_id
     from {{ ref('fct_campaign_days') }} as fct_campaign_days
     where
-        {{ is_true_for_request('fct_campaign_days') }}
-        and {{ is_inside_window('sent_date') }}
+        {{ is_visible_as_of('fct_campaign_days') }}
+        and {{ is_in_window('sent_date') }}
         and campaign_id = {{ request_campaign_id() }}
 ),
 
@@ -46,7 +46,7 @@ domain_days as (
         sum(unsubscribed) as unsubscribed
     from {{ ref('fct_campaign_days') }} as fct_campaign_days
     where
-        {{ is_true_for_request('fct_campaign_days') }}
+        {{ is_visible_as_of('fct_campaign_days') }}
         and sent_date between {{ first_day }} - {{ days_looked_at - 1 }} and {{ request_range_end() }}
         and mailbox_id <> ''
     group by workspace_id, mailbox_id, domain_id, sent_date

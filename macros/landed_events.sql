@@ -1,8 +1,8 @@
 {#
-    The CTE `landed`: every landing of an event after `landed_after`, of the native log and of the providers' webhooks, under
+    The CTE `landed`: every landing of an event after `loaded_after`, of the native log and of the providers' webhooks, under
     one set of columns. Another provider is another name here.
 #}
-{% macro landed_events(landed_after) -%}
+{% macro landed_events(loaded_after) -%}
 {%- set event_views = [
     'stg_native_events',
     'stg_sendgrid_events',
@@ -13,7 +13,7 @@
 {%- for event_view in event_views -%}
 {{ event_view | replace('stg_', '') }} as not materialized (
     select * from {{ ref(event_view) }}
-    where loaded_at > '{{ landed_after }}'
+    where loaded_at > '{{ loaded_after }}'
 ),
 
 {% endfor -%}
@@ -33,7 +33,7 @@ landed as not materialized (
     Whether a landing can be used: it has a workspace, an id, a message, a type and a time, which is at most a day later than
     its landing. In plain conditions, whose share of the rows the planner can tell.
 #}
-{% macro is_usable() -%}
+{% macro is_valid_event() -%}
     event_id <> ''
     and workspace_id <> ''
     and message_id <> ''
@@ -44,13 +44,13 @@ landed as not materialized (
 
 
 {# Which of these a landing fails, the first of them; null where it can be used. #}
-{% macro unusable_because() -%}
+{% macro rejection_reason() -%}
     case
         when coalesce(workspace_id, '') = '' then 'no_workspace'
         when coalesce(event_id, '') = '' then 'no_event_id'
         when coalesce(message_id, '') = '' then 'no_message'
         when coalesce(event_type, '') = '' then 'no_event_type'
         when not coalesce(isfinite(occurred_at), false) then 'no_time'
-        when occurred_at > loaded_at + interval '1 day' then 'from_the_future'
+        when occurred_at > loaded_at + interval '1 day' then 'future_timestamp'
     end
 {%- endmacro %}

@@ -12,7 +12,7 @@
 
 {# The batch as of which rows are read; without the setting the standing rows. #}
 {% macro request_as_of() -%}
-    (select coalesce({{ request_setting('as_of', 'bigint') }}, {{ still_standing() }} - 1))
+    (select coalesce({{ request_setting('as_of', 'bigint') }}, {{ open_ended() }} - 1))
 {%- endmacro %}
 
 
@@ -89,6 +89,6 @@
 
 
 {# The condition under which a row of a versioned table is true for the request. #}
-{% macro is_true_for_request(alias) -%}
+{% macro is_visible_as_of(alias) -%}
     {{ alias }}.valid_from <= {{ request_as_of() }} and {{ alias }}.valid_to > {{ request_as_of() }}
 {%- endmacro %}

@@ -12,7 +12,7 @@ known_workspaces as (
         workspace_id,
         timezone
     from {{ ref('dim_workspaces') }} as dim_workspaces
-    where {{ is_true_for_request('dim_workspaces') }}
+    where {{ is_visible_as_of('dim_workspaces') }}
 ),
 
 workspaces as (
@@ -37,7 +37,7 @@ campaigns as (
         campaign_name
     from {{ ref('dim_campaigns') }} as dim_campaigns
     where
-        {{ is_true_for_request('dim_campaigns') }}
+        {{ is_visible_as_of('dim_campaigns') }}
         and campaign_id = coalesce({{ request_campaign_id() }}, campaign_id)
 )
 {%- endmacro %}
@@ -54,7 +54,7 @@ campaigns as (
         {{ columns | join(',\n        ') }}
     from {{ ref(fact) }} as {{ fact }}
     where
-        {{ is_true_for_request(fact) }}
+        {{ is_visible_as_of(fact) }}
         and {{ inside }}
         and {{ condition }}
     {{- '\n    union all' if not loop.last }}
@@ -63,7 +63,7 @@ campaigns as (
 
 
 {# The condition that a day is inside the window. #}
-{% macro is_inside_window(day) -%}
+{% macro is_in_window(day) -%}
     {{ day }} between {{ request_range_start() }} and {{ request_range_end() }}
 {%- endmacro %}
 
@@ -77,8 +77,8 @@ campaign_days as not materialized (
         {{ columns | join(',\n        ') }}
     from {{ ref('fct_campaign_days') }} as fct_campaign_days
     where
-        {{ is_true_for_request('fct_campaign_days') }}
-        and {{ is_inside_window('sent_date') }}
+        {{ is_visible_as_of('fct_campaign_days') }}
+        and {{ is_in_window('sent_date') }}
 )
 {%- endmacro %}
 
@@ -94,7 +94,7 @@ mailboxes as (
         mailbox_id,
         domain_id
     from {{ ref('dim_mailboxes') }} as dim_mailboxes
-    where {{ is_true_for_request('dim_mailboxes') }}
+    where {{ is_visible_as_of('dim_mailboxes') }}
 )
 {%- endmacro %}
 

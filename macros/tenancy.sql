@@ -5,16 +5,16 @@
 #}
 {% macro isolate_tenants(relation) -%}
     alter table {{ relation }} enable row level security;
-    create policy one_workspace on {{ relation }} for select to mailmart_api, mailmart_worker
+    create policy tenant_isolation on {{ relation }} for select to mailmart_api, mailmart_worker
     using (workspace_id = (select nullif(current_setting('mailmart.workspace_id', true), '')));
-    create policy every_workspace on {{ relation }} for select to mailmart_analyst using (true);
+    create policy all_tenants on {{ relation }} for select to mailmart_analyst using (true);
 {%- endmacro %}
 
 
 {# A table that belongs to no workspace, such as the reasons for bounces: all who may read core read all of it. #}
 {% macro let_everybody_read(relation) -%}
     alter table {{ relation }} enable row level security;
-    create policy everybody on {{ relation }} for select using (true);
+    create policy public_read on {{ relation }} for select using (true);
 {%- endmacro %}
 
 

@@ -104,13 +104,15 @@ def server() -> Server:
 
 
 @pytest.fixture(scope="session")
-def template(server: Server, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> str:
+def template(server: Server, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
     """The name of a migrated, empty database."""
     name = f"template_{worker_id}_{os.getpid()}"
     with server.as_superuser() as connection:
         connection.execute(sql.SQL("create database {} owner {}").format(sql.Identifier(name), server.login()))
     migrate(_settings(server.url(name), tmp_path_factory.mktemp("template")))
-    return name
+    yield name
+    with server.as_superuser() as connection:
+        connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
 def _settings(url: str, home: Path) -> Settings:
@@ -120,6 +122,16 @@ def _settings(url: str, home: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def _fresh_database(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Settings]]:
+    yield from _databases(server, template, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def empty_database(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Settings]]:
+    """Makes one more database at each call, that nobody has migrated."""
+    yield from _databases(server, "template1", tmp_path_factory)
+
+
+def _databases(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Settings]]:
     names: list[str] = []
 
     def make() -> Settings:
@@ -135,7 +147,7 @@ def _fresh_database(server: Server, template: str, tmp_path_factory: pytest.Temp
 
     yield make
     with server.as_superuser() as connection:
-        for name in [*names, template]:
+        for name in names:
             connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 

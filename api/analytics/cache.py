@@ -46,7 +46,7 @@ def is_any(if_none_match: str | None) -> bool:
     return if_none_match is not None and if_none_match.strip() == "*"
 
 
-class Answers:
+class ResponseCache:
     """Bodies by their ETags, the least recently used of which go first. A new batch makes all of them old: none is asked for."""
 
     def __init__(self, megabytes: int) -> None:

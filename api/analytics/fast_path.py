@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import psycopg
 
-from api.analytics.cache import Answers, entity_tag, is_any, is_known
-from api.auth.guard import Admission
+from api.analytics.cache import ResponseCache, entity_tag, is_any, is_known
+from api.auth.guard import RequestGuard
 from api.contract.exposures import Endpoint
 from api.contract.publication import Publication
 from api.errors import ApiError
@@ -25,8 +25,8 @@ from api.web.responses import JSON, error_response, versioned_headers
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-MOST_KNOWN = 20_000
-LONGEST_KNOWN = 1024
+MAX_KNOWN = 20_000
+MAX_URL_LENGTH = 1024
 
 Target = tuple[str, str]
 
@@ -57,16 +57,16 @@ class _Known:
         return {**self.context, "mailmart.as_of": str(publication.batch_id)}
 
 
-class Express:
+class FastPath:
     """The requests seen since the contract changed. One for each app."""
 
-    def __init__(self, admission: Admission, answers: Answers) -> None:
-        self._admission = admission
+    def __init__(self, guard: RequestGuard, answers: ResponseCache) -> None:
+        self._guard = guard
         self._answers = answers
         self._known: OrderedDict[Target, _Known] = OrderedDict()
         self._lock = threading.Lock()
 
-    def remember(
+    def store(
         self,
         environ: WSGIEnvironment,
         endpoint: Endpoint,
@@ -79,12 +79,12 @@ class Express:
     ) -> None:
         """Keeps what a request to the path of `workspace_id` came to."""
         target = _target(environ)
-        if len(target[0]) + len(target[1]) > LONGEST_KNOWN:
+        if len(target[0]) + len(target[1]) > MAX_URL_LENGTH:
             return
         with self._lock:
             self._known[target] = _Known(endpoint, workspace_id, context, shown, day, tagged, make)
             self._known.move_to_end(target)
-            while len(self._known) > MOST_KNOWN:
+            while len(self._known) > MAX_KNOWN:
                 self._known.popitem(last=False)
 
     def answer(
@@ -101,14 +101,14 @@ class Express:
         record = record_of(environ)
         record.endpoint = known.endpoint.name
         try:
-            admitted = self._admission.admit(
+            authorized = self._guard.authorize(
                 environ.get("HTTP_AUTHORIZATION"), known.workspace_id, "read", known.endpoint.name, known.endpoint.limit
             )
         except ApiError as error:
             return error_response(error, record)(environ, start_response)
-        record.admitted = admitted
+        record.authorized = authorized
         # the first wall has fallen: the credential's own rows are not these
-        if admitted.workspace_id != known.context["mailmart.workspace_id"]:
+        if authorized.workspace_id != known.context["mailmart.workspace_id"]:
             return None
         tag = self._tag(known, publication)
         given = environ.get("HTTP_IF_NONE_MATCH")

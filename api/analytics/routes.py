@@ -13,43 +13,43 @@ import psycopg
 from flask import Response, request
 from flask_smorest import Blueprint
 
-from api.analytics.cache import Answers, entity_tag, is_any, is_known
-from api.analytics.fast_path import Express
-from api.auth.guard import Admission
+from api.analytics.cache import ResponseCache, entity_tag, is_any, is_known
+from api.analytics.fast_path import FastPath
+from api.auth.guard import RequestGuard
 from api.contract.exposures import Endpoint
 from api.contract.parameters import PARAMETERS, PATH_PARAMETERS, UNKNOWN_ZONE
 from api.contract.publication import Publication, Publications
 from api.contract.response import assembler, statement
-from api.db.pool import Warehouse
+from api.db.pool import ConnectionPool
 from api.errors import INVALID, NotFound, ValidationFailed, WarehouseUnavailable
 from api.exports.downloads import Downloads
 from api.net.ssrf import Network
-from api.web.operations import ETAG_HEADER, Answer, Operation, admitted_workspace, operations_blueprint
+from api.web.operations import ETAG_HEADER, Answer, Operation, authorized_workspace, operations_blueprint
 from api.web.request_log import Record, record_of
 from api.web.responses import data_body, data_response, not_modified
 from api.web.schemas import request_schema, response_schema
 
 
 @dataclass(frozen=True)
-class Means:
+class AnalyticsServices:
     """What endpoints answer with; all apps of a process share it."""
 
-    warehouse: Warehouse
+    pool: ConnectionPool
     publications: Publications
-    admission: Admission
-    answers: Answers
+    guard: RequestGuard
+    answers: ResponseCache
     downloads: Downloads
-    webhook_allow: tuple[Network, ...] = ()
+    webhook_allowed_networks: tuple[Network, ...] = ()
     target: str = "production"
 
 
-def analytics_blueprint(endpoints: tuple[Endpoint, ...], means: Means, express: Express) -> Blueprint:
+def analytics_blueprint(endpoints: tuple[Endpoint, ...], services: AnalyticsServices, fast_path: FastPath) -> Blueprint:
     """The routes of all endpoints, below the workspace."""
     return operations_blueprint(
         "Analytics",
         "What became of the mail.",
-        [(_operation(endpoint), _reader(endpoint, means, express)) for endpoint in endpoints],
-        means.admission,
+        [(_operation(endpoint), _reader(endpoint, services, fast_path)) for endpoint in endpoints],
+        services.guard,
     )
 
 
@@ -77,33 +77,33 @@ def _operation(endpoint: Endpoint) -> Operation:
     )
 
 
-def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Mapping[str, Any], Mapping[str, str]], Response]:
+def _reader(
+    endpoint: Endpoint, services: AnalyticsServices, fast_path: FastPath
+) -> Callable[[Mapping[str, Any], Mapping[str, str]], Response]:
     statements = [statement(section) for section in endpoint.sections]
     assemble = assembler(endpoint.sections)
 
     def read(query: Mapping[str, Any], path: Mapping[str, str]) -> Response:
-        publication = means.publications.current()
+        publication = services.publications.current()
         if publication is None:
             raise WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60)
         record = record_of(request.environ)
         today = datetime.now(UTC).date()
         context, shown = request_context(endpoint, query, path, today)
-        context |= {"mailmart.workspace_id": admitted_workspace(), "mailmart.as_of": str(publication.batch_id)}
+        context |= {"mailmart.workspace_id": authorized_workspace(), "mailmart.as_of": str(publication.batch_id)}
         tag = entity_tag(publication, endpoint, context, shown) if endpoint.is_cached else ""
         is_conditional = bool(tag) and endpoint.method == "get"
         given = request.headers.get("If-None-Match")
         if is_conditional and is_known(given, tag):
             record.source = "client"
             return not_modified(tag)
-        body = means.answers.get(tag) if tag else None
+        body = services.answers.get(tag) if tag else None
         record.source = "cache" if body else "warehouse"
         if body is None:
             body = make(record, publication, context, tag, shown=shown, query=query, path=path)
         if is_conditional:
             make_again = partial(make, shown=shown, query=query, path=path)
-            express.remember(
-                request.environ, endpoint, path["workspaceId"], context, shown, today, (publication, tag), make_again
-            )
+            fast_path.store(request.environ, endpoint, path["workspaceId"], context, shown, today, (publication, tag), make_again)
             if is_any(given):
                 return not_modified(tag)
         return data_response(body, tag if is_conditional else "")
@@ -120,13 +120,13 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
     ) -> bytes:
         body = data_body(assemble(found_in(record, context, path), shown, query), publication.data_as_of)
         if tag:
-            means.answers.put(tag, body)
+            services.answers.put(tag, body)
         return body
 
     def found_in(record: Record, context: Mapping[str, str], path: Mapping[str, str]) -> list[list[tuple[Any, ...]]]:
         began = time.perf_counter()
         try:
-            found = means.warehouse.read(context, statements)
+            found = services.pool.query(context, statements)
         except psycopg.errors.InvalidParameterValue as error:
             # of the time zones PostgreSQL has a list of its own, which may be older than ours
             if "timezone" not in endpoint.parameters:
@@ -135,9 +135,9 @@ def _reader(endpoint: Endpoint, means: Means, express: Express) -> Callable[[Map
         finally:
             record.query_seconds = time.perf_counter() - began
         for section, rows in zip(endpoint.sections, found, strict=True):
-            if section.unless_empty and rows:
-                raise NotFound(section.unless_empty, id=rows[0][0], workspace=path["workspaceId"])
-            if section.empty and not rows:
+            if section.not_found_error and rows:
+                raise NotFound(section.not_found_error, id=rows[0][0], workspace=path["workspaceId"])
+            if section.on_empty and not rows:
                 raise _not_found(endpoint, path)
         return found
 
@@ -167,6 +167,6 @@ def request_context(
 
 
 def _not_found(endpoint: Endpoint, path: Mapping[str, str]) -> NotFound:
-    code = next((section.empty for section in endpoint.sections if section.empty), "NOT_FOUND")
+    code = next((section.on_empty for section in endpoint.sections if section.on_empty), "NOT_FOUND")
     named = next((path[name] for name in endpoint.path_parameters), "")
     return NotFound(code, id=named, workspace=path["workspaceId"])

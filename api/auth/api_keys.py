@@ -18,15 +18,15 @@ from datetime import UTC, datetime
 import psycopg
 from psycopg.rows import class_row
 
-from api.auth.principal import SCOPES, Holder
+from api.auth.principal import SCOPES, Principal
 from api.db.connection import connect
-from api.db.pool import Warehouse
+from api.db.pool import ConnectionPool
 from api.errors import ApiError, MailmartError
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
-SECONDS_KEPT = 1.0
-MOST_KEPT = 10_000
+CACHE_TTL_SECONDS = 1.0
+MAX_KEPT = 10_000
 SECONDS_BETWEEN_USES = 60.0
 SHAPE = re.compile(r"mm_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 
@@ -119,17 +119,17 @@ class _Known:
     expires_at: datetime | None
 
 
-class Keys:
+class ApiKeyStore:
     """Checks keys; what the database said of one is kept for a second, that it is none as well."""
 
-    def __init__(self, warehouse: Warehouse) -> None:
-        self._warehouse = warehouse
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
         self._kept: OrderedDict[str, tuple[float, _Known | None]] = OrderedDict()
         self._used: dict[str, float] = {}
         self._lock = threading.Lock()
         self._notes = ThreadPoolExecutor(1, "key-use")
 
-    def holder(self, key: str) -> Holder | None:
+    def principal(self, key: str) -> Principal | None:
         """Whose key it is; None for one that is unknown, expired or revoked.
 
         Raises:
@@ -147,7 +147,7 @@ class Keys:
         if known.expires_at is not None and known.expires_at <= datetime.now(UTC):
             return None
         self._note_use(key_id)
-        return Holder(known.workspace_id, known.scopes)
+        return Principal(known.workspace_id, known.scopes)
 
     def close(self) -> None:
         """Writes down the last uses, and ends."""
@@ -157,13 +157,13 @@ class Keys:
         now = time.monotonic()
         with self._lock:
             kept = self._kept.get(key_id)
-        if kept is not None and now - kept[0] < SECONDS_KEPT:
+        if kept is not None and now - kept[0] < CACHE_TTL_SECONDS:
             return kept[1]
         found = self._ask(key_id)
         with self._lock:
             self._kept[key_id] = (now, found)
             self._kept.move_to_end(key_id)
-            while len(self._kept) > MOST_KEPT:
+            while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
         return found
 
@@ -175,14 +175,14 @@ class Keys:
             ).fetchone()
             return None if row is None else _Known(bytes(row[0]), row[1], frozenset(row[2]), row[3])
 
-        return self._warehouse.run(read)
+        return self._pool.execute(read)
 
     def _note_use(self, key_id: str) -> None:
         now = time.monotonic()
         with self._lock:
             if now - self._used.get(key_id, -SECONDS_BETWEEN_USES) < SECONDS_BETWEEN_USES:
                 return
-            if len(self._used) > MOST_KEPT:
+            if len(self._used) > MAX_KEPT:
                 self._used.clear()
             self._used[key_id] = now
         # not in the request's time, and never its failure
@@ -190,7 +190,7 @@ class Keys:
 
     def _write_use(self, key_id: str) -> None:
         try:
-            self._warehouse.run(
+            self._pool.execute(
                 lambda connection: connection.execute(
                     "update app.api_keys set last_used_at = clock_timestamp() where key_id = %s", (key_id,)
                 )

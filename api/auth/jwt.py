@@ -16,22 +16,22 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from api.auth.principal import SCOPES, Holder
+from api.auth.principal import SCOPES, Principal
 from api.errors import SettingsError
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
 SHORTEST_SECRET = 32
 SMALLEST_RSA_BITS = 2048
-SECONDS_KEPT = 1.0
-MOST_KEPT = 10_000
-LONGEST_TOKEN = 8192
+CACHE_TTL_SECONDS = 1.0
+MAX_KEPT = 10_000
+MAX_TOKEN = 8192
 SECONDS_JWKS_KEPT = 300
 SECONDS_BETWEEN_FETCHES = 10.0
 SECONDS_TO_FETCH = 3
 
 
-class Tokens:
+class JwtVerifier:
     """Checks tokens. What one came to is kept for a second, as keys are; a refusal is not."""
 
     def __init__(self, settings: Settings) -> None:
@@ -41,7 +41,7 @@ class Tokens:
         """
         self._settings = settings
         self._kind = _configured(settings)
-        self._kept: OrderedDict[str, tuple[float, Holder]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -49,12 +49,12 @@ class Tokens:
         """Whether any token can count."""
         return self._kind is not None
 
-    def holder(self, token: str) -> Holder | None:
+    def principal(self, token: str) -> Principal | None:
         """Whose token it is; None for one that does not count: expired, of another issuer, badly signed, without a workspace.
 
         `scope` is a text of scopes between spaces, or a list; a token without one may read.
         """
-        if self._kind is None or len(token) > LONGEST_TOKEN:
+        if self._kind is None or len(token) > MAX_TOKEN:
             return None
         now = time.monotonic()
         with self._lock:
@@ -67,16 +67,16 @@ class Tokens:
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             LOG.info("a token does not count: %s", error)
             return None
-        holder = _holder(claims)
-        if holder is not None:
-            self._keep(token, min(now + SECONDS_KEPT, now + claims["exp"] - time.time()), holder)
-        return holder
+        principal = _holder(claims)
+        if principal is not None:
+            self._keep(token, min(now + CACHE_TTL_SECONDS, now + claims["exp"] - time.time()), principal)
+        return principal
 
-    def _keep(self, token: str, until: float, holder: Holder) -> None:
+    def _keep(self, token: str, until: float, principal: Principal) -> None:
         with self._lock:
-            self._kept[token] = (until, holder)
+            self._kept[token] = (until, principal)
             self._kept.move_to_end(token)
-            while len(self._kept) > MOST_KEPT:
+            while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
 
     def _claims(self, token: str, kind: _Kind) -> dict[str, Any]:
@@ -93,13 +93,13 @@ class Tokens:
         return claims
 
 
-def _holder(claims: dict[str, Any]) -> Holder | None:
+def _holder(claims: dict[str, Any]) -> Principal | None:
     workspace_id = claims.get("workspace_id")
     if not isinstance(workspace_id, str) or not workspace_id or "\0" in workspace_id:
         return None
     given = claims.get("scope", "read")
     named = given.split() if isinstance(given, str) else given if isinstance(given, list) else []
-    return Holder(workspace_id, frozenset(scope for scope in SCOPES if scope in named))
+    return Principal(workspace_id, frozenset(scope for scope in SCOPES if scope in named))
 
 
 class _BoundedJwks(jwt.PyJWKClient):

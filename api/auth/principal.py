@@ -8,8 +8,8 @@ SCOPES = ("read", "export", "reports")
 
 
 @dataclass(frozen=True)
-class Holder:
-    """The holder of a key or a token: the workspace, and what may be done there (a subset of SCOPES)."""
+class Principal:
+    """The principal of a key or a token: the workspace, and what may be done there (a subset of SCOPES)."""
 
     workspace_id: str
     scopes: frozenset[str]

@@ -28,7 +28,7 @@ WINDOW_SECONDS = 60
 MICROSECONDS = 1_000_000
 SECONDS_TO_ANSWER = 0.25
 SECONDS_UNTIL_TRIED_AGAIN = 1.0
-MOST_KEPT = 10_000
+MAX_KEPT = 10_000
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Quota:
         ]
 
 
-class Limits:
+class RateLimiter:
     """Counts requests. One script in the server does it all: one round trip, and no two processes can take the same place."""
 
     def __init__(self, settings: Settings) -> None:
@@ -162,7 +162,7 @@ class _Alone:
         with self._lock:
             moments = self._moments.setdefault(key, deque())
             self._moments.move_to_end(key)
-            while len(self._moments) > MOST_KEPT:
+            while len(self._moments) > MAX_KEPT:
                 self._moments.popitem(last=False)
             while moments and moments[0] <= now - WINDOW_SECONDS:
                 moments.popleft()
@@ -175,7 +175,7 @@ class _Alone:
         return Quota(counts, limit, remaining, _seconds((leaving + WINDOW_SECONDS - now) * MICROSECONDS))
 
 
-@lru_cache(MOST_KEPT)
+@lru_cache(MAX_KEPT)
 def _packed(sha: str, key: str, limit: int, window: int) -> list[bytes]:
     command: tuple[Any, ...] = ("EVALSHA", sha, 1, key, limit, window)
     return [hiredis.pack_command(command)]

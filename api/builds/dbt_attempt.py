@@ -45,7 +45,7 @@ class Attempt:
 
 
 def attempt(
-    settings: Settings, *, since: datetime, goes_on: Callable[[], bool], show: Callable[[str], None] | None = None
+    settings: Settings, *, since: datetime, should_continue: Callable[[], bool], show: Callable[[str], None] | None = None
 ) -> Attempt:
     """Builds, in a folder of the nightly runs' own, so that nobody else's build writes over what dbt retry reads.
 
@@ -65,7 +65,7 @@ def attempt(
         "--no-use-colors", *arguments, "--target-path", str(folder), "--log-path", str(folder / "logs"), with_parent=True
     )
     before = _invocation(folder)
-    ended = run_child(command, _environment(settings), settings.project_root, goes_on=goes_on, show=show)
+    ended = run_child(command, _environment(settings), settings.project_root, should_continue=should_continue, show=show)
     invocation = _invocation(folder)
     return _read_end(settings, ended, invocation if invocation != before else None)
 
@@ -97,12 +97,12 @@ def _read_end(settings: Settings, ended: Ended, invocation: str | None) -> Attem
         return Attempt("ended")
     if ended.status != 0 and refused:
         return Attempt("busy", error=refused[0])
-    batch_id, status, note = _batch(settings, invocation)
+    batch_id, status, failure_summary = _batch(settings, invocation)
     if status == "published":
         return Attempt("published", batch_id)
     if status == "built":
         return Attempt("failed", batch_id, "everything that ran has passed, and that was not all of the project")
-    return Attempt("failed", batch_id, note or _end_of(ended))
+    return Attempt("failed", batch_id, failure_summary or _end_of(ended))
 
 
 def _batch(settings: Settings, invocation: str | None) -> tuple[int | None, str | None, str | None]:
@@ -120,7 +120,7 @@ def _batch(settings: Settings, invocation: str | None) -> tuple[int | None, str 
 def _read_batch(settings: Settings, invocation: str | None) -> tuple[int | None, str | None, str | None]:
     with connect(settings, "mailmart_worker") as connection:
         row = connection.execute(
-            "select batch_id, status, note from app.batches where invocation_id = %s", (invocation,)
+            "select batch_id, status, failure_summary from app.batches where invocation_id = %s", (invocation,)
         ).fetchone()
     return row or (None, None, None)
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import psycopg
 
-from api.observability.db_metrics import Figure
+from api.observability.db_metrics import DbMetric
 
 
-def build_figures(connection: psycopg.Connection) -> Iterator[Figure]:
+def build_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
     """Of the builds."""
     found = connection.execute(
         """
@@ -22,12 +22,12 @@ def build_figures(connection: psycopg.Connection) -> Iterator[Figure]:
         group by target
         """
     ).fetchall()
-    yield Figure(
+    yield DbMetric(
         "mailmart_last_published_build_timestamp_seconds",
         "When the last build that was published ended.",
         [({"target": target}, published_at) for target, published_at, _, _ in found if published_at is not None],
     )
-    yield Figure(
+    yield DbMetric(
         "mailmart_last_build_failed",
         "1 where the last build that ended has failed or died, else 0.",
         [
@@ -36,14 +36,14 @@ def build_figures(connection: psycopg.Connection) -> Iterator[Figure]:
             if last_status is not None
         ],
     )
-    yield Figure(
+    yield DbMetric(
         "mailmart_builds_running",
         "Builds that run, or died and were not found yet.",
         [({"target": target}, running) for target, _, _, running in found],
     )
 
 
-def nightly_figures(connection: psycopg.Connection) -> Iterator[Figure]:
+def nightly_run_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
     """Of the nightly runs."""
     found = connection.execute(
         """
@@ -52,30 +52,30 @@ def nightly_figures(connection: psycopg.Connection) -> Iterator[Figure]:
             extract(epoch from max(ended_at) filter (where status = 'succeeded'))::float as succeeded_at,
             (array_agg(status order by ended_at desc) filter (where status <> 'running'))[1] as last_status,
             count(*) filter (where status = 'failed') as failed,
-            (array_agg(tries order by started_at desc))[1] as tries
+            (array_agg(attempts order by started_at desc))[1] as attempts
         from app.nightly_runs
         -- whoever runs one by hand sees how it ends
-        where not is_by_hand
+        where not is_manual
         group by target
         """
     ).fetchall()
-    yield Figure(
+    yield DbMetric(
         "mailmart_last_successful_night_timestamp_seconds",
         "When the last nightly run that succeeded ended.",
         [({"target": target}, succeeded_at) for target, succeeded_at, _, _, _ in found if succeeded_at is not None],
     )
-    yield Figure(
-        "mailmart_last_night_failed",
+    yield DbMetric(
+        "mailmart_last_nightly_run_failed",
         "1 where the last nightly run that ended has failed, else 0.",
         [({"target": target}, float(last_status == "failed")) for target, _, last_status, _, _ in found if last_status],
     )
-    yield Figure(
-        "mailmart_nights_failed",
+    yield DbMetric(
+        "mailmart_nightly_runs_failed",
         "Nightly runs that have failed.",
         [({"target": target}, failed) for target, _, _, failed, _ in found],
     )
-    yield Figure(
-        "mailmart_last_night_tries",
+    yield DbMetric(
+        "mailmart_last_nightly_run_attempts",
         "Builds that were started for the last nightly run.",
-        [({"target": target}, tries) for target, _, _, _, tries in found],
+        [({"target": target}, attempts) for target, _, _, _, attempts in found],
     )

@@ -21,8 +21,8 @@ class Batch:
     command: str
     started_at: datetime
     ended_at: datetime | None
-    rows_opened: int
-    rows_closed: int
+    rows_inserted: int
+    rows_expired: int
     is_served: bool
 
 
@@ -44,9 +44,9 @@ def list_batches(settings: Settings, limit: int = 20) -> list[Batch]:
             written as (
                 select
                     batch_id,
-                    sum(rows_opened)::bigint as rows_opened,
-                    sum(rows_closed)::bigint as rows_closed
-                from app.model_batches
+                    sum(rows_inserted)::bigint as rows_inserted,
+                    sum(rows_expired)::bigint as rows_expired
+                from app.model_runs
                 where target = %(target)s
                 group by batch_id
             )
@@ -57,12 +57,12 @@ def list_batches(settings: Settings, limit: int = 20) -> list[Batch]:
                 latest.command,
                 latest.started_at,
                 latest.ended_at,
-                coalesce(written.rows_opened, 0) as rows_opened,
-                coalesce(written.rows_closed, 0) as rows_closed,
+                coalesce(written.rows_inserted, 0) as rows_inserted,
+                coalesce(written.rows_expired, 0) as rows_expired,
                 publication.batch_id is not null as is_served
             from latest
             left join written on latest.batch_id = written.batch_id
-            left join app.publication as publication
+            left join app.current_publication as publication
                 on latest.target = publication.target and latest.batch_id = publication.batch_id
             order by latest.batch_id desc
             """,
@@ -83,7 +83,7 @@ def go_back(settings: Settings) -> int:
         row = connection.execute(
             """
             with served as materialized (
-                select target, batch_id from app.publication
+                select target, batch_id from app.current_publication
                 where target = %(target)s
                 for update
             ),
@@ -106,7 +106,7 @@ def go_back(settings: Settings) -> int:
                     and before.batch_id is not null
             )
 
-            update app.publication as publication
+            update app.current_publication as publication
             set batch_id = before.batch_id, changed_at = clock_timestamp()
             from before
             where publication.target = %(target)s and before.batch_id is not null

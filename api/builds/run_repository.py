@@ -10,30 +10,30 @@ import psycopg
 from api.db.connection import connect
 from api.settings import Settings
 
-TRIES = 3
+MAX_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class Night:
+class NightlyRun:
     """A run that is ours: who holds the lock of nightly runs writes to it."""
 
     scheduled_for: datetime
     started_at: datetime
-    tries: int
-    is_by_hand: bool = False
+    attempts: int
+    is_manual: bool = False
 
 
 @dataclass(frozen=True)
 class Dead:
     """A run that was left, and is over: its last build that took a number, why it failed, how long it was open."""
 
-    night: Night
+    night: NightlyRun
     batch_id: int | None
     error: str
     seconds: float
 
 
-class Nights:
+class NightlyRunRepository:
     """Nightly runs of the settings' target. To write, hold the lock of nightly runs (api/builds/nightly.py)."""
 
     def __init__(self, settings: Settings) -> None:
@@ -66,7 +66,7 @@ class Nights:
             ).fetchone()
         return row == (True,)
 
-    def close_dead(self, *, but: datetime) -> list[Dead]:
+    def fail_abandoned(self, *, but: datetime) -> list[Dead]:
         """Ends the runs that were left and that nobody takes up: all but the night given, and that one after its last try.
 
         Gives them, for whoever waits to hear of their end: who ran them is not there to tell.
@@ -79,59 +79,59 @@ class Nights:
                     status = 'failed',
                     ended_at = clock_timestamp(),
                     error = concat_ws(e'\\n', error, 'the process that ran it was stopped or died, and nobody went on')
-                where target = %(target)s and status = 'running' and (scheduled_for <> %(but)s or tries >= %(tries)s)
+                where target = %(target)s and status = 'running' and (scheduled_for <> %(but)s or attempts >= %(attempts)s)
                 returning
-                    scheduled_for, started_at, tries, is_by_hand,
+                    scheduled_for, started_at, attempts, is_manual,
                     batch_id, error, extract(epoch from ended_at - started_at)::float as seconds
                 """,
-                {"target": self._target, "but": but, "tries": TRIES},
+                {"target": self._target, "but": but, "attempts": MAX_ATTEMPTS},
             ).fetchall()
-        return [Dead(Night(*row[:4]), *row[4:]) for row in rows]
+        return [Dead(NightlyRun(*row[:4]), *row[4:]) for row in rows]
 
-    def take_up(self, scheduled_for: datetime, *, is_by_hand: bool = False) -> Night:
+    def claim(self, scheduled_for: datetime, *, is_manual: bool = False) -> NightlyRun:
         """Begins the run, or goes on with the one whose process died."""
         with self._connection() as connection:
             row = connection.execute(
                 """
-                insert into app.nightly_runs (target, scheduled_for, is_by_hand)
+                insert into app.nightly_runs (target, scheduled_for, is_manual)
                 values (%s, %s, %s)
                 on conflict (target, scheduled_for) do update set status = 'running'
-                returning started_at, tries
+                returning started_at, attempts
                 """,
-                (self._target, scheduled_for, is_by_hand),
+                (self._target, scheduled_for, is_manual),
             ).fetchone()
         assert row is not None  # noqa: S101 - it returns the row in any case
-        return Night(scheduled_for, row[0], row[1], is_by_hand)
+        return NightlyRun(scheduled_for, row[0], row[1], is_manual)
 
-    def count_try(self, night: Night, change: int = 1) -> Night:
+    def count_attempt(self, night: NightlyRun, change: int = 1) -> NightlyRun:
         """One more try, before it begins, so that one that is killed counts; or one less, of one that came to no end.
 
         Nothing changes once somebody else has gone on with the night.
         """
         with self._connection() as connection:
             connection.execute(
-                "update app.nightly_runs set tries = tries + %s"
-                " where target = %s and scheduled_for = %s and tries = %s and status = 'running'",
-                (change, self._target, night.scheduled_for, night.tries),
+                "update app.nightly_runs set attempts = attempts + %s"
+                " where target = %s and scheduled_for = %s and attempts = %s and status = 'running'",
+                (change, self._target, night.scheduled_for, night.attempts),
             )
-        return replace(night, tries=night.tries + change)
+        return replace(night, attempts=night.attempts + change)
 
-    def note_try(self, night: Night, batch_id: int | None, error: str | None) -> None:
+    def record_attempt(self, night: NightlyRun, batch_id: int | None, error: str | None) -> None:
         """How a try ended."""
         with self._connection() as connection:
             connection.execute(
                 "update app.nightly_runs set batch_id = coalesce(%s, batch_id), error = %s"
-                " where target = %s and scheduled_for = %s and tries = %s and status = 'running'",
-                (batch_id, error, self._target, night.scheduled_for, night.tries),
+                " where target = %s and scheduled_for = %s and attempts = %s and status = 'running'",
+                (batch_id, error, self._target, night.scheduled_for, night.attempts),
             )
 
-    def end(self, night: Night, status: str) -> None:
+    def end(self, night: NightlyRun, status: str) -> None:
         """The run is over: succeeded or failed."""
         with self._connection() as connection:
             connection.execute(
                 "update app.nightly_runs set status = %s, ended_at = clock_timestamp()"
-                " where target = %s and scheduled_for = %s and tries = %s and status = 'running'",
-                (status, self._target, night.scheduled_for, night.tries),
+                " where target = %s and scheduled_for = %s and attempts = %s and status = 'running'",
+                (status, self._target, night.scheduled_for, night.attempts),
             )
 
     def _connection(self) -> psycopg.Connection:

@@ -28,13 +28,13 @@ class Served:
 
 
 @dataclass(frozen=True)
-class NightlyRun:
+class NightlyRunStatus:
     """A nightly run, or one by hand."""
 
     scheduled_for: datetime
-    is_by_hand: bool
+    is_manual: bool
     status: str
-    tries: int
+    attempts: int
     started_at: datetime
     ended_at: datetime | None
     batch_id: int | None
@@ -46,8 +46,8 @@ class ModelBatch:
     """What a model wrote in a build."""
 
     model: str
-    rows_opened: int
-    rows_closed: int
+    rows_inserted: int
+    rows_expired: int
     seconds: float
 
 
@@ -58,7 +58,7 @@ class LastBuild:
     batch_id: int
     status: str
     continues: int | None
-    note: str | None
+    failure_summary: str | None
     models: list[ModelBatch]
 
 
@@ -67,7 +67,7 @@ class BatchStatus:
     """All of it, as of one moment."""
 
     served: Served | None
-    runs: list[NightlyRun]
+    runs: list[NightlyRunStatus]
     last_build: LastBuild | None
 
 
@@ -85,7 +85,7 @@ def _served(connection: psycopg.Connection, settings: Settings) -> Served | None
         Served,
         """
         select publication.batch_id, publication.changed_at as since, publications.data_as_of
-        from app.publication as publication
+        from app.current_publication as publication
         inner join app.publications as publications using (target, batch_id)
         where publication.target = %(target)s
         """,
@@ -98,11 +98,11 @@ def _served(connection: psycopg.Connection, settings: Settings) -> Served | None
     return Served(published.batch_id, published.since, published.data_as_of, *(late or ()))
 
 
-def _runs(connection: psycopg.Connection, settings: Settings, limit: int) -> list[NightlyRun]:
-    with connection.cursor(row_factory=class_row(NightlyRun)) as cursor:
+def _runs(connection: psycopg.Connection, settings: Settings, limit: int) -> list[NightlyRunStatus]:
+    with connection.cursor(row_factory=class_row(NightlyRunStatus)) as cursor:
         return cursor.execute(
             """
-            select scheduled_for, is_by_hand, status, tries, started_at, ended_at, batch_id, error
+            select scheduled_for, is_manual, status, attempts, started_at, ended_at, batch_id, error
             from app.nightly_runs
             where target = %s
             order by scheduled_for desc
@@ -114,7 +114,7 @@ def _runs(connection: psycopg.Connection, settings: Settings, limit: int) -> lis
 
 def _last_build(connection: psycopg.Connection, settings: Settings) -> LastBuild | None:
     row = connection.execute(
-        "select batch_id, status, continues, note from app.batches where target = %s order by batch_id desc limit 1",
+        "select batch_id, status, continues, failure_summary from app.batches where target = %s order by batch_id desc limit 1",
         (settings.target,),
     ).fetchone()
     if row is None:
@@ -124,17 +124,17 @@ def _last_build(connection: psycopg.Connection, settings: Settings) -> LastBuild
             """
             select
                 model,
-                coalesce(rows_opened, 0) as rows_opened,
-                coalesce(rows_closed, 0) as rows_closed,
+                coalesce(rows_inserted, 0) as rows_inserted,
+                coalesce(rows_expired, 0) as rows_expired,
                 extract(epoch from ended_at - started_at)::float as seconds
-            from app.model_batches
+            from app.model_runs
             where target = %s and batch_id = %s
             order by ended_at
             """,
             (settings.target, row[0]),
         ).fetchall()
-    batch_id, status, continues, note = row
-    return LastBuild(batch_id, status, continues, note, models)
+    batch_id, status, continues, failure_summary = row
+    return LastBuild(batch_id, status, continues, failure_summary, models)
 
 
 def _one(connection: psycopg.Connection, kind: type[T], statement: LiteralString, settings: Settings) -> T | None:

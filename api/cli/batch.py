@@ -12,7 +12,7 @@ import click
 from api.builds.nightly import run_by_hand
 from api.builds.repository import go_back, list_batches
 from api.builds.schedule import next_due
-from api.builds.status import BatchStatus, LastBuild, NightlyRun, Served, batch_status
+from api.builds.status import BatchStatus, LastBuild, NightlyRunStatus, Served, batch_status
 from api.settings import Settings
 
 SECOND = "%Y-%m-%d %H:%M:%S"
@@ -36,7 +36,7 @@ def list_command(limit: int) -> None:
         seconds = f"{(batch.ended_at - batch.started_at).total_seconds():.1f}" if batch.ended_at else ""
         click.echo(
             f"{'*' if batch.is_served else ' '} {batch.batch_id:>6}  {_utc(batch.started_at)}  {seconds:>7}"
-            f"  {batch.status:<9}  {batch.rows_opened:>9}  {batch.rows_closed:>9}"
+            f"  {batch.status:<9}  {batch.rows_inserted:>9}  {batch.rows_expired:>9}"
         )
 
 
@@ -78,17 +78,17 @@ def _served(served: Served | None) -> list[str]:
 
 
 def _runs(found: BatchStatus, settings: Settings, now: datetime) -> list[str]:
-    due = f"the next nightly run is due at {_utc(next_due(now, settings.batch_at))}"
+    due = f"the next nightly run is due at {_utc(next_due(now, settings.nightly_at))}"
     if not found.runs:
         return ["no nightly runs yet", due]
-    head = f"{'nightly run of':<19}  {'status':<9}  {'tries':>5}  {'seconds':>7}  {'batch':>6}"
+    head = f"{'nightly run of':<19}  {'status':<9}  {'attempts':>5}  {'seconds':>7}  {'batch':>6}"
     return [head, *(line for run in found.runs for line in _run(run, now)), due]
 
 
-def _run(run: NightlyRun, now: datetime) -> list[str]:
+def _run(run: NightlyRunStatus, now: datetime) -> list[str]:
     seconds = ((run.ended_at or now) - run.started_at).total_seconds()
-    line = f"{_utc(run.scheduled_for)}  {run.status:<9}  {run.tries:>5}  {seconds:>7.1f}  {run.batch_id or '':>6}"
-    if run.is_by_hand:
+    line = f"{_utc(run.scheduled_for)}  {run.status:<9}  {run.attempts:>5}  {seconds:>7.1f}  {run.batch_id or '':>6}"
+    if run.is_manual:
         line += "  by hand"
     return [line, *(f"    {said}" for said in (run.error or "").splitlines())]
 
@@ -99,11 +99,11 @@ def _last_build(build: LastBuild | None) -> list[str]:
     lines = ["", f"the last build is batch {build.batch_id}: {build.status}"]
     if build.continues is not None:
         lines[-1] += f", going on where batch {build.continues} failed"
-    lines += [f"    {said}" for said in (build.note or "").splitlines()]
+    lines += [f"    {said}" for said in (build.failure_summary or "").splitlines()]
     if build.models:
         lines.append(f"    {'model':<30}  {'opened':>9}  {'closed':>9}  {'seconds':>7}")
     for model in build.models:
-        lines.append(f"    {model.model:<30}  {model.rows_opened:>9}  {model.rows_closed:>9}  {model.seconds:>7.1f}")
+        lines.append(f"    {model.model:<30}  {model.rows_inserted:>9}  {model.rows_expired:>9}  {model.seconds:>7.1f}")
     return lines
 
 

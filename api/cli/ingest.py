@@ -11,8 +11,8 @@ import click
 import orjson
 
 from api.cli.progress import counting
-from api.ingest.loader import PROVIDERS, Landed, land, workspace_is_known
-from api.ingest.reader import Rejected, documents
+from api.ingest.loader import PROVIDERS, LoadResult, land, workspace_is_known
+from api.ingest.reader import RejectedLine, documents
 from api.settings import Settings
 
 
@@ -41,7 +41,7 @@ def command(provider: str, workspace_id: str, files: tuple[str, ...]) -> None:
     sys.exit(1 if rejected else 0)
 
 
-def _ingest(settings: Settings, provider: str, workspace_id: str, name: str) -> Landed:
+def _ingest(settings: Settings, provider: str, workspace_id: str, name: str) -> LoadResult:
     with (
         click.open_file(name, "rb") as stream,
         _Rejects(_rejects_path(name)) as rejects,
@@ -72,7 +72,7 @@ class _Rejects:
         if self._file is not None:
             self._file.close()
 
-    def add(self, rejected: Rejected) -> None:
+    def add(self, rejected: RejectedLine) -> None:
         if self._file is None:
             self._file = self._path.open("wb")
         line = {"line": rejected.line, "reason": rejected.reason, "text": rejected.text}

@@ -11,7 +11,7 @@ from types import FrameType
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Endings:
+class StopSignal:
     """From its making on, the first of them ends what the command does; those after it do not break off the ending.
 
     Attributes:

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 import click
 
 from api.cli.progress import step
-from api.cli.signals import Endings
+from api.cli.signals import StopSignal
 from api.db.migrate import migrate
 from api.embedded import servers
-from api.embedded.watchdog import Keeper
+from api.embedded.watchdog import ServerWatchdog
 from api.errors import MailmartError, ServerError
 from api.processes.probe import answers
 from api.processes.supervisor import Program, Supervisor
@@ -49,7 +49,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def started_servers(settings: Settings) -> Iterator[Endings]:
+def started_servers(settings: Settings) -> Iterator[StopSignal]:
     """The embedded servers, migrated, while the block runs; those that ran before (`mailmart up`) are left running.
 
     Told to end, the block is interrupted, and this ends as if it had been done.
@@ -58,7 +58,7 @@ def started_servers(settings: Settings) -> Iterator[Endings]:
         ServerError: a server does not start.
         MailmartError: there is another one for this home folder.
     """
-    endings = Endings()
+    endings = StopSignal()
     with _only_one(settings):
         try:
             with step("starting PostgreSQL and Valkey") as done:
@@ -79,7 +79,7 @@ def started_servers(settings: Settings) -> Iterator[Endings]:
 def run(
     settings: Settings,
     running: Sequence[Program],
-    endings: Endings,
+    endings: StopSignal,
     greet: Callable[[], None],
     *,
     ready: str,
@@ -90,7 +90,7 @@ def run(
     Raises:
         ServerError: it does not answer in time; the programs are stopped.
     """
-    supervisor, keeper = Supervisor(running, environment_of(settings), settings.project_root), Keeper(settings)
+    supervisor, keeper = Supervisor(running, environment_of(settings), settings.project_root), ServerWatchdog(settings)
     with endings.awaited():
         keeper.start()
         try:

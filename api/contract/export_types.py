@@ -11,7 +11,7 @@ the view that formats of one table have (default: the first section's); `series`
 
 An exposure without an endpoint names one view whose rows are the export:
 
-    {type: messages, parameters: [campaign_ids], rows: messages}
+    {type: messages, parameters: [campaign_ids], list: messages}
 """
 
 from __future__ import annotations
@@ -114,19 +114,19 @@ def _type(
     exposure: Mapping[str, Any], meta: Mapping[str, Any], endpoint: Endpoint | None, models: Mapping[str, Any]
 ) -> ExportType:
     where = f"the export of exposure {exposure['name']}"
-    check_keys(meta, {"type", "units", "table", "series"} if endpoint else {"type", "parameters", "rows"}, where)
+    check_keys(meta, {"type", "units", "table", "series"} if endpoint else {"type", "parameters", "list"}, where)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", str(meta.get("type", ""))):
         raise ContractError(f"{where} has no type", hint="Name it: {type: campaign_performance}.")
     units = meta.get("units", "workspace")
     if units not in UNITS:
         raise ContractError(f"{where} is for each of {units}, of which nothing is known", hint=f"Known are {', '.join(UNITS)}.")
     if endpoint is None:
-        if "rows" not in meta:
+        if "list" not in meta:
             raise ContractError(f"{where} names no view", hint="Without an endpoint, rows is the view that is exported.")
-        sections: tuple[Section, ...] = (read_section(exposure["name"], {"rows": meta["rows"], "at": meta["rows"]}, models),)
+        sections: tuple[Section, ...] = (read_section(exposure["name"], {"list": meta["list"], "path": meta["list"]}, models),)
         parameters = list(meta.get("parameters", []))
     else:
-        sections = tuple(section for section in endpoint.sections if not section.unless_empty)
+        sections = tuple(section for section in endpoint.sections if not section.not_found_error)
         parameters = list(endpoint.parameters)
     for parameter in parameters:
         if parameter not in PARAMETERS:

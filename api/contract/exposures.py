@@ -3,17 +3,19 @@
 An exposure with `config.meta.endpoint` is an endpoint:
 
     {path: "/campaigns/{campaignId}/analytics", limit: 100, parameters: [timeRange, groupBy],
-     response: [{row: campaign_performance, empty: CAMPAIGN_NOT_FOUND}, {rows: campaign_series, at: time_series}]}
+     response: [{object: campaign_performance, on_empty: CAMPAIGN_NOT_FOUND}, {list: campaign_series, path: time_series}]}
 
-`row` takes a view's first row, `rows` all of them; `at` is where it goes in `data` (dotted, default: `data` itself). `empty` is
-the code of the 404 when a `row` has none; with `nullable` it is null then. `none` with `else` is the other way round: the view
-tells what is wrong with the request, and its first row is a 404 with that code. An endpoint whose `method` is post takes its
-parameters in a JSON body. `cache: false`: the answer changes with the clock, and not with the batch alone; nobody keeps it.
+`object` is a view's first row, `list` all of its rows; `path` is where it goes in `data` (dotted; default: `data` itself).
+`on_empty` is the code of the 404 if an `object` has no row; with `nullable` it is null instead. `not_found_if_rows` is the
+reverse: the view lists the ids that the request names and that do not exist, and its first row is a 404 with the code `error`.
 
-A column's `config.meta` says how it is shown: `in` (an object inside the section), `as` (its public name), `hidden`, `example`,
-`nullable`, and `when`: only where a parameter has a value ({granularity: hour}), or a list has the column's name (metrics). A
-model's `config.meta.schema_names` names its objects in the document: "." is the row itself, otherwise the name is the `in` of
-its columns.
+An endpoint whose `method` is post takes its parameters in a JSON body. `cache: false`: the response also changes with the clock,
+so it is not cached.
+
+A column's `config.meta` says how it is shown: `group` (an object inside the section), `alias` (its public name), `hidden`,
+`example`, `nullable`, and `if_param`: only if a parameter has a value ({granularity: hour}), or if a list parameter (metrics)
+has the column's name. A model's `config.meta.schema_names` names its objects in the document: "." is the row itself, any other
+name is a `group` of its columns.
 """
 
 from __future__ import annotations
@@ -43,21 +45,26 @@ KINDS: dict[str, Kind] = {
 }
 
 
+SECTION_KEYS = {"object", "list", "not_found_if_rows", "path", "on_empty", "error", "nullable"}
+
+
 @dataclass(frozen=True)
 class Field:
-    """A column that is shown: where (`inside`, '' for the section itself), under which name, of which kind.
+    """A column that is shown.
 
-    `when`: the parameter and its value (or one of its values) without which it is not; ('', '') for always.
+    Attributes:
+        group: the object inside the section that it belongs to; '' for the section itself.
+        if_param: the parameter and the value (or one of the values) without which it is not shown; ('', '') for always.
     """
 
     column: str
     name: str
-    inside: str
+    group: str
     kind: Kind
     description: str
     example: Any
     is_nullable: bool
-    when: tuple[str, str] = ("", "")
+    if_param: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True)
@@ -68,21 +75,21 @@ class Section:
         name: the view's own name.
         view: the view's quoted, qualified name.
         is_list: all rows as a list, or the first row as an object.
-        at: the path in `data`; () for `data` itself.
+        path: where the section goes in `data`; () for `data` itself.
         fields: the columns that are shown, in the view's order.
-        empty: the code of the 404 when there is no row; '' where an empty section is an answer.
-        unless_empty: the code of the 404 when there is one, whose first field is the id that is not there; nothing is shown.
+        on_empty: the code of the 404 if there is no row; '' if an empty section is an answer.
+        not_found_error: the code of the 404 if there is a row, whose first field is the id that does not exist.
         is_nullable: without a row it is null.
-        schema_names: names of the objects in the document, by `inside`; '.' is the row.
+        schema_names: names of the objects in the document, by `group`; '.' is the row.
     """
 
     name: str
     view: str
     is_list: bool
-    at: tuple[str, ...]
+    path: tuple[str, ...]
     fields: tuple[Field, ...]
-    empty: str
-    unless_empty: str
+    on_empty: str
+    not_found_error: str
     is_nullable: bool
     schema_names: Mapping[str, str]
 
@@ -214,10 +221,10 @@ def read_section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) 
     Raises:
         ContractError: it cannot be one.
     """
-    check_keys(part, {"row", "rows", "none", "at", "empty", "else", "nullable"}, f"a section of exposure {name}")
-    kinds = [kind for kind in ("row", "rows", "none") if kind in part]
+    check_keys(part, SECTION_KEYS, f"a section of exposure {name}")
+    kinds = [kind for kind in ("object", "list", "not_found_if_rows") if kind in part]
     if len(kinds) != 1:
-        raise ContractError(f"exposure {name}: a section names a view as one of row, rows, none: {dict(part)}")
+        raise ContractError(f"exposure {name}: a section has one of object, list, not_found_if_rows: {dict(part)}")
     kind, view = kinds[0], str(part[kinds[0]])
     if view not in models:
         raise ContractError(
@@ -225,11 +232,11 @@ def read_section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) 
             hint=f"Add ref('{view}') to its depends_on; the view has to be a model of marts.",
         )
     model = models[view]
-    if kind == "rows" and not part.get("at"):
-        raise ContractError(f"exposure {name}: rows of {view} need a place: at")
-    if (kind == "none") != ("else" in part):
-        raise ContractError(f"exposure {name}: none and else go together", hint="else is the code of the 404.")
-    for code in (part.get("empty"), part.get("else")):
+    if kind == "list" and not part.get("path"):
+        raise ContractError(f"exposure {name}: the list {view} needs a path")
+    if (kind == "not_found_if_rows") != ("error" in part):
+        raise ContractError(f"exposure {name}: not_found_if_rows and error go together", hint="error is the code of the 404.")
+    for code in (part.get("on_empty"), part.get("error")):
         if code and code not in NOT_FOUND:
             raise ContractError(
                 f"exposure {name}: nothing is known of the code {code}", hint=f"Known are {', '.join(NOT_FOUND)}."
@@ -237,11 +244,11 @@ def read_section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) 
     return Section(
         name=view,
         view=view_name(model),
-        is_list=kind == "rows",
-        at=tuple(part["at"].split(".")) if part.get("at") else (),
+        is_list=kind == "list",
+        path=tuple(part["path"].split(".")) if part.get("path") else (),
         fields=tuple(_field(view, column) for column in model["columns"].values() if not _meta(column).get("hidden")),
-        empty=part.get("empty", ""),
-        unless_empty=part.get("else", ""),
+        on_empty=part.get("on_empty", ""),
+        not_found_error=part.get("error", ""),
         is_nullable=bool(part.get("nullable", False)),
         schema_names=model.get("config", {}).get("meta", {}).get("schema_names", {}),
     )
@@ -250,7 +257,7 @@ def read_section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) 
 def _field(view: str, column: Mapping[str, Any]) -> Field:
     where = f"column {column['name']} of {view}"
     meta = _meta(column)
-    check_keys(meta, {"in", "as", "hidden", "example", "nullable", "when"}, where)
+    check_keys(meta, {"group", "alias", "hidden", "example", "nullable", "if_param"}, where)
     data_type = re.sub(r"\(.*\)", "", (column.get("data_type") or "").lower()).strip()
     if data_type not in KINDS:
         raise ContractError(
@@ -259,16 +266,16 @@ def _field(view: str, column: Mapping[str, Any]) -> Field:
         )
     if not column.get("description"):
         raise ContractError(f"{where} has no description", hint="It is what the API's users read.")
-    name = meta.get("as", column["name"])
+    name = meta.get("alias", column["name"])
     return Field(
         column=column["name"],
         name=name,
-        inside=meta.get("in", ""),
+        group=meta.get("group", ""),
         kind=KINDS[data_type],
         description=column["description"].strip(),
         example=meta.get("example"),
         is_nullable=bool(meta.get("nullable", False)),
-        when=_condition(where, name, meta.get("when")),
+        if_param=_condition(where, name, meta.get("if_param")),
     )
 
 
@@ -284,15 +291,15 @@ def _condition(where: str, name: str, given: str | Mapping[str, str] | None) -> 
 def _places_are_distinct(name: str, sections: Iterable[Section]) -> None:
     taken: set[tuple[str, ...]] = set()
     for section in sections:
-        if section.unless_empty:
+        if section.not_found_error:
             continue
         if section.is_list:
-            places = [section.at]
+            places = [section.path]
         else:
-            places = [(*section.at, *filter(None, [field.inside]), field.name) for field in section.fields]
+            places = [(*section.path, *filter(None, [field.group]), field.name) for field in section.fields]
         for place in places:
             if place in taken:
-                raise ContractError(f"exposure {name}: two columns come to the same place {'.'.join(place)}")
+                raise ContractError(f"exposure {name}: two columns have the same path {'.'.join(place)}")
             taken.add(place)
 
 

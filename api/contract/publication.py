@@ -12,11 +12,11 @@ from typing import Any
 import orjson
 import psycopg
 
-from api.db.pool import AWAY, Warehouse
+from api.db.pool import AWAY, ConnectionPool
 from api.errors import WarehouseUnavailable
 from api.observability.metrics import DATA_AS_OF, PUBLISHED_BATCH
 
-SECONDS_KEPT = 1.0
+CACHE_TTL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def read_publication(connection: psycopg.Connection, target: str) -> Publication
     row = connection.execute(
         """
         select publications.batch_id, publications.data_as_of, publications.contract::text
-        from app.publication as publication
+        from app.current_publication as publication
         inner join app.publications as publications
             on publication.target = publications.target and publication.batch_id = publications.batch_id
         where publication.target = %s
@@ -57,8 +57,8 @@ def read_publication(connection: psycopg.Connection, target: str) -> Publication
 class Publications:
     """Asks for the publication, and keeps the answer for a second; one thread asks, the others take what there is."""
 
-    def __init__(self, warehouse: Warehouse, target: str) -> None:
-        self._warehouse = warehouse
+    def __init__(self, pool: ConnectionPool, target: str) -> None:
+        self._pool = pool
         self._target = target
         self._lock = threading.Lock()
         self._known: Publication | None = None
@@ -72,18 +72,18 @@ class Publications:
         """
         if time.monotonic() >= self._until:
             # nobody waits for the one who finds out whether the database is back
-            if not self._lock.acquire(blocking=not self._warehouse.is_away):
+            if not self._lock.acquire(blocking=not self._pool.is_unavailable):
                 raise WarehouseUnavailable(AWAY)
             try:
                 if time.monotonic() >= self._until:
                     self._known = self._ask()
-                    self._until = time.monotonic() + SECONDS_KEPT
+                    self._until = time.monotonic() + CACHE_TTL_SECONDS
             finally:
                 self._lock.release()
         return self._known
 
     def _ask(self) -> Publication | None:
-        found = self._warehouse.run(lambda connection: read_publication(connection, self._target))
+        found = self._pool.execute(lambda connection: read_publication(connection, self._target))
         # a restored database counts its batches again
         if found is not None and self._known is not None and _is_same(found, self._known):
             # the same object: who compares it need not look inside

@@ -24,13 +24,13 @@ def assembler(sections: Sequence[Section]) -> Assembler:
     def assemble(found: list[list[tuple[Any, ...]]], shown: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         data: dict[str, Any] = {}
         for section, rows in zip(sections, found, strict=True):
-            if section.unless_empty:
+            if section.not_found_error:
                 continue
             shape = shape_of(section, given)
-            if not section.at:
+            if not section.path:
                 data |= shaped(shape, rows[0]) if rows else {}
                 continue
-            *parents, last = section.at
+            *parents, last = section.path
             place = data
             for parent in parents:
                 place = place.setdefault(parent, {})
@@ -51,10 +51,10 @@ def shape_of(section: Section, given: Mapping[str, Any]) -> Shape:
     """Which columns the request shows, and where."""
     shape: Shape = []
     for index, field in enumerate(section.fields):
-        parameter, value = field.when
+        parameter, value = field.if_param
         asked = given.get(parameter)
         if not parameter or (value in asked if isinstance(asked, list) else value == asked):
-            shape.append((index, field.inside, field.name))
+            shape.append((index, field.group, field.name))
     return shape
 
 

@@ -10,7 +10,7 @@ from api.db.connection import conninfo
 from api.settings import Settings
 
 
-class SessionLock:
+class AdvisoryLock:
     """A session-level advisory lock, named, on a connection of its own, which the block gives back."""
 
     def __init__(self, settings: Settings, name: str) -> None:
@@ -18,14 +18,14 @@ class SessionLock:
         self._name = name
         self._connection: psycopg.Connection | None = None
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Takes the lock unless somebody has it, and says whether it is ours now.
 
         Raises:
             SettingsError: no database is configured.
             psycopg.OperationalError: the database is away.
         """
-        self.give_back()
+        self.release()
         connection = psycopg.connect(conninfo(self._settings, "mailmart_worker"), autocommit=True, connect_timeout=10)
         row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (self._name,)).fetchone()
         if row != (True,):
@@ -34,7 +34,7 @@ class SessionLock:
         self._connection = connection
         return True
 
-    def keep(self, seconds: float) -> bool:
+    def wait_while_held(self, seconds: float) -> bool:
         """Waits, and says whether the lock is still ours; returns early when the connection dies, because then it is not."""
         if self._connection is None:
             return False
@@ -42,18 +42,18 @@ class SessionLock:
             for _ in self._connection.notifies(timeout=seconds):
                 pass
         except psycopg.OperationalError:
-            self.give_back()
+            self.release()
             return False
         return True
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Ends the connection, and the lock with it."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def __enter__(self) -> SessionLock:
+    def __enter__(self) -> AdvisoryLock:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.give_back()
+        self.release()

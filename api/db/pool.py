@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.types.numeric import FloatLoader
-from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from psycopg_pool import ConnectionPool as PsycopgPool
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from api.db.connection import conninfo
 from api.errors import QueryTimeout, WarehouseUnavailable
@@ -26,19 +27,19 @@ SECONDS_TO_RECONNECT = 2.0
 T = TypeVar("T")
 
 
-class Warehouse:
+class ConnectionPool:
     """Asks the database as the API's role. Made in the process that serves, after any fork."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._opened: ConnectionPool | None = None
+        self._opened: PsycopgPool | None = None
         self._answered_at = 0.0
         self._try_again_at = 0.0
         self._finding_out = threading.Lock()
-        self.is_away = False
+        self.is_unavailable = False
 
     @property
-    def _pool(self) -> ConnectionPool:
+    def _pool(self) -> PsycopgPool:
         if self._opened is None:
             raise WarehouseUnavailable(AWAY)
         return self._opened
@@ -50,14 +51,14 @@ class Warehouse:
             SettingsError: no database is configured.
         """
         options = f"-c statement_timeout={self._settings.query_timeout_seconds * 1000}"
-        self._opened = ConnectionPool(
+        self._opened = PsycopgPool(
             conninfo(self._settings, "mailmart_api", options=options),
             min_size=1,
             max_size=self._settings.pool_size,
             timeout=self._settings.pool_timeout_seconds,
             max_waiting=self._settings.pool_size * 8,
             reconnect_timeout=SECONDS_TO_RECONNECT,
-            # a prepared statement without parameters keeps the plan of the first tenant
+            # a plan_export statement without parameters keeps the plan of the first tenant
             kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": 5},
             configure=_read_numbers_as_json_has_them,
             open=False,
@@ -69,7 +70,7 @@ class Warehouse:
         if self._opened is not None:
             self._opened.close()
 
-    def run(self, work: Callable[[psycopg.Connection], T]) -> T:
+    def execute(self, work: Callable[[psycopg.Connection], T]) -> T:
         """Runs work, and once more on a new connection if the first one turns out to have died.
 
         It may have died after a commit: work that writes has to come to the same when it is done twice.
@@ -81,7 +82,7 @@ class Warehouse:
             WarehouseUnavailable: there is no connection to be had.
             QueryTimeout: the server ended a statement that took too long.
         """
-        if not self.is_away:
+        if not self.is_unavailable:
             return self._run(work)
         if time.monotonic() < self._try_again_at or not self._finding_out.acquire(blocking=False):
             raise WarehouseUnavailable(AWAY)
@@ -101,7 +102,7 @@ class Warehouse:
             LOG.error("no connection: %s", error)  # noqa: TRY400
             now = time.monotonic()
             # connections that are only busy give answers meanwhile
-            self.is_away = now - self._answered_at >= self._settings.pool_timeout_seconds
+            self.is_unavailable = now - self._answered_at >= self._settings.pool_timeout_seconds
             self._try_again_at = now + SECONDS_UNTIL_TRIED_AGAIN
             raise WarehouseUnavailable(AWAY) from error
         self._has_answered()
@@ -109,7 +110,7 @@ class Warehouse:
 
     def _has_answered(self) -> None:
         self._answered_at = time.monotonic()
-        self.is_away = False
+        self.is_unavailable = False
 
     def _run_twice(self, work: Callable[[psycopg.Connection], T]) -> T:
         try:
@@ -124,7 +125,7 @@ class Warehouse:
             with self._pool.connection() as connection:
                 return work(connection)
 
-    def read(self, settings: Mapping[str, str], statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:
+    def query(self, settings: Mapping[str, str], statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:
         """The rows of each statement, in one read-only transaction, in which the settings hold.
 
         Everything goes out in one message and comes back in one. SET LOCAL with literals, and not set_config(): on Citus only
@@ -148,7 +149,7 @@ class Warehouse:
                     connection.rollback()
                 raise
 
-        return self.run(work)
+        return self.execute(work)
 
     @staticmethod
     def literal(connection: psycopg.Connection, value: str) -> str:

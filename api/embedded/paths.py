@@ -21,7 +21,7 @@ from api.errors import ServerError
 SYSTEM_FOLDER = Path("/var/lib/mailmart")
 
 # a unix socket's path has at most 107 bytes, and the longest name that is put into the folder is .s.PGSQL.65535.lock
-LONGEST_SOCKET_FOLDER = 107 - len("/.s.PGSQL.65535.lock")
+MAX_SOCKET_FOLDER = 107 - len("/.s.PGSQL.65535.lock")
 # initdb puts its own path between double quotes into a shell's command line
 SHELL_CHARACTERS = frozenset('"$`\\')
 
@@ -114,7 +114,7 @@ def _system_folder(home: Path) -> Path:
 
 def _sockets(home: Path, servers: Path, user: ProcessUser) -> Path:
     folder = servers / "sockets"
-    if len(os.fsencode(folder)) <= LONGEST_SOCKET_FOLDER:
+    if len(os.fsencode(folder)) <= MAX_SOCKET_FOLDER:
         folder.mkdir(mode=0o700, exist_ok=True)
         user.owns(folder)
         return folder
@@ -126,7 +126,7 @@ def _sockets(home: Path, servers: Path, user: ProcessUser) -> Path:
             return folder
     for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - a new folder of our own is made in it
         folder = Path(parent, "mailmart-12345678")
-        if len(os.fsencode(folder)) <= LONGEST_SOCKET_FOLDER and user.can_reach(folder):
+        if len(os.fsencode(folder)) <= MAX_SOCKET_FOLDER and user.can_reach(folder):
             folder = Path(tempfile.mkdtemp(prefix="mailmart-", dir=parent))
             user.owns(folder)
             write_whole(record, f"{folder}\n")

@@ -78,7 +78,7 @@ def _locked(home: Path) -> Iterator[None]:
         file = (home / "lock").open("a")
     except OSError as error:
         raise ServerError(f"cannot write to {home}: {error.strerror}", hint="Set MAILMART_HOME to a folder of yours.") from error
-    # the system lets go of it when its holder dies, so there is no stale lock
+    # the system lets go of it when its principal dies, so there is no stale lock
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -13,12 +13,12 @@ from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
 SECONDS_BETWEEN_LOOKS = 1.0
-LONGEST_WAIT = 30.0
+MAX_WAIT = 30.0
 # starting takes as long as PostgreSQL needs to repair what a crash has left: stopping waits for it, within reason
 SECONDS_TO_FINISH = 180.0
 
 
-class Keeper:
+class ServerWatchdog:
     """Looks after the embedded servers in a thread of its own, because to start one takes its time.
 
     Attributes:
@@ -49,10 +49,10 @@ class Keeper:
                 self._look()
                 wait = SECONDS_BETWEEN_LOOKS
             except MailmartError as error:
-                wait = min(wait * 2, LONGEST_WAIT)
+                wait = min(wait * 2, MAX_WAIT)
                 LOG.error("%s (%s); it is tried again in %g s", error.message, error.hint, wait)  # noqa: TRY400 - it says it all
             except Exception:
-                wait = min(wait * 2, LONGEST_WAIT)
+                wait = min(wait * 2, MAX_WAIT)
                 LOG.exception("the embedded servers cannot be looked after; it is tried again in %g s", wait)
 
     def _look(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from flask import Blueprint, Request, Response, request, send_file
 
-from api.db.pool import Warehouse
+from api.db.pool import ConnectionPool
 from api.errors import FileMissing, Forbidden, NotFound, StorageError, StorageUnavailable
 from api.exports.formats import FORMATS
 from api.exports.repository import Export
@@ -46,10 +46,10 @@ class StoredFile:
 class Downloads:
     """Makes links to files, and answers them. One for a process."""
 
-    def __init__(self, settings: Settings, storage: Storage, warehouse: Warehouse) -> None:
+    def __init__(self, settings: Settings, storage: Storage, pool: ConnectionPool) -> None:
         self._address = settings.public_url
         self._storage = storage
-        self._warehouse = warehouse
+        self._pool = pool
         self._lock = threading.Lock()
         self._secret_once_read = b""
         self._ask_again_at = 0.0
@@ -117,12 +117,12 @@ class Downloads:
             row = connection.execute("select * from app.file_of_export(%s)", (export_id,)).fetchone()
             return None if row is None else StoredFile(*row)
 
-        return self._warehouse.run(read) if "\0" not in export_id else None
+        return self._pool.execute(read) if "\0" not in export_id else None
 
     def _secret(self) -> bytes:
         with self._lock:
             if not self._secret_once_read:
-                row = self._warehouse.run(
+                row = self._pool.execute(
                     lambda connection: connection.execute("select secret from app.signing_secret").fetchone()
                 )
                 self._secret_once_read = bytes(row[0]) if row else b""

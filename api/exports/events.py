@@ -17,7 +17,7 @@ def tell(settings: Settings, telemetry: Telemetry, end: End) -> None:
     of_it: dict[str, str | int | float | None] = {
         "export_type": export.export_type,
         "format": export.format,
-        "tries": export.attempts,
+        "attempts": export.attempts,
         "seconds": round(end.seconds, 3),
         "storage": "s3" if settings.export_bucket else "local",
     }

@@ -15,7 +15,7 @@ from api.exports.request_schema import Resolved, resolve
 Read = Callable[[Mapping[str, str], Sequence[str]], list[list[tuple[Any, ...]]]]
 
 
-def prepared(
+def plan_export(
     read: Read, catalogue: Catalogue, publication: Publication, workspace_id: str, body: Mapping[str, Any], today: date
 ) -> tuple[Resolved, int]:
     """What a loaded body comes to on a day (UTC), and how much there is to write.

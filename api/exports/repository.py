@@ -14,14 +14,14 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
-from api.db.pool import Warehouse
+from api.db.pool import ConnectionPool
 from api.exports.request_schema import Resolved
 from api.reports.run_repository import export_ended
 
 Status = Literal["processing", "completed", "failed", "expired", "canceled"]
 STATUSES: tuple[Status, ...] = ("processing", "completed", "failed", "expired", "canceled")
 T = TypeVar("T")
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 DAYS_KEPT = 7
 
 
@@ -112,18 +112,18 @@ def request_export(
         )
 
 
-class Exports:
+class ExportRepository:
     """A workspace's exports, as the API shows them."""
 
-    def __init__(self, warehouse: Warehouse) -> None:
-        self._warehouse = warehouse
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
 
     def request(
         self, workspace_id: str, body: dict[str, Any], resolved: Resolved, size: int, idempotency_key: str | None
     ) -> Export:
         """Asks for an export. Should the connection die when it is made, the second try finds it."""
         export_id = new_export_id()
-        return self._warehouse.run(
+        return self._pool.execute(
             lambda connection: request_export(connection, workspace_id, export_id, body, resolved, size, idempotency_key)
         )
 
@@ -163,14 +163,14 @@ class Exports:
                 found = connection.execute("select app.cancel_or_remove_export(%s, %s)", (export_id, asked_by)).fetchone()
             return None if found is None else found[0]
 
-        return self._warehouse.run(end)
+        return self._pool.execute(end)
 
     def _in(self, workspace_id: str, work: Callable[[psycopg.Cursor[Export]], T]) -> T:
         def run(connection: psycopg.Connection) -> T:
             with in_workspace(connection, workspace_id) as cursor:
                 return work(cursor)
 
-        return self._warehouse.run(run)
+        return self._pool.execute(run)
 
 
 def _one(cursor: psycopg.Cursor[Export]) -> Export:
@@ -183,7 +183,7 @@ def _one(cursor: psycopg.Cursor[Export]) -> Export:
 # what a worker writes; each names its attempt, so that one that was taken for dead changes nothing
 
 
-def take_up(connection: psycopg.Connection, export_id: str, token: str) -> Export | None:
+def claim(connection: psycopg.Connection, export_id: str, token: str) -> Export | None:
     """Begins an attempt, which alone may write from now on; None where there is nothing to do, or it was tried too often."""
     with connection.transaction(), connection.cursor(row_factory=class_row(Export)) as cursor:
         return cursor.execute(
@@ -191,17 +191,17 @@ def take_up(connection: psycopg.Connection, export_id: str, token: str) -> Expor
                 "update app.exports set attempts = attempts + 1, attempt_token = %s, started_at = clock_timestamp(), done = 0"
                 " where export_id = %s and status = 'processing' and attempts < %s returning {}"
             ).format(COLUMNS),
-            (token, export_id, MOST_ATTEMPTS),
+            (token, export_id, MAX_ATTEMPTS),
         ).fetchone()
 
 
-def give_up(connection: psycopg.Connection, export_id: str, reason: str) -> Export | None:
+def fail_exhausted(connection: psycopg.Connection, export_id: str, reason: str) -> Export | None:
     """Ends an export whose attempts all died; None where it is none of these."""
     with connection.cursor(row_factory=class_row(Export)) as cursor:
         export = cursor.execute(
             sql.SQL("select {} from app.exports where export_id = %s").format(COLUMNS), (export_id,)
         ).fetchone()
-    ended = _ends(connection, export_id, "status = 'failed', error = %s", "attempts >= %s", (reason,), (MOST_ATTEMPTS,))
+    ended = _ends(connection, export_id, "status = 'failed', error = %s", "attempts >= %s", (reason,), (MAX_ATTEMPTS,))
     return export if ended else None
 
 
@@ -231,7 +231,7 @@ def fail(connection: psycopg.Connection, export: Export, token: str, reason: str
     return _ends(connection, export.export_id, "status = 'failed', error = %s", "attempt_token = %s", (reason,), (token,))
 
 
-def is_at(connection: psycopg.Connection, token: str) -> bool:
+def is_current_attempt(connection: psycopg.Connection, token: str) -> bool:
     """Whether the attempt is the one that counts."""
     return (
         connection.execute("select from app.exports where attempt_token = %s and status = 'processing'", (token,)).fetchone()
@@ -239,7 +239,7 @@ def is_at(connection: psycopg.Connection, token: str) -> bool:
     )
 
 
-def hand_back(connection: psycopg.Connection, token: str) -> bool:
+def release(connection: psycopg.Connection, token: str) -> bool:
     """An attempt that its worker broke off when it was stopped is none; false where it was another's turn already."""
     handed = connection.execute(
         "update app.exports set attempts = attempts - 1, attempt_token = null, done = 0"

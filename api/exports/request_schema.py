@@ -24,7 +24,7 @@ EXAMPLE = {
     "include_time_series": True,
 }
 EXAMPLES = {"domain_id": "dom_abc123", "timezone": "America/New_York"}
-MOST_CAMPAIGNS = 1000
+MAX_CAMPAIGNS = 1000
 
 
 class StrictBoolean(ma.fields.Boolean):
@@ -80,9 +80,9 @@ def export_fields(catalogue: Catalogue) -> dict[str, Any]:
         **PARAMETERS["time_range"].fields(()),
         "campaign_ids": ma.fields.List(
             Id(),
-            validate=[ma.validate.Length(min=1, max=MOST_CAMPAIGNS), are_distinct],
+            validate=[ma.validate.Length(min=1, max=MAX_CAMPAIGNS), are_distinct],
             metadata={
-                "description": f"1 to {MOST_CAMPAIGNS} campaigns, each once; without it, all. campaign_comparison needs 2 to 10.",
+                "description": f"1 to {MAX_CAMPAIGNS} campaigns, each once; without it, all. campaign_comparison needs 2 to 10.",
                 "example": ["cmp_abc123"],
                 "uniqueItems": True,
             },

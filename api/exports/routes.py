@@ -12,18 +12,18 @@ import orjson
 from flask import Response, request
 from flask_smorest import Blueprint
 
-from api.auth.guard import Admission
+from api.auth.guard import RequestGuard
 from api.contract.export_types import Catalogue
 from api.contract.publication import Publications
-from api.db.pool import Warehouse
+from api.db.pool import ConnectionPool
 from api.errors import INVALID, NotFound, ValidationFailed, WarehouseUnavailable
 from api.exports.downloads import Downloads
-from api.exports.prepare import prepared
-from api.exports.repository import Exports
+from api.exports.prepare import plan_export
+from api.exports.repository import ExportRepository
 from api.exports.request_schema import EXAMPLE, export_schema
 from api.exports.schemas import PageQuery, answer_schema, export_body, export_status_schema, list_schema
-from api.web.operations import Answer, Operation, admitted_workspace, operations_blueprint
-from api.web.pagination import cursor_of, place_of
+from api.web.operations import Answer, Operation, authorized_workspace, operations_blueprint
+from api.web.pagination import decode_cursor, encode_cursor
 from api.web.responses import empty_response, resource_response
 
 View = Callable[..., Response]
@@ -38,22 +38,22 @@ LOCATION = {"Location": {"description": "Where its status is.", "schema": {"type
 
 
 @dataclass(frozen=True)
-class ExportMeans:
+class ExportServices:
     """What the operations work with."""
 
-    warehouse: Warehouse
+    pool: ConnectionPool
     publications: Publications
     downloads: Downloads
     catalogue: Catalogue
 
 
-def exports_blueprint(means: ExportMeans, admission: Admission) -> Blueprint:
+def exports_blueprint(services: ExportServices, guard: RequestGuard) -> Blueprint:
     """The routes, below the workspace."""
-    status = export_status_schema(means.catalogue)
+    status = export_status_schema(services.catalogue)
     answer = answer_schema(status)
-    books = Exports(means.warehouse)
+    books = ExportRepository(services.pool)
     return operations_blueprint(
-        "Exports",
+        "ExportRepository",
         "Analytics as files.",
         [
             (
@@ -67,12 +67,12 @@ def exports_blueprint(means: ExportMeans, admission: Admission) -> Blueprint:
                     path="/analytics/export",
                     limit=10,
                     scope="export",
-                    arguments=export_schema(means.catalogue),
+                    arguments=export_schema(services.catalogue),
                     example=EXAMPLE,
                     headers=(IDEMPOTENCY_KEY,),
                     answers={202: Answer(answer, "It is being written.", LOCATION)},
                 ),
-                _create(means, books),
+                _create(services, books),
             ),
             (
                 Operation(
@@ -87,7 +87,7 @@ def exports_blueprint(means: ExportMeans, admission: Admission) -> Blueprint:
                     arguments=PageQuery,
                     answers={200: Answer(list_schema(status), "A page of them.")},
                 ),
-                _list(means, books),
+                _list(services, books),
             ),
             (
                 Operation(
@@ -103,7 +103,7 @@ def exports_blueprint(means: ExportMeans, admission: Admission) -> Blueprint:
                     path_parameters=(EXPORT_ID,),
                     answers={200: Answer(answer, "The export.")},
                 ),
-                _get(means, books),
+                _get(services, books),
             ),
             (
                 Operation(
@@ -122,20 +122,20 @@ def exports_blueprint(means: ExportMeans, admission: Admission) -> Blueprint:
                 _delete(books),
             ),
         ],
-        admission,
+        guard,
     )
 
 
-def _create(means: ExportMeans, books: Exports) -> View:
+def _create(services: ExportServices, books: ExportRepository) -> View:
     def create(body: dict[str, Any], path: Mapping[str, str]) -> Response:
-        publication = means.publications.current()
-        if publication is None or not means.catalogue.types:
+        publication = services.publications.current()
+        if publication is None or not services.catalogue.types:
             raise WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60)
-        workspace_id = admitted_workspace()
+        workspace_id = authorized_workspace()
         key = _idempotency_key()
         given = _as_given(body)
-        resolved, size = prepared(
-            means.warehouse.read, means.catalogue, publication, workspace_id, body, datetime.now(UTC).date()
+        resolved, size = plan_export(
+            services.pool.query, services.catalogue, publication, workspace_id, body, datetime.now(UTC).date()
         )
         export = books.request(workspace_id, given, resolved, size, key)
         if export.request != given:
@@ -144,38 +144,38 @@ def _create(means: ExportMeans, books: Exports) -> View:
                 details={"Idempotency-Key": ["Was sent before, with another body."]},
             )
         location = f"/api/v1/workspaces/{path['workspaceId']}/analytics/exports/{export.export_id}"
-        return resource_response(export_body(export, means.downloads.of(export)), 202, {"Location": location})
+        return resource_response(export_body(export, services.downloads.of(export)), 202, {"Location": location})
 
     return create
 
 
-def _list(means: ExportMeans, books: Exports) -> View:
+def _list(services: ExportServices, books: ExportRepository) -> View:
     def list_them(query: dict[str, Any], path: Mapping[str, str]) -> Response:
         limit = query["limit"]
-        before = place_of(query["cursor"]) if "cursor" in query else None
-        found = books.page(admitted_workspace(), limit + 1, before)
+        before = decode_cursor(query["cursor"]) if "cursor" in query else None
+        found = books.page(authorized_workspace(), limit + 1, before)
         shown = found[:limit]
-        more = cursor_of(shown[-1].created_at, shown[-1].export_id) if len(found) > limit else None
-        bodies = [export_body(export, means.downloads.of(export)) for export in shown]
+        more = encode_cursor(shown[-1].created_at, shown[-1].export_id) if len(found) > limit else None
+        bodies = [export_body(export, services.downloads.of(export)) for export in shown]
         return resource_response({"exports": bodies, "next_cursor": more})
 
     return list_them
 
 
-def _get(means: ExportMeans, books: Exports) -> View:
+def _get(services: ExportServices, books: ExportRepository) -> View:
     def get(path: Mapping[str, str]) -> Response:
-        export = books.find(admitted_workspace(), path["exportId"]) if "\0" not in path["exportId"] else None
+        export = books.find(authorized_workspace(), path["exportId"]) if "\0" not in path["exportId"] else None
         if export is None:
             raise NotFound("EXPORT_NOT_FOUND", id=path["exportId"], workspace=path["workspaceId"])
-        return resource_response(export_body(export, means.downloads.of(export)))
+        return resource_response(export_body(export, services.downloads.of(export)))
 
     return get
 
 
-def _delete(books: Exports) -> View:
+def _delete(books: ExportRepository) -> View:
     def delete(path: Mapping[str, str]) -> Response:
         unwanted = path["exportId"]
-        if "\0" in unwanted or books.cancel_or_remove(admitted_workspace(), unwanted) is None:
+        if "\0" in unwanted or books.cancel_or_remove(authorized_workspace(), unwanted) is None:
             raise NotFound("EXPORT_NOT_FOUND", id=unwanted, workspace=path["workspaceId"])
         return empty_response()
 

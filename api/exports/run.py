@@ -87,9 +87,9 @@ def run_attempt(settings: Settings, storage: Storage, export_id: str, is_stoppin
     """
     token = secrets.token_hex(8)
     with psycopg.connect(conninfo(settings, "mailmart_worker"), autocommit=True, connect_timeout=10) as connection:
-        export = books.take_up(connection, export_id, token)
+        export = books.claim(connection, export_id, token)
         if export is None:
-            died = books.give_up(connection, export_id, DIED.message)
+            died = books.fail_exhausted(connection, export_id, DIED.message)
             return End(died, 0.0, reason=DIED) if died else None
         attempt = _Attempt(settings, storage, connection, export, token, is_stopping)
         try:
@@ -98,7 +98,7 @@ def run_attempt(settings: Settings, storage: Storage, export_id: str, is_stoppin
             LOG.info("an attempt at %s is not the one that counts any more", export_id)
             return None
         except _Stopped:
-            if books.hand_back(connection, token):
+            if books.release(connection, token):
                 raise ExportUnfinished(seconds=0) from None
             return None
         except _NoFile as nothing:
@@ -157,10 +157,10 @@ class _Attempt:
             ExportUnfinished: there is to be another one.
         """
         LOG.warning("attempt %s at %s failed: %s", self.export.attempts, self.export.export_id, error, exc_info=_trace(error))
-        if not books.is_at(self.connection, self.token):
+        if not books.is_current_attempt(self.connection, self.token):
             return None
         is_lasting = isinstance(error, StorageError) and error.is_lasting
-        if self.export.attempts < books.MOST_ATTEMPTS and not is_lasting:
+        if self.export.attempts < books.MAX_ATTEMPTS and not is_lasting:
             raise ExportUnfinished(seconds=WAITS[self.export.attempts - 1]) from error
         return self.fail(_reason(error))
 

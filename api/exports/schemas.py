@@ -11,7 +11,7 @@ from api.exports.formats import FORMATS
 from api.exports.repository import STATUSES, Export
 from api.web.schemas import OpenSchema, data_schema
 
-LONGEST_PAGE = 100
+MAX_PAGE = 100
 
 
 class ExportProblem(OpenSchema):
@@ -127,7 +127,7 @@ class PageQuery(ma.Schema):
 
     limit = ma.fields.Integer(
         load_default=20,
-        validate=ma.validate.Range(min=1, max=LONGEST_PAGE),
+        validate=ma.validate.Range(min=1, max=MAX_PAGE),
         metadata={"description": "How many.", "example": 20},
     )
     cursor = ma.fields.String(metadata={"description": "`next_cursor` of the page before."})

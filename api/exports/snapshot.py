@@ -15,7 +15,7 @@ from api.contract.exposures import Field, Section
 from api.contract.publication import Publication
 from api.contract.response import assembler, shape_of, statement
 from api.exports.formats import Column, Table
-from api.exports.formats.formula_injection import defused, defused_lines
+from api.exports.formats.formula_injection import defused_lines, escape_formula
 from api.exports.repository import Export
 
 ROWS_AT_A_TIME = 5_000
@@ -24,7 +24,7 @@ CAMPAIGN = (Column("campaign_id", "string", is_nullable=False), Column("campaign
 
 
 @dataclass(frozen=True)
-class Unit:
+class Scope:
     """What an answer of the endpoint is about: a campaign, or ('', '') the workspace."""
 
     campaign_id: str
@@ -90,7 +90,7 @@ class Snapshot:
                     yield batch
 
     def csv_lines(self, table: Table) -> Iterator[bytes]:
-        """A table as blocks of CSV lines, formulas defused; made by the server, which is several times faster."""
+        """A table as blocks of CSV lines, formulas escape_formula; made by the server, which is several times faster."""
         for unit in self._each(table):
             copy_out = sql.SQL("copy ({}) to stdout with (format csv)").format(self._query(table, unit, quote=True))
             with self._connection.cursor() as cursor, cursor.copy(copy_out) as copy:
@@ -135,14 +135,14 @@ class Snapshot:
         for name, value in context.items():
             self._connection.execute(sql.SQL("set local {} = {}").format(sql.Identifier(*name.split(".")), sql.Literal(value)))
 
-    def _read_units(self) -> tuple[Unit, ...]:
+    def _read_units(self) -> tuple[Scope, ...]:
         named = self._export.resolved["campaign_ids"]
         if self._kind.units == "workspace" or (self._kind.units == "campaigns_asked_for" and named is None):
-            return (Unit("", ""),)
+            return (Scope("", ""),)
         rows = self._connection.execute(
             f"select campaign_id, campaign_name from {self._catalogue.campaigns_view}".encode()  # noqa: S608 - out of our manifest
         ).fetchall()
-        units = {row[0]: Unit(*row) for row in rows}
+        units = {row[0]: Scope(*row) for row in rows}
         # in the order asked for; one that is gone since then is left out
         return tuple(units[name] for name in named if name in units) if named else tuple(units.values())
 
@@ -157,7 +157,7 @@ class Snapshot:
 
     @property
     def _is_by_campaign(self) -> bool:
-        return self._units != (Unit("", ""),)
+        return self._units != (Scope("", ""),)
 
     def _shown(self, section: Section) -> list[Field]:
         """The fields that the request shows; the unit's own stand before them."""
@@ -165,7 +165,7 @@ class Snapshot:
         fields = [section.fields[index] for index, _, _ in shape_of(section, self._given)]
         return [field for field in fields if field.column not in units]
 
-    def _each(self, table: Table) -> Iterator[Unit]:
+    def _each(self, table: Table) -> Iterator[Scope]:
         """The units, one after the other the one that is asked for; and how far that is."""
         before = [other.name for other in self.tables].index(table.name) if self._export.format == "xlsx" else 0
         whole = len(self._units) * (len(self.tables) if self._export.format == "xlsx" else 1)
@@ -176,16 +176,16 @@ class Snapshot:
                 done = before * len(self._units) + number + 1
                 self._tick(self._export.size * done // whole)
 
-    def _turn_to(self, unit: Unit) -> None:
+    def _turn_to(self, unit: Scope) -> None:
         if self._is_by_campaign:
             self._set({"mailmart.campaign_id": unit.campaign_id})
 
-    def _unit_columns(self, unit: Unit) -> dict[str, str]:
+    def _unit_columns(self, unit: Scope) -> dict[str, str]:
         if not self._is_by_campaign:
             return {}
         return {"campaign_id": unit.campaign_id, "campaign_name": unit.campaign_name}
 
-    def _query(self, table: Table, unit: Unit, *, quote: bool) -> sql.Composed:
+    def _query(self, table: Table, unit: Scope, *, quote: bool) -> sql.Composed:
         """A unit's rows of a table; with `quote` as texts for a file that a spreadsheet opens."""
         columns: list[sql.Composable] = [
             sql.SQL("{}::text").format(sql.Literal(value)) for value in self._unit_columns(unit).values()
@@ -202,7 +202,7 @@ class Snapshot:
     @staticmethod
     def _quoted(column: Column, text: str) -> sql.SQL:
         if column.kind == "string":
-            return sql.SQL(defused(text))
+            return sql.SQL(escape_formula(text))
         # true and false, where COPY writes t and f
         return sql.SQL(f"{text}::text" if column.kind == "boolean" else text)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import psycopg
 
 from api.db.connection import connect
-from api.ingest.reader import Document, Rejected
+from api.ingest.reader import Document, RejectedLine
 from api.settings import Settings
 
 PROVIDERS = ("sendgrid", "ses", "postmark", "mailgun", "native")
@@ -18,7 +18,7 @@ BATCH_CHARACTERS = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Landed:
+class LoadResult:
     """How a file was landed: rows of raw.webhook_payloads (bodies) or raw.email_events (events), and lines rejected."""
 
     landed: int
@@ -29,10 +29,10 @@ def land(
     settings: Settings,
     provider: str,
     workspace_id: str,
-    documents: Iterable[Document | Rejected],
-    reject: Callable[[Rejected], None],
+    documents: Iterable[Document | RejectedLine],
+    reject: Callable[[RejectedLine], None],
     progress: Callable[[int], None] = lambda landed: None,
-) -> Landed:
+) -> LoadResult:
     """Lands the documents of one file.
 
     A batch is committed before the next is read, so that memory is bounded, and a run that is ended half way has lost nothing:
@@ -48,7 +48,7 @@ def land(
         connection.execute("create temporary table arriving (line bigint, body text) on commit delete rows")
         connection.commit()
         for batch in _batches(documents):
-            refused = [document for document in batch if isinstance(document, Rejected)]
+            refused = [document for document in batch if isinstance(document, RejectedLine)]
             arriving = [document for document in batch if isinstance(document, Document)]
             if arriving:
                 count, refused_by_database = _land_batch(connection, statement, provider, workspace_id, arriving)
@@ -58,7 +58,7 @@ def land(
                 reject(line)
             rejected += len(refused)
             progress(landed)
-    return Landed(landed, rejected)
+    return LoadResult(landed, rejected)
 
 
 def workspace_is_known(settings: Settings, workspace_id: str) -> bool:
@@ -70,19 +70,19 @@ def workspace_is_known(settings: Settings, workspace_id: str) -> bool:
 
 def _land_batch(
     connection: psycopg.Connection, statement: bytes, provider: str, workspace_id: str, batch: list[Document]
-) -> tuple[int, list[Rejected]]:
+) -> tuple[int, list[RejectedLine]]:
     with connection.transaction(), connection.cursor() as cursor:
         with cursor.copy("copy arriving (line, body) from stdin") as copy:
             for document in batch:
                 copy.write_row((document.line, document.text))
         rows = cursor.execute(statement, {"provider": provider, "workspace_id": workspace_id}).fetchall()
     texts = {document.line: document.text for document in batch}
-    refused = [Rejected(line, reason, text or texts[line]) for line, _, reason, text in rows if line is not None]
+    refused = [RejectedLine(line, reason, text or texts[line]) for line, _, reason, text in rows if line is not None]
     return sum(count for line, count, _, _ in rows if line is None), refused
 
 
-def _batches(documents: Iterable[Document | Rejected]) -> Iterator[list[Document | Rejected]]:
-    batch: list[Document | Rejected] = []
+def _batches(documents: Iterable[Document | RejectedLine]) -> Iterator[list[Document | RejectedLine]]:
+    batch: list[Document | RejectedLine] = []
     characters = 0
     for document in documents:
         batch.append(document)

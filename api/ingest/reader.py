@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 import orjson
 
 # PostgreSQL takes no longer text into a jsonb
-LONGEST_DOCUMENT = 255 * 1024 * 1024
+MAX_DOCUMENT = 255 * 1024 * 1024
 GZIP_MAGIC = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -26,7 +26,7 @@ class Document:
 
 
 @dataclass(frozen=True)
-class Rejected:
+class RejectedLine:
     """A line that cannot be landed: its number (from 1), why, and what it says."""
 
     line: int
@@ -34,7 +34,7 @@ class Rejected:
     text: str
 
 
-def documents(stream: BinaryIO) -> Iterator[Document | Rejected]:
+def documents(stream: BinaryIO) -> Iterator[Document | RejectedLine]:
     """Yields the documents of a stream, plain or gzip, in constant memory where there is one a line.
 
     A file whose first line is no JSON by itself is tried as one document over many lines.
@@ -44,12 +44,12 @@ def documents(stream: BinaryIO) -> Iterator[Document | Rejected]:
     if first is None:
         return
     if isinstance(first, Document) and not _is_json(first.text):
-        head: list[Document | Rejected] = [first]
+        head: list[Document | RejectedLine] = [first]
         size = len(first.text)
         for line in lines:
             head.append(line)
             size += len(line.text)
-            if size > LONGEST_DOCUMENT or isinstance(line, Rejected):
+            if size > MAX_DOCUMENT or isinstance(line, RejectedLine):
                 break
         else:
             whole = "\n".join(line.text for line in head)
@@ -77,19 +77,19 @@ def _unpacked(stream: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, buffered)
 
 
-def _lines(stream: BinaryIO) -> Iterator[Document | Rejected]:
+def _lines(stream: BinaryIO) -> Iterator[Document | RejectedLine]:
     number = 0
     while True:
         number += 1
         try:
-            line = stream.readline(LONGEST_DOCUMENT + 1)
-            if len(line) > LONGEST_DOCUMENT:
+            line = stream.readline(MAX_DOCUMENT + 1)
+            if len(line) > MAX_DOCUMENT:
                 while line and not line.endswith(b"\n"):
                     line = stream.readline(1024 * 1024)
-                yield Rejected(number, f"longer than {LONGEST_DOCUMENT} bytes", "")
+                yield RejectedLine(number, f"longer than {MAX_DOCUMENT} bytes", "")
                 continue
         except (EOFError, OSError, zlib.error) as error:
-            yield Rejected(number, f"the file cannot be read from here on: {error}", "")
+            yield RejectedLine(number, f"the file cannot be read from here on: {error}", "")
             return
         if not line:
             return
@@ -101,9 +101,9 @@ def _lines(stream: BinaryIO) -> Iterator[Document | Rejected]:
         try:
             text = line.decode()
         except UnicodeDecodeError as error:
-            yield Rejected(number, f"not UTF-8 at byte {error.start + 1}", line.decode(errors="backslashreplace"))
+            yield RejectedLine(number, f"not UTF-8 at byte {error.start + 1}", line.decode(errors="backslashreplace"))
             continue
         if "\0" in text:
-            yield Rejected(number, "a NUL character", text.replace("\0", "\\0"))
+            yield RejectedLine(number, "a NUL character", text.replace("\0", "\\0"))
             continue
         yield Document(number, text)

@@ -30,7 +30,7 @@ FINISH = END.format(call="procrastinate_finish_job_v1(id, %(status)s, %(delete_j
 RETRY = END.format(call="procrastinate_retry_job_v2(id, %(retry_at)s, %(new_priority)s, %(new_queue_name)s, %(new_lock)s)")
 
 
-class OwnJobs(JobManager):
+class FencedJobManager(JobManager):
     """Procrastinate's books of jobs, in which an end that comes too late changes nothing."""
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:

@@ -8,10 +8,10 @@ import psycopg
 
 from api.jobs.recovery import SECONDS_UNTIL_DEAD
 from api.jobs.tasks import QUEUES
-from api.observability.db_metrics import Figure
+from api.observability.db_metrics import DbMetric
 
 
-def queue_figures(connection: psycopg.Connection) -> Iterator[Figure]:
+def job_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
     """Jobs that wait and that run, how long the oldest has waited, and the workers that live."""
     found = {
         queue: (waiting, running, seconds)
@@ -45,7 +45,7 @@ def queue_figures(connection: psycopg.Connection) -> Iterator[Figure]:
         )
     }
     figures = [(queue, *found.get(queue, (0, 0, 0.0))) for queue in QUEUES]
-    yield Figure(
+    yield DbMetric(
         "mailmart_jobs",
         "Jobs in the queue: waiting, or running.",
         [
@@ -54,7 +54,7 @@ def queue_figures(connection: psycopg.Connection) -> Iterator[Figure]:
             for state, count in (("waiting", waiting), ("running", running))
         ],
     )
-    yield Figure(
+    yield DbMetric(
         "mailmart_jobs_oldest_waiting_seconds",
         "How long the oldest job has waited for a worker; 0 without any.",
         [({"queue": queue}, seconds) for queue, _, _, seconds in figures],
@@ -63,4 +63,4 @@ def queue_figures(connection: psycopg.Connection) -> Iterator[Figure]:
         "select count(*) from procrastinate.procrastinate_workers where last_heartbeat > now() - make_interval(secs => %s)",
         (SECONDS_UNTIL_DEAD,),
     ).fetchone()
-    yield Figure("mailmart_queue_workers", "Workers whose heart beats.", [({}, row[0] if row else 0)])
+    yield DbMetric("mailmart_workers_alive", "Workers whose heart beats.", [({}, row[0] if row else 0)])

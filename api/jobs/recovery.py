@@ -15,7 +15,7 @@ SECONDS_BETWEEN_HEARTBEATS = 5.0
 SECONDS_UNTIL_DEAD = 30.0
 
 
-class TakenForDead(psycopg.OperationalError):
+class StaleHeartbeat(psycopg.OperationalError):
     """Others may have taken up this worker's jobs."""
 
 
@@ -26,7 +26,7 @@ async def recover(queue: App, worker_id: int, running: Running, lost: set[int]) 
     are returned. A job that is put back is locked: two workers do not put back the same one.
 
     Raises:
-        TakenForDead: this worker's own heartbeat is stale.
+        StaleHeartbeat: this worker's own heartbeat is stale.
         psycopg.Error: the database is away.
     """
     connector = queue.connector
@@ -39,7 +39,7 @@ async def recover(queue: App, worker_id: int, running: Running, lost: set[int]) 
             (SECONDS_UNTIL_DEAD - SECONDS_BETWEEN_HEARTBEATS, worker_id),
         )
         if await cursor.fetchone():
-            raise TakenForDead("this worker's heartbeat is stale; others may have its jobs")
+            raise StaleHeartbeat("this worker's heartbeat is stale; others may have its jobs")
         await cursor.execute(
             "select id from procrastinate_jobs where status = 'doing' and worker_id = %s and id <> all(%s::bigint[])",
             (worker_id, running.jobs()),

@@ -12,7 +12,7 @@ from procrastinate.jobs import Job
 from api.db.connection import conninfo
 from api.db.queue_schema import SCHEMA
 from api.errors import ExportUnfinished
-from api.jobs.job_manager import OwnJobs
+from api.jobs.job_manager import FencedJobManager
 from api.settings import Settings
 
 SECONDS_AFTER_A_FAILURE = 5
@@ -64,7 +64,7 @@ def make_queue(settings: Settings, run_export: RunExport, run_delivery: RunDeliv
     """The queue, and what is done for its jobs."""
     string = conninfo(settings, "mailmart_worker", options=f"-c search_path={SCHEMA},pg_temp")
     queue = App(connector=PsycopgConnector(conninfo=string, min_size=1, max_size=4, timeout=10))
-    queue.job_manager = OwnJobs(queue.connector)
+    queue.job_manager = FencedJobManager(queue.connector)
 
     @queue.task(name="export", queue="exports", pass_context=True, retry=_PutBack())
     def export(context: JobContext, export_id: str) -> None:

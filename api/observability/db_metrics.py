@@ -21,12 +21,12 @@ CONNECT_SECONDS = 2
 STATEMENT_SECONDS = 2
 # a server that hangs answers neither: who scrapes is told so after as long
 PATIENCE_SECONDS = CONNECT_SECONDS + STATEMENT_SECONDS
-SECONDS_KEPT = 1.0
+CACHE_TTL_SECONDS = 1.0
 SECONDS_BETWEEN_COMPLAINTS = 60.0
 
 
 @dataclass(frozen=True)
-class Figure:
+class DbMetric:
     """A metric: its name, what it is, and its values by labels, of which none names a tenant."""
 
     name: str
@@ -35,13 +35,13 @@ class Figure:
 
 
 # what the part that owns some tables says of them; each in a transaction of its own, of the role mailmart_worker
-Figures = Callable[[psycopg.Connection], Iterable[Figure]]
+DbMetrics = Callable[[psycopg.Connection], Iterable[DbMetric]]
 
 
 class DatabaseCollector(Collector):
     """Asks the database when Prometheus asks, at most once a second, and tells how it was."""
 
-    def __init__(self, settings: Settings, parts: Sequence[Figures]) -> None:
+    def __init__(self, settings: Settings, parts: Sequence[DbMetrics]) -> None:
         self._settings = settings
         self._parts = parts
         self._lock = threading.Lock()
@@ -65,7 +65,7 @@ class DatabaseCollector(Collector):
         with self._lock:
             asked = self._asking
             # one that hangs is waited for, and no second one is sent after it
-            if asked is None or (asked.is_answered.is_set() and time.monotonic() - asked.began >= SECONDS_KEPT):
+            if asked is None or (asked.is_answered.is_set() and time.monotonic() - asked.began >= CACHE_TTL_SECONDS):
                 asked = self._asking = _Asked(self._settings, self._parts)
             return asked
 
@@ -75,11 +75,11 @@ class _Asked:
 
     complained: float = -SECONDS_BETWEEN_COMPLAINTS
 
-    def __init__(self, settings: Settings, parts: Sequence[Figures]) -> None:
+    def __init__(self, settings: Settings, parts: Sequence[DbMetrics]) -> None:
         self._settings = settings
         self._parts = parts
         self.began = time.monotonic()
-        self.figures: list[Figure] | None = None
+        self.figures: list[DbMetric] | None = None
         self.is_answered = threading.Event()
         threading.Thread(target=self._ask, name="figures", daemon=True).start()
 
@@ -97,7 +97,7 @@ class _Asked:
         finally:
             self.is_answered.set()
 
-    def _figures(self, part: Figures, connection: psycopg.Connection) -> list[Figure]:
+    def _figures(self, part: DbMetrics, connection: psycopg.Connection) -> list[DbMetric]:
         """A part's figures, all or none: one whose tables are locked, or are still to be migrated, costs the others nothing."""
         try:
             with connection.transaction():

@@ -30,10 +30,10 @@ Properties = Mapping[str, str | int | float | None]
 
 # what each event may say; everything else that is given, or that the SDK adds by itself, stays here
 EVENTS: dict[str, frozenset[str]] = {
-    "batch_completed": frozenset({"is_by_hand", "models", "rows", "seconds", "tries"}),
-    "batch_failed": frozenset({"is_by_hand", "models", "rows", "seconds", "tries", "reason"}),
-    "export_completed": frozenset({"export_type", "format", "rows", "bytes", "seconds", "tries", "storage"}),
-    "export_failed": frozenset({"export_type", "format", "seconds", "tries", "reason", "storage"}),
+    "batch_completed": frozenset({"is_manual", "models", "rows", "seconds", "attempts"}),
+    "batch_failed": frozenset({"is_manual", "models", "rows", "seconds", "attempts", "reason"}),
+    "export_completed": frozenset({"export_type", "format", "rows", "bytes", "seconds", "attempts", "storage"}),
+    "export_failed": frozenset({"export_type", "format", "seconds", "attempts", "reason", "storage"}),
     "api_error": frozenset({"endpoint", "code", "method", "status", "unsent"}),
 }
 # without an $ip of its own, PostHog notes the address that an event came from
@@ -42,7 +42,7 @@ OF_THE_SDK = frozenset({"$lib", "$lib_version", "$is_server", "$geoip_disable"})
 # a word of ours, and no sentence: those can have anything in them
 WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
-MOST_WAITING = 1000
+MAX_WAITING = 1000
 ERRORS_A_SECOND = 2
 SECONDS_TO_CLOSE = 1.5
 SECONDS_BETWEEN_TRIES = 5.0
@@ -96,7 +96,7 @@ class Telemetry:
             if event == "api_error" and not self._errors.lets_through(said):
                 return
             # whoever sends removes them from the left
-            if len(self._waiting) >= MOST_WAITING:
+            if len(self._waiting) >= MAX_WAITING:
                 return
             self._waiting.append(_Event(event, said, datetime.now(UTC)))
             if self._thread is None:
@@ -165,7 +165,7 @@ class Telemetry:
         client = Posthog(
             self._settings.posthog_key or "",
             host=self._settings.posthog_host,
-            max_queue_size=MOST_WAITING,
+            max_queue_size=MAX_WAITING,
             flush_interval=1.0,
             timeout=SECONDS_OF_A_REQUEST,
             max_retries=2,

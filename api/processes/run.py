@@ -26,10 +26,10 @@ def run_child(
     environment: Mapping[str, str],
     folder: Path,
     *,
-    goes_on: Callable[[], bool],
+    should_continue: Callable[[], bool],
     show: Callable[[str], None] | None = None,
 ) -> Ended:
-    """Runs it to its end, or ends it as soon as `goes_on` (asked again and again; it waits a moment) says no.
+    """Runs it to its end, or ends it as soon as `should_continue` (asked again and again; it waits a moment) says no.
 
     `show` is called with each line.
     """
@@ -58,7 +58,7 @@ def run_child(
     was_ended = False
     try:
         while process.poll() is None:
-            if not goes_on():
+            if not should_continue():
                 was_ended = process.poll() is None
                 break
     finally:

@@ -17,7 +17,7 @@ from api.processes.parent_death import PARENT
 
 LOG = logging.getLogger(__name__)
 FIRST_WAIT = 0.5
-LONGEST_WAIT = 30.0
+MAX_WAIT = 30.0
 # who has lived for so long has not died at once
 LONG_ENOUGH = 30.0
 
@@ -168,7 +168,7 @@ class Supervisor:
 def wait_after(deaths: int) -> float:
     """Seconds until a program is started again that has died so often, each time soon after its start."""
     # an exponent without a bound would be no float one day
-    return float(min(FIRST_WAIT * 2 ** min(deaths - 1, 16), LONGEST_WAIT))
+    return float(min(FIRST_WAIT * 2 ** min(deaths - 1, 16), MAX_WAIT))
 
 
 def _in_words(status: int) -> str:

@@ -18,7 +18,7 @@ from api.exports.signed_urls import link
 from api.reports import run_repository as runs
 from api.reports.run_repository import Target
 from api.reports.smtp import MailServer, send
-from api.reports.templates import Outcome, mail_of, webhook_body
+from api.reports.templates import RunNotification, mail_of, webhook_body
 from api.reports.webhook import Resolve, call, resolve
 from api.settings import Settings
 
@@ -33,7 +33,7 @@ SECONDS_BETWEEN_NOTES = 3.0
 class _Told:
     """What there is to tell, and what it takes to."""
 
-    outcome: Outcome
+    outcome: RunNotification
     recipients: list[str]
     webhook_url: str | None
     is_webhook_off: bool
@@ -74,10 +74,10 @@ def run_delivery(
 
 
 def _failed(connection: psycopg.Connection, target: Target, attempt: int, failure: DeliveryFailed) -> None:
-    if failure.is_lasting or attempt >= runs.MOST_ATTEMPTS:
+    if failure.is_lasting or attempt >= runs.MAX_ATTEMPTS:
         runs.end(connection, target, attempt, error=failure.message, is_gone=failure.is_gone)
     else:
-        runs.try_later(connection, target, attempt, failure.message)
+        runs.retry_later(connection, target, attempt, failure.message)
 
 
 def _mail(settings: Settings, told: _Told, address: str) -> None:
@@ -98,7 +98,7 @@ def _call(settings: Settings, told: _Told, address: str, resolve: Resolve) -> No
         webhook_body(told.outcome),
         webhook_id=told.outcome.run_id,
         keys=told.webhook_secrets,
-        allowed=settings.webhook_allow,
+        allowed=settings.webhook_allowed_networks,
         resolve=resolve,
     )
 
@@ -143,7 +143,7 @@ def _told(connection: psycopg.Connection, settings: Settings, run_id: str) -> _T
         url = link(settings.public_url, PATH, secret, key, int(row["expires_at"].timestamp()))
     there = {"download_url": url, "expires_at": row["expires_at"] if url else None}
     error = row["error"] or (None if url else FILE_IS_GONE)
-    return _Told(Outcome(**{**row, **there, "error": error}), **others)
+    return _Told(RunNotification(**{**row, **there, "error": error}), **others)
 
 
 def _note(settings: Settings, write: Callable[[psycopg.Connection], None], *, is_patient: bool) -> None:

@@ -16,17 +16,17 @@ from api.contract.export_types import Catalogue, read_catalogue
 from api.contract.publication import Publication, read_publication
 from api.db.connection import connect
 from api.errors import ApiError
-from api.exports.prepare import prepared
+from api.exports.prepare import plan_export
 from api.exports.repository import new_export_id, request_export
 from api.exports.request_schema import Resolved
 from api.reports.repository import COLUMNS, Report
-from api.reports.run_repository import begin_deliveries
+from api.reports.run_repository import enqueue_deliveries
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
 CANNOT_BE_MADE = "The report could not be made, though it was tried for an hour"
 NO_LONGER = "Nothing is exported under this type any more"
-MOST_AT_A_TIME = 500
+MAX_AT_A_TIME = 500
 
 # an export whose end was not told: it was canceled, or is gone
 UNTOLD = """
@@ -98,7 +98,7 @@ def _run_all(connection: psycopg.Connection, publication: Publication) -> int:
     catalogue = read_catalogue(publication.contract)
     seen: list[Report] = []
     made = 0
-    while len(seen) < MOST_AT_A_TIME:
+    while len(seen) < MAX_AT_A_TIME:
         count = len(seen)
         try:
             with connection.transaction():
@@ -136,7 +136,7 @@ def _failed(connection: psycopg.Connection, report: Report) -> int:
 def _give_up(connection: psycopg.Connection, report: Report) -> int:
     (now,) = _row(connection.execute("select clock_timestamp()"))
     try:
-        moments = report.schedule.latest_until(now), report.schedule.next_after(now)
+        moments = report.schedule.previous_run(now), report.schedule.next_run(now)
     except Exception:
         LOG.exception("report %s has a schedule that cannot be read; it is tried again in a day", report.report_id)
         moments = report.next_run_at or now, now + timedelta(days=1)
@@ -156,7 +156,7 @@ def _run(connection: psycopg.Connection, report: Report, publication: Publicatio
     """Makes the run of a report that is locked; 0 where it is there already."""
     # the database's clock: schedulers may not agree about the time
     (now,) = _row(connection.execute("select clock_timestamp()"))
-    run_id = _begin(connection, report, report.schedule.latest_until(now), report.schedule.next_after(now))
+    run_id = _begin(connection, report, report.schedule.previous_run(now), report.schedule.next_run(now))
     if run_id is None:
         return 0
     try:
@@ -188,7 +188,7 @@ def _begin(connection: psycopg.Connection, report: Report, scheduled_for: dateti
 def _refuse(connection: psycopg.Connection, run_id: str, said: str) -> None:
     """Ends a run that has no export, and tells those who wait for it."""
     connection.execute("update app.report_runs set error = %s, exported_at = clock_timestamp() where run_id = %s", (said, run_id))
-    begin_deliveries(connection, run_id)
+    enqueue_deliveries(connection, run_id)
 
 
 def _prepared(
@@ -207,24 +207,24 @@ def _prepared(
             connection.execute(sql.SQL("set local {} = {}").format(sql.SQL(name), sql.Literal(value)))
         return [connection.execute(statement.encode()).fetchall() for statement in statements]
 
-    return prepared(read, catalogue, publication, report.workspace_id, report.request, now.astimezone(UTC).date())
+    return plan_export(read, catalogue, publication, report.workspace_id, report.request, now.astimezone(UTC).date())
 
 
 def _tell_untold(connection: psycopg.Connection) -> None:
-    for (run_id,) in connection.execute(UNTOLD, (MOST_AT_A_TIME,)).fetchall():
+    for (run_id,) in connection.execute(UNTOLD, (MAX_AT_A_TIME,)).fetchall():
         with connection.transaction():
-            begin_deliveries(connection, run_id)
+            enqueue_deliveries(connection, run_id)
 
 
 def _give_jobs(connection: psycopg.Connection) -> None:
     with connection.transaction():
-        for key in connection.execute(WITHOUT_JOB, (MOST_AT_A_TIME,)).fetchall():
+        for key in connection.execute(WITHOUT_JOB, (MAX_AT_A_TIME,)).fetchall():
             LOG.warning("the delivery of run %s by %s had no job, and has one again", key[0], key[1])
             connection.execute("select app.defer_delivery(%s, %s, %s, 0)", key)
 
 
 def _forget(connection: psycopg.Connection) -> None:
-    connection.execute(LONG_AGO, (MOST_AT_A_TIME,))
+    connection.execute(LONG_AGO, (MAX_AT_A_TIME,))
 
 
 def _row(cursor: psycopg.Cursor[Any]) -> Any:

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import psycopg
 
-from api.observability.db_metrics import Figure
+from api.observability.db_metrics import DbMetric
 from api.reports.repository import CHANNELS, DELIVERY_STATUSES
 
 
-def delivery_figures(connection: psycopg.Connection) -> Iterator[Figure]:
+def delivery_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
     """How many there are of each channel and status. Runs are removed with their report: a number can fall."""
     counted = connection.execute("select channel, status, count(*) from app.report_deliveries group by channel, status")
     found = {(channel, status): count for channel, status, count in counted}
-    yield Figure(
+    yield DbMetric(
         "mailmart_deliveries",
         "Deliveries of reports, by channel and status; those of a report that was deleted are gone.",
         [

@@ -14,14 +14,14 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
-from api.db.pool import Warehouse
+from api.db.pool import ConnectionPool
 from api.reports.schedule import Schedule
 
 T = TypeVar("T")
 RUN_STATUSES = ("processing", "delivering", "completed", "failed")
 CHANNELS = ("email", "webhook")
 DELIVERY_STATUSES = ("pending", "delivered", "failed")
-MOST_REPORTS = 100
+MAX_REPORTS = 100
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ def schedule_columns(schedule: Schedule) -> dict[str, Any]:
     }
 
 
-class Reports:
+class ReportRepository:
     """Reads and writes reports of one workspace at a time."""
 
-    def __init__(self, warehouse: Warehouse) -> None:
-        self._warehouse = warehouse
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
 
     def create(self, workspace_id: str, report_id: str, columns: Mapping[str, Any]) -> Report | None:
         """Makes a report; None where there are as many as there may be. Should the connection die, the second try finds it."""
@@ -102,7 +102,7 @@ class Reports:
                 if found is not None:
                     return found
                 counted = connection.execute("select count(*) from app.reports").fetchone()
-                if counted is None or counted[0] >= MOST_REPORTS:
+                if counted is None or counted[0] >= MAX_REPORTS:
                     return None
                 given = {"report_id": report_id, "workspace_id": workspace_id, **_stored(columns)}
                 cursor.execute(
@@ -113,7 +113,7 @@ class Reports:
                 )
                 return _find(cursor, report_id)
 
-        return self._warehouse.run(create)
+        return self._pool.execute(create)
 
     def find(self, workspace_id: str, report_id: str) -> Report | None:
         """One of them; None where there is none."""
@@ -193,14 +193,14 @@ class Reports:
                     deliveries[delivery.pop("run_id")].append(delivery)
             return [Run(**row, deliveries=deliveries[row["run_id"]]) for row in rows]
 
-        return self._warehouse.run(work)
+        return self._pool.execute(work)
 
     def _in(self, workspace_id: str, work: Callable[[psycopg.Cursor[Report]], T]) -> T:
         def run(connection: psycopg.Connection) -> T:
             with _in_workspace(connection, workspace_id) as cursor:
                 return work(cursor)
 
-        return self._warehouse.run(run)
+        return self._pool.execute(run)
 
 
 @contextmanager

@@ -11,13 +11,13 @@ import orjson
 from flask import Response
 from flask_smorest import Blueprint
 
-from api.auth.guard import Admission
+from api.auth.guard import RequestGuard
 from api.errors import INVALID, NotFound, ValidationFailed, WarehouseUnavailable
-from api.exports.prepare import prepared
-from api.exports.routes import ExportMeans
+from api.exports.prepare import plan_export
+from api.exports.routes import ExportServices
 from api.exports.schemas import PageQuery
 from api.net.ssrf import Network
-from api.reports.repository import MOST_REPORTS, Report, Reports, new_report_id, schedule_columns
+from api.reports.repository import MAX_REPORTS, Report, ReportRepository, new_report_id, schedule_columns
 from api.reports.schemas import (
     list_schema,
     report_body,
@@ -28,8 +28,8 @@ from api.reports.schemas import (
     schedule_of,
 )
 from api.reports.webhook import new_secret
-from api.web.operations import Answer, Operation, admitted_workspace, operations_blueprint
-from api.web.pagination import cursor_of, place_of
+from api.web.operations import Answer, Operation, authorized_workspace, operations_blueprint
+from api.web.pagination import decode_cursor, encode_cursor
 from api.web.responses import empty_response, resource_response
 from api.web.schemas import data_schema
 
@@ -41,12 +41,12 @@ LOCATION = {"Location": {"description": "Where the report is.", "schema": {"type
 ONE = "/analytics/reports/{reportId}"
 
 
-def reports_blueprint(means: ExportMeans, admission: Admission, allowed: tuple[Network, ...]) -> Blueprint:
+def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tuple[Network, ...]) -> Blueprint:
     """The routes, below the workspace; `allowed` are networks that webhooks may go to beside the public ones."""
-    books = Reports(means.warehouse)
-    report = report_schema(means.catalogue)
+    books = ReportRepository(services.pool)
+    report = report_schema(services.catalogue)
     answer = data_schema("ReportResponse", ma.fields.Nested(report, required=True))
-    new, changes = request_schemas(means.catalogue, allowed)
+    new, changes = request_schemas(services.catalogue, allowed)
 
     def operation(operation_id: str, name: str, label: str, description: str, method: str, path: str, **more: Any) -> Operation:
         limit = READ_LIMIT if method == "get" else WRITE_LIMIT
@@ -56,7 +56,7 @@ def reports_blueprint(means: ExportMeans, admission: Admission, allowed: tuple[N
         )
 
     return operations_blueprint(
-        "Reports",
+        "ReportRepository",
         "Exports by a timetable, and whom they are sent to.",
         [
             (
@@ -71,7 +71,7 @@ def reports_blueprint(means: ExportMeans, admission: Admission, allowed: tuple[N
                     arguments=new,
                     answers={201: Answer(answer, "The report.", LOCATION)},
                 ),
-                _create(means, books),
+                _create(services, books),
             ),
             (
                 operation(
@@ -110,7 +110,7 @@ def reports_blueprint(means: ExportMeans, admission: Admission, allowed: tuple[N
                     arguments=changes,
                     answers={200: Answer(answer, "The report as it is now.")},
                 ),
-                _change(means, books),
+                _change(services, books),
             ),
             (
                 operation(
@@ -138,13 +138,13 @@ def reports_blueprint(means: ExportMeans, admission: Admission, allowed: tuple[N
                 _runs(books),
             ),
         ],
-        admission,
+        guard,
     )
 
 
-def _create(means: ExportMeans, books: Reports) -> View:
+def _create(services: ExportServices, books: ReportRepository) -> View:
     def create(body: dict[str, Any], path: Mapping[str, str]) -> Response:
-        workspace_id = admitted_workspace()
+        workspace_id = authorized_workspace()
         now = datetime.now(UTC)
         schedule = schedule_of(body["schedule"])
         secret = new_secret() if body["webhook_url"] else None
@@ -153,17 +153,17 @@ def _create(means: ExportMeans, books: Reports) -> View:
             new_report_id(),
             {
                 "name": body["name"],
-                "request": _checked_export(means, workspace_id, body["export"], now),
+                "request": _checked_export(services, workspace_id, body["export"], now),
                 **schedule_columns(schedule),
                 "recipients": body["recipients"],
                 "webhook_url": body["webhook_url"],
                 "webhook_secret": secret,
                 "is_enabled": body["is_enabled"],
-                "next_run_at": schedule.next_after(now) if body["is_enabled"] else None,
+                "next_run_at": schedule.next_run(now) if body["is_enabled"] else None,
             },
         )
         if made is None:
-            said = f"The workspace has {MOST_REPORTS} reports, which is as many as there can be"
+            said = f"The workspace has {MAX_REPORTS} reports, which is as many as there can be"
             raise ValidationFailed(said, details={"body": ["Delete a report first."]})
         location = f"/api/v1/workspaces/{path['workspaceId']}/analytics/reports/{made.report_id}"
         return resource_response(report_body(made, secret), 201, {"Location": location})
@@ -171,32 +171,32 @@ def _create(means: ExportMeans, books: Reports) -> View:
     return create
 
 
-def _list(books: Reports) -> View:
+def _list(books: ReportRepository) -> View:
     def list_them(query: dict[str, Any], path: Mapping[str, str]) -> Response:
         limit = query["limit"]
-        before = place_of(query["cursor"]) if "cursor" in query else None
-        found = books.page(admitted_workspace(), limit + 1, before)
+        before = decode_cursor(query["cursor"]) if "cursor" in query else None
+        found = books.page(authorized_workspace(), limit + 1, before)
         shown = found[:limit]
-        more = cursor_of(shown[-1].created_at, shown[-1].report_id) if len(found) > limit else None
+        more = encode_cursor(shown[-1].created_at, shown[-1].report_id) if len(found) > limit else None
         return resource_response({"reports": [report_body(report) for report in shown], "next_cursor": more})
 
     return list_them
 
 
-def _get(books: Reports) -> View:
+def _get(books: ReportRepository) -> View:
     def get(path: Mapping[str, str]) -> Response:
         return resource_response(report_body(_found(books, path)))
 
     return get
 
 
-def _change(means: ExportMeans, books: Reports) -> View:
+def _change(services: ExportServices, books: ReportRepository) -> View:
     def change(body: dict[str, Any], path: Mapping[str, str]) -> Response:
-        workspace_id = admitted_workspace()
+        workspace_id = authorized_workspace()
         now = datetime.now(UTC)
         columns = _simple_changes(body)
         if "export" in body:
-            columns["request"] = _checked_export(means, workspace_id, body["export"], now)
+            columns["request"] = _checked_export(services, workspace_id, body["export"], now)
         fresh = new_secret()
         shown: list[str] = []
 
@@ -244,44 +244,44 @@ def _schedule_changes(body: Mapping[str, Any], report: Report, now: datetime) ->
     is_enabled = body.get("is_enabled", report.is_enabled)
     changes = schedule_columns(schedule) if "schedule" in body else {}
     if "schedule" in body or is_enabled != report.is_enabled:
-        changes["next_run_at"] = schedule.next_after(now) if is_enabled else None
+        changes["next_run_at"] = schedule.next_run(now) if is_enabled else None
     return changes
 
 
-def _delete(books: Reports) -> View:
+def _delete(books: ReportRepository) -> View:
     def delete(path: Mapping[str, str]) -> Response:
-        if not books.delete(admitted_workspace(), _readable(path)):
+        if not books.delete(authorized_workspace(), _readable(path)):
             raise _not_found(path)
         return empty_response()
 
     return delete
 
 
-def _runs(books: Reports) -> View:
+def _runs(books: ReportRepository) -> View:
     def runs(query: dict[str, Any], path: Mapping[str, str]) -> Response:
         limit = query["limit"]
-        before = place_of(query["cursor"]) if "cursor" in query else None
+        before = decode_cursor(query["cursor"]) if "cursor" in query else None
         report = _found(books, path)
-        found = books.runs(admitted_workspace(), report.report_id, limit + 1, before)
+        found = books.runs(authorized_workspace(), report.report_id, limit + 1, before)
         shown = found[:limit]
-        more = cursor_of(shown[-1].scheduled_for, shown[-1].run_id) if len(found) > limit else None
+        more = encode_cursor(shown[-1].scheduled_for, shown[-1].run_id) if len(found) > limit else None
         return resource_response({"runs": [run_body(run) for run in shown], "next_cursor": more})
 
     return runs
 
 
-def _checked_export(means: ExportMeans, workspace_id: str, body: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def _checked_export(services: ExportServices, workspace_id: str, body: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """An export's body as it is stored, once it is one that could be made now.
 
     Raises:
         ValidationFailed: something in it does not go with the type.
         NotFound: a campaign or a domain is not in the workspace.
     """
-    publication = means.publications.current()
-    if publication is None or not means.catalogue.types:
+    publication = services.publications.current()
+    if publication is None or not services.catalogue.types:
         raise WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60)
     try:
-        prepared(means.warehouse.read, means.catalogue, publication, workspace_id, body, now.date())
+        plan_export(services.pool.query, services.catalogue, publication, workspace_id, body, now.date())
     except ValidationFailed as error:
         problems = [f"{name}: {problem}" for name, found in (error.details or {}).items() for problem in found]
         raise ValidationFailed(error.message, details={"export": problems}) from error
@@ -289,8 +289,8 @@ def _checked_export(means: ExportMeans, workspace_id: str, body: Mapping[str, An
     return stored
 
 
-def _found(books: Reports, path: Mapping[str, str]) -> Report:
-    report = books.find(admitted_workspace(), _readable(path))
+def _found(books: ReportRepository, path: Mapping[str, str]) -> Report:
+    report = books.find(authorized_workspace(), _readable(path))
     if report is None:
         raise _not_found(path)
     return report

@@ -11,11 +11,11 @@ from typing import Any
 
 import psycopg
 
-MOST_ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 # after each attempt but the last
 WAITS = (30, 120, 600, 3600)
 SECONDS_RESERVED = 240
-MOST_FAILURES = 10
+MAX_FAILURES = 10
 NEVER_ENDED = "It was begun five times and never ended"
 
 
@@ -39,10 +39,10 @@ def export_ended(connection: psycopg.Connection, export_id: str) -> None:
         "select run_id from app.report_runs where export_id = %s and status = 'processing'", (export_id,)
     ).fetchall()
     for (run_id,) in runs:
-        begin_deliveries(connection, run_id)
+        enqueue_deliveries(connection, run_id)
 
 
-def begin_deliveries(connection: psycopg.Connection, run_id: str) -> None:
+def enqueue_deliveries(connection: psycopg.Connection, run_id: str) -> None:
     """Gives each recipient and the webhook of a run a job; once, in the caller's transaction."""
     begun = connection.execute(
         """
@@ -105,7 +105,7 @@ def begin_attempt(connection: psycopg.Connection, target: Target) -> int | None:
             " where (run_id, channel, target) = (%s, %s, %s)"
             " and status = 'pending' and not_before <= clock_timestamp() and attempts < %s"
             " returning attempts",
-            (SECONDS_RESERVED, *target.key, MOST_ATTEMPTS),
+            (SECONDS_RESERVED, *target.key, MAX_ATTEMPTS),
         ).fetchone()
         if begun is not None:
             return int(begun[0])
@@ -117,14 +117,14 @@ def begin_attempt(connection: psycopg.Connection, target: Target) -> int | None:
         if waits is None:
             return None
         seconds, attempts = waits
-        if seconds <= 0 and attempts >= MOST_ATTEMPTS:
+        if seconds <= 0 and attempts >= MAX_ATTEMPTS:
             end(connection, target, attempts, error=NEVER_ENDED)
         else:
             connection.execute("select app.defer_delivery(%s, %s, %s, %s)", (*target.key, seconds))
     return None
 
 
-def try_later(connection: psycopg.Connection, target: Target, attempt: int, error: str) -> None:
+def retry_later(connection: psycopg.Connection, target: Target, attempt: int, error: str) -> None:
     """Gives a delivery that failed its next attempt."""
     seconds = WAITS[attempt - 1]
     with connection.transaction():
@@ -163,7 +163,7 @@ def end(connection: psycopg.Connection, target: Target, attempt: int, *, error: 
 def _count_failures(connection: psycopg.Connection, target: Target, *, is_failed: bool, is_gone: bool) -> None:
     given: dict[str, Any] = {
         "failed": is_failed,
-        "most": 1 if is_gone else MOST_FAILURES,
+        "most": 1 if is_gone else MAX_FAILURES,
         "run_id": target.run_id,
         "url": target.address,
     }

@@ -41,7 +41,7 @@ class Schedule:
     weekday: str | None = None
     day: int | None = None
 
-    def next_after(self, moment: datetime) -> datetime:
+    def next_run(self, moment: datetime) -> datetime:
         """The first run after a moment (UTC)."""
         for day in self._days(self._local_date(moment) - MARGIN):
             run = self._run_of(day)
@@ -49,7 +49,7 @@ class Schedule:
                 return run
         raise AssertionError("days do not end")
 
-    def latest_until(self, moment: datetime) -> datetime:
+    def previous_run(self, moment: datetime) -> datetime:
         """The last run that is not after a moment (UTC)."""
         latest: datetime | None = None
         for day in self._days(self._local_date(moment) - LONGEST[self.frequency] - MARGIN):
@@ -84,12 +84,12 @@ class Schedule:
             since += step
 
     def _run_of(self, day: date) -> datetime | None:
-        if self.frequency == "daily" and _first_showing(datetime.combine(day, time()), self._zone)[1].date() != day:
+        if self.frequency == "daily" and resolve_local_time(datetime.combine(day, time()), self._zone)[1].date() != day:
             return None
-        return _first_showing(datetime.combine(day, self.at), self._zone)[0]
+        return resolve_local_time(datetime.combine(day, self.at), self._zone)[0]
 
 
-def _first_showing(wall: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+def resolve_local_time(wall: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
     """The first moment (UTC) at which a zone's clock shows a time or a later one, and what it shows then."""
     local = wall.replace(tzinfo=zone)
     moment = local.astimezone(UTC)

@@ -16,12 +16,12 @@ from api.exports.request_schema import StrictBoolean, export_fields
 from api.net.ssrf import Network
 from api.reports.repository import CHANNELS, DELIVERY_STATUSES, RUN_STATUSES, Report, Run
 from api.reports.schedule import FREQUENCIES, WEEKDAYS, Schedule
-from api.reports.webhook import LONGEST_URL, Receiver
+from api.reports.webhook import MAX_URL, WebhookUrl
 from api.web.schemas import OpenSchema, data_schema
 
-LONGEST_NAME = 200
-LONGEST_ADDRESS = 254
-MOST_RECIPIENTS = 20
+MAX_NAME = 200
+MAX_ADDRESS = 254
+MAX_RECIPIENTS = 20
 # what SMTP takes without an extension; a domain in other letters is written as xn--…
 ADDRESS = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64})*"
@@ -50,7 +50,7 @@ class _Open(_Unregistered):
 
 
 def _is_address(text: str) -> None:
-    if len(text) > LONGEST_ADDRESS or not ADDRESS.fullmatch(text):
+    if len(text) > MAX_ADDRESS or not ADDRESS.fullmatch(text):
         raise ma.ValidationError("Not a valid e-mail address.")
 
 
@@ -68,7 +68,7 @@ def _is_one_line(text: str) -> None:
 def _is_receiver(allowed: tuple[Network, ...]) -> Callable[[str], None]:
     def check(url: str) -> None:
         try:
-            Receiver.of(url, allowed)
+            WebhookUrl.of(url, allowed)
         except ValueError as error:
             raise ma.ValidationError(str(error)) from error
 
@@ -153,7 +153,7 @@ def request_schemas(catalogue: Catalogue, allowed: tuple[Network, ...]) -> tuple
         return {
             "name": ma.fields.String(
                 **needed,
-                validate=[ma.validate.Length(min=1, max=LONGEST_NAME), _is_one_line],
+                validate=[ma.validate.Length(min=1, max=MAX_NAME), _is_one_line],
                 metadata={"description": "What it is called in lists and mails.", "example": "Weekly overview"},
             ),
             "export": ma.fields.Nested(
@@ -167,9 +167,9 @@ def request_schemas(catalogue: Catalogue, allowed: tuple[Network, ...]) -> tuple
             "recipients": ma.fields.List(
                 ma.fields.String(validate=_is_address, metadata={"format": "email"}),
                 allow_none=not is_new,
-                validate=[ma.validate.Length(max=MOST_RECIPIENTS), _are_different],
+                validate=[ma.validate.Length(max=MAX_RECIPIENTS), _are_different],
                 metadata={
-                    "description": f"E-mail addresses that each run is sent to, at most {MOST_RECIPIENTS}: people of your own."
+                    "description": f"E-mail addresses that each run is sent to, at most {MAX_RECIPIENTS}: people of your own."
                     + ("" if is_new else " null for none."),
                     "example": ["ana@example.com"],
                 },
@@ -182,7 +182,7 @@ def request_schemas(catalogue: Catalogue, allowed: tuple[Network, ...]) -> tuple
                     "description": "An https address that is told of each run, signed as Standard Webhooks has it."
                     + ("" if is_new else " null takes it away; given again, it turns one on that was turned off."),
                     "example": URL_EXAMPLE,
-                    "maxLength": LONGEST_URL,
+                    "maxLength": MAX_URL,
                 },
                 **default(None),
             ),

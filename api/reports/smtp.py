@@ -23,7 +23,7 @@ SECONDS_IN_ALL = 60.0
 THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 PORTS = {"smtp": 587, "smtps": 465}
 HINT = "Write it as smtp://user:password@host:587, or smtps://… (with %40 for an @ in the user or the password)."
-LONGEST_ANSWER = 200
+MAX_ANSWER = 200
 # controls, line and paragraph separators, halves of surrogate pairs
 CONTROLS = frozenset({"Cc", "Zl", "Zp", "Cs"})
 
@@ -185,7 +185,7 @@ def _failure(error: Exception) -> DeliveryFailed:
 
 def _answer(code: int, said: bytes | str) -> str:
     text = said.decode(errors="replace") if isinstance(said, bytes) else said
-    return f"{code} {_one_line(text)}"[:LONGEST_ANSWER]
+    return f"{code} {_one_line(text)}"[:MAX_ANSWER]
 
 
 def _one_line(text: str) -> str:

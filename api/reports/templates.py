@@ -14,7 +14,7 @@ from api.reports.smtp import Mail
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunNotification:
     """A run whose export has ended.
 
     Attributes:
@@ -42,7 +42,7 @@ class Outcome:
     expires_at: datetime | None
 
 
-def webhook_body(outcome: Outcome) -> bytes:
+def webhook_body(outcome: RunNotification) -> bytes:
     """The JSON that a webhook gets: the same at each attempt, unless the report or its file is another one by then."""
     is_there = outcome.download_url is not None
     body = {
@@ -70,7 +70,7 @@ def webhook_body(outcome: Outcome) -> bytes:
     return orjson.dumps(body, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS)
 
 
-def mail_of(outcome: Outcome, recipient: str) -> Mail:
+def mail_of(outcome: RunNotification, recipient: str) -> Mail:
     """The mail to one of a report's people."""
     zone = ZoneInfo(outcome.timezone)
     facts = [("Report", outcome.name), ("Due", _said(outcome.scheduled_for, zone))]

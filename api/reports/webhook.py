@@ -26,7 +26,7 @@ from api.net.ssrf import Address, Network, may_be_called, parsed
 
 SECONDS_IN_ALL = 10.0
 SECONDS_TO_CONNECT = 4.0
-LONGEST_URL = 2000
+MAX_URL = 2000
 SECRET_BYTES = 32
 PREFIX = "whsec_"
 USER_AGENT = "mailmart"
@@ -38,7 +38,7 @@ Resolve = Callable[[str, int], Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Receiver:
+class WebhookUrl:
     """Where a webhook goes: a host's name or address, a port, and what is asked of it."""
 
     host: str
@@ -46,14 +46,14 @@ class Receiver:
     target: str
 
     @classmethod
-    def of(cls, url: str, allowed: Iterable[Network] = ()) -> Receiver:
+    def of(cls, url: str, allowed: Iterable[Network] = ()) -> WebhookUrl:
         """Reads an address.
 
         Raises:
             ValueError: it is none that a webhook can go to; the text says why.
         """
-        if len(url) > LONGEST_URL or not url.isascii() or any(not "!" <= letter <= "~" for letter in url):
-            raise ValueError(f"Must be at most {LONGEST_URL} characters of ASCII, without spaces.")
+        if len(url) > MAX_URL or not url.isascii() or any(not "!" <= letter <= "~" for letter in url):
+            raise ValueError(f"Must be at most {MAX_URL} characters of ASCII, without spaces.")
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
@@ -119,7 +119,7 @@ def call(
     """
     deadline = time.monotonic() + seconds
     try:
-        receiver = Receiver.of(url, allowed)
+        receiver = WebhookUrl.of(url, allowed)
     except ValueError as error:
         raise DeliveryFailed(f"The webhook's address: {error}", is_lasting=True) from error
     addresses = _checked(receiver, allowed, resolve, seconds)
@@ -139,7 +139,7 @@ def call(
         raise DeliveryFailed(f"The receiver answered with {said}", is_gone=status == GONE)
 
 
-def _checked(receiver: Receiver, allowed: Sequence[Network], resolve: Resolve, seconds: float) -> list[Address]:
+def _checked(receiver: WebhookUrl, allowed: Sequence[Network], resolve: Resolve, seconds: float) -> list[Address]:
     """The receiver's addresses, all of which may be called.
 
     Raises:
@@ -157,7 +157,7 @@ def _checked(receiver: Receiver, allowed: Sequence[Network], resolve: Resolve, s
     return addresses
 
 
-def _resolved(receiver: Receiver, resolve: Resolve, seconds: float) -> Sequence[str]:
+def _resolved(receiver: WebhookUrl, resolve: Resolve, seconds: float) -> Sequence[str]:
     # in a thread of its own: a resolver takes the time that it takes
     answer: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
 
@@ -174,7 +174,7 @@ def _resolved(receiver: Receiver, resolve: Resolve, seconds: float) -> Sequence[
         return []
 
 
-def _post(receiver: Receiver, addresses: Sequence[Address], body: bytes, headers: Mapping[str, str], deadline: float) -> int:
+def _post(receiver: WebhookUrl, addresses: Sequence[Address], body: bytes, headers: Mapping[str, str], deadline: float) -> int:
     """The status that the first address that answers gives."""
     failure = DeliveryFailed("The receiver does not answer")
     for address in addresses:
@@ -201,7 +201,7 @@ def _post(receiver: Receiver, addresses: Sequence[Address], body: bytes, headers
     raise failure
 
 
-def _asked(connection: HTTPSConnection, receiver: Receiver, body: bytes, headers: Mapping[str, str], deadline: float) -> int:
+def _asked(connection: HTTPSConnection, receiver: WebhookUrl, body: bytes, headers: Mapping[str, str], deadline: float) -> int:
     left = max(deadline - time.monotonic(), 0.001)
     connection.timeout = left
     try:

@@ -12,7 +12,7 @@ import psycopg
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from api.db.advisory_lock import SessionLock
+from api.db.advisory_lock import AdvisoryLock
 from api.errors import ServerError
 from api.scheduler.schedule import Job, timetable
 from api.settings import Settings
@@ -36,7 +36,7 @@ def run_scheduler(settings: Settings, ending: threading.Event, jobs: Jobs = time
     # its lines about each start of a job would be all that a log has
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     was_told = ""
-    with SessionLock(settings, f"mailmart.scheduler.{settings.target}") as lock:
+    with AdvisoryLock(settings, f"mailmart.scheduler.{settings.target}") as lock:
         while not ending.is_set():
             state = _try_to_lead(lock)
             if state == "leads":
@@ -50,14 +50,14 @@ def run_scheduler(settings: Settings, ending: threading.Event, jobs: Jobs = time
     LOG.info("ended")
 
 
-def _try_to_lead(lock: SessionLock) -> str:
+def _try_to_lead(lock: AdvisoryLock) -> str:
     try:
-        return "leads" if lock.take() else "standing by"
+        return "leads" if lock.acquire() else "standing by"
     except psycopg.OperationalError as error:
         return f"no connection: {error}"
 
 
-def _lead(settings: Settings, lock: SessionLock, ending: threading.Event, jobs: Jobs) -> None:
+def _lead(settings: Settings, lock: AdvisoryLock, ending: threading.Event, jobs: Jobs) -> None:
     over = threading.Event()
     todo = jobs(settings, over)
     scheduler = BackgroundScheduler(
@@ -71,14 +71,14 @@ def _lead(settings: Settings, lock: SessionLock, ending: threading.Event, jobs: 
     scheduler.start()
     try:
         while not ending.is_set():
-            if not lock.keep(0.5):
+            if not lock.wait_while_held(0.5):
                 LOG.warning("the connection of the lock is gone: leading no longer")
                 break
     finally:
         # nothing new begins from here on
         over.set()
         _shut_down(scheduler)
-        lock.give_back()
+        lock.release()
 
 
 def _shut_down(scheduler: BackgroundScheduler) -> None:

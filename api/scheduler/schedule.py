@@ -43,7 +43,7 @@ class Job:
 
 def timetable(settings: Settings, ending: threading.Event) -> list[Job]:
     """Every job of the scheduler; another target than production has its nights, and nothing else that is its own."""
-    at = CronTrigger(hour=settings.batch_at.hour, minute=settings.batch_at.minute, timezone=UTC)
+    at = CronTrigger(hour=settings.nightly_at.hour, minute=settings.nightly_at.minute, timezone=UTC)
     # at its time, and again and again: a night that was missed, or whose scheduler died, is found within a minute
     looking = IntervalTrigger(seconds=SECONDS_BETWEEN_LOOKS_AT_THE_NIGHT, timezone=UTC)
     nights = Job("nightly batch", OrTrigger([at, looking]), partial(run_due_night, settings, ending))

@@ -17,26 +17,26 @@ from flask_cors import CORS
 from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
 
-from api.analytics.cache import Answers
-from api.analytics.fast_path import Express
-from api.analytics.routes import Means, analytics_blueprint
-from api.auth.api_keys import Keys
-from api.auth.guard import Admission
-from api.auth.jwt import Tokens
-from api.auth.rate_limit import Limits
+from api.analytics.cache import ResponseCache
+from api.analytics.fast_path import FastPath
+from api.analytics.routes import AnalyticsServices, analytics_blueprint
+from api.auth.api_keys import ApiKeyStore
+from api.auth.guard import RequestGuard
+from api.auth.jwt import JwtVerifier
+from api.auth.rate_limit import RateLimiter
 from api.contract.export_types import read_catalogue
 from api.contract.exposures import read_contract
 from api.contract.publication import Publication, Publications
-from api.db.pool import Warehouse
+from api.db.pool import ConnectionPool
 from api.errors import ApiError, ContractError, Forbidden, WarehouseUnavailable
 from api.exports.downloads import Downloads, downloads_blueprint
-from api.exports.routes import ExportMeans, exports_blueprint
+from api.exports.routes import ExportServices, exports_blueprint
 from api.exports.storage import storage_of
 from api.observability.posthog import Telemetry
 from api.reports.routes import reports_blueprint
 from api.server.health import health_blueprint
 from api.settings import Settings
-from api.web.openapi import TITLE, documentation_blueprint, finished_document
+from api.web.openapi import TITLE, documentation_blueprint, postprocess_openapi
 from api.web.request_log import Record, record_of
 from api.web.responses import error_response
 from api.web.schemas import ErrorResponse
@@ -64,21 +64,21 @@ class Service:
     """The WSGI callable. Follows the publication: a contract that changed is served from the next request on."""
 
     def __init__(self, settings: Settings) -> None:
-        self._warehouse = Warehouse(settings)
+        self._pool = ConnectionPool(settings)
         self._target = settings.target
-        self._publications = Publications(self._warehouse, self._target)
-        self._keys = Keys(self._warehouse)
-        self._limits = Limits(settings)
-        self._answers = Answers(settings.cache_megabytes)
-        self._admission = Admission(self._keys, Tokens(settings), self._limits)
-        self._downloads = Downloads(settings, storage_of(settings), self._warehouse)
+        self._publications = Publications(self._pool, self._target)
+        self._keys = ApiKeyStore(self._pool)
+        self._limits = RateLimiter(settings)
+        self._answers = ResponseCache(settings.response_cache_mb)
+        self._guard = RequestGuard(self._keys, JwtVerifier(settings), self._limits)
+        self._downloads = Downloads(settings, storage_of(settings), self._pool)
         self._origins = settings.cors_origins
         self._telemetry = Telemetry(settings)
-        self._webhook_allow = settings.webhook_allow
+        self._webhook_allow = settings.webhook_allowed_networks
         self._lock = threading.Lock()
         self._contract_id = ""
         self._served = self._make({"exposures": {}, "nodes": {}}, ready=False)
-        self._warehouse.open()
+        self._pool.open()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         record = Record(environ)
@@ -101,7 +101,7 @@ class Service:
             return self._served.app(environ, start_response)
         publication = self.current()
         served = self._served
-        answer = served.express.answer(environ, start_response, publication)
+        answer = served.fast_path.answer(environ, start_response, publication)
         return served.app(environ, start_response) if answer is None else answer
 
     def current(self) -> Publication | None:
@@ -132,21 +132,21 @@ class Service:
         """Gives everything back."""
         self._limits.close()
         self._keys.close()
-        self._warehouse.close()
+        self._pool.close()
         self._telemetry.close()
 
     def _make(self, contract: Mapping[str, Any], *, ready: bool) -> Served:
-        means = Means(
-            self._warehouse,
+        services = AnalyticsServices(
+            self._pool,
             self._publications,
-            self._admission,
+            self._guard,
             self._answers,
             self._downloads,
             self._webhook_allow,
             self._target,
         )
-        express = Express(self._admission, self._answers)
-        return Served(create_app(contract, means, express, self._origins, ready=ready), express)
+        fast_path = FastPath(self._guard, self._answers)
+        return Served(create_app(contract, services, fast_path, self._origins, ready=ready), fast_path)
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,16 @@ class Served:
     """What serves a contract: the app, and the short way past it."""
 
     app: Flask
-    express: Express
+    fast_path: FastPath
 
 
 def create_app(
-    contract: Mapping[str, Any], means: Means, express: Express, origins: tuple[str, ...] = (), *, ready: bool = True
+    contract: Mapping[str, Any],
+    services: AnalyticsServices,
+    fast_path: FastPath,
+    origins: tuple[str, ...] = (),
+    *,
+    ready: bool = True,
 ) -> Flask:
     """The Flask app of a contract (a manifest, or the part of it that is published), callable by pages of the origins.
 
@@ -176,23 +181,23 @@ def create_app(
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="Multiple schemas resolved to the name")
         try:
-            api.register_blueprint(analytics_blueprint(read_contract(contract), means, express))
-            exports = ExportMeans(means.warehouse, means.publications, means.downloads, read_catalogue(contract))
+            api.register_blueprint(analytics_blueprint(read_contract(contract), services, fast_path))
+            exports = ExportServices(services.pool, services.publications, services.downloads, read_catalogue(contract))
             if ready:
                 for blueprint in (
-                    exports_blueprint(exports, means.admission),
-                    reports_blueprint(exports, means.admission, means.webhook_allow),
+                    exports_blueprint(exports, services.guard),
+                    reports_blueprint(exports, services.guard, services.webhook_allowed_networks),
                 ):
-                    if means.target != "production":
-                        blueprint.before_request(partial(_refuse, means.target))
+                    if services.target != "production":
+                        blueprint.before_request(partial(_refuse, services.target))
                     api.register_blueprint(blueprint)
         except UserWarning as warning:
             raise ContractError(f"two objects of the document have one name: {warning}", hint=NAMES) from warning
-    document = finished_document(api.spec.to_dict())
+    document = postprocess_openapi(api.spec.to_dict())
     app.extensions["openapi"] = document
     app.register_blueprint(documentation_blueprint(document))
-    app.register_blueprint(health_blueprint(means.publications))
-    app.register_blueprint(downloads_blueprint(means.downloads))
+    app.register_blueprint(health_blueprint(services.publications))
+    app.register_blueprint(downloads_blueprint(services.downloads))
 
     if origins:
         CORS(app, origins=list(origins), expose_headers=EXPOSED, allow_headers=ALLOWED, max_age=600)
@@ -218,7 +223,7 @@ def create_app(
 
 
 def _refuse(target: str) -> None:
-    """Exports and reports know no target: what another one took in would be written out of production's marts, or the reverse."""
+    """Refuses exports and reports for other targets: their tables do not know which target a row belongs to."""
     # a browser asks what it may, whatever comes of it
     if request.method != "OPTIONS":
         raise Forbidden(f"Exports and reports are made of production alone, and this service serves {target}")
@@ -226,11 +231,11 @@ def _refuse(target: str) -> None:
 
 def api_document(settings: Settings, contract: Mapping[str, Any]) -> dict[str, Any]:
     """The OpenAPI document of a contract; no database is asked, and no storage."""
-    warehouse, answers = Warehouse(settings), Answers(0)
-    admission = Admission(Keys(warehouse), Tokens(settings), Limits(settings))
-    downloads = Downloads(settings, storage_of(settings), warehouse)
-    means = Means(warehouse, Publications(warehouse, settings.target), admission, answers, downloads)
-    app = create_app(contract, means, Express(admission, answers))
+    pool, answers = ConnectionPool(settings), ResponseCache(0)
+    guard = RequestGuard(ApiKeyStore(pool), JwtVerifier(settings), RateLimiter(settings))
+    downloads = Downloads(settings, storage_of(settings), pool)
+    services = AnalyticsServices(pool, Publications(pool, settings.target), guard, answers, downloads)
+    app = create_app(contract, services, FastPath(guard, answers))
     document: dict[str, Any] = app.extensions["openapi"]
     return document
 

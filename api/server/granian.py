@@ -9,7 +9,7 @@ from granian.constants import Interfaces
 from granian.server import Server
 
 from api.errors import ServerError
-from api.server.metrics_server import exposed_metrics
+from api.server.metrics_server import serve_metrics
 from api.settings import Settings
 
 THREADS = 4
@@ -23,7 +23,7 @@ def serve(settings: Settings, *, workers: int = 1, target: str = "api.server.wsg
         ServerError: the address is taken, or not ours; or the metrics' port is.
     """
     check_address(settings)
-    with exposed_metrics(settings):
+    with serve_metrics(settings):
         Server(
             target,
             address=settings.host,

@@ -22,7 +22,7 @@ ADDRESS = "127.0.0.1"
 
 
 @contextmanager
-def exposed_metrics(settings: Settings) -> Iterator[None]:
+def serve_metrics(settings: Settings) -> Iterator[None]:
     """Serves /metrics at a port of 127.0.0.1 while the block runs; with port 0 there is none.
 
     The workers' processes, started inside, write what they count to files that this one sums. Beside it is what the database
@@ -59,12 +59,12 @@ def _expose(settings: Settings, says: Connection) -> None:
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
-    from api.builds.metrics import build_figures, nightly_figures
-    from api.exports.metrics import export_figures
-    from api.jobs.metrics import queue_figures
+    from api.builds.metrics import build_metrics, nightly_run_metrics
+    from api.exports.metrics import export_metrics
+    from api.jobs.metrics import job_metrics
     from api.observability.db_metrics import DatabaseCollector
     from api.observability.logs import configure_logs
-    from api.reports.metrics import delivery_figures
+    from api.reports.metrics import delivery_metrics
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
@@ -73,7 +73,7 @@ def _expose(settings: Settings, says: Connection) -> None:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     registry.register(
-        DatabaseCollector(settings, (build_figures, nightly_figures, export_figures, queue_figures, delivery_figures))
+        DatabaseCollector(settings, (build_metrics, nightly_run_metrics, export_metrics, job_metrics, delivery_metrics))
     )
     try:
         start_http_server(settings.metrics_port, addr=ADDRESS, registry=registry)

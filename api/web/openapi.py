@@ -47,7 +47,7 @@ START = """window.addEventListener("load", function () {
 """
 
 
-def finished_document(document: dict[str, Any]) -> dict[str, Any]:
+def postprocess_openapi(document: dict[str, Any]) -> dict[str, Any]:
     """apispec's document with what it cannot say: named enums, constants, values of several formats.
 
     Fields ask for them by x- keys in their metadata: x-enum-name, x-constant, x-any-of-formats. What an SDK calls an enum's
@@ -66,7 +66,7 @@ def finished_document(document: dict[str, Any]) -> dict[str, Any]:
                 operation["responses"].pop("default", None)
                 operation["responses"] = dict(sorted(operation["responses"].items()))
     named: dict[str, Any] = {}
-    for holder, key, schema in list(_schemas(finished)):
+    for principal, key, schema in list(_schemas(finished)):
         if "x-constant" in schema:
             schema["const"] = schema.pop("x-constant")
             schema.pop("enum", None)
@@ -77,7 +77,7 @@ def finished_document(document: dict[str, Any]) -> dict[str, Any]:
             # named once: a generator would make a model for each place
             name = "Or".join(part.title().replace("-", "") for part in formats)
             named[name] = {"anyOf": [{"type": "string", "format": part} for part in formats]}
-            holder[key] = {"$ref": f"#/components/schemas/{name}", **schema}
+            principal[key] = {"$ref": f"#/components/schemas/{name}", **schema}
         if "x-enum-name" in schema:
             name = schema.pop("x-enum-name")
             members = {"x-enum-varnames": schema.pop("x-enum-varnames")} if "x-enum-varnames" in schema else {}
@@ -85,7 +85,7 @@ def finished_document(document: dict[str, Any]) -> dict[str, Any]:
             if named.setdefault(name, enum) != enum:
                 raise MailmartError(f"two enums of the document are called {name}")
             schema.pop("type", None)
-            holder[key] = {"$ref": f"#/components/schemas/{name}", **schema}
+            principal[key] = {"$ref": f"#/components/schemas/{name}", **schema}
     schemas |= named
     finished["components"]["schemas"] = dict(sorted(schemas.items()))
     order = ("openapi", "info", "servers", "security", "tags", "paths", "components")

@@ -14,7 +14,7 @@ from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from api.auth.guard import Admission
+from api.auth.guard import RequestGuard
 from api.errors import INVALID, ContentTooLarge, Forbidden, MalformedRequest, UnsupportedMediaType, ValidationFailed
 from api.web.request_log import record_of
 from api.web.schemas import ErrorResponse
@@ -177,7 +177,7 @@ class Answer:
 
 
 def operations_blueprint(
-    name: str, description: str, operations: Iterable[tuple[Operation, Callable[..., Response]]], admission: Admission
+    name: str, description: str, operations: Iterable[tuple[Operation, Callable[..., Response]]], guard: RequestGuard
 ) -> Blueprint:
     """The routes of operations below the workspace. Each is called with its arguments, if it takes any, and its path's parts.
 
@@ -199,20 +199,20 @@ def operations_blueprint(
         record = record_of(request.environ)
         record.endpoint = operation.name
         # counted already on the short way
-        if record.admitted is None:
-            record.admitted = admission.admit(
+        if record.authorized is None:
+            record.authorized = guard.authorize(
                 request.headers.get("Authorization"), workspace_id, operation.scope, operation.name, operation.limit
             )
 
     return blueprint
 
 
-def admitted_workspace() -> str:
+def authorized_workspace() -> str:
     """The credential's: a path is what somebody writes."""
-    admitted = record_of(request.environ).admitted
-    if admitted is None:
+    authorized = record_of(request.environ).authorized
+    if authorized is None:
         raise Forbidden("The request was not let in")
-    return admitted.workspace_id
+    return authorized.workspace_id
 
 
 def _add(blueprint: Blueprint, operation: Operation, answer: Callable[..., Response]) -> None:

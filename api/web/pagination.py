@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from api.errors import INVALID, ValidationFailed
 
 
-def cursor_of(moment: datetime, identifier: str) -> str:
+def encode_cursor(moment: datetime, identifier: str) -> str:
     """The place after the thing that is shown last."""
     return base64.urlsafe_b64encode(f"{moment.isoformat()}|{identifier}".encode()).decode().rstrip("=")
 
 
-def place_of(cursor: str) -> tuple[datetime, str]:
+def decode_cursor(cursor: str) -> tuple[datetime, str]:
     """The place that a cursor stands for.
 
     Raises:

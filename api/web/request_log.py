@@ -8,7 +8,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from api.auth.guard import Admitted
+from api.auth.guard import AuthorizedRequest
 from api.observability.metrics import QUERY_SECONDS, count_answer, count_request
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ class Record:
         code: of the error that it is answered with; '' without.
         query_seconds: in the warehouse; 0.0 without.
         source: where the data came from: warehouse, cache, client (304); '' where there are none.
-        admitted: once it was let in, and counted.
+        authorized: once it was let in, and counted.
     """
 
-    __slots__ = ("_environ", "_started", "admitted", "code", "endpoint", "query_seconds", "request_id", "source", "status")
+    __slots__ = ("_environ", "_started", "authorized", "code", "endpoint", "query_seconds", "request_id", "source", "status")
 
     def __init__(self, environ: WSGIEnvironment) -> None:
         self._environ = environ
@@ -46,13 +46,13 @@ class Record:
         self.query_seconds = 0.0
         self.source = ""
         self.status = 0
-        self.admitted: Admitted | None = None
+        self.authorized: AuthorizedRequest | None = None
         environ[IN_ENVIRON] = self
 
     def headers(self) -> list[tuple[str, str]]:
         """X-Request-Id, and the rate limit's."""
         own = [("X-Request-Id", self.request_id)]
-        return own + self.admitted.quota.headers if self.admitted else own
+        return own + self.authorized.quota.headers if self.authorized else own
 
     def end(self) -> None:
         """Counts it, and writes its line."""
@@ -89,7 +89,7 @@ class Record:
             "path": self._environ["PATH_INFO"],
             "status": self.status,
             "endpoint": self.endpoint,
-            "workspace_id": self.admitted.workspace_id if self.admitted else "",
+            "workspace_id": self.authorized.workspace_id if self.authorized else "",
             "source": self.source,
             "seconds": round(seconds, 6),
             "query_seconds": round(self.query_seconds, 6),

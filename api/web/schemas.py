@@ -102,18 +102,18 @@ def response_schema(endpoint: Endpoint) -> type[ma.Schema]:
     names: dict[tuple[str, ...], str] = {(): f"{_pascal(endpoint.name)}Data"}
     nullable: set[tuple[str, ...]] = set()
     for section in endpoint.sections:
-        if section.unless_empty:
+        if section.not_found_error:
             continue
         row, row_names = _row(section)
         if section.is_list:
-            default = f"{_pascal(endpoint.name)}{_pascal('_'.join(section.at))}"
+            default = f"{_pascal(endpoint.name)}{_pascal('_'.join(section.path))}"
             schema = _grown({(): default, **row_names}, row, (), frozenset())
-            _put(tree, section.at, ma.fields.List(ma.fields.Nested(schema), required=True))
+            _put(tree, section.path, ma.fields.List(ma.fields.Nested(schema), required=True))
             continue
-        _merge(tree, section.at, row)
-        names |= {(*section.at, *path): name for path, name in row_names.items() if (*section.at, *path)}
+        _merge(tree, section.path, row)
+        names |= {(*section.path, *path): name for path, name in row_names.items() if (*section.path, *path)}
         if section.is_nullable:
-            nullable.add(section.at)
+            nullable.add(section.path)
     return data_schema(
         f"{_pascal(endpoint.name)}Response",
         ma.fields.Nested(_grown(names, tree, (), frozenset(nullable)), required=True),
@@ -135,7 +135,7 @@ def _row(section: Section) -> tuple[Tree, dict[tuple[str, ...], str]]:
     """The fields of a section's row, those of its objects inside, and the names that the model gives to these."""
     tree: Tree = {}
     for field in section.fields:
-        _put(tree, (*filter(None, [field.inside]), field.name), _ma_field(field))
+        _put(tree, (*filter(None, [field.group]), field.name), _ma_field(field))
     return tree, {() if name == "." else (name,): schema for name, schema in section.schema_names.items()}
 
 
@@ -151,7 +151,7 @@ def _ma_field(field: Field) -> ma.fields.Field[Any]:
         "date": ma.fields.Date,
         "date-time": ma.fields.DateTime,
     }
-    return kinds[field.kind](required=field.when == ("", ""), allow_none=field.is_nullable, metadata=metadata)
+    return kinds[field.kind](required=field.if_param == ("", ""), allow_none=field.is_nullable, metadata=metadata)
 
 
 def _put(tree: Tree, path: Iterable[str], leaf: Any) -> None:

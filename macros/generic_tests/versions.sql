@@ -4,7 +4,7 @@
 #}
 
 {# No two standing rows have the model's key. #}
-{% test unique_standing_key(model) -%}
+{% test unique_current_key(model) -%}
     {%- set key = tested_node(model).config.unique_key %}
     select {{ key | join(', ') }}
     from {{ model }}
@@ -24,14 +24,14 @@
             valid_from,
             valid_to
         from {{ versions }}
-        where valid_to < {{ still_standing() }}
+        where valid_to < {{ open_ended() }}
     ),
 
     changed_keys as (
         select distinct {{ key }} from closed
     ),
 
-    -- a key with one version cannot overlap: of one with more, all but one are closed, or unique_standing_key fails
+    -- a key with one version cannot overlap: of one with more, all but one are closed, or unique_current_key fails
     versions as (
         select * from closed
         union all
@@ -40,7 +40,7 @@
             standing.valid_from,
             standing.valid_to
         from changed_keys
-        inner join {{ looked_up(versions, columns, of='changed_keys') }} as standing using ({{ key }})
+        inner join {{ lateral_lookup(versions, columns, of='changed_keys') }} as standing using ({{ key }})
     ),
 
     followed as (

@@ -1,5 +1,5 @@
 {#
-    What a data test looks at (an override of dbt's own macro). `where: __standing__`, which all tests of core have, is the
+    What a data test looks at (an override of dbt's own macro). `where: __current__`, which all tests of core have, is the
     rows that stand: one that was closed is of no publication to come, and must not keep one back.
 
     In a build it is those of them that were opened since the last publication: all others passed the tests before it, and a
@@ -8,10 +8,10 @@
 {% macro get_where_subquery(relation) -%}
     {%- set where = config.get('where') -%}
     {%- if not where -%} {{ return(relation) }} {%- endif -%}
-    {%- set standing = 'valid_to = ' ~ (still_standing() | trim) -%}
-    {%- if where == '__standing__' and flags.WHICH in ['build', 'retry'] and not var('recompute') -%}
+    {%- set standing = 'valid_to = ' ~ (open_ended() | trim) -%}
+    {%- if where == '__current__' and flags.WHICH in ['build', 'retry'] and not var('recompute') -%}
         {%- set where = standing ~ ' and valid_from > ' ~ published_batch() -%}
-    {%- elif where == '__standing__' -%}
+    {%- elif where == '__current__' -%}
         {%- set where = standing -%}
     {%- endif -%}
     {{ return('(select * from ' ~ relation ~ ' where ' ~ where ~ ') as tested') }}

@@ -4,7 +4,13 @@
 #}
 
 {# valid_to of a row that stands. No null, so that "true as of b" is one plain range. #}
-{% macro still_standing() -%} 9223372036854775807 {%- endmacro %}
+{% macro open_ended() -%} 9223372036854775807 {%- endmacro %}
+
+
+{# The condition that a version is the current one of its key. #}
+{% macro is_current(alias=none) -%}
+    {{ alias ~ '.' if alias }}valid_to = {{ open_ended() }}
+{%- endmacro %}
 
 
 {# The number of this build; 0 where none was taken (dbt compile, docs generate, show). #}
@@ -23,7 +29,7 @@
 {# The batch that is served; 0 where none is. #}
 {% macro published_batch() -%}
     {%- if not execute -%} {{ return(0) }} {%- endif -%}
-    {%- set found = run_query("select batch_id from app.publication where target = '" ~ warehouse_name() ~ "'") -%}
+    {%- set found = run_query("select batch_id from app.current_publication where target = '" ~ warehouse_name() ~ "'") -%}
     {{ return(found.rows[0][0] if found.rows else 0) }}
 {%- endmacro %}
 
@@ -82,7 +88,7 @@
         end loop;
         execute format('set local role %I', owner);
         update app.batches
-        set status = 'abandoned', ended_at = clock_timestamp(), note = 'died; found by the next build'
+        set status = 'abandoned', ended_at = clock_timestamp(), failure_summary = 'died; found by the next build'
         where target = '{{ warehouse_name() }}' and status = 'running';
         insert into app.batches (target, invocation_id, command, fingerprint)
         values ('{{ warehouse_name() }}', '{{ invocation_id }}', '{{ command_given() }}', '{{ project_fingerprint() }}');
@@ -136,7 +142,7 @@
             status = '{{ end.status }}',
             ended_at = clock_timestamp(),
             continues = {{ end.continues or 'null' }},
-            note = {{ sql_text(end.failures[:5] | join('\n')) if end.failures else 'null' }}
+            failure_summary = {{ sql_text(end.failures[:5] | join('\n')) if end.failures else 'null' }}
         where batch_id = {{ batch }} and status = 'running';
         if not found then
             raise exception 'build {{ batch }} was taken for dead by a later build, and is not published';
@@ -151,7 +157,7 @@
         from app.batches as this
         left join app.batches as earliest on this.continues = earliest.batch_id
         where this.batch_id = {{ batch }};
-        insert into app.publication (target, batch_id)
+        insert into app.current_publication (target, batch_id)
         values ('{{ warehouse_name() }}', {{ batch }})
         on conflict (target) do update set batch_id = excluded.batch_id, changed_at = clock_timestamp();
         delete from app.batch_nodes
@@ -213,7 +219,7 @@
 {% macro remove_old_versions() -%}
     {%- if not execute or not takes_a_batch() -%} {{ return('') }} {%- endif -%}
     {%- set before = run_query(
-        "select max(older.batch_id) from app.publication as served"
+        "select max(older.batch_id) from app.current_publication as served"
         ~ " inner join app.publications as older on served.target = older.target"
         ~ " where served.target = '" ~ warehouse_name() ~ "' and served.batch_id = " ~ batch_id()
         ~ " and older.batch_id < served.batch_id and older.withdrawn_at is null"
@@ -223,7 +229,7 @@
             delete from {{ api.Relation.create(node.database, node.schema, node.alias) }} where valid_to <= {{ before }};
         {%- endfor %}
         delete from app.publications where target = '{{ warehouse_name() }}' and batch_id < {{ before }};
-        delete from app.model_batches where target = '{{ warehouse_name() }}' and batch_id < {{ before }};
+        delete from app.model_runs where target = '{{ warehouse_name() }}' and batch_id < {{ before }};
         {{ drop_unserved_views() }}
     {%- endif -%}
 {%- endmacro %}

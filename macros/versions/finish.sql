@@ -8,12 +8,12 @@
     {%- set name = this.identifier -%}
     do $finish$
     begin
-        if to_regclass('{{ this.schema }}.{{ name }}_standing') is null then
-            create unique index {{ name }}_standing on {{ this }} ({{ key | join(', ') }})
-            where valid_to = {{ still_standing() }};
+        if to_regclass('{{ this.schema }}.{{ name }}_current') is null then
+            create unique index {{ name }}_current on {{ this }} ({{ key | join(', ') }})
+            where {{ is_current() }};
             -- those of this build are all there are, and need no index: who looks for what is new has seen them
-            create index {{ name }}_opened on {{ this }} (valid_from) where valid_from > {{ batch_id() }};
-            create index {{ name }}_closed on {{ this }} (valid_to) where valid_to < {{ still_standing() }};
+            create index {{ name }}_inserted on {{ this }} (valid_from) where valid_from > {{ batch_id() }};
+            create index {{ name }}_expired on {{ this }} (valid_to) where valid_to < {{ open_ended() }};
             -- the models after this one are planned before the server would look at it by itself
             analyze {{ this }};
         end if;
@@ -26,8 +26,8 @@
         end if;
     end
     $finish$;
-    insert into app.model_batches (
-        target, model, batch_id, landed_through, rows_opened, rows_closed, started_at
+    insert into app.model_runs (
+        target, model, batch_id, loaded_until, rows_inserted, rows_expired, started_at
     )
     select
         '{{ warehouse_name() }}',
@@ -37,7 +37,7 @@
         greatest(
             max(loaded_at),
             (
-                select max(landed_through) from app.model_batches
+                select max(loaded_until) from app.model_runs
                 where target = '{{ warehouse_name() }}' and model = '{{ name }}'
             )
         ),

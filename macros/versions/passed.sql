@@ -43,7 +43,7 @@
         ~ " inner join app.batches as older on older.batch_id = ("
         ~ "     select max(batch_id) from app.batches"
         ~ "     where target = failed.target and batch_id < failed.batch_id)"
-        ~ " left join app.publication on failed.target = publication.target"
+        ~ " left join app.current_publication as publication on failed.target = publication.target"
         ~ " where older.status = 'failed' and older.fingerprint = failed.fingerprint"
         ~ " and older.started_at > coalesce(publication.changed_at, '-infinity'))"
         ~ " select nodes.node_id, nodes.batch_id, nodes.has_passed"

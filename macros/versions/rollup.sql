@@ -8,8 +8,8 @@
     `along` is the cell's time: a first build lays the cells down in its order, as the nights do after it, so that a window is
     a stretch of the table. Otherwise each of its rows is on a page of its own.
 #}
-{% macro rolled_up_messages(cell, counts, along, condition='is_sent', expressions={}) -%}
-{%- set adds = adds_to_what_is_there() -%}
+{% macro incremental_rollup(cell, counts, along, condition='is_sent', expressions={}) -%}
+{%- set adds = is_incremental_run() -%}
 with messages as not materialized (
     {{ counted_versions(ref('fct_messages'), condition) | indent }}
 ),
@@ -34,7 +34,7 @@ changed as (
 {% if adds -%}
 standing as (
     select * from {{ this }}
-    where valid_to = {{ still_standing() }}
+    where {{ is_current() }}
 ),
 
 counted as (
@@ -57,7 +57,7 @@ counted as (
 select
     *,
     {{ batch_id() }}::bigint as valid_from,
-    {{ valid_to_unless(counts[0][0] ~ ' = 0') }} as valid_to
+    {{ valid_to_or_tombstone(counts[0][0] ~ ' = 0') }} as valid_to
 from counted
 {%- if not adds %}
 order by workspace_id, {{ along }}, campaign_id
@@ -70,19 +70,19 @@ order by workspace_id, {{ along }}, campaign_id
     last looked and had been counted by then. One that was opened and closed since is neither.
 #}
 {% macro counted_versions(relation, condition) -%}
-    {%- set adds = adds_to_what_is_there() -%}
+    {%- set adds = is_incremental_run() -%}
     {%- set since = watermark() if adds else 0 -%}
     select
         *,
         1 as change
     from {{ relation }}
-    where {{ condition }} and valid_to = {{ still_standing() }}
+    where {{ condition }} and {{ is_current() }}
     {%- if adds %} and valid_from > {{ since }}
     union all
     select
         *,
         -1 as change
     from {{ relation }}
-    where {{ condition }} and valid_to > {{ since }} and valid_to < {{ still_standing() }} and valid_from <= {{ since }}
+    where {{ condition }} and valid_to > {{ since }} and valid_to < {{ open_ended() }} and valid_from <= {{ since }}
     {%- endif %}
 {%- endmacro %}

@@ -1,9 +1,9 @@
 {#
     The incremental strategy `versioned`. Of the keys that the model gives, rows that differ from the standing one are
     closed with this batch and their new state is inserted; equal rows are not touched. A given row that is true in no
-    batch (valid_to = valid_from) only closes. A model that gives every key there is (meta.gives_every_key, or any model
+    batch (valid_to = valid_from) only closes. A model that gives every key there is (meta.full_snapshot, or any model
     in a recomputation) also closes the standing keys that it no longer gives. One that has looked its keys up, and gives none
-    that stands (meta.gives_new_keys, unless it is recomputed), closes nothing and is not looked up a second time; were it wrong, the
+    that stands (meta.insert_only, unless it is recomputed), closes nothing and is not looked up a second time; were it wrong, the
     unique index of what stands would refuse it.
 
     Written with a materialised CTE over the temporary table and an anti-join by LEFT JOIN, the form that Citus runs too.
@@ -13,18 +13,18 @@
     {%- set given_table = arg_dict['temp_relation'] -%}
     {%- set key = arg_dict['unique_key'] -%}
     {%- set columns = arg_dict['dest_columns'] | map(attribute='name') | list -%}
-    {%- set gives_new_keys = config.get('meta', {}).get('gives_new_keys') and not var('recompute') -%}
+    {%- set insert_only = config.get('meta', {}).get('insert_only') and not var('recompute') -%}
     {%- set values = columns | reject('in', key + ['valid_from', 'valid_to']) | list -%}
     {%- set same_key %}
         {%- for column in key %}
             standing.{{ column }} = given.{{ column }} and
         {%- endfor %}
-            standing.valid_to = {{ still_standing() }}
+            {{ is_current('standing') }}
     {%- endset -%}
     {#- what a recomputation cannot know any more, it neither replaces nor closes -#}
-    {%- set and_is_known = ' and ' ~ config.get('meta', {})['recomputable'] if 'recomputable' in config.get('meta', {}) else '' -%}
+    {%- set and_is_known = ' and ' ~ config.get('meta', {})['recompute_scope'] if 'recompute_scope' in config.get('meta', {}) else '' -%}
 
-    {% if not gives_new_keys -%}
+    {% if not insert_only -%}
     with given as materialized (
         select * from {{ given_table }}
     )
@@ -44,7 +44,7 @@
         {{- and_is_known if var('recompute') }};
     {% endif %}
 
-    {% if var('recompute') or config.get('meta', {}).get('gives_every_key') %}
+    {% if var('recompute') or config.get('meta', {}).get('full_snapshot') %}
     with given as materialized (
         select * from {{ given_table }}
     ),
@@ -54,7 +54,7 @@
         from {{ target_table }} as standing
         left join given on {% for column in key %}standing.{{ column }} = given.{{ column }}{{ ' and ' if not loop.last }}{% endfor %}
         where
-            standing.valid_to = {{ still_standing() }}
+            {{ is_current('standing') }}
             and given.{{ key[0] }} is null
             {{- and_is_known }}
     )
@@ -72,13 +72,13 @@
     insert into {{ target_table }} ({% for column in columns %}{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %})
     select {% for column in columns %}given.{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %}
     from given
-    {%- if not gives_new_keys %}
+    {%- if not insert_only %}
     left join {{ target_table }} as standing
         on {{ same_key }}
     {%- endif %}
     where
-        given.valid_to = {{ still_standing() }}
-        {%- if not gives_new_keys %}
+        {{ is_current('given') }}
+        {%- if not insert_only %}
         and standing.{{ key[0] }} is null
         {%- endif %}
 {%- endmacro %}

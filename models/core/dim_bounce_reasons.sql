@@ -1,4 +1,4 @@
-{{ config(unique_key=['bounce_reason'], meta={'gives_every_key': true}) }}
+{{ config(unique_key=['bounce_reason'], meta={'full_snapshot': true}) }}
 
 with reasons as (
     select * from {{ ref('bounce_reasons') }}
@@ -10,5 +10,5 @@ select
     label,
     is_hard,
     {{ batch_id() }}::bigint as valid_from,
-    {{ still_standing() }}::bigint as valid_to
+    {{ open_ended() }}::bigint as valid_to
 from reasons

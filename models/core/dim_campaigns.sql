@@ -1,4 +1,4 @@
-{{ config(unique_key=['workspace_id', 'campaign_id'], meta={'gives_every_key': true}) }}
+{{ config(unique_key=['workspace_id', 'campaign_id'], meta={'full_snapshot': true}) }}
 
 with campaigns as (
     select * from {{ ref('stg_campaigns') }}
@@ -7,7 +7,7 @@ with campaigns as (
 
 campaign_days as (
     select * from {{ ref('fct_campaign_days') }}
-    where valid_to = {{ still_standing() }} and campaign_id <> ''
+    where {{ is_current() }} and campaign_id <> ''
 ),
 
 campaigns_with_mail as (
@@ -25,6 +25,6 @@ select
     campaigns.campaign_status,
     campaigns.campaign_id is not null as is_in_app,
     {{ batch_id() }}::bigint as valid_from,
-    {{ still_standing() }}::bigint as valid_to
+    {{ open_ended() }}::bigint as valid_to
 from campaigns
 full join campaigns_with_mail using (workspace_id, campaign_id)

@@ -1,4 +1,4 @@
-{{ config(unique_key=['workspace_id', 'domain_id'], meta={'gives_every_key': true}) }}
+{{ config(unique_key=['workspace_id', 'domain_id'], meta={'full_snapshot': true}) }}
 
 with domains as (
     select * from {{ ref('stg_domains') }}
@@ -7,7 +7,7 @@ with domains as (
 
 campaign_days as (
     select * from {{ ref('fct_campaign_days') }}
-    where valid_to = {{ still_standing() }} and domain_id <> ''
+    where {{ is_current() }} and domain_id <> ''
 ),
 
 mailboxes as (
@@ -34,6 +34,6 @@ select
     coalesce(nullif(domains.domain, ''), domain_id) as domain,
     domains.domain_id is not null as is_in_app,
     {{ batch_id() }}::bigint as valid_from,
-    {{ still_standing() }}::bigint as valid_to
+    {{ open_ended() }}::bigint as valid_to
 from domains
 full join domains_elsewhere using (workspace_id, domain_id)

@@ -1,4 +1,4 @@
-{{ config(unique_key=['factor'], meta={'gives_every_key': true}) }}
+{{ config(unique_key=['factor'], meta={'full_snapshot': true}) }}
 
 with factors as (
     select * from {{ ref('health_score_factors') }}
@@ -11,5 +11,5 @@ select
     starts_at::numeric(9, 6),
     ends_at::numeric(9, 6),
     {{ batch_id() }}::bigint as valid_from,
-    {{ still_standing() }}::bigint as valid_to
+    {{ open_ended() }}::bigint as valid_to
 from factors

@@ -1,4 +1,4 @@
-{{ config(unique_key=['workspace_id', 'domain_id', 'smtp_ip_address_id'], meta={'gives_every_key': true}) }}
+{{ config(unique_key=['workspace_id', 'domain_id', 'smtp_ip_address_id'], meta={'full_snapshot': true}) }}
 
 with assignments as (
     select * from {{ ref('stg_domain_ip_assignments') }}
@@ -27,7 +27,7 @@ select
     assignments.expires_at,
     ip_addresses.last_reputation_check_at,
     {{ batch_id() }}::bigint as valid_from,
-    {{ still_standing() }}::bigint as valid_to
+    {{ open_ended() }}::bigint as valid_to
 from assignments
 inner join domains on assignments.domain_id = domains.domain_id
 -- of an address that is not there nothing is known, and it is not among those that were checked

@@ -1,4 +1,4 @@
-{{ config(unique_key=['workspace_id', 'mailbox_id'], meta={'gives_every_key': true}) }}
+{{ config(unique_key=['workspace_id', 'mailbox_id'], meta={'full_snapshot': true}) }}
 
 with mailboxes as (
     select * from {{ ref('stg_mailboxes') }}
@@ -7,7 +7,7 @@ with mailboxes as (
 
 campaign_days as (
     select * from {{ ref('fct_campaign_days') }}
-    where valid_to = {{ still_standing() }} and mailbox_id <> ''
+    where {{ is_current() }} and mailbox_id <> ''
 ),
 
 mailboxes_with_mail as (
@@ -27,6 +27,6 @@ select
     mailboxes.mailbox_status,
     mailboxes.mailbox_id is not null as is_in_app,
     {{ batch_id() }}::bigint as valid_from,
-    {{ still_standing() }}::bigint as valid_to
+    {{ open_ended() }}::bigint as valid_to
 from mailboxes
 full join mailboxes_with_mail using (workspace_id, mailbox_id)

@@ -1,4 +1,4 @@
-{{ config(unique_key=['workspace_id'], meta={'gives_every_key': true}) }}
+{{ config(unique_key=['workspace_id'], meta={'full_snapshot': true}) }}
 
 with workspaces as (
     select * from {{ ref('stg_workspaces') }}
@@ -7,7 +7,7 @@ with workspaces as (
 
 campaign_days as (
     select * from {{ ref('fct_campaign_days') }}
-    where valid_to = {{ still_standing() }}
+    where {{ is_current() }}
 ),
 
 time_zones as (
@@ -27,7 +27,7 @@ select
     workspaces.workspace_status,
     workspaces.workspace_id is not null as is_in_app,
     {{ batch_id() }}::bigint as valid_from,
-    {{ still_standing() }}::bigint as valid_to
+    {{ open_ended() }}::bigint as valid_to
 from workspaces
 full join workspaces_with_mail using (workspace_id)
 left join time_zones on workspaces.timezone = time_zones.name

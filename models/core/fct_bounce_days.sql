@@ -10,4 +10,4 @@
     )
 }}
 
-{{ rolled_up_messages(cell, [['bounced', 'true']], along='sent_date', condition='is_bounced') }}
+{{ incremental_rollup(cell, [['bounced', 'true']], along='sent_date', condition='is_bounced') }}

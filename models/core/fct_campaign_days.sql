@@ -11,7 +11,7 @@
 }}
 
 {{
-    rolled_up_messages(cell, along='sent_date', counts=[
+    incremental_rollup(cell, along='sent_date', counts=[
         ['sent', 'true'],
         ['delivered', 'is_delivered'],
         ['bounced', 'is_bounced'],

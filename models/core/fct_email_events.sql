@@ -3,14 +3,14 @@
         unique_key=['workspace_id', 'event_id'],
         indexes=[{'columns': ['workspace_id', 'message_id']}],
         meta={
-            'gives_new_keys': true,
-            'recomputable': "standing.loaded_at >= coalesce((select min(given.loaded_at) from given), 'infinity')",
+            'insert_only': true,
+            'recompute_scope': "standing.loaded_at >= coalesce((select min(given.loaded_at) from given), 'infinity')",
         },
     )
 }}
 
-{%- set adds = adds_to_what_is_there() %}
-{%- set landed_after = landed_after() if adds else '-infinity' %}
+{%- set adds = is_incremental_run() %}
+{%- set loaded_after = loaded_after() if adds else '-infinity' %}
 
 with bounce_patterns as (
     select * from {{ ref('bounce_patterns') }}
@@ -20,7 +20,7 @@ bounce_reasons as (
     select * from {{ ref('bounce_reasons') }}
 ),
 
-{{ landed_events(landed_after) }},
+{{ landed_events(loaded_after) }},
 
 -- many bounces say the same, and the rules' expressions are dear
 bounces as materialized (
@@ -36,7 +36,7 @@ bounces as materialized (
 reasoned as (
     select
         bounce_key,
-        {{ bounce_reason_of('bounces', 'bounce_patterns') }} as bounce_reason
+        {{ classify_bounce('bounces', 'bounce_patterns') }} as bounce_reason
     from bounces
 ),
 
@@ -54,7 +54,7 @@ classified as materialized (
 first_landings as (
     select distinct on (workspace_id, event_id) *
     from landed
-    where {{ is_usable() }}
+    where {{ is_valid_event() }}
     order by
         workspace_id, event_id, loaded_at, occurred_at, message_id, event_type, provider, campaign_id, mailbox_id, domain_id,
         is_machine, smtp_status, smtp_code, diagnostic, url
@@ -65,7 +65,7 @@ unknown_events as not materialized (
     select first_landings.*
     from first_landings
     {%- if adds %}
-    left join {{ looked_up(this, ['workspace_id', 'event_id'], of='first_landings') }} as known_event on true
+    left join {{ lateral_lookup(this, ['workspace_id', 'event_id'], of='first_landings') }} as known_event on true
     where known_event.event_id is null
     {%- endif %}
 ),
@@ -105,5 +105,5 @@ select
     new_events.occurred_at,
     new_events.loaded_at,
     {{ batch_id() }}::bigint as valid_from,
-    {{ still_standing() }}::bigint as valid_to
+    {{ open_ended() }}::bigint as valid_to
 from new_events

@@ -4,11 +4,11 @@
     )
 }}
 
-{%- set adds = adds_to_what_is_there() %}
+{%- set adds = is_incremental_run() %}
 
 with events as not materialized (
     select * from {{ ref('fct_email_events') }}
-    where valid_to = {{ still_standing() }}
+    where {{ is_current() }}
 ),
 
 {% if adds %}
@@ -34,7 +34,7 @@ message_events as not materialized (
         coalesce(events.is_machine, false) as is_machine
     {%- if adds %}
     from changed_messages
-    left join {{ looked_up('events', ['workspace_id', 'message_id'], of='changed_messages') }} as events
+    left join {{ lateral_lookup('events', ['workspace_id', 'message_id'], of='changed_messages') }} as events
         using (workspace_id, message_id)
     {%- else %}
     from events
@@ -45,13 +45,13 @@ summed as (
     select
         workspace_id,
         message_id,
-        {{ latest_named('provider_message_id') }} as provider_message_id,
-        {{ latest_named('campaign_id') }} as campaign_id,
-        {{ latest_named('mailbox_id') }} as mailbox_id,
-        {{ latest_named('domain_id') }} as domain_id,
-        {{ latest_named('recipient_domain') }} as recipient_domain,
-        {{ latest_named('bounce_reason', 'is_hard_bounce') }} as hard_bounce_reason,
-        {{ latest_named('bounce_reason') }} as bounce_reason,
+        {{ latest_non_empty('provider_message_id') }} as provider_message_id,
+        {{ latest_non_empty('campaign_id') }} as campaign_id,
+        {{ latest_non_empty('mailbox_id') }} as mailbox_id,
+        {{ latest_non_empty('domain_id') }} as domain_id,
+        {{ latest_non_empty('recipient_domain') }} as recipient_domain,
+        {{ latest_non_empty('bounce_reason', 'is_hard_bounce') }} as hard_bounce_reason,
+        {{ latest_non_empty('bounce_reason') }} as bounce_reason,
         count(event_id) as events,
         min(occurred_at) filter (where event_type = 'sent') as first_sent_at,
         min(occurred_at) filter (where event_type = 'queued') as first_queued_at,
@@ -121,5 +121,5 @@ select
     first_complained_at,
     first_unsubscribed_at,
     {{ batch_id() }}::bigint as valid_from,
-    {{ valid_to_unless('events = 0') }} as valid_to
+    {{ valid_to_or_tombstone('events = 0') }} as valid_to
 from dated

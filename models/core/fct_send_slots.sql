@@ -8,7 +8,7 @@
 }}
 
 {{
-    rolled_up_messages(
+    incremental_rollup(
         cell,
         [
             ['sent', 'true'],

@@ -44,7 +44,7 @@ from api.exports.formats import FORMATS
 from api.exports.storage import storage_of
 from api.settings import PROJECT_ROOT, Settings
 from api.tools.synthetic.generate import GenerateOptions, generate
-from tests.api.serving import free_port
+from tests.integration.api.serving import free_port
 from tests.support.dbt import run_dbt
 
 KILLS = int(os.environ.get("MAILMART_TEST_PROCESS_KILLS", "1"))
@@ -69,7 +69,7 @@ def installation() -> Iterator[Settings]:
         generate(settings, GenerateOptions(workspaces=3, messages=20_000, days=40))
         run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
         soon = (datetime.now(UTC) + timedelta(minutes=1)).time().replace(second=0, microsecond=0)
-        yield dataclasses.replace(settings, batch_at=soon)
+        yield dataclasses.replace(settings, nightly_at=soon)
     finally:
         servers.stop(settings)
         folders = find_folders(home)
@@ -89,7 +89,7 @@ def all_running(settings: Settings, log: Path) -> Iterator[subprocess.Popen[byte
                 "MAILMART_HOME": str(settings.home),
                 "MAILMART_PORT": str(settings.port),
                 "MAILMART_RATE_LIMIT_FACTOR": "1000000",
-                "MAILMART_BATCH_AT": settings.batch_at.strftime("%H:%M"),
+                "MAILMART_NIGHTLY_AT": settings.nightly_at.strftime("%H:%M"),
             },
             cwd=PROJECT_ROOT,
             stdout=output,
@@ -248,7 +248,7 @@ def _published_is_never_failed(settings: Settings, log: Path, seed: int) -> None
         with connect(settings, "mailmart_owner") as connection:
             nights = connection.execute("select status, tries from app.nightly_runs").fetchall()
             served = connection.execute(
-                "select batches.status from app.publication as publication"
+                "select batches.status from app.current_publication as publication"
                 " inner join app.batches as batches on publication.batch_id = batches.batch_id"
             ).fetchall()
         assert served == [("published",)], (seed, served)

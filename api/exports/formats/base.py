@@ -44,7 +44,7 @@ class Source(Protocol):
         """A table's rows in batches. Numbers are int or float, dates date, times datetime with a zone; null is None."""
 
     def csv_lines(self, table: Table) -> Iterator[bytes]:
-        """A table as blocks of CSV lines without the header, formulas defused."""
+        """A table as blocks of CSV lines without the header, formulas escape_formula."""
 
     def documents(self) -> Iterator[dict[str, Any]]:
         """The objects of a JSON file, as the API answers them."""

@@ -32,7 +32,7 @@ _FIRSTS = (*OPENERS, *BREAKS)
 _BLANKS = frozenset(BLANKS)
 
 
-def defused(column_sql: str) -> str:
+def escape_formula(column_sql: str) -> str:
     """SQL of a text column for CSV: an apostrophe before what is dangerous, with which spreadsheets show the text as it is.
 
     The expression stands in it several times: give a column, and nothing that is dear or changes between calls. It needs a
@@ -49,7 +49,7 @@ def defused(column_sql: str) -> str:
 
 
 def defused_lines(lines: Sequence[bytes | bytearray | memoryview]) -> bytes:
-    """CSV lines (UTF-8, a row each, with its line feed) as one block, defused where a cell could end within a text.
+    """CSV lines (UTF-8, a row each, with its line feed) as one block, escape_formula where a cell could end within a text.
 
     An apostrophe stands before what would begin a formula there. What is found never leaves its text: a comma stands between
     two of them, and nothing after the line feed at the end of a row.

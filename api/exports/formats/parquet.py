@@ -21,8 +21,8 @@ TYPES: Mapping[Kind, pa.DataType] = {
     "date-time": pa.timestamp("us", tz="UTC"),
 }
 # a group of rows is in memory until it is written: whichever comes first
-MOST_ROWS = 65_536
-MOST_BYTES = 32 * 2**20
+MAX_ROWS = 65_536
+MAX_BYTES = 32 * 2**20
 
 
 def write(source: Source, sink: Sink) -> None:
@@ -38,12 +38,12 @@ def write(source: Source, sink: Sink) -> None:
             kept.append(_record_batch(schema, batch))
             rows += len(batch)
             size += kept[-1].nbytes
-            if rows >= MOST_ROWS or size >= MOST_BYTES:
-                writer.write_table(pa.Table.from_batches(kept, schema), row_group_size=MOST_ROWS)
+            if rows >= MAX_ROWS or size >= MAX_BYTES:
+                writer.write_table(pa.Table.from_batches(kept, schema), row_group_size=MAX_ROWS)
                 kept.clear()
                 rows = size = 0
         if kept:
-            writer.write_table(pa.Table.from_batches(kept, schema), row_group_size=MOST_ROWS)
+            writer.write_table(pa.Table.from_batches(kept, schema), row_group_size=MAX_ROWS)
 
 
 def schema_of(table: Table) -> pa.Schema:

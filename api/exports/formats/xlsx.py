@@ -17,15 +17,15 @@ from api.exports.formats.xlsx_cells import cell_maker, text_cell
 from api.exports.formats.xlsx_parts import HEADER, SHEET_END, sheet_start, workbook_parts
 
 # rows of a sheet in Excel, with the header
-MOST_ROWS = 1_048_576
+MAX_ROWS = 1_048_576
 # a larger part of a zip file needs 64-bit sizes, with which Excel does not open one that was written in a stream
-MOST_BYTES = 2_000_000_000
+MAX_BYTES = 2_000_000_000
 # rows that are made into text at a time
 ROWS_AT_A_TIME = 1_000
 COMPRESSION = 3
 
 
-def write(source: Source, sink: Sink, *, most_rows: int = MOST_ROWS) -> None:
+def write(source: Source, sink: Sink, *, most_rows: int = MAX_ROWS) -> None:
     """Writes all tables."""
     blocks = Blocks(sink)
     names: list[str] = []
@@ -63,7 +63,7 @@ def _write_sheet(file: IO[bytes], table: Table, rows: _Rows, most_rows: int, *, 
     file.write(f'{start}<row r="1">{header}</row>'.encode())
     makers = [cell_maker(column.kind, _letters(at)) for at, column in enumerate(table.columns)]
     size, row = 0, 2
-    while row <= most_rows and size < MOST_BYTES:
+    while row <= most_rows and size < MAX_BYTES:
         batch = rows.next(min(ROWS_AT_A_TIME, most_rows - row + 1))
         if not batch:
             break

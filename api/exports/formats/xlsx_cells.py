@@ -13,10 +13,10 @@ from api.exports.formats.formula_injection import is_dangerous
 from api.exports.formats.xlsx_parts import DATE, DATE_TIME, QUOTED
 
 # of UTF-16, as Excel counts
-MOST_CHARACTERS = 32_767
+MAX_CHARACTERS = 32_767
 CUT = " … (cut)"
 # a spreadsheet's number has 15 digits that are right
-MOST_EXACT = 10**15
+MAX_EXACT = 10**15
 # days from here are what Excel counts; its 1900 has a 29th of February, so it is right from March on
 DAY_0 = date(1899, 12, 30).toordinal()
 FIRST_DAY = date(1900, 1, 1)
@@ -42,13 +42,13 @@ def text_cell(letters: str, row: int, text: str, style: int = 0) -> str:
 
 
 def _shortened(text: str) -> str:
-    if len(text) <= MOST_CHARACTERS // 2:
+    if len(text) <= MAX_CHARACTERS // 2:
         return text
     units = text.encode("utf-16-le", "surrogatepass")
-    if len(units) <= 2 * MOST_CHARACTERS:
+    if len(units) <= 2 * MAX_CHARACTERS:
         return text
     # half of a character at the end is left out
-    return units[: 2 * (MOST_CHARACTERS - len(CUT))].decode("utf-16-le", "ignore") + CUT
+    return units[: 2 * (MAX_CHARACTERS - len(CUT))].decode("utf-16-le", "ignore") + CUT
 
 
 def _escaped(text: str) -> str:
@@ -61,7 +61,7 @@ def _text(letters: str) -> Callable[[int, Any], str]:
     def make(row: int, value: str | None) -> str:
         if value is None:
             return ""
-        if PLAIN(value) and len(value) <= MOST_CHARACTERS and "_x" not in value:
+        if PLAIN(value) and len(value) <= MAX_CHARACTERS and "_x" not in value:
             return f'<c r="{letters}{row}" t="inlineStr"><is><t>{value}</t></is></c>'
         return text_cell(letters, row, value)
 
@@ -72,7 +72,7 @@ def _integer(letters: str) -> Callable[[int, Any], str]:
     def make(row: int, value: int | None) -> str:
         if value is None:
             return ""
-        if -MOST_EXACT < value < MOST_EXACT:
+        if -MAX_EXACT < value < MAX_EXACT:
             return f'<c r="{letters}{row}"><v>{value}</v></c>'
         # as a number it would lose its last digits without a word
         return text_cell(letters, row, str(value))

@@ -20,7 +20,7 @@ LOG = logging.getLogger(__name__)
 # what is in memory of a file; S3 takes 10,000 of them, of at least 5 MiB
 PART = 8 * 2**20
 # of a signature of version 4
-MOST_SECONDS = 7 * 24 * 3600
+MAX_SECONDS = 7 * 24 * 3600
 Problem = Callable[[BotoCoreError | ClientError], StorageError]
 
 
@@ -84,7 +84,7 @@ class S3Storage:
                         "ResponseContentDisposition": f'attachment; filename="{file_name}"',
                         "ResponseContentType": content_type,
                     },
-                    ExpiresIn=min(seconds, MOST_SECONDS),
+                    ExpiresIn=min(seconds, MAX_SECONDS),
                 )
             )
 

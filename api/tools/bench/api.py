@@ -29,7 +29,7 @@ from api.tools.synthetic.generate import GenerateOptions, generate
 # whose body the static routes return
 STATIC_OF = "campaign_analytics"
 WARM_UP_SHARE = 0.25
-LONGEST_WARM_UP = 1.0
+MAX_WARM_UP = 1.0
 SECONDS_TO_BE_LOGGED = 10
 
 
@@ -145,7 +145,7 @@ def _subjects(
     transactions: Mapping[str, str],
 ) -> list[_Subject]:
     """In the order in which they are measured: each beside its control."""
-    warm_up = min(options.seconds * WARM_UP_SHARE, LONGEST_WARM_UP)
+    warm_up = min(options.seconds * WARM_UP_SHARE, MAX_WARM_UP)
 
     def load(port: int, request: str, status: int = 200) -> Callable[[int], Measured]:
         return lambda connections: measure(Load(port, request, status, connections, options.seconds, warm_up))

@@ -162,8 +162,8 @@ def _measured(scratch: Settings) -> Run:
     with connect(scratch, "mailmart_owner") as connection:
         rows = _row(
             connection,
-            "select sum(rows_opened + rows_closed)::bigint, pg_database_size(current_database())"
-            " from app.model_batches where batch_id = (select max(batch_id) from app.batches)",
+            "select sum(rows_inserted + rows_expired)::bigint, pg_database_size(current_database())"
+            " from app.model_runs where batch_id = (select max(batch_id) from app.batches)",
         )
     return Run(
         models=busy_seconds(of_models),

@@ -80,13 +80,13 @@ def _answer(question: Question, transaction: str) -> Answer:
 def _section(section: Section, given: Mapping[str, Any]) -> SectionAnswer:
     columns = []
     for index, field in enumerate(section.fields):
-        parameter, value = field.when
+        parameter, value = field.if_param
         asked = given.get(parameter)
         if not parameter or (value in asked if isinstance(asked, list) else value == asked):
-            columns.append((index, field.inside, field.name))
+            columns.append((index, field.group, field.name))
     return {
-        "at": list(section.at),
+        "at": list(section.path),
         "is_list": section.is_list,
         "is_nullable": section.is_nullable,
-        "columns": None if section.unless_empty else columns,
+        "columns": None if section.not_found_error else columns,
     }

@@ -22,7 +22,7 @@ from api.errors import MailmartError
 HOST = "127.0.0.1"
 SECONDS_FOR_AN_ANSWER = 30
 # of each connection: in a window that ends sooner the slow ones are missing
-LEAST_ANSWERS = 3
+MIN_ANSWERS = 3
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 RECEIVED_AT_ONCE = 1 << 18
 
@@ -62,7 +62,7 @@ def measure(load: Load) -> Measured:
     Raises:
         MailmartError: an answer was not what it has to be, or did not come.
     """
-    limit = load.warm_up + load.seconds + LEAST_ANSWERS * SECONDS_FOR_AN_ANSWER
+    limit = load.warm_up + load.seconds + MIN_ANSWERS * SECONDS_FOR_AN_ANSWER
     try:
         completed = subprocess.run(
             [sys.executable, "-m", "api.tools.bench.load"],
@@ -119,7 +119,7 @@ def _drive(load: Load) -> Measured:
         for connection in connections:
             connection.ask(request)
         asking = len(connections)
-        enough = asking * LEAST_ANSWERS
+        enough = asking * MIN_ANSWERS
         counted_until = until
         # what is asked is waited for: the server would still be at it when the next measurement begins
         while asking:
@@ -131,11 +131,11 @@ def _drive(load: Load) -> Measured:
                 if not _is_whole(asked, start, load.status):
                     continue
                 now = time.perf_counter_ns()
-                goes_on = now < until or len(taken) < enough
-                if counted_from <= now and goes_on:
+                should_continue = now < until or len(taken) < enough
+                if counted_from <= now and should_continue:
                     taken.append(now - asked.asked)
                     counted_until = max(until, now)
-                if goes_on:
+                if should_continue:
                     asked.ask(request)
                 else:
                     asking -= 1

@@ -22,7 +22,7 @@ from api.tools.synthetic.generate import GenerateOptions, generate
 from api.web.schemas import request_schema
 
 ALL_MAIL, ONE_CAMPAIGN, ONE_DOMAIN, BY_HOUR = "all mail", "one campaign", "one domain", "by hour"
-MOST_COMPARED = 10
+MAX_COMPARED = 10
 # milliseconds within which an answer is looked for: of one campaign's own, and of anything else
 LIMIT_OF_A_CAMPAIGN = 30
 LIMIT = 150
@@ -89,7 +89,7 @@ def _ids(scratch: Settings) -> tuple[str, dict[str, Any]]:
             " using (workspace_id, mailbox_id) group by mailboxes.domain_id order by sum(sent) desc"
         ).fetchall()
     campaigns = [campaign for _, campaign in sent]
-    return sent[0][0], {"campaignId": campaigns[0], "campaign_ids": campaigns[:MOST_COMPARED], "domainId": domains[0][0]}
+    return sent[0][0], {"campaignId": campaigns[0], "campaign_ids": campaigns[:MAX_COMPARED], "domainId": domains[0][0]}
 
 
 def _questions(endpoint: Endpoint, ids: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -38,7 +38,7 @@ def service(scratch: Settings, name: str, workers: int, *, is_cached: bool) -> I
         **_scratch_only(),
         "MAILMART_RATE_LIMIT_FACTOR": RATE_LIMIT_FACTOR,
         # without a value: what it is by default
-        "MAILMART_CACHE_MB": "" if is_cached else "0",
+        "MAILMART_RESPONSE_CACHE_MB": "" if is_cached else "0",
     }
     (serve, *_) = programs(workers=workers)
     with _log(scratch, name) as output, _running(placed, serve, environment, output):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from api.contract.publication import Publication, Publications
 from api.db.connection import connect
 from api.db.migrate import migrate
-from api.db.pool import Warehouse
+from api.db.pool import ConnectionPool
 from api.embedded import servers
 from api.embedded.paths import find_folders, has_servers
 from api.errors import MailmartError
@@ -56,12 +56,12 @@ def published(scratch: Settings) -> Publication:
     Raises:
         MailmartError: nothing is published.
     """
-    warehouse = Warehouse(scratch)
-    warehouse.open()
+    pool = ConnectionPool(scratch)
+    pool.open()
     try:
-        publication = Publications(warehouse, scratch.target).current()
+        publication = Publications(pool, scratch.target).current()
     finally:
-        warehouse.close()
+        pool.close()
     if publication is None:
         raise MailmartError("the build has published nothing")
     return publication

@@ -50,7 +50,7 @@ def _has_landed_since_publication(settings: Settings) -> bool:
 
             select coalesce(max(landed.loaded_at) > max(publications.data_as_of), true)
             from landed
-            left join app.publication as publication on publication.target = %(target)s
+            left join app.current_publication as publication on publication.target = %(target)s
             left join app.publications as publications
                 on publication.target = publications.target and publication.batch_id = publications.batch_id
             """,

@@ -21,7 +21,7 @@ from api.tools.synthetic import distributions as like
 MESSAGES_AT_A_TIME = 25_000
 CONNECTIONS = 2
 # times 1000, plus a purpose, it is a bigint
-MOST_SEED = 2**31 - 1
+MAX_SEED = 2**31 - 1
 
 # a number from 0 to 1 out of the seed, a number and a purpose; PostgreSQL's own hash of a bigint is the cheapest there is
 CHANCE = """
@@ -60,8 +60,8 @@ def generate(settings: Settings, options: GenerateOptions, progress: Callable[[i
             f"{options.campaigns} campaigns are not enough for {options.workspaces} workspaces",
             hint="Each workspace has at least one campaign.",
         )
-    if not 0 <= options.seed <= MOST_SEED:
-        raise MailmartError(f"seed is {options.seed}", hint=f"Give a number from 0 to {MOST_SEED}.")
+    if not 0 <= options.seed <= MAX_SEED:
+        raise MailmartError(f"seed is {options.seed}", hint=f"Give a number from 0 to {MAX_SEED}.")
     parameters = _parameters(options)
     with connect(settings, "mailmart_owner") as connection:
         connection.execute(_statement("tables.sql"), parameters)

@@ -6,7 +6,7 @@ with asked as (
 
 campaigns as (
     select campaign_id from {{ ref('dim_campaigns') }} as dim_campaigns
-    where {{ is_true_for_request('dim_campaigns') }}
+    where {{ is_visible_as_of('dim_campaigns') }}
 )
 
 select

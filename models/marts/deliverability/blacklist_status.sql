@@ -10,8 +10,8 @@ sending_mailboxes as (
         domain_id
     from {{ ref('fct_campaign_days') }} as fct_campaign_days
     where
-        {{ is_true_for_request('fct_campaign_days') }}
-        and {{ is_inside_window('sent_date') }}
+        {{ is_visible_as_of('fct_campaign_days') }}
+        and {{ is_in_window('sent_date') }}
         and campaign_id = {{ request_campaign_id() }}
         and mailbox_id <> ''
 ),
@@ -25,7 +25,7 @@ assignments as (
         last_reputation_check_at
     from {{ ref('dim_ip_assignments') }} as dim_ip_assignments
     where
-        {{ is_true_for_request('dim_ip_assignments') }}
+        {{ is_visible_as_of('dim_ip_assignments') }}
         and is_active
         and domain_id = coalesce({{ request_domain_id() }}, domain_id)
 ),

@@ -7,7 +7,7 @@ campaign_days as not materialized (
         of_requested_campaign(
             'fct_campaign_days',
             ['workspace_id', 'mailbox_id', 'domain_id', 'sent', 'bounced', 'hard_bounced', 'complained'],
-            is_inside_window('sent_date'),
+            is_in_window('sent_date'),
         )
     }}
 ),

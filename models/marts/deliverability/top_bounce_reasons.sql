@@ -7,7 +7,7 @@ bounce_days as not materialized (
         of_requested_campaign(
             'fct_bounce_days',
             ['workspace_id', 'mailbox_id', 'domain_id', 'bounce_reason', 'bounced'],
-            is_inside_window('sent_date'),
+            is_in_window('sent_date'),
         )
     }}
 ),
@@ -29,7 +29,7 @@ reasons as (
         bounce_reason,
         label
     from {{ ref('dim_bounce_reasons') }} as dim_bounce_reasons
-    where {{ is_true_for_request('dim_bounce_reasons') }}
+    where {{ is_visible_as_of('dim_bounce_reasons') }}
 ),
 
 summed as (

@@ -4,7 +4,7 @@ with asked as (
 
 domains as (
     select domain_id from {{ ref('dim_domains') }} as dim_domains
-    where {{ is_true_for_request('dim_domains') }}
+    where {{ is_visible_as_of('dim_domains') }}
 )
 
 select

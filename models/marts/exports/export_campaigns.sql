@@ -4,7 +4,7 @@ with campaigns as (
         campaign_id,
         campaign_name
     from {{ ref('dim_campaigns') }} as dim_campaigns
-    where {{ is_true_for_request('dim_campaigns') }}
+    where {{ is_visible_as_of('dim_campaigns') }}
 )
 
 select

@@ -5,7 +5,7 @@ campaigns as (
         workspace_id,
         count(*) as campaigns
     from {{ ref('dim_campaigns') }} as dim_campaigns
-    where {{ is_true_for_request('dim_campaigns') }} and {{ is_of_requested_campaigns('campaign_id') }}
+    where {{ is_visible_as_of('dim_campaigns') }} and {{ is_of_requested_campaigns('campaign_id') }}
     group by workspace_id
 ),
 

@@ -34,7 +34,7 @@ with campaigns as (
         campaign_id,
         campaign_name
     from {{ ref('dim_campaigns') }} as dim_campaigns
-    where {{ is_true_for_request('dim_campaigns') }}
+    where {{ is_visible_as_of('dim_campaigns') }}
 ),
 
 bounce_reasons as (
@@ -42,24 +42,24 @@ bounce_reasons as (
         bounce_reason,
         label
     from {{ ref('dim_bounce_reasons') }} as dim_bounce_reasons
-    where {{ is_true_for_request('dim_bounce_reasons') }}
+    where {{ is_visible_as_of('dim_bounce_reasons') }}
 ),
 
 -- what stands and what was closed since, apart: each has an index of its own, and the whole has none
 messages as (
     select {{ columns | join(', ') }}
     from {{ ref('fct_messages') }} as fct_messages
-    where valid_to = {{ still_standing() }} and {{ is_true_for_request('fct_messages') }}
+    where {{ is_current() }} and {{ is_visible_as_of('fct_messages') }}
     union all
     select {{ columns | join(', ') }}
     from {{ ref('fct_messages') }} as fct_messages
-    where valid_to < {{ still_standing() }} and {{ is_true_for_request('fct_messages') }}
+    where valid_to < {{ open_ended() }} and {{ is_visible_as_of('fct_messages') }}
 ),
 
 requested as (
     select * from messages
     where
-        {{ is_inside_window('sent_date') }}
+        {{ is_in_window('sent_date') }}
         and {{ is_of_requested_campaigns('campaign_id') }}
 )
 

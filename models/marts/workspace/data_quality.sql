@@ -4,8 +4,8 @@ with set_aside as (
         problem,
         provider,
         loaded_at
-    from {{ ref('fct_set_aside_events') }} as fct_set_aside_events
-    where {{ is_true_for_request('fct_set_aside_events') }}
+    from {{ ref('fct_rejected_events') }} as fct_rejected_events
+    where {{ is_visible_as_of('fct_rejected_events') }}
 )
 
 select
@@ -13,8 +13,8 @@ select
     problem,
     provider,
     count(*) as events,
-    min(loaded_at) as first_landed_at,
-    max(loaded_at) as last_landed_at
+    min(loaded_at) as first_loaded_at,
+    max(loaded_at) as last_loaded_at
 from set_aside
 group by workspace_id, problem, provider
 order by workspace_id, problem, provider

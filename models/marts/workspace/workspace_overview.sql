@@ -6,7 +6,7 @@ campaigns as (
         count(*) as total_campaigns,
         count(*) filter (where campaign_status = 'sending') as active_campaigns
     from {{ ref('dim_campaigns') }} as dim_campaigns
-    where {{ is_true_for_request('dim_campaigns') }}
+    where {{ is_visible_as_of('dim_campaigns') }}
     group by workspace_id
 ),
 

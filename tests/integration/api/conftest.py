@@ -1,0 +1,93 @@
+"""A warehouse with the specification's example and another tenant in it, and the service in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from werkzeug.test import Client, TestResponse
+
+from api.auth.api_keys import create_key
+from api.auth.principal import SCOPES
+from api.db.connection import connect
+from api.server.app import Service
+from api.settings import Settings
+from tests.integration.api.example import CAMPAIGN, WORKSPACE, example_events
+from tests.integration.api.serving import serving
+from tests.integration.warehouse.events import Event
+from tests.integration.warehouse.loading import land
+from tests.support.dbt import run_dbt
+
+OTHER_WORKSPACE = "ws_other"
+
+
+@pytest.fixture(scope="session")
+def warehouse_settings(_fresh_database: Callable[[], Settings]) -> Settings:
+    """The example campaign; beside it one without mail, one that only its mail knows; and another tenant with the same ids."""
+    settings = _fresh_database()
+    now = datetime.now(UTC)
+    with connect(settings, "mailmart_owner") as connection:
+        for campaign, workspace, name in (
+            (CAMPAIGN, WORKSPACE, "Q4 Outreach Campaign"),
+            ("cmp_idle", WORKSPACE, "Idle"),
+            ("cmp_theirs", OTHER_WORKSPACE, "Theirs"),
+        ):
+            connection.execute(
+                "insert into raw.campaigns (campaign_id, workspace_id, name, status) values (%s, %s, %s, 'sending')",
+                (campaign, workspace, name),
+            )
+    theirs = [
+        Event(f"t{number}", OTHER_WORKSPACE, f"example-{number}", "sent", now - timedelta(days=1), campaign_id=campaign)
+        for number, campaign in enumerate([CAMPAIGN] * 7 + ["cmp_theirs"] * 3)
+    ]
+    unknown = Event("u1", WORKSPACE, "u1", "sent", now - timedelta(days=1), campaign_id="cmp_of_mail_alone")
+    land(settings, [*example_events(), *theirs, unknown], now - timedelta(hours=1))
+    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+    return settings
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Calls the service in this process with a key."""
+
+    client: Client
+    key: str
+
+    def get(self, path: str, **query: Any) -> TestResponse:
+        """GET of a path below /api/v1/workspaces."""
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        return self.client.get(f"/api/v1/workspaces/{path}", query_string=query, headers=headers)
+
+
+@pytest.fixture(scope="session")
+def service(warehouse_settings: Settings) -> Iterator[Service]:
+    made = Service(warehouse_settings)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def key(warehouse_settings: Settings) -> str:
+    return create_key(warehouse_settings, WORKSPACE, name="tests", scopes=SCOPES)
+
+
+@pytest.fixture(scope="session")
+def caller(service: Service, key: str) -> Caller:
+    """With the example workspace's key."""
+    return Caller(Client(service), key)
+
+
+@pytest.fixture(scope="session")
+def other_caller(service: Service, warehouse_settings: Settings) -> Caller:
+    """With the other tenant's key."""
+    return Caller(Client(service), create_key(warehouse_settings, OTHER_WORKSPACE, name="tests"))
+
+
+@pytest.fixture(scope="session")
+def running(warehouse_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the service as it is run."""
+    with serving(warehouse_settings, tmp_path_factory.mktemp("serve") / "log") as service:
+        yield service.address

@@ -1,0 +1,96 @@
+"""What browsers are told: policies on every answer, other sites' pages only where they are named, a page that works with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+from werkzeug.test import Client
+
+from api.errors import SettingsError
+from api.server.app import Service
+from api.settings import Settings
+from tests.integration.api.browser import Browser
+from tests.integration.api.example import CAMPAIGN, WORKSPACE
+
+PATH = f"/api/v1/workspaces/{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
+ORIGIN = "https://dashboard.example.com"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def test_policies_are_on_every_answer(service: Service, key: str) -> None:
+    client = Client(service)
+    for path in (PATH, PATH, "/nowhere", "/healthz", "/openapi.json", "/docs", "/docs/js/swagger-ui-bundle.js"):
+        headers = client.get(path, headers={"Authorization": f"Bearer {key}"}).headers
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert len(headers.getlist("Content-Security-Policy")) == 1
+
+
+def test_no_other_page_may_read_answers_by_default(service: Service, key: str) -> None:
+    client = Client(service)
+    answer = client.get(PATH, headers={"Authorization": f"Bearer {key}", "Origin": ORIGIN})
+    assert answer.status_code == 200
+    asked = client.options(PATH, headers={"Origin": ORIGIN, "Access-Control-Request-Method": "GET"})
+    assert not any(name.startswith("Access-Control") for name in (*answer.headers.keys(), *asked.headers.keys()))
+
+
+def test_named_origins_may(warehouse_settings: Settings, key: str) -> None:
+    service = Service(dataclasses.replace(warehouse_settings, cors_origins=(ORIGIN,)))
+    try:
+        client = Client(service)
+        for _ in range(2):
+            answer = client.get(PATH, headers={"Authorization": f"Bearer {key}", "Origin": ORIGIN})
+            assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+            assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
+            assert "Access-Control-Allow-Credentials" not in answer.headers
+        refused = client.get(PATH, headers={"Origin": ORIGIN})
+        assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, ORIGIN)
+        asking = {
+            "Origin": ORIGIN,
+            "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Headers": "authorization",
+        }
+        asked = client.options(PATH, headers=asking)
+        assert asked.status_code == 200
+        assert "authorization" in asked.headers["Access-Control-Allow-Headers"].lower()
+        other = client.options(PATH, headers={**asking, "Origin": "https://elsewhere.example.com"})
+        assert "Access-Control-Allow-Origin" not in other.headers
+    finally:
+        service.close()
+
+
+@pytest.mark.parametrize("given", ["*", "dashboard.example.com", "https://a.example.com/path", "https://*.example.com", "null"])
+def test_what_is_no_origin(given: str) -> None:
+    with pytest.raises(SettingsError, match="MAILMART_CORS_ORIGINS"):
+        Settings.from_environment({"MAILMART_CORS_ORIGINS": given})
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (Debian: chromium)")
+def test_the_page_under_its_policy_calls_the_service_with_a_key(running: str, key: str, tmp_path: Path) -> None:
+    """As somebody would: the key into "Authorize", an operation opened, filled in and executed; driven over DevTools."""
+    with Browser(str(CHROMIUM), tmp_path) as page:
+        page.open(f"{running}/docs")
+        page.wait("document.querySelectorAll('.opblock').length > 5")
+        page.run("document.querySelector('.btn.authorize').click()")
+        page.wait("document.querySelector('.auth-container input') !== null")
+        page.fill(".auth-container input", key)
+        page.run("document.querySelector('.auth-container .authorize').click()")
+        page.wait("document.querySelector('.auth-container input') === null")
+        page.run("document.querySelector('.auth-container .btn-done').click()")
+        page.run("document.querySelector('[id$=getCampaignAnalytics] .opblock-summary-control').click()")
+        page.wait("document.querySelector('[id$=getCampaignAnalytics] .btn.execute') !== null")
+        page.wait("document.querySelector('[id$=getCampaignAnalytics] tr[data-param-name=workspaceId] input') !== null")
+        for name, value in (("workspaceId", WORKSPACE), ("campaignId", CAMPAIGN)):
+            page.fill(f"[id$=getCampaignAnalytics] tr[data-param-name={name}] input", value)
+        page.run("document.querySelector('[id$=getCampaignAnalytics] .btn.execute').click()")
+        page.wait("document.querySelector('.live-responses-table .response .response-col_status') !== null")
+        assert page.run("document.querySelector('.live-responses-table .response .response-col_status').innerText").startswith(
+            "200"
+        )
+        assert '"emails_sent": 5000' in page.run("document.querySelector('.live-responses-table').innerText")
+        assert page.violations == []

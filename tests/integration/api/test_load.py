@@ -1,0 +1,115 @@
+"""The service under load while batches are published: no error, no number of another batch, no memory that grows."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import os
+import threading
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+
+from api.auth.api_keys import create_key
+from api.settings import Settings
+from tests.integration.api.serving import serving
+from tests.integration.warehouse.events import Event
+from tests.integration.warehouse.loading import land
+from tests.support.dbt import run_dbt
+
+SECONDS = float(os.environ.get("MAILMART_TEST_LOAD_SECONDS", "15"))
+CONNECTIONS = 32
+PATHS = ("w/campaigns/c/analytics", "w/analytics/overview", "w/campaigns/c/analytics?groupBy=week")
+MEGABYTES_OF_NOISE = 40
+
+
+def resident_megabytes(pid: int) -> float:
+    """The memory of a process and of its children."""
+    total = 0.0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        except (OSError, ProcessLookupError):
+            continue
+        if str(pid) in (fields["Pid"].strip(), fields["PPid"].strip()):
+            total += int(fields.get("VmRSS", "0 kB").split()[0]) / 1024
+    return total
+
+
+@pytest.mark.timeout(SECONDS + 150)
+def test_every_answer_is_wholly_of_its_batch(settings: Settings, tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    event = Event("e0", "w", "m0", "sent", now - timedelta(days=1), campaign_id="c")
+    land(settings, [event], now - timedelta(hours=1))
+    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+    key = create_key(settings, "w", name="load")
+    statuses: Counter[int] = Counter()
+    # by tag: the count of sent mail, and when the data are of; each tag is of one path
+    bodies: dict[str, set[bytes]] = {}
+    problems: list[str] = []
+    stop = threading.Event()
+
+    def load(number: int) -> None:
+        connection = http.client.HTTPConnection(urlsplit(service.address).netloc, timeout=30)
+        tags: dict[str, str] = {}
+        turn = number
+        while not stop.is_set():
+            turn += 1
+            path = PATHS[turn % len(PATHS)]
+            # every second one has what it was given last
+            headers = {"Authorization": f"Bearer {key}"}
+            if turn % 2 and path in tags:
+                headers["If-None-Match"] = tags[path]
+            connection.request("GET", f"/api/v1/workspaces/{path}", headers=headers)
+            response = connection.getresponse()
+            body = response.read()
+            statuses[response.status] += 1
+            tag = response.headers["ETag"]
+            if response.status == 200:
+                tags[path] = tag
+                bodies.setdefault(tag, set()).add(body)
+            elif response.status != 304 or tag != tags[path]:
+                problems.append(f"{response.status} {body[:200]!r}")
+        connection.close()
+
+    with serving(settings, tmp_path / "log", workers=2) as service:
+        threads = [threading.Thread(target=load, args=(number,)) for number in range(CONNECTIONS)]
+        for thread in threads:
+            thread.start()
+        time.sleep(3)
+        before = resident_megabytes(service.process.pid)
+        end = time.monotonic() + SECONDS
+        sent = 1
+        while time.monotonic() < end:
+            land(
+                settings,
+                [dataclasses.replace(event, event_id=f"e{sent}", message_id=f"m{sent}")],
+                datetime.now(UTC) - timedelta(minutes=30) + timedelta(seconds=sent),
+            )
+            run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+            sent += 1
+        time.sleep(2)
+        after = resident_megabytes(service.process.pid)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert problems == []
+    assert set(statuses) == {200, 304}
+    assert all(len(found) == 1 for found in bodies.values())
+    # of a time of data there is one number, in every section of every answer
+    numbers: dict[str, set[int]] = {}
+    for body in (next(iter(found)) for found in bodies.values()):
+        answer = orjson.loads(body)
+        seen = numbers.setdefault(answer["meta"]["data_as_of"], set())
+        seen.add(answer["data"]["summary"]["emails_sent"])
+        if "time_series" in answer["data"]:
+            seen.add(sum(point["sent"] for point in answer["data"]["time_series"]))
+    assert all(len(found) == 1 for found in numbers.values()), numbers
+    assert max(max(found) for found in numbers.values()) == sent
+    assert after - before < MEGABYTES_OF_NOISE, (before, after)
+    print(f"{statuses}, {len(bodies)} bodies, {sent} batches, {before:.0f} to {after:.0f} MB")

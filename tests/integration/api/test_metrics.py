@@ -1,0 +1,172 @@
+"""Metrics that the database knows: right, without a tenant, and bounded whatever the database does."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from api.builds.metrics import build_metrics, nightly_run_metrics
+from api.db.connection import connect
+from api.exports.metrics import export_metrics
+from api.jobs.metrics import job_metrics
+from api.observability.db_metrics import CACHE_TTL_SECONDS, PATIENCE_SECONDS, DatabaseCollector, DbMetric, DbMetrics
+from api.reports.metrics import delivery_metrics
+from api.settings import Settings
+
+PARTS = (build_metrics, nightly_run_metrics, export_metrics, job_metrics, delivery_metrics)
+
+
+def scraped(collector: DatabaseCollector) -> dict[str, float]:
+    """As Prometheus gets it."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    lines = generate_latest(registry).decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def test_an_empty_database_has_every_figure(settings: Settings) -> None:
+    found = scraped(DatabaseCollector(settings, PARTS))
+    assert found.pop("mailmart_database_up") == 1
+    assert set(found.values()) == {0}
+    assert {name.split("{")[0] for name in found} == {
+        *("mailmart_exports", "mailmart_exports_oldest_processing_seconds"),
+        *("mailmart_jobs", "mailmart_jobs_oldest_waiting_seconds", "mailmart_workers_alive"),
+        "mailmart_deliveries",
+    }
+
+
+def test_figures_are_those_of_the_tables(settings: Settings) -> None:
+    with connect(settings, "mailmart_owner") as connection:
+        connection.execute("set local mailmart.workspace_id = 'ws_secret'; set local search_path = procrastinate")
+        for number in range(4):
+            connection.execute(
+                "select app.request_export(%s, 'campaign_performance', 'csv', '{}', '{}', 10, null)", (f"exp_secret_{number}",)
+            )
+        connection.execute("update app.exports set created_at = now() - interval '2 minutes' where export_id = 'exp_secret_0'")
+        connection.execute("update app.exports set status = 'failed' where export_id = 'exp_secret_3'")
+        connection.execute(
+            "update procrastinate.procrastinate_events set at = now() - interval '1 minute'"
+            " where job_id = (select job_id from app.exports where export_id = 'exp_secret_1')"
+        )
+        # one that runs; one that was put back, and has not to be taken up yet
+        connection.execute(
+            "update procrastinate.procrastinate_jobs set status = 'doing'"
+            " where id = (select job_id from app.exports where export_id = 'exp_secret_0')"
+        )
+        connection.execute(
+            "update procrastinate.procrastinate_jobs set scheduled_at = now() + interval '1 hour'"
+            " where id = (select job_id from app.exports where export_id = 'exp_secret_2')"
+        )
+        connection.execute(
+            "insert into procrastinate.procrastinate_workers (last_heartbeat) values (now()), (now() - interval '1 hour')"
+        )
+        connection.execute(
+            "insert into app.batches (target, invocation_id, command, status, ended_at) values"
+            " ('production', 'a', 'build', 'published', '2025-01-01T02:00Z'),"
+            " ('production', 'b', 'build', 'published', '2025-01-02T02:00Z'),"
+            " ('production', 'c', 'build', 'abandoned', '2025-01-03T02:00Z'),"
+            " ('production', 'd', 'build', 'running', null),"
+            " ('dev', 'e', 'build', 'built', '2025-01-03T02:00Z')"
+        )
+        connection.execute(
+            "insert into app.reports (report_id, workspace_id, name, request, frequency, run_at, timezone, next_run_at)"
+            " values ('rep_secret', 'ws_secret', 'secret', '{}', 'daily', '08:00', 'UTC', now())"
+        )
+        connection.execute(
+            "insert into app.report_runs (run_id, report_id, workspace_id, scheduled_for)"
+            " values ('run_secret', 'rep_secret', 'ws_secret', now())"
+        )
+        connection.execute(
+            "insert into app.report_deliveries (run_id, channel, target, workspace_id, status) values"
+            " ('run_secret', 'email', 'secret@example.com', 'ws_secret', 'failed'),"
+            " ('run_secret', 'email', 'secret2@example.com', 'ws_secret', 'delivered'),"
+            " ('run_secret', 'webhook', 'https://secret.example.com', 'ws_secret', 'pending')"
+        )
+    found = scraped(DatabaseCollector(settings, PARTS))
+    assert not [name for name in found if "secret" in name]
+    expected = {
+        'mailmart_deliveries{channel="email",status="failed"}': 1,
+        'mailmart_deliveries{channel="email",status="delivered"}': 1,
+        'mailmart_deliveries{channel="webhook",status="pending"}': 1,
+        'mailmart_deliveries{channel="webhook",status="failed"}': 0,
+        'mailmart_exports{status="processing"}': 3,
+        'mailmart_exports{status="failed"}': 1,
+        'mailmart_exports{status="completed"}': 0,
+        'mailmart_jobs{queue="exports",state="waiting"}': 3,
+        'mailmart_jobs{queue="exports",state="running"}': 1,
+        'mailmart_jobs{queue="deliveries",state="waiting"}': 0,
+        "mailmart_workers_alive": 1,
+        'mailmart_last_published_build_timestamp_seconds{target="production"}': 1735783200,
+        'mailmart_last_build_failed{target="production"}': 1,
+        'mailmart_last_build_failed{target="dev"}': 0,
+        'mailmart_builds_running{target="production"}': 1,
+        'mailmart_builds_running{target="dev"}': 0,
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert 120 <= found["mailmart_exports_oldest_processing_seconds"] < 240
+    assert 60 <= found['mailmart_jobs_oldest_waiting_seconds{queue="exports"}'] < 120
+    assert 'mailmart_last_published_build_timestamp_seconds{target="dev"}' not in found
+
+
+def test_it_is_asked_once_a_second_at_most(settings: Settings) -> None:
+    asked: list[float] = []
+
+    def counting(connection: psycopg.Connection) -> Iterator[DbMetric]:
+        asked.append(time.monotonic())
+        yield DbMetric("ours", "Ours.", [({}, len(asked))])
+
+    collector = DatabaseCollector(settings, [counting])
+    began = time.monotonic()
+    while time.monotonic() - began < 2.5 * CACHE_TTL_SECONDS:
+        threads = [threading.Thread(target=scraped, args=(collector,)) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert 2 <= len(asked) <= 1 + (time.monotonic() - began) / CACHE_TTL_SECONDS
+
+
+def test_locked_tables_and_missing_ones_cost_the_others_nothing(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    def missing(connection: psycopg.Connection) -> Iterator[DbMetric]:
+        connection.execute("select * from app.of_another_release")
+        yield DbMetric("never", "Never.", [])
+
+    parts: list[DbMetrics] = [missing, export_metrics, job_metrics]
+    with connect(settings, "mailmart_owner") as connection:
+        connection.execute("lock table app.exports in access exclusive mode")
+        found = scraped(DatabaseCollector(settings, parts))
+    assert found["mailmart_database_up"] == 1
+    assert found["mailmart_workers_alive"] == 0
+    assert not [name for name in found if name.startswith("mailmart_exports")]
+    assert "of_another_release" in caplog.text
+
+
+def test_a_figure_can_write_nothing(settings: Settings) -> None:
+    def writing(connection: psycopg.Connection) -> Iterator[DbMetric]:
+        connection.execute("delete from app.exports")
+        yield DbMetric("written", "Written.", [({}, 1)])
+
+    assert scraped(DatabaseCollector(settings, [writing])) == {"mailmart_database_up": 1}
+
+
+@pytest.mark.parametrize("how", ["refused", "hanging"])
+def test_a_database_that_is_away(settings: Settings, how: str) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        if how == "hanging":
+            # connections are taken, and nothing is ever said
+            server.listen(64)
+        url = f"postgresql://x@127.0.0.1:{server.getsockname()[1]}/x"
+        collector = DatabaseCollector(Settings(url, None, settings.home), PARTS)
+        for _ in range(2):
+            began = time.monotonic()
+            assert scraped(collector) == {"mailmart_database_up": 0}
+            assert time.monotonic() - began < PATIENCE_SECONDS + 5
+        threads = [thread for thread in threading.enumerate() if thread.name == "figures" and thread.is_alive()]
+        assert len(threads) <= 1

@@ -1,0 +1,228 @@
+"""The other reading endpoints and the comparison: the specification's shapes, and what is wrong with a request is named."""
+
+from __future__ import annotations
+
+import http.client
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.integration.api.conftest import Caller
+from tests.integration.api.example import CAMPAIGN, WORKSPACE
+
+HEATMAP = f"{WORKSPACE}/analytics/engagement-heatmap"
+DELIVERABILITY = f"{WORKSPACE}/analytics/deliverability"
+COMPARE = f"{WORKSPACE}/analytics/compare"
+
+
+def post(caller: Caller, path: str, body: Any = None, **options: Any) -> TestResponse:
+    given = {"json": body} if body is not None else {}
+    return caller.client.post(f"/api/v1/workspaces/{path}", headers={"Authorization": f"Bearer {caller.key}"}, **given, **options)
+
+
+def test_overview(caller: Caller) -> None:
+    data = caller.get(f"{WORKSPACE}/analytics/overview").get_json()["data"]
+    assert list(data) == [
+        "workspace_id",
+        "time_range",
+        "summary",
+        "rates",
+        "engagement_by_human",
+        "top_campaigns",
+    ]
+    assert data["workspace_id"] == WORKSPACE
+    assert data["summary"]["total_campaigns"] == 3
+    assert data["summary"]["active_campaigns"] == 2
+    # the example's, and one message of the campaign that only its mail knows
+    assert data["summary"]["emails_sent"] == 5001
+    assert data["rates"]["open_rate"] == 30.0
+    assert data["top_campaigns"][0]["campaign_id"] == CAMPAIGN
+    assert set(data["top_campaigns"][0]) == {"campaign_id", "campaign_name", "open_rate", "reply_rate"}
+
+
+def test_deliverability(caller: Caller) -> None:
+    data = caller.get(DELIVERABILITY).get_json()["data"]
+    assert data["workspace_id"] == WORKSPACE
+    assert data["overall"].keys() == {"estimated_inbox_placement_rate", "spam_rate", "bounce_rate", "health_score"}
+    assert data["overall"]["bounce_rate"] == 2.0
+    bounces = data["bounce_analysis"]
+    assert bounces["hard_bounces"] + bounces["soft_bounces"] == 100
+    assert sum(reason["count"] for reason in bounces["top_bounce_reasons"]) == 100
+    assert data["blacklist_status"] == {"any_ip_blacklisted": False, "ips_checked": 0, "last_check": None}
+    of_campaign = caller.get(DELIVERABILITY, campaignId="cmp_of_mail_alone").get_json()["data"]
+    assert of_campaign["bounce_analysis"]["hard_bounces"] == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ({"campaignId": "cmp_theirs"}, 404, "CAMPAIGN_NOT_FOUND"),
+        ({"domainId": "nobody's"}, 404, "DOMAIN_NOT_FOUND"),
+        ({"timeRange": "custom"}, 422, "VALIDATION_ERROR"),
+        ({"startDate": "2025-01-01"}, 422, "VALIDATION_ERROR"),
+        ({"campaignId": ""}, 422, "VALIDATION_ERROR"),
+        ({"campaignId": "a\0b"}, 422, "VALIDATION_ERROR"),
+    ],
+)
+def test_deliverability_filters(caller: Caller, query: dict[str, str], status: int, code: str) -> None:
+    answer = caller.get(DELIVERABILITY, **query)
+    assert (answer.status_code, answer.get_json()["error"]["code"]) == (status, code)
+
+
+def test_heatmap(caller: Caller) -> None:
+    data = caller.get(HEATMAP).get_json()["data"]
+    assert data["timezone"] == "UTC"
+    assert len(data["heatmap"]) == 28
+    assert data["heatmap"][0].keys() == {
+        "day_of_week",
+        "time_period",
+        "emails_sent",
+        "emails_opened",
+        "open_rate",
+        "engagement_score",
+    }
+    assert data["heatmap"][0]["day_of_week"] == "Monday"
+    assert sum(cell["emails_sent"] for cell in data["heatmap"]) == 5001
+    assert data["optimal_send_time"].keys() == {"day_of_week", "hour", "engagement_score"}
+
+    hours = caller.get(HEATMAP, granularity="hour", timezone="Asia/Kathmandu").get_json()["data"]
+    assert hours["timezone"] == "Asia/Kathmandu"
+    assert len(hours["heatmap"]) == 168
+    assert [cell["hour"] for cell in hours["heatmap"][:24]] == list(range(24))
+    assert "time_period" not in hours["heatmap"][0]
+
+    nothing = caller.get(HEATMAP, campaignId="cmp_idle").get_json()["data"]
+    assert nothing["optimal_send_time"] is None
+    assert {cell["open_rate"] for cell in nothing["heatmap"]} == {0.0}
+
+
+# localtime and posixrules are files beside the zones on some machines, and Factory says that no zone is set
+@pytest.mark.parametrize(
+    "zone",
+    [
+        *("Mars/Base", "PST", "UTC+3", "europe/berlin", "", "../etc/passwd", "Europe/Berlin\0"),
+        *("localtime", "posixrules", "Factory"),
+    ],
+)
+def test_unknown_zones_are_named(caller: Caller, zone: str) -> None:
+    answer = caller.get(HEATMAP, timezone=zone)
+    assert answer.status_code == 422
+    assert set(answer.get_json()["error"]["details"]) == {"timezone"}
+
+
+def test_a_zone_that_an_older_postgresql_does_not_know_is_named(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.contract.parameters.TIME_ZONES", frozenset({"Europe/Atlantis", "UTC"}))
+    answer = caller.get(HEATMAP, timezone="Europe/Atlantis")
+    assert answer.status_code == 422
+    assert set(answer.get_json()["error"]["details"]) == {"timezone"}
+    assert caller.get(HEATMAP, timezone="UTC").status_code == 200
+
+
+def test_comparison(caller: Caller) -> None:
+    asked = ["cmp_of_mail_alone", CAMPAIGN, "cmp_idle"]
+    data = post(caller, COMPARE, {"campaign_ids": asked, "metrics": ["delivery_rate", "bounce_rate"]}).get_json()["data"]
+    assert [row["campaign_id"] for row in data["comparison"]] == asked
+    assert data["comparison"][1]["metrics"] == {"delivery_rate": 98.0, "bounce_rate": 2.0}
+    assert [row["metric"] for row in data["statistical_significance"]] == ["delivery_rate", "bounce_rate"]
+    # one message against 5,000 says nothing
+    assert data["statistical_significance"][0] == {
+        "metric": "delivery_rate",
+        "winner": CAMPAIGN,
+        "p_value": None,
+        "is_significant": False,
+    }
+    by_default = post(caller, COMPARE, {"campaign_ids": asked}).get_json()["data"]
+    assert list(by_default["comparison"][0]["metrics"]) == ["delivery_rate", "open_rate", "click_rate", "reply_rate"]
+    assert by_default["time_range"]["period"] == "30d"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "named"),
+    [
+        ({}, 422, "VALIDATION_ERROR", {"campaign_ids"}),
+        ([], 422, "VALIDATION_ERROR", {"body"}),
+        ({"campaign_ids": [CAMPAIGN]}, 422, "VALIDATION_ERROR", {"campaign_ids"}),
+        ({"campaign_ids": [CAMPAIGN, CAMPAIGN]}, 422, "VALIDATION_ERROR", {"campaign_ids"}),
+        ({"campaign_ids": [f"c{n}" for n in range(11)]}, 422, "VALIDATION_ERROR", {"campaign_ids"}),
+        ({"campaign_ids": [CAMPAIGN, 7]}, 422, "VALIDATION_ERROR", {"campaign_ids"}),
+        ({"campaign_ids": [CAMPAIGN, "a\0"]}, 422, "VALIDATION_ERROR", {"campaign_ids"}),
+        ({"campaign_ids": [CAMPAIGN, "\ud800"]}, 422, "VALIDATION_ERROR", {"campaign_ids"}),
+        ({"campaign_ids": "ab"}, 422, "VALIDATION_ERROR", {"campaign_ids"}),
+        ({"campaign_ids": [CAMPAIGN, "cmp_theirs"]}, 404, "CAMPAIGN_NOT_FOUND", set()),
+        ({"campaign_ids": [CAMPAIGN, "cmp_idle"], "metrics": ["luck"]}, 422, "VALIDATION_ERROR", {"metrics"}),
+        ({"campaign_ids": [CAMPAIGN, "cmp_idle"], "metrics": []}, 422, "VALIDATION_ERROR", {"metrics"}),
+        ({"campaign_ids": [CAMPAIGN, "cmp_idle"], "colour": 1}, 422, "VALIDATION_ERROR", {"colour"}),
+        ({"campaign_ids": [CAMPAIGN, "cmp_idle"], "start_date": "2025-01-01"}, 422, "VALIDATION_ERROR", {"start_date"}),
+        (
+            {
+                "campaign_ids": [CAMPAIGN, "cmp_idle"],
+                "time_range": "custom",
+                "start_date": "2025-01-02",
+                "end_date": "2025-01-01",
+            },
+            400,
+            "INVALID_TIME_RANGE",
+            {"start_date", "end_date"},
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_comparison(caller: Caller, body: Any, status: int, code: str, named: set[str]) -> None:
+    answer = post(caller, COMPARE, body)
+    error = answer.get_json()["error"]
+    assert (answer.status_code, error["code"], set(error.get("details", {}))) == (status, code, named)
+
+
+@pytest.mark.parametrize(
+    ("sent", "content_type", "status", "code", "named"),
+    [
+        (b"{", "application/json", 400, "MALFORMED_REQUEST", "body"),
+        (b'{"a": NaN}', "application/json", 400, "MALFORMED_REQUEST", "body"),
+        (b"\xff", "application/json", 400, "MALFORMED_REQUEST", "body"),
+        (b"[" * 60_000, "application/json", 400, "MALFORMED_REQUEST", "body"),
+        (b"", "application/json", 400, "MALFORMED_REQUEST", "body"),
+        # half of a surrogate pair: a name that no answer could repeat
+        (b'{"\\ud800": 1}', "application/json", 400, "MALFORMED_REQUEST", "body"),
+        (b'{"metrics": 1, "metrics": 2}', "application/json", 422, "VALIDATION_ERROR", "metrics"),
+        (b"{}", "text/plain", 415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type"),
+        (b" " * 70_000, "application/json", 413, "CONTENT_TOO_LARGE", "body"),
+    ],
+)
+def test_bodies_that_are_none(caller: Caller, sent: bytes, content_type: str, status: int, code: str, named: str) -> None:
+    answer = post(caller, COMPARE, data=sent, content_type=content_type)
+    error = answer.get_json()["error"]
+    assert (answer.status_code, error["code"], list(error["details"])) == (status, code, [named])
+
+
+def test_where_a_body_stops_being_json_is_said(caller: Caller) -> None:
+    answer = post(caller, COMPARE, data=b'{\n  "metrics": }', content_type="application/json")
+    assert answer.get_json()["error"]["details"] == {"body": ["Expecting value: line 2, column 14."]}
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"), [(b'{"campaign_ids": ["%s", "cmp_idle"]}' % CAMPAIGN.encode(), 200), (b" " * 70_000, 413)]
+)
+def test_bodies_in_chunks(running: str, key: str, sent: bytes, status: int) -> None:
+    # nothing says how long these are before they end
+    connection = http.client.HTTPConnection(urlsplit(running).netloc, timeout=30)
+    chunks = (sent[place : place + 10_000] for place in range(0, len(sent), 10_000))
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    connection.request("POST", f"/api/v1/workspaces/{COMPARE}", chunks, headers, encode_chunked=True)
+    answer = connection.getresponse()
+    assert (answer.status, orjson.loads(answer.read())["success"]) == (status, status == 200)
+    connection.close()
+
+
+def test_data_quality(caller: Caller) -> None:
+    assert caller.get(f"{WORKSPACE}/analytics/data-quality").get_json()["data"] == {"problems": []}
+
+
+@pytest.mark.parametrize("path", ["overview", "deliverability", "engagement-heatmap", "data-quality"])
+def test_another_workspace_is_forbidden(caller: Caller, path: str) -> None:
+    assert caller.get(f"ws_other/analytics/{path}").status_code == 403
+
+
+def test_another_workspaces_campaigns_cannot_be_compared(caller: Caller) -> None:
+    assert post(caller, "ws_other/analytics/compare", {"campaign_ids": ["a", "b"]}).status_code == 403

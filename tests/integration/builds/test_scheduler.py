@@ -1,0 +1,193 @@
+"""Of all schedulers one leads; another takes over when it dies, and nothing is run twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC
+from functools import partial
+from pathlib import Path
+
+import pytest
+from apscheduler.triggers.interval import IntervalTrigger
+from psycopg import sql
+
+from api.db.advisory_lock import AdvisoryLock
+from api.db.connection import connect
+from api.scheduler.leader import run_scheduler
+from api.scheduler.schedule import Job
+from api.settings import PROJECT_ROOT, Settings
+from tests.conftest import Server
+from tests.integration.builds.processes import scheduler
+from tests.integration.builds.queries import builds, nights, rows, served
+from tests.support.waiting import wait_for_waiting, wait_until
+
+
+@pytest.mark.timeout(300)
+def test_two_schedulers_and_one_night(settings: Settings, tmp_path: Path) -> None:
+    logs = [tmp_path / name for name in ("first", "second", "third")]
+    with scheduler(settings, logs[0]) as first, connect(settings, "mailmart_owner") as lock:
+        # the build waits here, in its middle
+        lock.execute("lock table raw.campaigns in access exclusive mode")
+        wait_for_waiting(settings)
+        with scheduler(settings, logs[1]) as second:
+            wait_until(lambda: b"standing by" in logs[1].read_bytes(), "the second scheduler stands by")
+            assert builds(settings) == [("build", "running")]
+            child = _only_child(first)
+            first.kill()
+            first.wait()
+            lock.rollback()
+            wait_until(lambda: b'"leading"' in logs[1].read_bytes(), "the second one leads", 15)
+            wait_until(lambda: not _runs(child), "the build has ended with its scheduler", 15)
+            wait_until(lambda: nights(settings) == [("succeeded", 2)], "the night is run", 120)
+            assert builds(settings) == [("build", "abandoned"), ("build", "published")]
+            assert served(settings) == 2
+
+            # a leader whose connection dies leads no longer; as nobody else stands by, it leads again
+            _end_connections_that_lock(settings)
+            wait_until(lambda: b"leading no longer" in logs[1].read_bytes(), "the leader notices")
+            wait_until(lambda: logs[1].read_bytes().count(b'"leading"') == 2, "it leads again")
+            second.send_signal(signal.SIGTERM)
+            assert second.wait(timeout=30) == 0
+    # what is done is done
+    with scheduler(settings, logs[2]) as third:
+        wait_until(lambda: b'"leading"' in logs[2].read_bytes(), "the third one leads")
+        time.sleep(1)
+        third.send_signal(signal.SIGINT)
+        assert third.wait(timeout=30) == 0
+    assert nights(settings) == [("succeeded", 2)]
+    assert len(builds(settings)) == 2
+    assert b"Traceback" not in b"".join(log.read_bytes() for log in logs)
+
+
+def test_it_ends_with_its_parent(settings: Settings, tmp_path: Path) -> None:
+    # nothing is due
+    rows(
+        settings,
+        "insert into app.batches (target, invocation_id, command, status)"
+        " values ('production', 'i', 'build', 'built') returning 1",
+    )
+    rows(
+        settings,
+        "insert into app.publications (target, batch_id, data_as_of, contract)"
+        " values ('production', 1, clock_timestamp() + interval '1 day', '{}') returning 1",
+    )
+    started = (
+        "import subprocess, sys, time; "
+        "print(subprocess.Popen([sys.executable, '-m', 'api', 'scheduler', '--with-parent']).pid, flush=True); "
+        "time.sleep(60)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", started],
+        env={**os.environ, "MAILMART_DATABASE_URL": str(settings.database_url), "MAILMART_HOME": str(settings.home)},
+        cwd=PROJECT_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    lock = AdvisoryLock(settings, "mailmart.scheduler.production")
+    wait_until(lambda: not lock.acquire(), "it leads")
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not _runs(pid), "it ends", 20)
+    with lock:
+        assert lock.acquire()
+
+
+@contextmanager
+def leading(settings: Settings, *jobs: Job) -> Iterator[threading.Event]:
+    """A scheduler of these jobs in a thread of ours; gives what ends it."""
+    ending = threading.Event()
+    thread = threading.Thread(target=run_scheduler, args=(settings, ending, lambda *_: list(jobs)))
+    thread.start()
+    try:
+        yield ending
+    finally:
+        ending.set()
+        thread.join(timeout=40)
+        assert not thread.is_alive()
+
+
+def every_tenth(name: str, run: partial[None]) -> Job:
+    return Job(name, IntervalTrigger(seconds=0.1, timezone=UTC), run)
+
+
+def test_a_job_that_fails_ends_nothing(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[str] = []
+
+    def fails(name: str) -> None:
+        calls.append(name)
+        raise ValueError(name)
+
+    with leading(settings, every_tenth("one", partial(fails, "one")), every_tenth("other", partial(fails, "other"))):
+        wait_until(lambda: calls.count("one") > 2 and calls.count("other") > 2, "both run again and again")
+    assert "one failed" in {record.getMessage() for record in caplog.records}
+
+
+def test_a_job_never_runs_twice_at_a_time(settings: Settings) -> None:
+    running: list[int] = []
+    most: list[int] = []
+
+    def slow() -> None:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.5)
+        running.pop()
+
+    with leading(settings, every_tenth("slow", partial(slow))):
+        wait_until(lambda: len(most) > 2, "it runs again")
+    assert set(most) == {1}
+    # and what ran was finished
+    assert running == []
+
+
+def test_the_database_goes_away_and_comes_back(settings: Settings, server: Server) -> None:
+    calls: list[float] = []
+    name = str(settings.database_url).split("@/")[1].split("?")[0]
+
+    def allow(is_allowed: str) -> None:
+        with server.as_superuser() as connection:
+            statement = sql.SQL("alter database {} allow_connections {}")
+            connection.execute(statement.format(sql.Identifier(name), sql.SQL(is_allowed)))
+            connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
+
+    with leading(settings, every_tenth("job", partial(lambda: calls.append(time.monotonic())))):
+        wait_until(lambda: calls, "it leads")
+        allow("false")
+        # it notices at once, and stops
+        wait_until(lambda: time.monotonic() - calls[-1] > 1, "it leads no longer", 10)
+        count = len(calls)
+        time.sleep(3)
+        assert len(calls) == count
+        allow("true")
+        wait_until(lambda: len(calls) > count, "it leads again", 20)
+
+
+def _only_child(process: subprocess.Popen[bytes]) -> int:
+    tasks = Path(f"/proc/{process.pid}/task").iterdir()
+    (child,) = (child for task in tasks for child in (task / "children").read_text().split())
+    return int(child)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        # the parent is gone: whoever inherited it may not have asked how it ended
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def _end_connections_that_lock(settings: Settings) -> None:
+    with connect(settings, None) as connection:
+        ended = connection.execute(
+            "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"
+            " and database = (select oid from pg_database where datname = current_database())"
+        ).fetchall()
+    assert (True,) in ended

@@ -1,0 +1,150 @@
+"""A warehouse with a few campaigns, whose names are what spreadsheets fear, the service in front of it, and its storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from werkzeug.test import Client, TestResponse
+
+from api.auth.api_keys import create_key
+from api.db.connection import connect
+from api.exports.run import run_attempt
+from api.exports.storage import Storage, storage_of
+from api.server.app import Service
+from api.settings import Settings
+from tests.integration.warehouse.events import Event
+from tests.integration.warehouse.loading import land
+from tests.support.dbt import WITHOUT_TESTS, run_dbt
+
+WORKSPACE = "ws_exports"
+OTHER_WORKSPACE = "ws_others"
+EMPTY_WORKSPACE = "ws_empty"
+NAMES = {
+    "cmp_formula": '=cmd|"/C calc"!A0',
+    "cmp_lines": 'two\nlines, "quoted"; and a comma',
+    "cmp_rtl": "مرحبا بالعالم שלום",
+    "cmp_plain": "Plain",
+    "cmp_idle": "+1 for idle",
+}
+BOUNCES = (("5.1.1", "user unknown"), ("5.2.2", "mailbox full"), ("4.4.7", "delivery time expired"))
+
+
+def events() -> Iterator[Event]:
+    """600 messages of four campaigns and of none over 20 days; some bounce, some are opened, clicked and answered."""
+    today = datetime.now(UTC).replace(hour=8, minute=30, second=0, microsecond=0)
+    campaigns = ["cmp_formula", "cmp_lines", "cmp_rtl", "cmp_plain", None]
+    for number in range(600):
+        sent_at = today - timedelta(days=1 + number % 20, minutes=number)
+        kinds = ["sent", "bounced" if number % 11 == 0 else "delivered"]
+        kinds += ["opened"] * (number % 3 == 0) + ["clicked"] * (number % 7 == 0) + ["replied"] * (number % 13 == 0)
+        status, said = BOUNCES[number % 3]
+        for step, kind in enumerate(kinds):
+            yield Event(
+                f"x{number}-{kind}",
+                WORKSPACE,
+                f"m{number}",
+                kind,
+                sent_at + timedelta(seconds=step, microseconds=123_456 * (number % 2)),
+                campaign_id=campaigns[number % 5],
+                mailbox_id=f"mbx_{number % 2}",
+                domain_id="-dom" if number % 2 else None,
+                smtp_status=status if kind == "bounced" else None,
+                diagnostic=said if kind == "bounced" else None,
+            )
+    for number in range(7):
+        yield Event(f"o{number}", OTHER_WORKSPACE, f"m{number}", "sent", today - timedelta(days=1), campaign_id="cmp_plain")
+
+
+@pytest.fixture(scope="session")
+def warehouse(_fresh_database: Callable[[], Settings]) -> Settings:
+    """Built and published."""
+    settings = _fresh_database()
+    with connect(settings, "mailmart_owner") as connection:
+        for campaign, name in NAMES.items():
+            connection.execute(
+                "insert into raw.campaigns (campaign_id, workspace_id, name, status) values (%s, %s, %s, 'sending')",
+                (campaign, WORKSPACE, name),
+            )
+    land(settings, events(), datetime.now(UTC) - timedelta(hours=1))
+    run_dbt(settings, *WITHOUT_TESTS)
+    publish(settings)
+    return settings
+
+
+def publish(settings: Settings) -> None:
+    """Builds whole, so that it is published."""
+    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """Asks the service in this process for exports, with a key, and makes the attempts of a worker."""
+
+    settings: Settings
+    service: Service
+    client: Client
+    key: str
+    workspace_id: str
+
+    @property
+    def storage(self) -> Storage:
+        return storage_of(self.settings)
+
+    def call(self, method: str, path: str, **options: Any) -> TestResponse:
+        """A request below the workspace's analytics."""
+        headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
+        return self.client.open(
+            f"/api/v1/workspaces/{self.workspace_id}/analytics/{path}", method=method, headers=headers, **options
+        )
+
+    def ask(self, **body: Any) -> dict[str, Any]:
+        """Asks for an export, which has to be taken on."""
+        response = self.call("POST", "export", json={"export_type": "campaign_performance", "format": "csv", **body})
+        assert response.status_code == 202, response.text
+        data: dict[str, Any] = response.get_json()["data"]
+        return data
+
+    def status(self, export_id: str) -> dict[str, Any]:
+        response = self.call("GET", f"exports/{export_id}")
+        assert response.status_code == 200, response.text
+        data: dict[str, Any] = response.get_json()["data"]
+        return data
+
+    def attempt(self, export_id: str) -> None:
+        """What a worker does for its job."""
+        run_attempt(self.settings, self.storage, export_id, lambda: False)
+
+    def fetched(self, **body: Any) -> bytes:
+        """The file of an export that is asked for and written."""
+        export_id = self.ask(**body)["export_id"]
+        self.attempt(export_id)
+        status = self.status(export_id)
+        assert status["status"] == "completed", status
+        response = self.client.get(status["download_url"].removeprefix(self.settings.public_url))
+        assert response.status_code == 200, response.text
+        content: bytes = response.data
+        assert len(content) == status["file_size_bytes"]
+        return content
+
+
+@pytest.fixture(scope="session")
+def exporter_of(warehouse: Settings) -> Iterator[Callable[[str], Exporter]]:
+    """Makes one of a workspace."""
+    service = Service(warehouse)
+
+    def make(workspace_id: str) -> Exporter:
+        key = create_key(warehouse, workspace_id, name="tests", scopes=("read", "export", "reports"))
+        return Exporter(warehouse, service, Client(service), key, workspace_id)
+
+    yield make
+    service.close()
+
+
+@pytest.fixture(scope="session")
+def exporter(exporter_of: Callable[[str], Exporter]) -> Exporter:
+    """Of the workspace with mail."""
+    return exporter_of(WORKSPACE)

@@ -1,0 +1,236 @@
+"""What stands in the files is what the API answers, whatever the type and the format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import openpyxl
+import pyarrow.parquet as pq
+import pytest
+
+from tests.integration.exports.conftest import EMPTY_WORKSPACE, NAMES, Exporter
+
+WINDOW = {
+    "time_range": "custom",
+    "start_date": (datetime.now(UTC) - timedelta(days=15)).date().isoformat(),
+    "end_date": (datetime.now(UTC) - timedelta(days=2)).date().isoformat(),
+}
+QUERY = {"timeRange": "custom", "startDate": WINDOW["start_date"], "endDate": WINDOW["end_date"]}
+
+
+def answered(exporter: Exporter, path: str, **query: Any) -> dict[str, Any]:
+    """The endpoint's data."""
+    response = exporter.client.get(
+        f"/api/v1/workspaces/{exporter.workspace_id}/{path}",
+        query_string=query,
+        headers={"Authorization": f"Bearer {exporter.key}"},
+    )
+    assert response.status_code == 200, response.text
+    data: dict[str, Any] = response.get_json()["data"]
+    return data
+
+
+def as_json(exporter: Exporter, **body: Any) -> list[dict[str, Any]]:
+    """The objects of an export as JSON."""
+    file = json.loads(exporter.fetched(format="json", **body))
+    assert file["workspace_id"] == exporter.workspace_id
+    assert file["export_type"] == body["export_type"]
+    assert datetime.fromisoformat(file["data_as_of"]).tzinfo is not None
+    objects: list[dict[str, Any]] = file["data"]
+    return objects
+
+
+def as_csv(exporter: Exporter, **body: Any) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(exporter.fetched(format="csv", **body).decode(), newline="")))
+
+
+def as_ndjson(exporter: Exporter, **body: Any) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in exporter.fetched(format="ndjson", **body).splitlines()]
+
+
+def as_parquet(exporter: Exporter, **body: Any) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(exporter.fetched(format="parquet", **body))).to_pylist()
+    return rows
+
+
+def as_sheets(exporter: Exporter, **body: Any) -> dict[str, list[dict[str, Any]]]:
+    book = openpyxl.load_workbook(io.BytesIO(exporter.fetched(format="xlsx", **body)))
+    sheets = {}
+    for sheet in book:
+        header, *rows = sheet.iter_rows(values_only=True)
+        sheets[sheet.title] = [dict(zip(header, row, strict=True)) for row in rows]
+    return sheets
+
+
+def in_a_spreadsheet(text: str) -> str:
+    """A text as CSV has it: what begins a formula stands behind an apostrophe."""
+    return f"'{text}" if text[0] in "=+-@" else text
+
+
+def flat(data: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a campaign's row, by the names of the mart, out of the endpoint's answer."""
+    human = {f"human_{name.replace('emails_', 'emails_')}": value for name, value in data["engagement_by_human"].items()}
+    return {
+        "campaign_id": data["campaign_id"],
+        "campaign_name": data["campaign_name"],
+        **data["summary"],
+        **data["rates"],
+        **human,
+    }
+
+
+@pytest.fixture(scope="module")
+def campaigns(exporter: Exporter) -> dict[str, dict[str, Any]]:
+    """What the endpoint says of each campaign."""
+    return {name: answered(exporter, f"campaigns/{name}/analytics", **QUERY) for name in sorted(NAMES)}
+
+
+def test_campaigns_as_json_are_the_endpoints_answers(exporter: Exporter, campaigns: dict[str, dict[str, Any]]) -> None:
+    found = as_json(exporter, export_type="campaign_performance", include_time_series=True, **WINDOW)
+    assert found == list(campaigns.values())
+    bare = as_json(exporter, export_type="campaign_performance", **WINDOW)
+    assert bare == [{name: part for name, part in data.items() if name != "time_series"} for data in campaigns.values()]
+
+
+def test_campaigns_in_every_format(exporter: Exporter, campaigns: dict[str, dict[str, Any]]) -> None:
+    body = {"export_type": "campaign_performance", **WINDOW}
+    expected = [flat(data) for data in campaigns.values()]
+    assert [row["campaign_name"] for row in expected] == [NAMES[name] for name in sorted(NAMES)]
+    assert as_ndjson(exporter, **body) == expected
+    assert as_parquet(exporter, **body) == expected
+    assert as_sheets(exporter, **body) == {"campaign_performance": expected}
+    for row, wanted in zip(as_csv(exporter, **body), expected, strict=True):
+        assert row.pop("campaign_name") == in_a_spreadsheet(wanted["campaign_name"])
+        assert row.pop("campaign_id") == wanted["campaign_id"]
+        assert {name: float(text) for name, text in row.items()} == {name: wanted[name] for name in row}
+        assert len(row) == len(wanted) - 2
+
+
+def test_time_series_in_every_format(exporter: Exporter, campaigns: dict[str, dict[str, Any]]) -> None:
+    named = ["cmp_rtl", "cmp_formula"]
+    body = {"export_type": "campaign_performance", "include_time_series": True, "campaign_ids": named, **WINDOW}
+    expected = [
+        {"campaign_id": name, "campaign_name": NAMES[name], **point} for name in named for point in campaigns[name]["time_series"]
+    ]
+    assert len(expected) == 28
+    dated = [{**row, "date": date.fromisoformat(row["date"])} for row in expected]
+    assert as_ndjson(exporter, **body) == expected
+    assert as_parquet(exporter, **body) == dated
+    sheets = as_sheets(exporter, **body)
+    assert list(sheets) == ["campaign_performance", "campaign_series"]
+    assert sheets["campaign_performance"] == [flat(campaigns[name]) for name in named]
+    assert [{**row, "date": row["date"].date()} for row in sheets["campaign_series"]] == dated
+    texts = [{name: str(value) for name, value in row.items()} for row in expected]
+    assert as_csv(exporter, **body) == [{**row, "campaign_name": in_a_spreadsheet(row["campaign_name"])} for row in texts]
+    weekly = as_ndjson(exporter, **body, group_by="week")
+    assert [row["sent"] for row in weekly if row["campaign_id"] == "cmp_rtl"] == [
+        point["sent"] for point in answered(exporter, "campaigns/cmp_rtl/analytics", **QUERY, groupBy="week")["time_series"]
+    ]
+
+
+def test_the_overview(exporter: Exporter) -> None:
+    data = answered(exporter, "analytics/overview", **QUERY)
+    body = {"export_type": "workspace_overview", **WINDOW}
+    assert as_json(exporter, **body) == [data]
+    sheets = as_sheets(exporter, **body)
+    assert sheets["top_campaigns"] == data["top_campaigns"]
+    (row,) = sheets["workspace_overview"]
+    assert row["emails_sent"] == data["summary"]["emails_sent"]
+    assert as_ndjson(exporter, **body) == [row]
+
+
+def test_deliverability_of_the_workspace_and_of_campaigns(exporter: Exporter) -> None:
+    data = answered(exporter, "analytics/deliverability", timeRange="30d")
+    assert as_json(exporter, export_type="deliverability") == [data]
+    named = ["cmp_plain", "cmp_rtl"]
+    of_each = [answered(exporter, "analytics/deliverability", timeRange="30d", campaignId=name) for name in named]
+    found = as_json(exporter, export_type="deliverability", campaign_ids=named)
+    assert [{key: part for key, part in item.items() if not key.startswith("campaign_")} for item in found] == of_each
+    assert [item["campaign_id"] for item in found] == named
+    sheets = as_sheets(exporter, export_type="deliverability", campaign_ids=named)
+    assert list(sheets) == ["deliverability", "top_bounce_reasons", "reputation_trend", "blacklist_status"]
+    assert [row["reason"] for row in sheets["top_bounce_reasons"]] == [
+        reason["reason"] for item in of_each for reason in item["bounce_analysis"]["top_bounce_reasons"]
+    ]
+    of_domain = answered(exporter, "analytics/deliverability", timeRange="30d", domainId="-dom")
+    assert as_json(exporter, export_type="deliverability", domain_id="-dom") == [of_domain]
+
+
+def test_the_heatmap(exporter: Exporter) -> None:
+    query = {"timeRange": "90d", "timezone": "Asia/Kathmandu", "granularity": "hour"}
+    data = answered(exporter, "analytics/engagement-heatmap", **query)
+    body = {"export_type": "engagement_heatmap", "time_range": "90d", "timezone": "Asia/Kathmandu", "granularity": "hour"}
+    (found,) = as_json(exporter, **body)
+    assert found.pop("time_range")["period"] == "90d"
+    assert found == {key: part for key, part in data.items() if key != "time_range"}
+    cells = as_ndjson(exporter, **body)
+    assert cells == data["heatmap"]
+    assert len(cells) == 168
+    assert as_sheets(exporter, **body)["optimal_send_time"] == [data["optimal_send_time"]]
+    assert len(as_csv(exporter, export_type="engagement_heatmap")) == 28
+
+
+def test_the_comparison(exporter: Exporter) -> None:
+    named = ["cmp_rtl", "cmp_plain", "cmp_idle"]
+    compared = exporter.call("POST", "compare", json={"campaign_ids": named, "metrics": ["bounce_rate", "open_rate"]})
+    data = compared.get_json()["data"]
+    body = {"export_type": "campaign_comparison", "campaign_ids": named, "metrics": ["bounce_rate", "open_rate"]}
+    (found,) = as_json(exporter, **body)
+    assert found == data
+    rows = as_ndjson(exporter, **body)
+    assert [row["campaign_id"] for row in rows] == named
+    assert rows[0].keys() == {"campaign_id", "campaign_name", "bounce_rate", "open_rate"}
+
+
+def test_messages_add_up_to_what_the_endpoints_say(exporter: Exporter, campaigns: dict[str, dict[str, Any]]) -> None:
+    body = {"export_type": "messages", **WINDOW}
+    rows = as_ndjson(exporter, **body)
+    overview = answered(exporter, "analytics/overview", **QUERY)
+    assert len(rows) == overview["summary"]["emails_sent"]
+    assert len({row["message_id"] for row in rows}) == len(rows)
+    for name, data in campaigns.items():
+        mine = [row for row in rows if row["campaign_id"] == name]
+        summary = data["summary"]
+        assert len(mine) == summary["emails_sent"]
+        for flag in ("delivered", "bounced", "opened", "clicked", "replied"):
+            assert sum(row[f"is_{flag}"] for row in mine) == summary[f"emails_{flag}"], (name, flag)
+    assert {row["campaign_name"] for row in rows if row["campaign_id"] == ""} == {None}
+    assert {row["bounce_reason"] for row in rows} == {None, "Invalid recipient", "Mailbox full", "Delivery timed out"}
+    assert as_json(exporter, **body) == rows
+    for row, text in zip(sorted(rows, key=by_id), sorted(as_csv(exporter, **body), key=by_id), strict=True):
+        assert text["domain_id"] == ("'-dom" if row["domain_id"] else "")
+        assert text["is_opened"] == str(row["is_opened"]).lower()
+        assert datetime.fromisoformat(text["sent_at"]).replace(microsecond=0) == datetime.fromisoformat(row["sent_at"])
+        assert text["bounce_reason"] == (row["bounce_reason"] or "")
+    for row, other in zip(sorted(rows, key=by_id), sorted(as_parquet(exporter, **body), key=by_id), strict=True):
+        assert other["sent_at"].replace(microsecond=0) == datetime.fromisoformat(row["sent_at"])
+        assert {name: other[name] for name in row if not name.endswith("_at")} == {
+            name: row[name] for name in row if not name.endswith("_at")
+        }
+    sheet = as_sheets(exporter, **body)["messages"]
+    assert sorted(row["message_id"] for row in sheet) == sorted(row["message_id"] for row in rows)
+    some = as_ndjson(exporter, campaign_ids=["cmp_rtl"], **body)
+    assert sorted(some, key=by_id) == sorted((row for row in rows if row["campaign_id"] == "cmp_rtl"), key=by_id)
+
+
+def by_id(row: dict[str, Any]) -> str:
+    message_id: str = row["message_id"]
+    return message_id
+
+
+@pytest.mark.parametrize("export_type", ["messages", "campaign_performance"])
+@pytest.mark.parametrize("form", ["csv", "json", "ndjson", "xlsx", "parquet"])
+def test_nothing_to_export_is_a_failure_that_says_so(exporter_of: Callable[[str], Exporter], export_type: str, form: str) -> None:
+    exporter = exporter_of(EMPTY_WORKSPACE)
+    export_id = exporter.ask(export_type=export_type, format=form)["export_id"]
+    exporter.attempt(export_id)
+    status = exporter.status(export_id)
+    assert status["status"] == "failed"
+    assert status["error"] == {"code": "EXPORT_FAILED", "message": "Failed to generate export: insufficient data"}
+    assert status["download_url"] is None
+    assert status["file_size_bytes"] is None

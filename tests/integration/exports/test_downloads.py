@@ -1,0 +1,94 @@
+"""Fetching a file: whole or a part of it, and what is said when it cannot be had."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Iterator
+
+import pytest
+from werkzeug.test import Client, TestResponse
+
+from api.server.app import Service
+from tests.integration.exports.conftest import Exporter
+from tests.integration.exports.test_attempts import files
+
+
+def fetch(exporter: Exporter, link: str, **headers: str) -> TestResponse:
+    return exporter.client.get(link.removeprefix(exporter.settings.public_url), headers=headers)
+
+
+def completed(exporter: Exporter) -> tuple[str, str]:
+    """An export that is written, and the link to its file."""
+    export_id = exporter.ask()["export_id"]
+    exporter.attempt(export_id)
+    return export_id, exporter.status(export_id)["download_url"]
+
+
+def test_a_range_that_means_nothing_is_ignored(exporter: Exporter) -> None:
+    _, link = completed(exporter)
+    whole = fetch(exporter, link).data
+    for ignored in ("nonsense", "bytes=", "bytes=5-2", "bytes=a-b", "items=0-5", "bytes=0-0,-1", "bytes=0-1,5-6,9-"):
+        answer = fetch(exporter, link, Range=ignored)
+        assert (answer.status_code, answer.data) == (200, whole), ignored
+        assert answer.headers["Accept-Ranges"] == "bytes"
+    for wanted, found in (("bytes=0-0", whole[:1]), ("bytes=-5", whole[-5:]), ("bytes=3-", whole[3:])):
+        answer = fetch(exporter, link, Range=wanted)
+        assert (answer.status_code, answer.data) == (206, found), wanted
+    beyond = fetch(exporter, link, Range="bytes=99999999-")
+    assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{len(whole)}")
+
+
+def test_a_file_is_missing_or_cannot_be_read(exporter: Exporter, caplog: pytest.LogCaptureFixture) -> None:
+    export_id, link = completed(exporter)
+    (file,) = files(exporter, export_id)
+    file.unlink()
+    missing = fetch(exporter, link)
+    assert (missing.status_code, missing.get_json()["error"]["code"]) == (404, "FILE_NOT_FOUND")
+    # what no right is needed for to be refused
+    file.mkdir()
+    unreadable = fetch(exporter, link)
+    assert (unreadable.status_code, unreadable.get_json()["error"]["code"]) == (503, "STORAGE_UNAVAILABLE")
+    assert int(unreadable.headers["Retry-After"]) > 0
+    assert str(file) not in unreadable.text
+    assert str(file) in caplog.text
+
+
+@pytest.fixture
+def without_credentials(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exporter]:
+    """Asks a service whose files are in a bucket that it has no credentials for."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    settings = dataclasses.replace(exporter.settings, export_bucket="exports-of-tests")
+    service = Service(settings)
+    yield dataclasses.replace(exporter, settings=settings, service=service, client=Client(service))
+    service.close()
+
+
+def test_exports_are_shown_while_their_storage_refuses_us(
+    exporter: Exporter, without_credentials: Exporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = {"export_type": "campaign_performance", "format": "csv"}
+    headers = {"Idempotency-Key": "while the storage refuses us".replace(" ", "-")}
+    export_id = exporter.call("POST", "export", json=body, headers=headers).get_json()["data"]["export_id"]
+    exporter.attempt(export_id)
+    link = exporter.status(export_id)["download_url"]
+    with caplog.at_level(logging.ERROR, "api.exports.downloads"):
+        status = without_credentials.status(export_id)
+        listed = without_credentials.call("GET", "exports")
+        again = without_credentials.call("POST", "export", json=body, headers=headers)
+    assert (status["status"], status["download_url"], status["expires_at"]) == ("completed", None, None)
+    assert listed.status_code == 200
+    assert {export["download_url"] for export in listed.get_json()["data"]["exports"]} == {None}
+    assert (again.status_code, again.get_json()["data"]) == (202, status)
+    # what is the matter is said once, not once an export
+    assert len(caplog.records) == 1
+    assert "credentials" in caplog.text
+    fetched = fetch(without_credentials, link)
+    assert (fetched.status_code, fetched.get_json()["error"]["code"]) == (503, "STORAGE_UNAVAILABLE")

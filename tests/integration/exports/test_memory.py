@@ -1,0 +1,50 @@
+"""Files of any size are written in the same memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from api.exports.formats import FORMATS
+
+# the peak after a tenth of the rows, and after all: what a format keeps of each row would be seen
+PROGRAM = """
+import resource, sys
+from datetime import UTC, datetime
+from api.exports.formats import FORMATS, Column, Table
+from tests.integration.exports.given import Given
+
+ROWS, BATCH = 2_000_000, 5_000
+WHEN = datetime(2025, 11, 1, tzinfo=UTC)
+peaks = []
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+class Nowhere:
+    def write(self, data): pass
+
+def rows(table):
+    for start in range(0, ROWS, BATCH):
+        if start == ROWS // 10:
+            peaks.append(peak())
+        yield [(f"m{number}", WHEN) for number in range(start, start + BATCH)]
+
+class Source(Given):
+    def csv_lines(self, table):
+        for batch in rows(table):
+            yield b"".join(b"%b,x\\n" % row[0].encode() for row in batch)
+
+table = Table("messages", (Column("message_id", "string", False), Column("sent_at", "date-time", False)))
+FORMATS[sys.argv[1]].write(Source((table,), rows), Nowhere())
+print(peaks[0], peak())
+"""
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_memory_stays_flat(form: str) -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, form], capture_output=True, text=True, check=True, timeout=110)
+    early, late = map(int, done.stdout.split())
+    assert late - early < 20, f"from {early} to {late} MB"

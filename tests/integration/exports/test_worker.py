@@ -1,0 +1,214 @@
+"""Workers in processes of their own: killed, stopped, and fair."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from api.db.connection import connect
+from tests.integration.api.serving import serving
+from tests.integration.exports.conftest import EMPTY_WORKSPACE, OTHER_WORKSPACE, Exporter
+from tests.integration.exports.test_attempts import files, row
+from tests.integration.exports.workers import environment, wait_for, working
+
+
+@contextmanager
+def nobody_reads_messages(exporter: Exporter) -> Iterator[None]:
+    """Exports of messages begin, and wait, while the block runs."""
+    with connect(exporter.settings, "mailmart_owner") as connection:
+        connection.execute("lock table core.fct_messages in access exclusive mode")
+        yield
+        connection.rollback()
+
+
+def has_begun(exporter: Exporter, export_id: str, attempts: int = 1) -> Callable[[], bool]:
+    return lambda: bool(row(exporter, export_id)["attempts"] == attempts)
+
+
+def is_completed(exporter: Exporter, export_id: str) -> Callable[[], bool]:
+    return lambda: bool(exporter.status(export_id)["status"] == "completed")
+
+
+@pytest.fixture(autouse=True)
+def _empty_queue(exporter: Exporter) -> None:
+    """What other tests have asked for is not waited for."""
+    with connect(exporter.settings, "mailmart_worker") as connection:
+        connection.execute("set local search_path = procrastinate, app")
+        connection.execute("delete from procrastinate_jobs")
+        connection.execute("update exports set status = 'canceled', completed_at = now() where status = 'processing'")
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_workers_export_is_taken_up_within_a_minute(exporter: Exporter, tmp_path: Path) -> None:
+    export_id = exporter.ask(export_type="messages", format="csv")["export_id"]
+    log = tmp_path / "log"
+    with working(exporter.settings, log) as first:
+        with nobody_reads_messages(exporter):
+            wait_for(has_begun(exporter, export_id), 60, log.read_text)
+            first.send_signal(signal.SIGKILL)
+            first.wait()
+        with working(exporter.settings, log):
+            wait_for(is_completed(exporter, export_id), 60, log.read_text)
+    (file,) = files(exporter, export_id)
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == exporter.status(export_id)["sha256"]
+    assert row(exporter, export_id)["attempts"] == 2
+
+
+def job(exporter: Exporter, export_id: str) -> tuple[str, int] | None:
+    """The state of an export's job, and the worker that it is with."""
+    with connect(exporter.settings, "mailmart_worker") as connection:
+        return connection.execute(
+            "select status::text, worker_id from procrastinate.procrastinate_jobs where id = %s",
+            (row(exporter, export_id)["job_id"],),
+        ).fetchone()
+
+
+def end_what_waits(exporter: Exporter) -> None:
+    """Ends the connections that wait for a lock."""
+    with connect(exporter.settings, None) as connection:
+        ended = connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and wait_event_type = 'Lock' and application_name = 'mailmart'"
+        ).fetchall()
+    assert ended == [(True,)]
+
+
+@pytest.mark.timeout(300)
+def test_a_frozen_worker_leaves_its_successors_job_alone(exporter: Exporter, tmp_path: Path) -> None:
+    export_id = exporter.ask(export_type="messages", format="csv")["export_id"]
+    log, other_log = tmp_path / "frozen", tmp_path / "other"
+    with working(exporter.settings, log) as frozen, ExitStack() as until_completed:
+        with nobody_reads_messages(exporter):
+            wait_for(has_begun(exporter, export_id), 60, log.read_text)
+            frozen.send_signal(signal.SIGSTOP)
+            # its attempt will have failed when it goes on
+            end_what_waits(exporter)
+            until_completed.enter_context(working(exporter.settings, other_log))
+            wait_for(has_begun(exporter, export_id, 2), 90, other_log.read_text)
+            taken_up = job(exporter, export_id)
+            frozen.send_signal(signal.SIGCONT)
+            wait_for(lambda: f"at {export_id} failed" in log.read_text(), 60, log.read_text)
+            time.sleep(2)
+            assert taken_up is not None
+            assert taken_up[0] == "doing"
+            assert job(exporter, export_id) == taken_up, log.read_text()
+        wait_for(is_completed(exporter, export_id), 60, other_log.read_text)
+        wait_for(lambda: job(exporter, export_id) is None, 10)
+    assert len(files(exporter, export_id)) == 1
+    assert row(exporter, export_id)["attempts"] == 2
+
+
+IMPATIENT = """
+from api.worker.main import run_worker
+from api.jobs import runner as worker
+from api.settings import Settings
+
+worker.SECONDS_TO_FINISH = worker.SECONDS_TO_BEGIN_ANEW = 2.0
+run_worker(Settings.from_environment(), 1)
+"""
+
+
+def test_a_job_that_does_not_break_off_does_not_keep_the_worker(exporter: Exporter, tmp_path: Path) -> None:
+    export_id = exporter.ask(export_type="messages", format="csv")["export_id"]
+    log = tmp_path / "log"
+    with nobody_reads_messages(exporter), log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-c", IMPATIENT], env=environment(exporter.settings), stderr=output)
+        try:
+            wait_for(has_begun(exporter, export_id), 60, log.read_text)
+            # it finds that it was taken for dead, and its job waits in a query
+            with connect(exporter.settings, "mailmart_worker") as connection:
+                connection.execute("delete from procrastinate.procrastinate_workers")
+            assert process.wait(60) == 1
+        finally:
+            process.kill()
+            process.wait()
+    assert "does not break off" in log.read_text()
+
+
+@pytest.mark.timeout(300)
+def test_a_stopped_worker_hands_back_at_once(exporter: Exporter, tmp_path: Path) -> None:
+    ids = [exporter.ask(export_type="messages", format="xlsx")["export_id"] for _ in range(3)]
+    log = tmp_path / "log"
+    with working(exporter.settings, log, concurrency=3):
+        wait_for(lambda: any(row(exporter, export_id)["attempts"] for export_id in ids), 60, log.read_text)
+    with working(exporter.settings, log):
+        for export_id in ids:
+            wait_for(is_completed(exporter, export_id), 30, log.read_text)
+    assert [row(exporter, export_id)["attempts"] for export_id in ids] == [1, 1, 1]
+
+
+@pytest.mark.timeout(300)
+def test_nobody_waits_for_another_workspaces_hundred(
+    exporter: Exporter, exporter_of: Callable[[str], Exporter], tmp_path: Path
+) -> None:
+    many = [exporter.ask(format="ndjson")["export_id"] for _ in range(40)]
+    # asked for last
+    one = exporter_of(OTHER_WORKSPACE).ask(format="ndjson", export_type="messages")["export_id"]
+    # nothing to export is as quick as ever
+    none = exporter_of(EMPTY_WORKSPACE).ask(format="ndjson", export_type="messages")["export_id"]
+    log = tmp_path / "log"
+    with working(exporter.settings, log):
+        wait_for(lambda: all(row(exporter, export_id)["status"] == "completed" for export_id in many), 120, log.read_text)
+    began = {export_id: row(exporter, export_id)["started_at"] for export_id in [*many, one, none]}
+    order = sorted(began, key=lambda export_id: began[export_id])
+    assert order.index(one) <= 1
+    assert order.index(none) <= 2
+    assert [row(exporter, export_id)["attempts"] for export_id in many] == [1] * 40
+
+
+@pytest.mark.timeout(300)
+def test_from_asking_to_the_file(exporter: Exporter, tmp_path: Path) -> None:
+    log = tmp_path / "worker"
+    with serving(exporter.settings, tmp_path / "server") as service, working(exporter.settings, log):
+        asked = exporter.ask(export_type="messages", format="csv")
+        wait_for(is_completed(exporter, asked["export_id"]), 60, log.read_text)
+        status = exporter.status(asked["export_id"])
+        # the test's own process and the service are one installation, at two addresses
+        url = status["download_url"].replace(exporter.settings.public_url, service.address)
+        with urllib.request.urlopen(url) as response:
+            content = response.read()
+            assert response.headers["Content-Disposition"] == f"attachment; filename=messages-{asked['export_id']}.csv"
+            assert response.headers["Cache-Control"] == "private, no-store"
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert hashlib.sha256(content).hexdigest() == status["sha256"]
+        # a campaign has a line break in its name
+        assert len(list(csv.reader(io.StringIO(content.decode(), newline="")))) == status["row_count"] + 1
+        part = urllib.request.Request(url, headers={"Range": "bytes=10-19"})
+        with urllib.request.urlopen(part) as response:
+            assert response.status == 206
+            assert response.headers["Content-Range"] == f"bytes 10-19/{len(content)}"
+            assert response.read() == content[10:20]
+        assert datetime.fromisoformat(status["completed_at"]) >= datetime.fromisoformat(status["created_at"])
+    # what opens the file is in no log
+    assert "signature" not in (tmp_path / "server").read_text() + log.read_text()
+
+
+@pytest.mark.skipif(shutil.which("faketime") is None, reason="there is no faketime to make a clock jump")
+@pytest.mark.timeout(300)
+def test_a_workers_clock_does_not_matter(exporter: Exporter, tmp_path: Path) -> None:
+    """It begins two days late and runs sixty times too fast: times are the database's, waits are of a clock that only goes on."""
+    export_id = exporter.ask(export_type="messages", format="parquet")["export_id"]
+    log = tmp_path / "log"
+    preloaded = subprocess.run(
+        ["faketime", "-f", "+2d x60", "printenv", "LD_PRELOAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    with working(exporter.settings, log, LD_PRELOAD=preloaded, FAKETIME="+2d x60", FAKETIME_DONT_FAKE_MONOTONIC="1"):
+        wait_for(is_completed(exporter, export_id), 90, log.read_text)
+    status = exporter.status(export_id)
+    now = datetime.now(UTC)
+    assert abs(datetime.fromisoformat(status["completed_at"]) - now) < timedelta(minutes=3)
+    assert timedelta(days=6, hours=23) < datetime.fromisoformat(status["file_expires_at"]) - now < timedelta(days=7, minutes=1)
+    assert row(exporter, export_id)["attempts"] == 1

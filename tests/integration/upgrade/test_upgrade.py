@@ -1,0 +1,109 @@
+"""A database of an earlier release is migrated with its data: it serves before the next build, and after it."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from werkzeug.test import Client
+
+from api.auth.api_keys import create_key
+from api.auth.principal import SCOPES
+from api.db.connection import connect
+from api.db.migrate import migrate
+from api.server.app import Service
+from api.settings import Settings
+from tests.support.dbt import run_dbt
+
+# pg_dump --inserts of a database that release 0.1.0 made: two publications, a developer's warehouse, a key, an export, a report
+DUMP = Path(__file__).with_name("release_0_1_0.sql.gz")
+WORKSPACE = "ws_demo_1"
+WINDOW = {"timeRange": "custom", "startDate": "2026-08-28", "endDate": "2026-11-26"}
+# what release 0.1.0 answered
+SUMMARY = {
+    "total_campaigns": 2,
+    "active_campaigns": 2,
+    "emails_sent": 106,
+    "emails_delivered": 103,
+    "emails_opened": 34,
+    "emails_clicked": 7,
+    "emails_replied": 3,
+}
+EXPORT = {
+    "export_id": "exp_4b28dcf2a8a335e7ea541360",
+    "status": "completed",
+    "row_count": 106,
+    "sha256": "73fd7ec72606bfb060572b05151f8c03a3c3d4d7f3581550baf40c4b5148bb9d",
+}
+
+
+@pytest.fixture(scope="module")
+def upgraded(empty_database: Callable[[], Settings], template: str) -> Settings:  # roles are the server's: `template` made them
+    """The restored database after `mailmart migrate`."""
+    settings = empty_database()
+    assert settings.database_url is not None
+    login = str(conninfo_to_dict(settings.database_url)["user"])
+    dump = gzip.decompress(DUMP.read_bytes()).decode().replace("OWNER TO mailmart;", f"OWNER TO {login};")
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        connection.execute(sql.SQL(dump))
+    migrate(settings)
+    return settings
+
+
+@pytest.fixture(scope="module")
+def service(upgraded: Settings) -> Iterator[Service]:
+    made = Service(upgraded)
+    yield made
+    made.close()
+
+
+def test_the_upgraded_database_serves_what_it_served(service: Service, upgraded: Settings) -> None:
+    key = create_key(upgraded, WORKSPACE, name="tests", scopes=SCOPES)
+    assert _get(service, key, "analytics/overview", **WINDOW)["summary"] == SUMMARY
+    assert _problems(service, key) == PROBLEMS
+    export = _get(service, key, f"analytics/exports/{EXPORT['export_id']}")
+    assert {name: export[name] for name in EXPORT} == EXPORT
+    (report,) = _get(service, key, "analytics/reports")["reports"]
+    assert report["name"] == "weekly"
+
+
+def test_the_next_build_changes_no_number(service: Service, upgraded: Settings) -> None:
+    run_dbt(upgraded, "build", "--exclude-resource-type", "unit_test")
+    with connect(upgraded, "mailmart_owner") as connection:
+        written = connection.execute(
+            "select model, rows_inserted, rows_expired from app.model_runs"
+            " where target = 'production' and batch_id = (select max(batch_id) from app.batches where target = 'production')"
+            " and rows_inserted + rows_expired > 0"
+        ).fetchall()
+        assert written == []
+        # nothing of the old release is left beside the new one
+        assert connection.execute("select to_regclass('core.fct_set_aside_events')").fetchone() == (None,)
+    key = create_key(upgraded, WORKSPACE, name="tests", scopes=SCOPES)
+    assert _get(service, key, "analytics/overview", **WINDOW)["summary"] == SUMMARY
+    assert _problems(service, key) == PROBLEMS
+
+
+def test_the_developers_warehouse_is_upgraded_too(upgraded: Settings) -> None:
+    with connect(upgraded, "mailmart_owner") as connection:
+        assert connection.execute("select count(*) > 0 from dev_core.fct_rejected_events").fetchone() == (True,)
+
+
+PROBLEMS = {"future_timestamp": 1, "no_event_id": 1, "conflicting_duplicate": 1, "unknown_event_type": 1}
+
+
+def _problems(service: Service, key: str) -> dict[str, int]:
+    return {found["problem"]: found["events"] for found in _get(service, key, "analytics/data-quality")["problems"]}
+
+
+def _get(service: Service, key: str, path: str, **query: str) -> Any:
+    response = Client(service).get(
+        f"/api/v1/workspaces/{WORKSPACE}/{path}", query_string=query, headers={"Authorization": f"Bearer {key}"}
+    )
+    assert response.status_code == 200, response.text
+    return response.get_json()["data"]

@@ -1,0 +1,211 @@
+"""The metrics once more, in plain Python over a list of events: slow, obvious, and written from the definitions alone."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+from tests.integration.warehouse.events import BOUNCES, ENGAGEMENT, TRANSPORT, Bounce, Event
+
+COUNTS = (
+    "sent",
+    "delivered",
+    "bounced",
+    "opened",
+    "clicked",
+    "replied",
+    "complained",
+    "unsubscribed",
+    "human_opened",
+    "human_clicked",
+)
+
+# of the slots; what does not concern engagement has no place in a heatmap
+SLOT_COUNTS = ("sent", "delivered", "opened", "clicked", "replied")
+# what makes two landings of an event the same
+CONTENT = ("message_id", "event_type", "occurred_at", "campaign_id", "mailbox_id", "domain_id")
+
+Cell = tuple[str, str, str, str, date]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message as it counts; `sent_at` is None while it is not sent."""
+
+    workspace_id: str
+    message_id: str
+    campaign_id: str
+    mailbox_id: str
+    domain_id: str
+    recipient_domain: str
+    sent_at: datetime | None
+    counts: frozenset[str]
+    # '' where the message did not bounce
+    bounce_reason: str
+    is_hard_bounced: bool
+
+
+def usable(landed: Iterable[Event], now: datetime) -> dict[tuple[str, str], Event]:
+    """The first landing of each event that can be used, by (workspace_id, event_id)."""
+    taken: dict[tuple[str, str], Event] = {}
+    for event in landed:
+        if not _unusable_because(event, now):
+            taken.setdefault((event.workspace_id or "", event.event_id or ""), event)
+    return taken
+
+
+def messages(landed: Iterable[Event], now: datetime) -> dict[tuple[str, str], Message]:
+    """Every message that has an event, by (workspace_id, message_id)."""
+    grouped: dict[tuple[str, str], list[Event]] = defaultdict(list)
+    for event in usable(landed, now).values():
+        grouped[(event.workspace_id or "", event.message_id or "")].append(event)
+    return {key: _message(key, events) for key, events in grouped.items()}
+
+
+def campaign_days(of: Iterable[Message]) -> dict[Cell, Counter[str]]:
+    """Counts by (workspace, campaign, mailbox, domain, day of sending in UTC)."""
+    cells: dict[Cell, Counter[str]] = defaultdict(Counter)
+    for message in of:
+        if message.sent_at is not None:
+            cells[_cell(message, message.sent_at)].update(
+                message.counts | ({"hard_bounced"} if message.is_hard_bounced else set())
+            )
+    return cells
+
+
+def send_slots(of: Iterable[Message]) -> dict[tuple[str, str, datetime], Counter[str]]:
+    """Counts by (workspace, campaign, quarter of an hour of sending)."""
+    slots: dict[tuple[str, str, datetime], Counter[str]] = defaultdict(Counter)
+    for message in of:
+        if message.sent_at is not None:
+            moment = message.sent_at.astimezone(UTC)
+            slot = moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
+            slots[message.workspace_id, message.campaign_id, slot].update(message.counts.intersection(SLOT_COUNTS))
+    return slots
+
+
+def bounce_days(of: Iterable[Message]) -> Counter[tuple[Cell, str]]:
+    """Bounced messages by (cell of campaign_days, reason)."""
+    return Counter(
+        (_cell(message, message.sent_at), message.bounce_reason)
+        for message in of
+        if message.sent_at is not None and "bounced" in message.counts
+    )
+
+
+def _cell(message: Message, sent_at: datetime) -> Cell:
+    day = sent_at.astimezone(UTC).date()
+    return (message.workspace_id, message.campaign_id, message.mailbox_id, message.domain_id, day)
+
+
+def events(landed: Iterable[Event], now: datetime) -> dict[tuple[str, str], tuple[Any, ...]]:
+    """The content of every event that is taken up, by (workspace_id, event_id)."""
+    return {key: _content(event) for key, event in usable(landed, now).items()}
+
+
+def set_aside(landed: Sequence[Event], now: datetime) -> Counter[tuple[str, str]]:
+    """Landings that count nowhere, by (workspace_id or '', why)."""
+    taken = usable(landed, now)
+    counts = Counter((event.workspace_id or "", _unusable_because(event, now)) for event in landed)
+    counts.update((event.workspace_id or "", _unknown(event)) for event in taken.values())
+    for event in landed:
+        if not _unusable_because(event, now) and _content(event) != _content(
+            taken[event.workspace_id or "", event.event_id or ""]
+        ):
+            counts[event.workspace_id or "", "conflicting_duplicate"] += 1
+    return Counter({key: count for key, count in counts.items() if key[1]})
+
+
+def _content(event: Event) -> tuple[Any, ...]:
+    return tuple(getattr(event, name) or "" for name in CONTENT)
+
+
+def _unknown(event: Event) -> str:
+    return "" if event.event_type in (*TRANSPORT, *ENGAGEMENT) else "unknown_event_type"
+
+
+def _unusable_because(event: Event, now: datetime) -> str:
+    """The first thing that is wrong with a landing; '' where nothing is."""
+    missing = {
+        "no_workspace": event.workspace_id,
+        "no_event_id": event.event_id,
+        "no_message": event.message_id,
+        "no_event_type": event.event_type,
+        "no_time": event.occurred_at,
+    }
+    if event.occurred_at is not None and event.occurred_at > now + timedelta(days=1):
+        missing["future_timestamp"] = None
+    return next((problem for problem, value in missing.items() if not value), "")
+
+
+def rate(part: int, whole: int) -> Decimal:
+    """Per cent, half up, two decimals; 0 over nothing."""
+    if whole == 0:
+        return Decimal("0.00")
+    return (Decimal(100) * part / whole).quantize(Decimal("0.01"), ROUND_HALF_UP)
+
+
+def bounce_of(event: Event) -> Bounce:
+    """What a bounced event says. The reference knows its own few bounces; classifying others is for the corpus of real ones."""
+    said = (event.smtp_status, event.smtp_code, event.diagnostic)
+    return {(bounce.smtp_status, bounce.smtp_code, bounce.diagnostic): bounce for bounce in BOUNCES}[said]
+
+
+def _bounce(in_order: Iterable[Event]) -> Bounce | None:
+    """Of a message's events, oldest first: its latest hard bounce, else its latest bounce."""
+    bounces = [bounce_of(event) for event in in_order if event.event_type == "bounced"]
+    deciding = [bounce for bounce in bounces if bounce.is_hard] or bounces
+    return deciding[-1] if deciding else None
+
+
+def _message(key: tuple[str, str], events: Sequence[Event]) -> Message:
+    in_order = sorted(events, key=lambda event: (event.occurred_at, event.event_id))
+
+    def latest(name: str) -> str:
+        named = [getattr(event, name) for event in in_order if getattr(event, name)]
+        return named[-1] if named else ""
+
+    def times(*kinds: str) -> list[datetime]:
+        return [event.occurred_at for event in events if event.event_type in kinds and event.occurred_at]
+
+    sent_at: datetime | None = None
+    refused = bool(times("rejected", "failed")) and not times("sent", "delivered", "deferred", "bounced")
+    for kind in ("sent", "queued", "delivered", "deferred", "bounced"):
+        if times(kind) and not (kind == "queued" and refused):
+            sent_at = min(times(kind))
+            break
+
+    counts: set[str] = set()
+    if sent_at is not None:
+        counts.add("sent")
+    if times("bounced"):
+        counts.add("bounced")
+    elif times("delivered"):
+        counts.add("delivered")
+        human = [event.event_type for event in events if not event.is_machine]
+        if times("opened", "clicked"):
+            counts.add("opened")
+        if "opened" in human or "clicked" in human:
+            counts.add("human_opened")
+        if "clicked" in human:
+            counts.add("human_clicked")
+        for kind in ("clicked", "replied", "complained", "unsubscribed"):
+            if times(kind):
+                counts.add(kind)
+    bounce = _bounce(in_order)
+    return Message(
+        workspace_id=key[0],
+        message_id=key[1],
+        campaign_id=latest("campaign_id"),
+        mailbox_id=latest("mailbox_id"),
+        domain_id=latest("domain_id"),
+        recipient_domain=latest("recipient_domain"),
+        sent_at=sent_at,
+        counts=frozenset(counts),
+        bounce_reason=bounce.bounce_reason if bounce else "",
+        is_hard_bounced=bounce is not None and bounce.is_hard,
+    )

@@ -1,0 +1,682 @@
+"""The marts once more, in plain Python over messages and app tables: slow, obvious, and written from the definitions alone.
+
+Every mart is a function of the request, the messages of its workspace, the workspace's app tables and the time of asking;
+it gives its rows as dicts of columns. Counts are ints, percentages and scores Decimals that were rounded once, half away
+from zero, from exact fractions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from functools import cache
+from typing import Any, Literal, NamedTuple, TypeVar
+from zoneinfo import ZoneInfo, available_timezones
+
+from tests.integration.warehouse.events import App
+from tests.integration.warehouse.reference import Message, rate
+
+Row = dict[str, Any]
+Mart = Callable[["Request", Iterable[Message], App, datetime], list[Row]]
+Key = TypeVar("Key", bound=Hashable)
+Slot = tuple[int, int]
+
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+# hours of local time: the first inside, the second outside
+PERIODS = {"nighttime": (0, 6), "early_morning": (6, 9), "office_hours": (9, 17), "evening": (17, 24)}
+
+LABELS = {
+    "invalid_recipient": "Invalid recipient",
+    "invalid_domain": "Invalid domain",
+    "moved": "Recipient moved",
+    "mailbox_full": "Mailbox full",
+    "mailbox_disabled": "Mailbox disabled",
+    "message_too_large": "Message too large",
+    "timed_out": "Delivery timed out",
+    "server_unavailable": "Receiving server unavailable",
+    "rate_limited": "Rate limited",
+    "blocked": "Blocked by reputation or policy",
+    "authentication_failed": "Authentication failed",
+    "content_rejected": "Content rejected",
+    "undetermined": "Undetermined",
+}
+
+# what each rate counts, and over what; all are in per cent
+RATES = {
+    "delivery_rate": ("delivered", "sent"),
+    "open_rate": ("opened", "delivered"),
+    "click_rate": ("clicked", "delivered"),
+    "click_to_open_rate": ("clicked", "opened"),
+    "reply_rate": ("replied", "delivered"),
+    "bounce_rate": ("bounced", "sent"),
+    "spam_rate": ("complained", "sent"),
+    "unsubscribe_rate": ("unsubscribed", "delivered"),
+}
+HUMAN_RATES = {"human_open_rate": ("human_opened", "delivered"), "human_click_rate": ("human_clicked", "delivered")}
+SMALLER_IS_BETTER = ("bounce_rate", "spam_rate", "unsubscribe_rate")
+DEFAULT_METRICS = ("open_rate", "click_rate", "reply_rate", "delivery_rate")
+
+# the 97.5th percentile of the normal distribution, as the definition rounds it
+Z = Decimal("1.959964")
+# messages of average engagement that are added to each hour of the week
+SMOOTHING = 50
+# successes and failures that each of two campaigns needs to be compared
+ENOUGH = 5
+# messages of the earlier week that a drop of sent needs
+ENOUGH_SENT = 50
+
+
+class Factor(NamedTuple):
+    """A part of the health score: nothing is lost up to `start`, all of `weight` (of 1) from `end` on; both are fractions."""
+
+    weight: Fraction
+    start: Fraction
+    end: Fraction
+
+    def lost(self, value: Fraction) -> Fraction:
+        """The part of the score, of 1, that this value costs."""
+        return self.weight * min(max((value - self.start) / (self.end - self.start), Fraction(0)), Fraction(1))
+
+
+HARD_BOUNCES = Factor(Fraction("0.35"), Fraction("0.02"), Fraction("0.10"))
+COMPLAINTS = Factor(Fraction("0.35"), Fraction("0.001"), Fraction("0.005"))
+UNSUBSCRIBES = Factor(Fraction("0.15"), Fraction("0.01"), Fraction("0.05"))
+DROP_OF_SENT = Factor(Fraction("0.15"), Fraction("0.50"), Fraction("1.00"))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked: a window of UTC dates, both inside, and filters that each mart uses as far as they concern it."""
+
+    workspace_id: str
+    start: date
+    end: date
+    campaign_id: str | None = None
+    domain_id: str | None = None
+    # in the order asked; none: all
+    campaign_ids: tuple[str, ...] = ()
+    # in the order asked; none: DEFAULT_METRICS
+    metrics: tuple[str, ...] = ()
+    # none: the workspace's
+    timezone: str | None = None
+    granularity: Literal["period", "hour"] = "period"
+    group_by: Literal["day", "week", "month"] = "day"
+
+
+# ---- campaigns
+
+
+def campaign_performance(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a campaign of the app or of facts, or the one asked for: counts and rates of what it sent in the window."""
+    sent = _sent(request, mail)
+    counts = _counts_by(_inside(request, sent), lambda message: message.campaign_id)
+    return [
+        {
+            "campaign_id": campaign_id,
+            "campaign_name": name,
+            **_summary(counts[campaign_id]),
+            **_rates(counts[campaign_id], RATES),
+            **_human(counts[campaign_id]),
+        }
+        for campaign_id, name in _campaigns(request, sent, app).items()
+    ]
+
+
+def campaign_series(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a campaign and bucket of the window, with or without mail, by campaign and date."""
+    sent = _sent(request, mail)
+    counts = _counts_by(_inside(request, sent), lambda message: (message.campaign_id, _bucket(request, _day(message))))
+    dates = sorted({_bucket(request, day) for day in _days(request)})
+    return [
+        {
+            "campaign_id": campaign_id,
+            "date": first_day,
+            "sent": counts[campaign_id, first_day]["sent"],
+            "delivered": counts[campaign_id, first_day]["delivered"],
+            "opened": counts[campaign_id, first_day]["opened"],
+            "clicked": counts[campaign_id, first_day]["clicked"],
+            "replied": counts[campaign_id, first_day]["replied"],
+            "bounced": counts[campaign_id, first_day]["bounced"],
+            "spam_complaints": counts[campaign_id, first_day]["complained"],
+        }
+        for campaign_id in sorted(_campaigns(request, sent, app))
+        for first_day in dates
+    ]
+
+
+def comparison(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a known campaign of those asked for, in the order asked: its eight rates in the window, per cent."""
+    sent = _sent(request, mail)
+    counts = _counts_by(_inside(request, sent), lambda message: message.campaign_id)
+    return [
+        {"campaign_id": campaign_id, "campaign_name": name, **_rates(counts[campaign_id], RATES)}
+        for campaign_id, name in _compared(request, sent, app).items()
+    ]
+
+
+def significance(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a metric, in the order asked: who is best, and how likely (0 to 1) chance alone makes such a difference.
+
+    Without any campaign to compare there is none.
+    """
+    sent = _sent(request, mail)
+    counts = _counts_by(_inside(request, sent), lambda message: message.campaign_id)
+    compared = {campaign_id: counts[campaign_id] for campaign_id in _compared(request, sent, app)}
+    if not compared:
+        return []
+    return [_winner(metric, compared) for metric in dict.fromkeys(request.metrics or DEFAULT_METRICS)]
+
+
+def _winner(metric: str, counts: Mapping[str, Counter[str]]) -> Row:
+    part, whole = RATES[metric]
+    better = 1 if metric in SMALLER_IS_BETTER else -1
+    ranked = sorted(
+        (better * Fraction(count[part], count[whole]), campaign_id, count[part], count[whole])
+        for campaign_id, count in counts.items()
+        if count[whole] > 0
+    )
+    if len(ranked) < 2:
+        return {"metric": metric, "winner": None, "p_value": None, "is_significant": False}
+    (best, campaign_id, *first), (next_best, _, *second) = ranked[:2]
+    pairs = len(ranked) * (len(ranked) - 1) // 2
+    p_value = two_proportion_p((first[0], first[1]), (second[0], second[1]), pairs)
+    return {
+        "metric": metric,
+        "winner": None if best == next_best else campaign_id,
+        "p_value": p_value,
+        "is_significant": p_value is not None and p_value < 0.05,
+    }
+
+
+def two_proportion_p(first: tuple[int, int], second: tuple[int, int], pairs: int) -> float | None:
+    """The two-sided p-value (0 to 1) of two (successes, of how many), pooled, times the pairs compared; None of too few."""
+    (s1, n1), (s2, n2) = first, second
+    if min(s1, n1 - s1, s2, n2 - s2) < ENOUGH:
+        return None
+    pooled = Fraction(s1 + s2, n1 + n2)
+    variance = pooled * (1 - pooled) * (Fraction(1, n1) + Fraction(1, n2))
+    z_squared = (Fraction(s1, n1) - Fraction(s2, n2)) ** 2 / variance
+    return min(1.0, pairs * math.erfc(math.sqrt(z_squared / 2)))
+
+
+def unknown_campaigns(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a campaign that the request names, in its list or by itself, and that there is not."""
+    names = _all_campaigns(_sent(request, mail), app)
+    asked = [*request.campaign_ids, *([] if request.campaign_id is None else [request.campaign_id])]
+    return [{"campaign_id": campaign_id} for campaign_id in asked if campaign_id not in names]
+
+
+# ---- workspace
+
+
+def workspace_overview(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row: all campaigns ever, those the app says are sending, and all mail of the window, also that of no campaign."""
+    sent = _sent(request, mail)
+    total = _total(_inside(request, sent))
+    summary = _summary(total)
+    return [
+        {
+            "total_campaigns": len(_all_campaigns(sent, app)),
+            "active_campaigns": sum(campaign.status == "sending" for campaign in app.campaigns),
+            **{
+                name: summary[name]
+                for name in ("emails_sent", "emails_delivered", "emails_opened", "emails_clicked", "emails_replied")
+            },
+            **_rates(total, {name: RATES[name] for name in ("delivery_rate", "open_rate", "click_rate", "reply_rate")}),
+            **_human(total),
+        }
+    ]
+
+
+def top_campaigns(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """At most five campaigns that sent in the window, the best first; rates in per cent."""
+    sent = _sent(request, mail)
+    counts = _counts_by(_inside(request, sent), lambda message: message.campaign_id)
+    names = _all_campaigns(sent, app)
+
+    def rank(campaign_id: str) -> tuple[Decimal, Decimal, str]:
+        count = counts[campaign_id]
+        return (
+            -wilson_lower_bound(count["replied"], count["delivered"]),
+            -wilson_lower_bound(count["opened"], count["delivered"]),
+            campaign_id,
+        )
+
+    return [
+        {
+            "campaign_id": campaign_id,
+            "campaign_name": names[campaign_id],
+            **_rates(counts[campaign_id], {name: RATES[name] for name in ("open_rate", "reply_rate")}),
+        }
+        for campaign_id in sorted((name for name in counts if name), key=rank)[:5]
+    ]
+
+
+def wilson_lower_bound(successes: int, of: int) -> Decimal:
+    """The lower bound (0 to 1) of the 95 % Wilson interval, to 50 digits; exactly 0 of no success, where floats miss it."""
+    if successes == 0:
+        return Decimal(0)
+    with localcontext() as context:
+        context.prec = 50
+        n, share = Decimal(of), Decimal(successes) / of
+        middle = share + Z * Z / (2 * n)
+        half_width = Z * (share * (1 - share) / n + Z * Z / (4 * n * n)).sqrt()
+        return (middle - half_width) / (1 + Z * Z / n)
+
+
+# ---- deliverability
+
+
+def deliverability(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row over the mail of the filters: counts, rates in per cent, and the health score (0 to 100) of the last day."""
+    sent = _sent(request, mail)
+    mine = list(_filtered(request, _inside(request, sent), app))
+    total = _total(mine)
+    hard = sum(message.is_hard_bounced for message in mine)
+    soft = total["bounced"] - hard
+    return [
+        {
+            "estimated_inbox_placement_rate": rate(total["sent"] - total["bounced"] - total["complained"], total["sent"]),
+            "spam_rate": rate(total["complained"], total["sent"]),
+            "bounce_rate": rate(total["bounced"], total["sent"]),
+            "health_score": _health_scores(request, sent, app).get(request.end),
+            "hard_bounces": hard,
+            "soft_bounces": soft,
+            "hard_bounce_rate": rate(hard, total["sent"]),
+            "soft_bounce_rate": rate(soft, total["sent"]),
+        }
+    ]
+
+
+def top_bounce_reasons(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """The five commonest reasons, then by label; the percentage is of all bounces of the filters."""
+    mine = _filtered(request, _inside(request, _sent(request, mail)), app)
+    counts = Counter(LABELS[message.bounce_reason] for message in mine if "bounced" in message.counts)
+    return [
+        {"reason": label, "count": count, "percentage": rounded(Fraction(100 * count, counts.total()), 1)}
+        for label, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:5]
+    ]
+
+
+def reputation_trend(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a day of the window that has a health score (0 to 100), oldest first."""
+    scores = _health_scores(request, _sent(request, mail), app)
+    return [{"date": day, "score": score} for day, score in sorted(scores.items())]
+
+
+def blacklist_status(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row over the distinct IPs whose assignment to a domain asked about is active and has not expired."""
+    domains = set(app.domains)
+    if request.domain_id is not None:
+        domains &= {request.domain_id}
+    if request.campaign_id is not None:
+        of_campaign = _of_campaign(request, _inside(request, _sent(request, mail)))
+        domains &= {_domain_of(message, app) for message in of_campaign if message.mailbox_id}
+    assigned = {
+        given.smtp_ip_address_id
+        for given in app.assignments
+        if given.domain_id in domains and given.status == "active" and (given.expires_at is None or given.expires_at > now)
+    }
+    addresses = [address for address in app.ip_addresses if address.smtp_ip_address_id in assigned]
+    checks = [address.last_reputation_check for address in addresses if address.last_reputation_check is not None]
+    return [
+        {
+            "any_ip_blacklisted": any(_is_blacklisted(address.provider_blacklist_status) for address in addresses),
+            "ips_checked": len(addresses),
+            "last_check": max(checks, default=None),
+        }
+    ]
+
+
+def unknown_domains(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row for the domain that the request names, if neither the app nor mail has it."""
+    known = {message.domain_id for message in _sent(request, mail)} | set(app.domains)
+    return [] if request.domain_id is None or request.domain_id in known else [{"domain_id": request.domain_id}]
+
+
+def mailbox_score(days: Mapping[date, Counter[str]], on: date) -> Fraction | None:
+    """A mailbox's unrounded health score (0 to 100) on a day, from its counts a day; None if it sent nothing in 30 days."""
+    month = _days_back(days, on, 29, 0)
+    if month["sent"] == 0:
+        return None
+    earlier, later = _days_back(days, on, 13, 7)["sent"], _days_back(days, on, 6, 0)["sent"]
+    lost = (
+        HARD_BOUNCES.lost(_share(month["hard_bounced"], month["sent"])),
+        COMPLAINTS.lost(_share(month["complained"], month["sent"])),
+        UNSUBSCRIBES.lost(_share(month["unsubscribed"], month["delivered"])),
+        DROP_OF_SENT.lost(_share(earlier - later, earlier) if earlier >= ENOUGH_SENT else Fraction(0)),
+    )
+    return 100 * (1 - sum(lost, Fraction(0)))
+
+
+def _days_back(days: Mapping[date, Counter[str]], on: date, first: int, last: int) -> Counter[str]:
+    """The counts of `first` to `last` days before a day, both inside."""
+    counts: Counter[str] = Counter()
+    for back in range(last, first + 1):
+        counts.update(days.get(on - timedelta(days=back), {}))
+    return counts
+
+
+def _health_scores(request: Request, sent: Sequence[Message], app: App) -> dict[date, int]:
+    """The workspace's score (0 to 100) of each day of the window that has one.
+
+    A campaign chooses mailboxes, by what it sent from them in the window; their scores are of all their mail. A domain
+    chooses mail, by its mailbox's domain, else by its own. Each filters by itself, so both together leave what both leave.
+    """
+    mailboxes = {message.mailbox_id for message in sent} - {""}
+    if request.campaign_id is not None:
+        mailboxes &= {message.mailbox_id for message in _of_campaign(request, _inside(request, sent))}
+    days: dict[str, dict[date, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    for message in _of_domain(request, sent, app):
+        if message.mailbox_id in mailboxes:
+            hard = {"hard_bounced"} if message.is_hard_bounced else set()
+            days[message.mailbox_id][_day(message)].update(message.counts | hard)
+    services = {day: _weighted_mean(days.values(), day) for day in _days(request)}
+    return {day: int(rounded(mean, 0)) for day, mean in services.items() if mean is not None}
+
+
+def _weighted_mean(mailboxes: Iterable[Mapping[date, Counter[str]]], on: date) -> Fraction | None:
+    """Of the mailboxes' unrounded scores on a day, each by what it sent in 30 days; None where none has a score."""
+    points, weight = Fraction(0), 0
+    for days in mailboxes:
+        score = mailbox_score(days, on)
+        if score is not None:
+            sent = _days_back(days, on, 29, 0)["sent"]
+            points, weight = points + sent * score, weight + sent
+    return points / weight if weight else None
+
+
+def _is_blacklisted(lists: Mapping[str, Any] | None) -> bool:
+    """By list, either true or an object whose `listed` is true."""
+    return any(found is True or (isinstance(found, Mapping) and found.get("listed") is True) for found in (lists or {}).values())
+
+
+# ---- heatmap
+
+
+def engagement_heatmap(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a weekday and period of the day, or hour, with or without mail, Monday first; rates and scores in per cent."""
+    counts = _week(request, mail, app)
+    hours = PERIODS if request.granularity == "period" else {str(hour): (hour, hour + 1) for hour in range(24)}
+    rows: list[Row] = []
+    for weekday, name in enumerate(WEEKDAYS):
+        for cell, (first, end) in hours.items():
+            count: Counter[str] = Counter()
+            for hour in range(first, end):
+                count.update(counts[weekday, hour])
+            rows.append(
+                {
+                    "day_of_week": name,
+                    "time_period": cell if request.granularity == "period" else None,
+                    "hour": first if request.granularity == "hour" else None,
+                    "emails_sent": count["sent"],
+                    "emails_opened": count["opened"],
+                    "open_rate": rate(count["opened"], count["delivered"]),
+                    "engagement_score": rounded(engagement_score(count), 2),
+                }
+            )
+    return rows
+
+
+def heatmap_timezone(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row, the zone of the cells."""
+    return [{"timezone": zone_of(request, app)}]
+
+
+def optimal_send_time(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row, the hour of the week with the best smoothed engagement, with its raw score in per cent; none without mail."""
+    counts = _week(request, mail, app)
+    total: Counter[str] = Counter()
+    for count in counts.values():
+        total.update(count)
+    if total["sent"] == 0:
+        return []
+    overall = engagement_score(total)
+
+    def rank(slot: Slot) -> tuple[Fraction, int, Slot]:
+        sent = counts[slot]["sent"]
+        smoothed = (sent * engagement_score(counts[slot]) + SMOOTHING * overall) / (sent + SMOOTHING)
+        return (-smoothed, -sent, slot)
+
+    weekday, hour = min(((weekday, hour) for weekday in range(7) for hour in range(24)), key=rank)
+    score = rounded(engagement_score(counts[weekday, hour]), 2)
+    return [{"day_of_week": WEEKDAYS[weekday], "hour": hour, "engagement_score": score}]
+
+
+def engagement_score(counts: Mapping[str, int]) -> Fraction:
+    """Unrounded, in per cent; 0 where nothing was sent."""
+    engaged = 3 * counts["opened"] + 4 * counts["clicked"] + 3 * counts["replied"]
+    return 100 * _share(engaged, 10 * counts["sent"])
+
+
+def zone_of(request: Request, app: App) -> str:
+    """The IANA zone asked for, else the workspace's, else UTC."""
+    if request.timezone is not None:
+        return request.timezone
+    return app.timezone if app.timezone is not None and app.timezone in _zones() else "UTC"
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _week(request: Request, mail: Iterable[Message], app: App) -> defaultdict[Slot, Counter[str]]:
+    """Counts of the window's mail by weekday (0 is Monday) and hour of its sending, by the local clock."""
+    zone = ZoneInfo(zone_of(request, app))
+
+    def slot(message: Message) -> Slot:
+        local = _sent_at(message).astimezone(zone)
+        return (local.weekday(), local.hour)
+
+    return _counts_by(_of_campaign(request, _inside(request, _sent(request, mail))), slot)
+
+
+# ---- exports
+
+
+def messages(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """Every message sent in the window, of the campaigns asked for or of all and none."""
+    sent = _sent(request, mail)
+    names = _all_campaigns(sent, app)
+    return [
+        {
+            "message_id": message.message_id,
+            "campaign_id": message.campaign_id,
+            "campaign_name": names.get(message.campaign_id),
+            "mailbox_id": message.mailbox_id,
+            "domain_id": message.domain_id,
+            "recipient_domain": message.recipient_domain,
+            "sent_at": message.sent_at,
+            "is_hard_bounced": message.is_hard_bounced,
+            "bounce_reason": LABELS[message.bounce_reason] if message.bounce_reason else None,
+            **{
+                f"is_{count}": count in message.counts
+                for count in (
+                    *("delivered", "bounced", "opened", "clicked", "replied", "complained", "unsubscribed"),
+                    *("human_opened", "human_clicked"),
+                )
+            },
+        }
+        for message in _inside(request, sent)
+        if _is_exported(request, message.campaign_id)
+    ]
+
+
+def export_campaigns(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """The campaigns asked for that are there, or all of them, by their ids."""
+    names = _all_campaigns(_sent(request, mail), app)
+    return [
+        {"campaign_id": campaign_id, "campaign_name": names[campaign_id]}
+        for campaign_id in sorted(names)
+        if _is_exported(request, campaign_id)
+    ]
+
+
+def export_size(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """How many campaigns and messages the two above have."""
+    return [
+        {
+            "campaigns": len(export_campaigns(request, mail, app, now)),
+            "messages": len(messages(request, mail, app, now)),
+        }
+    ]
+
+
+def _is_exported(request: Request, campaign_id: str) -> bool:
+    return request.campaign_id in (None, campaign_id) and (not request.campaign_ids or campaign_id in request.campaign_ids)
+
+
+# ---- which mail
+
+
+def _sent(request: Request, mail: Iterable[Message]) -> list[Message]:
+    return [message for message in mail if message.workspace_id == request.workspace_id and message.sent_at is not None]
+
+
+def _sent_at(message: Message) -> datetime:
+    assert message.sent_at is not None
+    return message.sent_at
+
+
+def _day(message: Message) -> date:
+    """The day of sending in UTC."""
+    return _sent_at(message).astimezone(UTC).date()
+
+
+def _inside(request: Request, sent: Iterable[Message]) -> list[Message]:
+    return [message for message in sent if request.start <= _day(message) <= request.end]
+
+
+def _of_campaign(request: Request, sent: Iterable[Message]) -> list[Message]:
+    return [message for message in sent if request.campaign_id in (None, message.campaign_id)]
+
+
+def _of_domain(request: Request, sent: Iterable[Message], app: App) -> list[Message]:
+    return [message for message in sent if request.domain_id in (None, _domain_of(message, app))]
+
+
+def _filtered(request: Request, sent: Iterable[Message], app: App) -> list[Message]:
+    return _of_domain(request, _of_campaign(request, sent), app)
+
+
+def _domain_of(message: Message, app: App) -> str:
+    """The domain of the message's mailbox, else the message's own."""
+    of_mailbox = {mailbox.mailbox_id: mailbox.domain_id for mailbox in app.mailboxes}
+    return of_mailbox.get(message.mailbox_id) or message.domain_id
+
+
+# ---- which campaigns
+
+
+def _all_campaigns(sent: Iterable[Message], app: App) -> dict[str, str]:
+    """The name of every campaign that the app has or that ever sent, by id."""
+    names = {message.campaign_id: message.campaign_id for message in sent if message.campaign_id}
+    return names | {campaign.campaign_id: campaign.name or campaign.campaign_id for campaign in app.campaigns}
+
+
+def _campaigns(request: Request, sent: Iterable[Message], app: App) -> dict[str, str]:
+    names = _all_campaigns(sent, app)
+    return {asked: name for asked, name in names.items() if request.campaign_id in (None, asked)}
+
+
+def _compared(request: Request, sent: Iterable[Message], app: App) -> dict[str, str]:
+    names = _all_campaigns(sent, app)
+    return {asked: names[asked] for asked in request.campaign_ids or sorted(names) if asked in names}
+
+
+# ---- which days
+
+
+def _days(request: Request) -> list[date]:
+    return [request.start + timedelta(days=number) for number in range((request.end - request.start).days + 1)]
+
+
+def _bucket(request: Request, day: date) -> date:
+    """The first day inside the window of the day, ISO week or month."""
+    first = {"day": day, "week": day - timedelta(days=day.weekday()), "month": day.replace(day=1)}[request.group_by]
+    return max(first, request.start)
+
+
+# ---- numbers
+
+
+def rounded(value: Fraction, places: int) -> Decimal:
+    """Half away from zero, as PostgreSQL's numeric; 0 places give an integer."""
+    units = math.floor(abs(value) * 10**places + Fraction(1, 2))
+    return Decimal(units if value >= 0 else -units).scaleb(-places)
+
+
+def _share(part: int, whole: int) -> Fraction:
+    return Fraction(part, whole) if whole else Fraction(0)
+
+
+def _total(sent: Iterable[Message]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for message in sent:
+        counts.update(message.counts)
+    return counts
+
+
+def _counts_by(sent: Iterable[Message], key: Callable[[Message], Key]) -> defaultdict[Key, Counter[str]]:
+    counts: defaultdict[Key, Counter[str]] = defaultdict(Counter)
+    for message in sent:
+        counts[key(message)].update(message.counts)
+    return counts
+
+
+def _summary(counts: Mapping[str, int]) -> Row:
+    return {
+        "emails_sent": counts["sent"],
+        "emails_delivered": counts["delivered"],
+        "emails_bounced": counts["bounced"],
+        "emails_opened": counts["opened"],
+        "emails_clicked": counts["clicked"],
+        "emails_replied": counts["replied"],
+        "spam_complaints": counts["complained"],
+        "unsubscribes": counts["unsubscribed"],
+    }
+
+
+def _human(counts: Mapping[str, int]) -> Row:
+    """Of messages with an open or click that is not marked as a machine's."""
+    return {
+        "human_emails_opened": counts["human_opened"],
+        "human_emails_clicked": counts["human_clicked"],
+        **_rates(counts, HUMAN_RATES),
+    }
+
+
+def _rates(counts: Mapping[str, int], rates: Mapping[str, tuple[str, str]]) -> Row:
+    return {name: rate(counts[part], counts[whole]) for name, (part, whole) in rates.items()}
+
+
+# every mart of mail, by the name it has here; data_quality is of events (reference.set_aside), freshness of builds
+MARTS: dict[str, Mart] = {
+    mart.__name__: mart
+    for mart in (
+        campaign_performance,
+        campaign_series,
+        comparison,
+        significance,
+        unknown_campaigns,
+        workspace_overview,
+        top_campaigns,
+        deliverability,
+        top_bounce_reasons,
+        reputation_trend,
+        blacklist_status,
+        unknown_domains,
+        heatmap_timezone,
+        engagement_heatmap,
+        optimal_send_time,
+        messages,
+        export_campaigns,
+        export_size,
+    )
+}

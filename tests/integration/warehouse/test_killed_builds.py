@@ -1,0 +1,108 @@
+"""A build that dies is simply continued by the next one."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from api.db.connection import connect
+from api.settings import Settings
+from tests.integration.warehouse import current_rows
+from tests.integration.warehouse.events import Event, random_events
+from tests.integration.warehouse.loading import land
+from tests.support.dbt import WITHOUT_TESTS, dbt_process, run_dbt
+from tests.support.waiting import wait_for_waiting
+
+KILLS = int(os.environ.get("MAILMART_TEST_KILLS", "5"))
+
+
+@pytest.mark.timeout(60 + 40 * KILLS)
+def test_killed_at_random_moments_and_run_again(settings: Settings, another_database: Callable[[], Settings], seed: int) -> None:
+    chance = random.Random(seed)
+    now = datetime.now(UTC)
+    start = (now - timedelta(days=20)).replace(hour=0, minute=0, second=0, microsecond=0)
+    landed: list[Event] = []
+
+    # the second build: the first one makes tables and views, which later ones find
+    run_dbt(settings, *WITHOUT_TESTS)
+    began = time.monotonic()
+    run_dbt(settings, *WITHOUT_TESTS)
+    whole_run = time.monotonic() - began
+
+    killed = 0
+    # now and then one has ended before its moment comes
+    for attempt in range(2 * KILLS):
+        arriving = random_events(chance, f"w{attempt % 4}", 200, start)
+        land(settings, arriving, now - timedelta(minutes=2 * KILLS - attempt))
+        landed += arriving
+        process = dbt_process(settings, *WITHOUT_TESTS)
+        try:
+            process.wait(timeout=chance.uniform(0.3, 1.0) * whole_run)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+        if killed == KILLS:
+            break
+    assert killed == KILLS, "hardly any build was killed: the moments are chosen too late"
+
+    run_dbt(settings, *WITHOUT_TESTS)
+    assert current_rows.differences(settings, landed, now) == [], f"seed {seed}"
+    never_killed = another_database()
+    land(never_killed, landed, now - timedelta(minutes=2 * KILLS))
+    run_dbt(never_killed, *WITHOUT_TESTS)
+    assert current_rows.everything(settings) == current_rows.everything(never_killed), f"seed {seed}"
+    with connect(settings, "mailmart_owner") as connection:
+        overlapping = connection.execute(
+            "select count(*) from core.fct_messages as older inner join core.fct_messages as newer"
+            " using (workspace_id, message_id) where older.valid_from < newer.valid_from"
+            " and older.valid_to > newer.valid_from"
+        ).fetchone()
+        ends = connection.execute("select status, count(*) from app.batches group by status").fetchall()
+    assert overlapping == (0,)
+    assert "running" not in dict(ends)
+
+
+@pytest.mark.timeout(300)
+def test_a_second_build_is_refused_while_the_first_lives(settings: Settings) -> None:
+    run_dbt(settings, *WITHOUT_TESTS)
+    with connect(settings, "mailmart_owner") as lock:
+        # the first build waits here, in the middle of its work
+        lock.execute("lock table core.fct_messages in access exclusive mode")
+        first = dbt_process(settings, *WITHOUT_TESTS, target_path="first")
+        wait_for_waiting(settings)
+        second = run_dbt(settings, *WITHOUT_TESTS, target_path="second", check=False)
+        assert second.returncode != 0
+        assert "is running since" in second.stdout
+        # and has touched nothing: not a node of it was begun
+        assert "START" not in second.stdout
+        lock.rollback()
+    assert first.wait(timeout=60) == 0
+    run_dbt(settings, *WITHOUT_TESTS)
+
+
+@pytest.mark.timeout(300)
+def test_a_build_that_was_taken_for_dead_writes_nothing(settings: Settings) -> None:
+    run_dbt(settings, *WITHOUT_TESTS)
+    land(settings, [Event("e", "w", "m", "sent", datetime.now(UTC), "c")], datetime.now(UTC))
+    with connect(settings, "mailmart_owner") as lock:
+        # it waits at a staging view, which it has to make again, so it holds its batch in no transaction
+        lock.execute("delete from app.view_definitions where view_name = 'stg_native_events'")
+        lock.commit()
+        lock.execute("lock table raw.email_events in access exclusive mode")
+        first = dbt_process(settings, *WITHOUT_TESTS, target_path="first")
+        wait_for_waiting(settings)
+        with connect(settings, "mailmart_owner") as successor:
+            successor.execute("update app.batches set status = 'abandoned' where status = 'running'")
+        lock.rollback()
+    assert first.wait(timeout=60) != 0
+    assert current_rows.campaign_days(settings) == {}
+    run_dbt(settings, *WITHOUT_TESTS)
+    assert len(current_rows.campaign_days(settings)) == 1

@@ -1,0 +1,208 @@
+"""What others send: nothing of it stops a build, counts twice or crosses tenants; what is set aside is counted."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg.rows import dict_row
+from psycopg.types.json import Json
+
+from api.db.connection import connect
+from api.settings import Settings
+from tests.integration.warehouse.events import Event
+from tests.integration.warehouse.loading import land
+from tests.support.dbt import run_dbt
+
+NOW = datetime.now(UTC)
+LANDED = NOW - timedelta(hours=1)
+YESTERDAY = NOW - timedelta(days=1)
+
+
+def event(event_id: str, kind: str = "sent", **more: Any) -> Event:
+    fields: dict[str, Any] = {"workspace_id": "w", "message_id": f"m_{event_id}", "occurred_at": YESTERDAY}
+    return Event(event_id, event_type=kind, **{**fields, **more})
+
+
+def long(letter: str) -> str:
+    """An id that no index takes: PostgreSQL would store a long run of one letter short."""
+    return letter + random.Random(letter).randbytes(4000).hex()
+
+
+ODD = [
+    # set aside, each for its reason
+    event("no_workspace", workspace_id=None),
+    event("empty_workspace", workspace_id=""),
+    event("no_message", message_id=None),
+    event("no_type", kind=""),
+    event("no_time", occurred_at=None),
+    event("future", occurred_at=NOW + timedelta(days=3)),
+    Event(None, "w", "m", "sent", YESTERDAY),
+    # taken up
+    event("unknown_type", "teleported"),
+    event("nowhere", campaign_id="in_no_app_table", mailbox_id="in_no_app_table", domain_id="in_no_app_table"),
+    event("empty", campaign_id="", mailbox_id="", domain_id="", recipient_domain=""),
+    event("no_domain", mailbox_id="b_without_domain"),
+    # clocks that go backwards: delivered, bounced and clicked before it was sent
+    event("back1", message_id="back", occurred_at=NOW),
+    event("back2", "delivered", message_id="back", occurred_at=NOW - timedelta(days=3)),
+    event("back3", "clicked", message_id="back", occurred_at=NOW - timedelta(days=4)),
+    event("long_text", "bounced", diagnostic="550 no such user jane@example.com " + "x" * 10_000_000),
+    event("long_word", "bounced", diagnostic="y" * 3990 + "jane@example.com" + "y" * 100),
+    event(long("i"), campaign_id=long("c"), mailbox_id=long("b"), domain_id=long("d"), message_id=long("m")),
+    event("of_a_long_workspace", workspace_id=long("w")),
+    event("strange", campaign_id="' or 1 = 1 --", mailbox_id="\N{RIGHT-TO-LEFT OVERRIDE}\N{PILE OF POO}", domain_id="%_\\"),
+    # the same ids in another workspace are another message's
+    event("shared", message_id="shared", campaign_id="c"),
+    event("shared", message_id="shared", campaign_id="c", workspace_id="v"),
+    event("shared_click", "clicked", message_id="shared", campaign_id="c", workspace_id="v"),
+    event("shared_delivery", "delivered", message_id="shared", campaign_id="c", workspace_id="v"),
+    # landed again, the same and with other content
+    event("shared", message_id="shared", campaign_id="c"),
+    event("shared", message_id="shared", campaign_id="another"),
+]
+
+WEBHOOKS: list[Any] = [
+    {"event": "delivered", "timestamp": "now", "email": "a@b.example", "sg_message_id": "x"},
+    {"event": "delivered", "timestamp": 1e300, "email": "a@b.example", "sg_message_id": "x"},
+    {"event": ["delivered"], "timestamp": {}, "email": [], "sg_message_id": {"a": 1}},
+    {"event": None},
+    "text",
+    [[[]]],
+    None,
+    7,
+]
+
+
+@pytest.fixture(scope="module")
+def built(module_settings: Settings) -> Settings:
+    with connect(module_settings, "mailmart_owner") as connection:
+        connection.execute(
+            "insert into raw.workspaces (workspace_id, timezone) values ('w', 'Mars/Base'), ('v', ''), ('', 'UTC')"
+        )
+        connection.execute("insert into raw.mailboxes (mailbox_id, workspace_id) values ('b_without_domain', 'w'), ('', 'w')")
+        connection.execute("insert into raw.mailboxes (mailbox_id, workspace_id, domain_id) values ('b', 'w', 'd_of_a_mailbox')")
+        connection.execute("insert into raw.domains (domain_id, workspace_id) values ('d', 'w')")
+        connection.execute("insert into raw.smtp_ip_addresses (smtp_ip_address_id) values ('i')")
+        connection.execute(
+            "insert into raw.domain_ip_assignments (domain_id, smtp_ip_address_id, status)"
+            " values ('d', 'i', 'active'), ('d', 'i_that_is_not_there', 'active')"
+        )
+        connection.execute(
+            "insert into raw.campaigns (campaign_id, workspace_id, status) values ('', 'w', 'x'), ('lost', null, null)"
+        )
+        for provider in ("sendgrid", "ses", "postmark", "mailgun", "carrier_pigeon"):
+            for body in WEBHOOKS:
+                connection.execute(
+                    "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, 'w', %s)",
+                    (provider, Json(body)),
+                )
+    land(module_settings, ODD, LANDED)
+    # two contents of one event at one moment, in one order and in the other
+    rivals = [(campaign, workspace) for workspace in ("t1", "t2") for campaign in ("a", "b")]
+    for campaign, workspace in (*rivals[:2], *reversed(rivals[2:])):
+        land(module_settings, [event("rival", campaign_id=campaign, workspace_id=workspace, message_id="m")], LANDED)
+    run_dbt(module_settings, "build", "--exclude-resource-type", "unit_test")
+    # and again, with nothing new
+    run_dbt(module_settings, "build", "--exclude-resource-type", "unit_test")
+    return module_settings
+
+
+def rows(settings: Settings, query: str) -> list[dict[str, Any]]:
+    with connect(settings, "mailmart_analyst") as connection:
+        return connection.cursor(row_factory=dict_row).execute(query.encode()).fetchall()
+
+
+def test_nothing_counts_twice_or_crosses_tenants(built: Settings) -> None:
+    found = rows(
+        built,
+        "select workspace_id, emails_sent, emails_clicked from marts.workspace_overview"
+        " where workspace_id in ('v', 'w') order by workspace_id",
+    )
+    usable = {(e.workspace_id, e.message_id) for e in ODD if e.workspace_id and e.message_id and e.event_type and e.occurred_at}
+    sent = {w: len({m for v, m in usable if v == w} - {"m_future", "m_unknown_type"}) for w in ("v", "w")}
+    # of the event without an id no message is made
+    sent["w"] -= 1
+    assert found == [
+        {"workspace_id": "v", "emails_sent": sent["v"], "emails_clicked": 1},
+        {"workspace_id": "w", "emails_sent": sent["w"], "emails_clicked": 1},
+    ]
+
+
+def test_what_is_set_aside_is_counted(built: Settings) -> None:
+    found = rows(
+        built,
+        "select workspace_id, problem, events from marts.data_quality where provider = 'native' and workspace_id not like 't_'",
+    )
+    assert {(row["workspace_id"], row["problem"]): row["events"] for row in found} == {
+        ("", "no_workspace"): 2,
+        ("w", "no_event_id"): 1,
+        ("w", "no_message"): 1,
+        ("w", "no_event_type"): 1,
+        ("w", "no_time"): 1,
+        ("w", "future_timestamp"): 1,
+        ("w", "unknown_event_type"): 1,
+        ("w", "conflicting_duplicate"): 1,
+    }
+    webhooks = rows(built, "select distinct problem from marts.data_quality where provider <> 'native'")
+    assert webhooks
+
+
+def test_of_two_contents_of_one_moment_always_the_same_is_taken(built: Settings) -> None:
+    found = rows(built, "select workspace_id, campaign_id from core.fct_email_events where event_id = 'rival' order by 1")
+    assert found == [{"workspace_id": "t1", "campaign_id": "a"}, {"workspace_id": "t2", "campaign_id": "a"}]
+    aside = rows(built, "select workspace_id, problem, events from marts.data_quality where workspace_id like 't_' order by 1")
+    assert aside == [{"workspace_id": workspace, "problem": "conflicting_duplicate", "events": 1} for workspace in ("t1", "t2")]
+
+
+def test_a_domain_that_only_a_mailbox_names_is_one(built: Settings) -> None:
+    found = rows(built, "select domain, is_in_app from core.dim_domains where domain_id = 'd_of_a_mailbox'")
+    assert found == [{"domain": "d_of_a_mailbox", "is_in_app": False}]
+
+
+def test_an_address_that_the_app_does_not_have_was_not_checked(built: Settings) -> None:
+    assert rows(built, "select ips_checked from marts.blacklist_status where workspace_id = 'w'") == [{"ips_checked": 1}]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Africa/Cairo", "America/Santiago"])
+def test_a_series_has_every_day_in_any_session(built: Settings, zone: str) -> None:
+    # clocks that change at midnight, in either half of the year
+    with connect(built, "mailmart_analyst") as connection:
+        connection.execute("select set_config('timezone', %s, true)", (zone,))
+        for start, end in (("2026-04-20", "2026-04-24"), ("2026-09-02", "2026-09-06")):
+            for name, value in (("range_start", start), ("range_end", end), ("campaign_id", "in_no_app_table")):
+                connection.execute("select set_config(%s, %s, true)", (f"mailmart.{name}", value))
+            found = connection.execute("select date from marts.campaign_series where workspace_id = 'w'").fetchall()
+            assert [str(day) for (day,) in found] == [f"{start[:-2]}{int(start[-2:]) + days:02}" for days in range(5)]
+
+
+def test_the_build_warns(built: Settings) -> None:
+    land(built, [event("another", occurred_at=None)], datetime.now(UTC))
+    said = run_dbt(built, "build", "--exclude-resource-type", "unit_test").stdout
+    assert "WARN 1 nothing_is_rejected" in said
+    assert "WARN=1 ERROR=0" in said
+
+
+def test_long_texts_are_cut_and_masked(built: Settings) -> None:
+    found = rows(
+        built, "select event_id, diagnostic, bounce_reason from core.fct_email_events where event_id like 'long%' order by 1"
+    )
+    assert [row["bounce_reason"] for row in found] == ["invalid_recipient", "undetermined"]
+    assert all(len(row["diagnostic"]) <= 4000 for row in found)
+    assert not any("jane" in row["diagnostic"] or "example.com" in row["diagnostic"] for row in found)
+
+
+def test_ids_that_only_mail_knows_name_themselves(built: Settings) -> None:
+    found = rows(built, "select campaign_id, campaign_name from core.dim_campaigns where workspace_id = 'w'")
+    names = {row["campaign_id"]: row["campaign_name"] for row in found}
+    assert names["in_no_app_table"] == "in_no_app_table"
+    assert names["' or 1 = 1 --"] == "' or 1 = 1 --"
+    assert "" not in names
+    assert max(map(len, names)) <= 400
+
+
+def test_an_unknown_zone_is_utc(built: Settings) -> None:
+    found = rows(built, "select workspace_id, timezone from core.dim_workspaces where length(workspace_id) = 1 order by 1")
+    assert found == [{"workspace_id": "v", "timezone": "UTC"}, {"workspace_id": "w", "timezone": "UTC"}]

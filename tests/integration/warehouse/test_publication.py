@@ -1,0 +1,212 @@
+"""Readers see whole, published batches: while builds run, after one that failed, and when one goes back."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from api.builds.repository import go_back
+from api.db.connection import connect
+from api.errors import MailmartError
+from api.settings import PROJECT_ROOT, Settings
+from tests.integration.warehouse.events import Event
+from tests.integration.warehouse.loading import land
+from tests.support.command import mailmart
+from tests.support.dbt import run_dbt
+
+BEFORE_NOW = timedelta(days=2)
+
+
+def sent(number: int) -> Event:
+    return told(number, "sent")
+
+
+def told(number: int, kind: str, campaign: str = "c", mailbox: str = "b") -> Event:
+    """Something about a message; what names another campaign is later than what came before."""
+    moved = timedelta() if campaign == "c" else timedelta(days=1) + timedelta(minutes=int(campaign[1:]) / 100)
+    at = datetime.now(UTC) - BEFORE_NOW + moved
+    return Event(f"e{number}_{kind}{campaign[1:]}", "w", f"m{number}", kind, at, campaign_id=campaign, mailbox_id=mailbox)
+
+
+def land_now(settings: Settings, *events: Event) -> None:
+    land(settings, events, datetime.now(UTC))
+
+
+def published(settings: Settings) -> int | None:
+    with connect(settings, "mailmart_api") as connection:
+        row = connection.execute("select batch_id from app.current_publication where target = 'production'").fetchone()
+    return row[0] if row else None
+
+
+# what a reader adds up, by the marts and facts in which each message is counted once
+SAME_MESSAGES = {
+    "by campaign": "select sum(emails_sent) from marts.campaign_performance",
+    "by day": "select sum(sent) from marts.campaign_series",
+    "by slot": "select sum(emails_sent) from marts.engagement_heatmap",
+    "by mailbox": "select sum(sent) from (select mailbox_id, sum(sent) as sent from core.fct_campaign_days"
+    " where valid_from <= current_setting('mailmart.as_of')::bigint and valid_to > current_setting('mailmart.as_of')::bigint"
+    " group by mailbox_id) as mailboxes",
+    "one by one": "select count(*) from core.fct_messages where is_sent"
+    " and valid_from <= current_setting('mailmart.as_of')::bigint and valid_to > current_setting('mailmart.as_of')::bigint",
+    "in all": "select emails_sent from marts.workspace_overview",
+}
+SAME_BOUNCES = {
+    "by campaign": "select sum(emails_bounced) from marts.campaign_performance",
+    "by reason": "select sum(count) from marts.top_bounce_reasons",
+    "by class": "select hard_bounces + soft_bounces from marts.deliverability",
+}
+# they tell what is not there
+EMPTY = ("unknown_campaigns", "unknown_domains")
+
+
+def read(settings: Settings, *, every_mart: bool = False) -> tuple[int, int]:
+    """What a request reads: the published batch, and what was sent, which is the same however it is added up."""
+    with connect(settings, "mailmart_api") as connection:
+        connection.execute("select set_config('mailmart.workspace_id', 'w', true)")
+        row = connection.execute("select batch_id from app.current_publication where target = 'production'").fetchone()
+        assert row is not None
+        connection.execute("select set_config('mailmart.as_of', %s, true)", (str(row[0]),))
+
+        def totals(queries: dict[str, str]) -> dict[str, Any]:
+            return {name: connection.execute(query.encode()).fetchall()[0][0] for name, query in queries.items()}
+
+        sent = totals(SAME_MESSAGES)
+        assert len(set(sent.values())) == 1, f"batch {row[0]}: {sent}"
+        if every_mart:
+            bounced = totals(SAME_BOUNCES)
+            assert len(set(bounced.values())) == 1, f"batch {row[0]}: {bounced}"
+            for mart in sorted(path.stem for path in (PROJECT_ROOT / "models" / "marts").glob("*/*.sql")):
+                rows = connection.execute(sql.SQL("select * from marts.{}").format(sql.Identifier(mart))).fetchall()
+                assert bool(rows) != (mart in EMPTY), f"batch {row[0]}: {mart} has {len(rows)} rows"
+    assert sent["in all"] is not None
+    return row[0], int(sent["in all"])
+
+
+@pytest.mark.timeout(480)
+def test_readers_during_builds_see_only_published_batches(settings: Settings) -> None:
+    # something for every mart: a message that bounced, from a mailbox, and a type that counts nowhere
+    land_now(settings, sent(0), told(0, "bounced"), told(0, "teleported"))
+    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+
+    seen: dict[int, set[int]] = defaultdict(set)
+    errors: list[Exception] = []
+    stop = threading.Event()
+
+    def keep_reading() -> None:
+        # a pause, so that the builds get on as well
+        while not stop.wait(0.1):
+            try:
+                batch, total = read(settings, every_mart=True)
+                seen[batch].add(total)
+            except Exception as error:
+                errors.append(error)
+
+    readers = [threading.Thread(target=keep_reading) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    totals = {published(settings): 1}
+    try:
+        total = 1
+        for size in (100, 1000, 10):
+            # the new ones, and a message that moves from one campaign and mailbox to another
+            land_now(settings, *(sent(number) for number in range(total, total + size)))
+            land_now(settings, told(0, "opened", f"c{total}", f"b{total}"))
+            total += size
+            run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+            totals[published(settings)] = total
+        # from the beginning, with one that turns out not to be there, and nobody sees a gap
+        with connect(settings, "mailmart_owner") as connection:
+            connection.execute("delete from raw.email_events where event_id = 'e5_sent'")
+        run_dbt(settings, "build", "--exclude-resource-type", "unit_test", "--vars", "recompute: true")
+        totals[published(settings)] = total - 1
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+    assert errors == []
+    assert len(totals) == 5
+    assert {batch: {total} for batch, total in totals.items() if batch in seen} == dict(seen)
+    assert len(seen) >= 3
+
+
+@pytest.mark.timeout(240)
+def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings) -> None:
+    land_now(settings, sent(1))
+    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+    first = published(settings)
+    assert read(settings) == (first, 1)
+
+    # not everything selected: built, not published
+    land_now(settings, sent(2))
+    run_dbt(settings, "build", "--select", "core")
+    assert published(settings) == first
+    assert read(settings) == (first, 1)
+
+    # a data test fails: the rows are there, and nobody is shown them
+    with connect(settings, "mailmart_owner") as connection:
+        connection.execute("update core.fct_campaign_days set bounced = 7 where sent = 2")
+    failed = run_dbt(settings, "build", "--exclude-resource-type", "unit_test", check=False)
+    assert failed.returncode == 1
+    assert "FAIL" in failed.stdout
+    assert read(settings) == (first, 1)
+
+    # mended, by computing from the beginning
+    run_dbt(settings, "build", "--exclude-resource-type", "unit_test", "--vars", "recompute: true")
+    second = published(settings)
+    assert first is not None
+    assert second is not None
+    assert second > first
+    assert read(settings) == (second, 2)
+
+    # back to the one before, and not further than the rows go
+    assert go_back(settings) == first
+    assert read(settings) == (first, 1)
+    with pytest.raises(MailmartError, match="no earlier publication"):
+        go_back(settings)
+
+    # the next build publishes again; the one that was taken back is not gone back to
+    land_now(settings, sent(3))
+    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+    third = published(settings)
+    assert third is not None
+    assert third > second
+    assert read(settings) == (third, 3)
+    assert go_back(settings) == first
+
+    with connect(settings, "mailmart_owner") as connection:
+        ends = connection.execute("select batch_id, status from app.batches order by batch_id").fetchall()
+    assert [status for _, status in ends] == ["published", "built", "failed", "published", "published"]
+
+
+@pytest.mark.timeout(120)
+def test_the_commands_list_the_builds_and_go_back(settings: Settings) -> None:
+    for number in (1, 2):
+        land_now(settings, sent(number))
+        run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+    shown = mailmart(settings, "batch", "list").output
+    assert [line.split()[:2] for line in shown.splitlines()[1:]] == [["*", "2"], ["1", shown.splitlines()[2].split()[1]]]
+    assert shown.count(" published ") == 2
+    assert mailmart(settings, "batch", "rollback").output == "batch 1 is served\n"
+    assert read(settings) == (1, 1)
+    assert [line[0] for line in mailmart(settings, "batch", "list").output.splitlines()[1:]] == [" ", "*"]
+    again = mailmart(settings, "batch", "rollback")
+    assert again.exit_code == 1
+    assert "no earlier publication" in again.output
+
+
+@pytest.mark.timeout(240)
+def test_rows_of_before_the_last_two_publications_are_removed(settings: Settings) -> None:
+    for number in range(1, 5):
+        # the same cell changes with every batch
+        land_now(settings, sent(number))
+        run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+    with connect(settings, "mailmart_owner") as connection:
+        totals = connection.execute("select sent from core.fct_campaign_days order by valid_from").fetchall()
+        kept = connection.execute("select count(*) from app.publications").fetchone()
+    assert totals == [(3,), (4,)]
+    assert kept == (2,)
