@@ -76,7 +76,7 @@ def _can_go_on(settings: Settings, folder: Path, files: str, since: datetime) ->
     Not one of an earlier run: what passed then was of the data of then, and a test that fails for good would be all that is
     ever run again.
 
-    Whether its passed nodes really count is decided when the retry ends, out of what dbt has parsed (macros/versions/passed.sql).
+    Whether its passed nodes really count is decided when the retry ends, out of what dbt has parsed (macros/versioning/continue_failed_build.sql).
     """
     invocation = _invocation(folder)
     project = folder / "project"

@@ -1,4 +1,4 @@
-"""Builds and what is published of them: read, and taken back. dbt writes them (macros/versions/batch.sql)."""
+"""Builds and what is published of them: read, and taken back. dbt writes them (macros/versioning/batch.sql)."""
 
 from __future__ import annotations
 
