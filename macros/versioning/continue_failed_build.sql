@@ -88,12 +88,12 @@
         {%- do ran.update({node: {'batch': batch, 'passed': true}}) -%}
     {%- endfor -%}
     {%- set earliest = [batch] -%}
-    {%- for node in graph.nodes.values() if node.resource_type in ['model', 'seed', 'snapshot', 'test'] -%}
+    {%- for node in graph.nodes.values() if node.resource_type in ['model', 'seed', 'snapshot', 'test'] and not is_ephemeral(node) -%}
         {%- set own = ran.get(node.unique_id, {'batch': 0, 'passed': false}) -%}
         {%- if not own.passed -%}
             {%- do end.update({'status': 'built'}) -%}
         {%- endif -%}
-        {%- for parent in node.depends_on.get('nodes', []) if ran.get(parent, own).batch > own.batch -%}
+        {%- for parent in built_parents(node) if ran.get(parent, own).batch > own.batch -%}
             {%- do end.update({'status': 'built'}) -%}
         {%- endfor -%}
         {%- do earliest.append(own.batch) -%}
@@ -102,6 +102,27 @@
         {%- do end.update({'continues': earliest | min}) -%}
     {%- endif -%}
     {{ return(end) }}
+{%- endmacro %}
+
+
+{# An ephemeral model is not built: it is a part of the SQL of the models that read it. #}
+{% macro is_ephemeral(node) -%}
+    {{ return(node.resource_type == 'model' and node.config.materialized == 'ephemeral') }}
+{%- endmacro %}
+
+
+{# The ids of a node's parents; in place of an ephemeral one, its own parents. #}
+{% macro built_parents(node) -%}
+    {%- set parents = [] -%}
+    {%- for id in node.depends_on.get('nodes', []) -%}
+        {%- set parent = graph.nodes.get(id) -%}
+        {%- if parent and is_ephemeral(parent) -%}
+            {%- do parents.extend(built_parents(parent)) -%}
+        {%- else -%}
+            {%- do parents.append(id) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(parents) }}
 {%- endmacro %}
 
 
