@@ -99,7 +99,7 @@ def export_fields(catalogue: Catalogue) -> dict[str, Any]:
     for kind in catalogue.types.values():
         for name, parameter in kind.parameters.items():
             if name not in fields:
-                field = PARAMETERS[parameter].fields(())[parameter]
+                field = kind.field(parameter)
                 # it goes with some types alone, and there the endpoint's default holds
                 field.load_default = ma.missing
                 field.metadata = {**field.metadata, **({"example": EXAMPLES[name]} if name in EXAMPLES else {})}
@@ -126,7 +126,7 @@ def resolve(body: Mapping[str, Any], catalogue: Catalogue, today: date) -> Resol
     """
     kind = catalogue.types[body["export_type"]]
     _check_that_it_goes_together(body, kind)
-    given = {parameter: _value(body, name, parameter) for name, parameter in kind.parameters.items()}
+    given = {parameter: _value(body, name, kind.field(parameter)) for name, parameter in kind.parameters.items()}
     given = {parameter: value for parameter, value in given.items() if value is not ma.missing}
     window = PARAMETERS["time_range"].resolve(body, today)
     context, shown = dict(window.settings), dict(window.shown)
@@ -141,10 +141,10 @@ def resolve(body: Mapping[str, Any], catalogue: Catalogue, today: date) -> Resol
     return Resolved(context, shown, given, named, body["include_time_series"])
 
 
-def _value(body: Mapping[str, Any], name: str, parameter: str) -> Any:
+def _value(body: Mapping[str, Any], name: str, field: ma.fields.Field[Any]) -> Any:
     if name in body:
         return body[name]
-    default = PARAMETERS[parameter].fields(())[parameter].load_default
+    default = field.load_default
     return default() if callable(default) else default
 
 

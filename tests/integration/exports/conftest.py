@@ -17,7 +17,7 @@ from api.exports.storage import Storage, storage_of
 from api.server.app import Service
 from api.settings import Settings
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 
 WORKSPACE = "ws_exports"
@@ -69,7 +69,7 @@ def warehouse(_fresh_database: Callable[[], Settings]) -> Settings:
                 "insert into raw.campaigns (campaign_id, workspace_id, name, status) values (%s, %s, %s, 'sending')",
                 (campaign, WORKSPACE, name),
             )
-    land(settings, events(), datetime.now(UTC) - timedelta(hours=1))
+    load_events(settings, events(), datetime.now(UTC) - timedelta(hours=1))
     run_dbt(settings, *WITHOUT_TESTS)
     publish(settings)
     return settings
