@@ -20,7 +20,7 @@ def retry(settings: Settings, *arguments: str) -> None:
 
 def test_not_with_other_files(project: Settings) -> None:
     fail(project, "first")
-    macro = project.project_root / "macros" / "rates.sql"
+    macro = project.project_root / "macros" / "metrics" / "rates.sql"
     macro.write_text(macro.read_text() + "\n{% macro another() %}{% endmacro %}\n")
     assert build(project).status == "published"
     assert builds(project) == [FAILED, PUBLISHED]
