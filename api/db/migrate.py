@@ -1,4 +1,4 @@
-"""Brings a database to the newest numbered migration."""
+"""Applies the numbered migrations to a database."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def migrate(settings: Settings) -> list[str]:
-    """Applies what is missing, in order, and returns the names; safe to run twice and from two processes.
+    """Applies the missing migrations in order, and returns their names. Safe to run twice, and from several processes.
 
-    The processes queue for an advisory lock of ours, which goes with its connection: under it, a lock row of yoyo's can
-    only be one that a killed process left, and is removed.
+    An advisory lock, which ends with its connection, keeps two processes apart. So a lock row of yoyo's that is found under it
+    was left by a process that was killed, and is removed.
     """
     with connect(settings, None) as guard:
         guard.execute("select pg_advisory_lock(hashtextextended('mailmart.migrate', 0))")
@@ -40,6 +40,6 @@ def _yoyo_uri(connection_string: str) -> str:
     if "password" in parts:
         login += ":" + quote(parts.pop("password"), safe="")
     database = quote(parts.pop("dbname", ""), safe="")
-    # everything else, the host too (it can be a socket's folder), as libpq's own keywords
+    # everything else is passed as libpq's keywords; also the host, which can be a socket's folder
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parts.items())
     return f"postgresql+psycopg://{login}@/{database}?{query}"

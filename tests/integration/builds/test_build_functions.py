@@ -42,7 +42,7 @@ def begin(
     return int(value(connection, "select app.begin_batch(%s, %s, 'build', %s, %s)", target, name, fingerprint, must_continue))
 
 
-def end(connection: psycopg.Connection, batch: int, *, can_publish: bool = True, **statuses: str) -> str:
+def end(connection: psycopg.Connection, batch: int, statuses: dict[str, str], *, can_publish: bool = True) -> str:
     """Ends a build whose nodes have these dbt statuses; returns the status of the build."""
     results = {node: {"name": node, "status": status, "message": f"{node}\n was  {status}"} for node, status in statuses.items()}
     call = "select app.end_batch(%s, %s, %s, '{\"nodes\": {}}', %s)"
@@ -98,7 +98,7 @@ def test_a_held_build_cannot_be_abandoned_and_its_settings_last_for_the_transact
 
 def test_a_whole_build_is_published(owner: psycopg.Connection) -> None:
     batch = begin(owner, "first")
-    assert end(owner, batch, seed="success", first="pass", second="warn") == "published"
+    assert end(owner, batch, {"seed": "success", "first": "pass", "second": "warn"}) == "published"
     assert published(owner) == batch
     row = owner.execute(
         "select publications.data_as_of = batches.started_at, batches.continues, batches.failure_summary"
@@ -117,7 +117,7 @@ def test_a_whole_build_is_published(owner: psycopg.Connection) -> None:
     ids=["a part", "dbt run"],
 )
 def test_less_than_a_whole_build_is_not_published(owner: psycopg.Connection, statuses: dict[str, str], can_publish: bool) -> None:
-    assert end(owner, begin(owner, "first"), can_publish=can_publish, **statuses) == "built"
+    assert end(owner, begin(owner, "first"), statuses, can_publish=can_publish) == "built"
     assert published(owner) is None
     # and counts in no later build
     assert value(owner, "select count(*) from app.batch_nodes") == 0
@@ -126,18 +126,18 @@ def test_less_than_a_whole_build_is_not_published(owner: psycopg.Connection, sta
 def test_failures_are_summarised_in_a_line_each(owner: psycopg.Connection) -> None:
     nodes = {f"node_{number}": "error" for number in range(7)}
     batch = begin(owner, "first")
-    assert end(owner, batch, seed="success", second="skipped", **nodes) == "failed"
+    assert end(owner, batch, {"seed": "success", "second": "skipped", **nodes}) == "failed"
     summary = value(owner, "select failure_summary from app.batches where batch_id = %s", batch)
     assert summary.splitlines() == [f"node_{number}: node_{number} was error" for number in range(5)]
 
 
 def test_a_retry_publishes_when_it_completes_the_failed_builds_before_it(owner: psycopg.Connection) -> None:
     first = begin(owner, "first")
-    assert end(owner, first, seed="success", first="success", second="error") == "failed"
+    assert end(owner, first, {"seed": "success", "first": "success", "second": "error"}) == "failed"
     second = begin(owner, "second", must_continue=first)
-    assert end(owner, second, second="error") == "failed"
+    assert end(owner, second, {"second": "error"}) == "failed"
     third = begin(owner, "third", must_continue=second)
-    assert end(owner, third, second="success") == "published"
+    assert end(owner, third, {"second": "success"}) == "published"
     row = owner.execute(
         "select this.continues, publications.data_as_of = earliest.started_at from app.batches as this"
         " inner join app.publications using (batch_id) inner join app.batches as earliest on earliest.batch_id = this.continues"
@@ -147,16 +147,19 @@ def test_a_retry_publishes_when_it_completes_the_failed_builds_before_it(owner: 
 
 
 def test_a_node_that_is_older_than_its_parent_does_not_count(owner: psycopg.Connection) -> None:
-    assert end(owner, begin(owner, "first"), seed="success", first="success", second="success", other="error") == "failed"
-    assert end(owner, begin(owner, "second"), first="success", other="error") == "failed"
-    assert end(owner, begin(owner, "third"), other="success") == "built"
+    assert (
+        end(owner, begin(owner, "first"), {"seed": "success", "first": "success", "second": "success", "other": "error"})
+        == "failed"
+    )
+    assert end(owner, begin(owner, "second"), {"first": "success", "other": "error"}) == "failed"
+    assert end(owner, begin(owner, "third"), {"other": "success"}) == "built"
 
 
 @pytest.mark.parametrize("between", ["another project", "a build that died", "a rollback", "a part"])
 def test_a_retry_does_not_count_what_was_before(owner: psycopg.Connection, between: str) -> None:
-    assert end(owner, begin(owner, "before"), seed="success", first="success", second="success") == "published"
+    assert end(owner, begin(owner, "before"), {"seed": "success", "first": "success", "second": "success"}) == "published"
     failed = begin(owner, "first")
-    assert end(owner, failed, seed="success", first="success", second="error") == "failed"
+    assert end(owner, failed, {"seed": "success", "first": "success", "second": "error"}) == "failed"
     fingerprint = "same"
     match between:
         case "another project":
@@ -166,12 +169,12 @@ def test_a_retry_does_not_count_what_was_before(owner: psycopg.Connection, betwe
         case "a rollback":
             owner.execute("update app.current_publication set changed_at = clock_timestamp()")
         case "a part":
-            assert end(owner, begin(owner, "part"), seed="success") == "built"
+            assert end(owner, begin(owner, "part"), {"seed": "success"}) == "built"
     if between != "a rollback":
         with pytest.raises(psycopg.Error, match=f"build {failed} cannot be continued") as refused:
             begin(owner, "refused", fingerprint=fingerprint, must_continue=failed)
         assert refused.value.sqlstate == "MM002"
-    assert end(owner, begin(owner, "retry", fingerprint=fingerprint), second="success") == "built"
+    assert end(owner, begin(owner, "retry", fingerprint=fingerprint), {"second": "success"}) == "built"
 
 
 def test_columns_are_added_once_and_to_tables_alone_that_exist(owner: psycopg.Connection) -> None:
@@ -208,7 +211,7 @@ def test_old_rows_and_views_are_removed_and_a_view_that_is_read_is_left(owner: p
     batches = []
     for number in range(3):
         batches.append(begin(owner, f"build {number}"))
-        end(owner, batches[-1], **whole)
+        end(owner, batches[-1], whole)
     owner.execute("insert into core.facts select 'closed by ' || batch, batch from unnest(%s::bigint[]) as batch", (batches,))
     for view in ("kept", "published", "read", "old"):
         owner.execute(f"create view {VIEWS}.{view} as select name from core.facts".encode())
