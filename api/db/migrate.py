@@ -10,6 +10,7 @@ from yoyo import get_backend, read_migrations
 
 from api.db.connection import connect, conninfo
 from api.db.queue_schema import migrate_queue
+from api.errors import MailmartError
 from api.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -32,6 +33,18 @@ def migrate(settings: Settings) -> list[str]:
             return [*(migration.id for migration in missing), *migrate_queue(guard)]
         finally:
             backend.connection.close()
+
+
+def require_migrations(settings: Settings) -> None:
+    """Checks that a build can be recorded, which dbt cannot do before it has created its schemas.
+
+    Raises:
+        MailmartError: the database is not migrated.
+    """
+    with connect(settings, None) as connection:
+        is_migrated = connection.execute("select to_regproc('app.begin_batch') is not null").fetchone() == (True,)
+    if not is_migrated:
+        raise MailmartError("the database is not migrated to this release", hint="Run `mailmart migrate`, then build again.")
 
 
 def _yoyo_uri(connection_string: str) -> str:

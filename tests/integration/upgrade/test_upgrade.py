@@ -19,6 +19,7 @@ from api.db.connection import connect
 from api.db.migrate import migrate
 from api.server.app import Service
 from api.settings import Settings
+from tests.support.command import mailmart
 from tests.support.dbt import run_dbt
 
 # pg_dump --inserts of a database of release 0.1.0: two publications, a developer's warehouse, a key, an export, a report
@@ -71,6 +72,13 @@ def service(upgraded: Settings) -> Iterator[Service]:
     service = Service(upgraded)
     yield service
     service.close()
+
+
+def test_mailmart_build_refuses_a_database_without_migrations(empty_database: Callable[[], Settings]) -> None:
+    refused = mailmart(empty_database(), "build")
+    assert refused.exit_code == 1
+    assert "the database is not migrated to this release" in refused.output
+    assert "mailmart migrate" in refused.output
 
 
 def test_responses_are_the_same_after_the_migration(service: Service, upgraded: Settings) -> None:
