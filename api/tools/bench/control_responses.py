@@ -1,4 +1,4 @@
-"""What the controls are told to answer: a file in the scratch home, which their processes read."""
+"""The responses of the controls: a file in the temporary home folder, which the processes of the controls read."""
 
 from __future__ import annotations
 
@@ -11,81 +11,80 @@ from typing import Any, TypedDict
 from api.contract.exposures import Section
 from api.contract.parameters import PARAMETERS
 from api.settings import Settings
-from api.tools.bench.questions import Question
+from api.tools.bench.requests import BenchRequest
 
 
-class SectionAnswer(TypedDict):
-    """Where the rows of a statement go, as of one request.
+class SectionShape(TypedDict):
+    """Where the rows of one statement go in the response.
 
-    `columns` are index, object inside ('' for none) and name of what is shown; None: the rows are not shown at all.
+    `columns` are index, group ('' for none) and name of each column in the response; None if the rows are not in the response.
     """
 
-    at: list[str]
+    path: list[str]
     is_list: bool
     is_nullable: bool
     columns: list[tuple[int, str, str]] | None
 
 
-class Answer(TypedDict):
-    """A request's transaction, and what becomes of its rows."""
+class ControlResponse(TypedDict):
+    """The transaction of a request, and how its rows become a response."""
 
     transaction: str
-    shown: dict[str, Any]
-    sections: list[SectionAnswer]
+    fields: dict[str, Any]
+    sections: list[SectionShape]
 
 
-class ControlAnswers(TypedDict):
-    """`answers` by method and path; `static` is a whole body."""
+class ControlResponses(TypedDict):
+    """`responses` by method and path. `static` is the whole body of the static routes."""
 
     data_as_of: str
-    answers: dict[str, Answer]
+    responses: dict[str, ControlResponse]
     static: str
 
 
-def file_of(settings: Settings) -> Path:
-    """Where they are."""
+def responses_file(settings: Settings) -> Path:
+    """The path of the file."""
     return settings.home / "control_answers.json"
 
 
-def write_answers(
-    scratch: Settings, transactions: Mapping[str, str], questions: list[Question], data_as_of: datetime, static: str
+def write_responses(
+    scratch: Settings, transactions: Mapping[str, str], requests: list[BenchRequest], data_as_of: datetime, static: str
 ) -> None:
-    """Writes the file; `transactions` are by the endpoints' names."""
-    answers: ControlAnswers = {
+    """Writes the file; `transactions` are by endpoint."""
+    responses: ControlResponses = {
         "data_as_of": data_as_of.isoformat(),
-        "answers": {
-            f"{question.method} {question.path}": _answer(question, transactions[question.endpoint.name])
-            for question in questions
+        "responses": {
+            f"{request.method} {request.path}": _response(request, transactions[request.endpoint.name]) for request in requests
         },
         "static": static,
     }
-    file_of(scratch).write_text(json.dumps(answers))
+    responses_file(scratch).write_text(json.dumps(responses))
 
 
-def read_answers(settings: Settings) -> ControlAnswers:
-    """Reads it."""
-    answers: ControlAnswers = json.loads(file_of(settings).read_text())
-    return answers
+def read_responses(settings: Settings) -> ControlResponses:
+    """Reads the file."""
+    responses: ControlResponses = json.loads(responses_file(settings).read_text())
+    return responses
 
 
-def _answer(question: Question, transaction: str) -> Answer:
-    shown: dict[str, Any] = {}
+def _response(request: BenchRequest, transaction: str) -> ControlResponse:
+    fields: dict[str, Any] = {}
     today = datetime.now(UTC).date()
-    for name in question.endpoint.parameters:
-        shown |= PARAMETERS[name].resolve(question.given, today).shown
-    sections = [_section(section, question.given) for section in question.endpoint.sections]
-    return {"transaction": transaction, "shown": shown, "sections": sections}
+    for name in request.endpoint.parameters:
+        fields |= PARAMETERS[name].resolve(request.params, today).shown
+    sections = [_section(section, request.params) for section in request.endpoint.sections]
+    return {"transaction": transaction, "fields": fields, "sections": sections}
 
 
-def _section(section: Section, given: Mapping[str, Any]) -> SectionAnswer:
+def _section(section: Section, params: Mapping[str, Any]) -> SectionShape:
     columns = []
     for index, field in enumerate(section.fields):
         parameter, value = field.if_param
-        asked = given.get(parameter)
-        if not parameter or (value in asked if isinstance(asked, list) else value == asked):
+        requested = params.get(parameter)
+        if not parameter or (value in requested if isinstance(requested, list) else value == requested):
             columns.append((index, field.group, field.name))
     return {
-        "at": list(section.path),
+        "path": list(section.path),
         "is_list": section.is_list,
         "is_nullable": section.is_nullable,
         "columns": None if section.not_found_error else columns,

@@ -1,4 +1,4 @@
-"""A request to each endpoint of the contract, with ids out of the data."""
+"""A request for each endpoint of the contract, with ids from the data."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from api.web.schemas import request_schema
 
 
 @dataclass(frozen=True)
-class Question:
+class BenchRequest:
     """One request.
 
     Attributes:
-        endpoint: the endpoint that it asks.
-        path: decoded.
-        body: of a POST; '' of a GET.
-        given: the parameters as the service reads them, with the values of those that are not sent.
+        endpoint: the endpoint that is called.
+        path: the path, not yet quoted.
+        body: JSON of a POST; '' for a GET.
+        params: the parameters as the service reads them, with the defaults of those that are not sent.
     """
 
     endpoint: Endpoint
     path: str
     body: str
-    given: Mapping[str, Any]
+    params: Mapping[str, Any]
 
     @property
     def method(self) -> str:
         """GET or POST."""
         return self.endpoint.method.upper()
 
-    def request(self, key: str, etag: str = "") -> str:
-        """The whole request, one character a byte; with an ETag it asks only for what is newer."""
+    def to_http(self, key: str, etag: str = "") -> str:
+        """The whole HTTP request in Latin-1, with If-None-Match if there is an ETag."""
         lines = [f"{self.method} {quote(self.path)} HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {key}"]
         if etag:
             lines.append(f"If-None-Match: {etag}")
@@ -47,41 +47,43 @@ class Question:
         return "\r\n".join([*lines, "", self.body])
 
 
-def ask_each(scratch: Settings, endpoints: Sequence[Endpoint]) -> tuple[str, list[Question]]:
-    """The workspace with the most mail, and a request to each endpoint, for its campaigns with the most.
+def bench_requests(scratch: Settings, endpoints: Sequence[Endpoint]) -> tuple[str, list[BenchRequest]]:
+    """The workspace with the most events, and a request for each endpoint, with its largest campaigns.
 
     Raises:
-        MailmartError: an endpoint needs something of which the bench does not know a value.
+        MailmartError: there are no events, or an endpoint needs a parameter that the bench does not know.
     """
     with connect(scratch, "mailmart_owner") as connection:
-        found = connection.execute(
+        rows = connection.execute(
             "select workspace_id, campaign_id from raw.email_events where campaign_id <> ''"
             " group by workspace_id, campaign_id order by count(*) desc"
         ).fetchall()
-    if not found:
-        raise MailmartError("no mail has landed")
-    workspace = found[0][0]
-    campaigns = [campaign for owner, campaign in found if owner == workspace]
+    if not rows:
+        raise MailmartError("there are no events")
+    workspace = rows[0][0]
+    campaigns = [campaign for owner, campaign in rows if owner == workspace]
     known = {"campaignId": campaigns[0], "campaign_ids": campaigns[:2]}
-    return workspace, [_question(endpoint, workspace, known) for endpoint in endpoints]
+    return workspace, [_request(endpoint, workspace, known) for endpoint in endpoints]
 
 
-def _question(endpoint: Endpoint, workspace: str, known: Mapping[str, Any]) -> Question:
+def _request(endpoint: Endpoint, workspace: str, known: Mapping[str, Any]) -> BenchRequest:
     schema = request_schema(endpoint)()
-    needed = [name for name, field in schema.fields.items() if field.required]
-    for name in (*endpoint.path_parameters, *needed):
+    required = [name for name, field in schema.fields.items() if field.required]
+    for name in (*endpoint.path_parameters, *required):
         if name not in known:
-            raise MailmartError(f"{endpoint.name} needs {name}, of which the bench knows no value", hint="See ask_each.")
+            raise MailmartError(
+                f"{endpoint.name} needs {name}, for which the bench has no value", hint="Add it to bench_requests."
+            )
     path = endpoint.path
     for name in endpoint.path_parameters:
         path = path.replace(f"{{{name}}}", known[name])
-    sent = {name: known[name] for name in needed}
+    sent = {name: known[name] for name in required}
     if sent and endpoint.method == "get":
-        raise MailmartError(f"{endpoint.name} needs {', '.join(sent)} in its query, which the bench does not send")
-    given: Mapping[str, Any] = schema.load(sent)
-    return Question(
+        raise MailmartError(f"{endpoint.name} needs {', '.join(sent)} in its query string, which the bench does not send")
+    params: Mapping[str, Any] = schema.load(sent)
+    return BenchRequest(
         endpoint,
         f"/api/v1/workspaces/{workspace}{path}",
         json.dumps(sent) if endpoint.method == "post" else "",
-        given,
+        params,
     )
