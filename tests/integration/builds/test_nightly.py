@@ -98,7 +98,7 @@ def test_three_tries_and_nothing_is_published(project: Settings, caplog: pytest.
 
     status = mailmart(project, "batch", "status")
     assert status.exit_code == 0, status.output
-    for said in ("nothing is served yet", "failed         3", "second_is_whole: Got 1 result", "is due at", "batch 3: failed"):
+    for said in ("nothing is served yet", "failed            3", "second_is_whole: Got 1 result", "is due at", "batch 3: failed"):
         assert said in status.output
 
 
