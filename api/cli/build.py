@@ -15,6 +15,6 @@ from api.settings import Settings
 def command(arguments: tuple[str, ...]) -> None:
     """Run `dbt build` with ARGUMENTS. Publish the result if the whole project was built and every test passed.
 
-    The target is MAILMART_TARGET: production by default. Plain `dbt build` builds the target dev instead.
+    The target is MAILMART_TARGET: production by default. Plain `dbt build` builds the schemas of the target dev instead.
     """
     sys.exit(run_dbt(Settings.from_environment(), ["build", *arguments]).returncode)

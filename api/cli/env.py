@@ -18,7 +18,8 @@ from api.settings import Settings
 def command(is_write: bool) -> None:
     """Print the environment that plain dbt needs, with the database's password: eval "$(mailmart env)".
 
-    dbt's target is then dev, which publishes nothing: `mailmart build` and `dbt build --target production` publish.
+    dbt's target is then dev: `dbt build` writes your own schemas (dev_marts, …), and the API's data do not change. `mailmart build`
+    and `dbt build --target production` publish.
 
     With --write, the variables go to the file .env, which editors and their dbt extensions read. Only you may read the file.
     Other lines of an existing .env are kept.

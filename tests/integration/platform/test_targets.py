@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from werkzeug.test import Client, TestResponse
 
 from api.auth.api_keys import create_key
 from api.cli import main
+from api.cli.env import developer_environment
 from api.db.connection import connect
 from api.errors import SettingsError
 from api.scheduler.schedule import timetable
@@ -21,6 +23,8 @@ from api.server.app import Service
 from api.settings import Settings
 from api.worker.main import run_worker
 from tests.integration.api.publishing import publish_nothing
+from tests.support.dbt import WITHOUT_TESTS
+from tests.support.forked_dbt import run_forked
 
 
 def test_a_worker_refuses_to_start(settings: Settings) -> None:
@@ -84,3 +88,17 @@ def test_the_api_refuses_exports_and_reports(settings: Settings, target: str, st
             assert call("OPTIONS", "reports").status_code == 200
     finally:
         service.close()
+
+
+@pytest.mark.timeout(300)
+def test_plain_dbt_builds_a_developers_schemas_and_not_production(settings: Settings) -> None:
+    arguments = [*WITHOUT_TESTS, "--target-path", str(settings.home / "target"), "--log-path", str(settings.home / "logs")]
+    environment = {**os.environ, **developer_environment(settings)}
+    built = run_forked(arguments, environment, settings.project_root, timeout=240)
+    assert built.returncode == 0, built.stdout
+    with connect(settings, "mailmart_owner") as connection:
+        assert connection.execute("select target from app.current_publication").fetchall() == [("dev",)]
+        assert connection.execute("select to_regnamespace('dev_marts') is null, to_regnamespace('marts') is null").fetchone() == (
+            False,
+            True,
+        )

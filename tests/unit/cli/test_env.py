@@ -5,9 +5,11 @@ from __future__ import annotations
 import stat
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from api.dbt.profile import dbt_environment
 from api.settings import PROJECT_ROOT, Settings
 from tests.support.command import mailmart
 
@@ -81,7 +83,19 @@ def test_write_makes_a_private_file_and_keeps_other_lines(home: Path, project: P
 
 @pytest.mark.parametrize("password", ["plain", "with space", "do$$ar", "#hash", "it's", "qu'o\"te$\\"])
 def test_any_password_is_read_back_from_the_file(home: Path, project: Path, password: str) -> None:
-    from urllib.parse import quote
-
     mailmart(Settings(f"postgresql://a:{quote(password, safe='')}@localhost/mail", None, home), "env", "--write")
     assert in_shell('set -a; . "$1"', str(project / ".env"))[3] == password
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("production", {"MAILMART_DBT_TARGET": "production"}),
+        ("alice", {"MAILMART_DBT_TARGET": "dev", "MAILMART_DBT_PREFIX": "alice"}),
+    ],
+)
+def test_mailmart_builds_its_own_target_whatever_the_shell_has(home: Path, target: str, expected: dict[str, str]) -> None:
+    environment = dbt_environment(Settings(URL, None, home, target=target))
+    assert {
+        name: value for name, value in environment.items() if name in ("MAILMART_DBT_TARGET", "MAILMART_DBT_PREFIX")
+    } == expected
