@@ -1,4 +1,4 @@
-"""What the server itself says of the time of dbt's statements: the clock of a client has dbt in it."""
+"""Durations of dbt's statements from the server's log: a client's clock would include dbt's own time."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from typing import LiteralString
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from api.embedded.database_url import embedded_database_url
 from api.embedded.paths import find_folders
-from api.settings import Settings
+from api.settings import Settings, embedded_database_url
 
-# the lines of an entry after its first begin with a tab
+# further lines of an entry begin with a tab
 TRANSACTION = re.compile(r"  statement: (begin read only;.*?)\n(?!\t)", re.DOTALL)
-# dbt's: the moment at which it ended, how long it had taken, and the node that it is for, in a comment before it
-ENDED = re.compile(
+# a statement of dbt: its end, its duration, and dbt's node in the comment before it
+DBT_STATEMENT = re.compile(
     r'^(\S+ \S+) UTC \[\d+\] LOG:  duration: (\d+\.\d+) ms  statement: /\* \{"app": "dbt", [^\n]*"node_id": "([^"\n]+)"',
     re.MULTILINE,
 )
@@ -27,25 +26,25 @@ ENDED = re.compile(
 
 @dataclass(frozen=True)
 class Statement:
-    """One of dbt's: when it began and ended, in seconds since 1970, and its node (model.mailmart.fct_messages; None: of none)."""
+    """One statement of dbt: start and end in seconds since 1970, and its node, for example model.mailmart.fct_messages."""
 
-    began: float
+    started: float
     ended: float
     node: str
 
 
-def log_every_statement(scratch: Settings) -> None:
-    """Has the embedded server of the scratch home write each statement with its time."""
+def log_all_statements(scratch: Settings) -> None:
+    """Lets the embedded server log each statement with its duration."""
     _configure(scratch, "alter system set log_min_duration_statement = 0")
 
 
-def log_no_statement(scratch: Settings) -> None:
-    """Takes that back."""
+def stop_logging_statements(scratch: Settings) -> None:
+    """Reverts `log_all_statements`."""
     _configure(scratch, "alter system reset log_min_duration_statement")
 
 
 def superuser(scratch: Settings) -> str:
-    """A connection string of the scratch server's superuser."""
+    """Connection string of the server's superuser."""
     return make_conninfo(
         host="127.0.0.1",
         port=conninfo_to_dict(embedded_database_url(scratch.home))["port"],
@@ -61,40 +60,40 @@ def _configure(scratch: Settings, change: LiteralString) -> None:
         connection.execute("select pg_reload_conf()")
 
 
-def log_length(scratch: Settings) -> int:
-    """Bytes that the log has by now."""
+def log_size(scratch: Settings) -> int:
+    """Size of the log in bytes."""
     return (find_folders(scratch.home).servers / "postgres.log").stat().st_size
 
 
 def statements_since(scratch: Settings, since: int) -> list[Statement]:
-    """What of dbt's was logged after so many bytes."""
-    found = []
-    for moment, milliseconds, node in ENDED.findall(_logged(scratch, since)):
-        ended = datetime.fromisoformat(moment).timestamp()
-        found.append(Statement(ended - float(milliseconds) / 1000, ended, node))
-    return found
+    """The statements of dbt in the log, from byte `since` on."""
+    statements = []
+    for time, milliseconds, node in DBT_STATEMENT.findall(_logged(scratch, since)):
+        ended = datetime.fromisoformat(time).timestamp()
+        statements.append(Statement(ended - float(milliseconds) / 1000, ended, node))
+    return statements
 
 
 def seconds_by_node(statements: Iterable[Statement]) -> dict[str, float]:
-    """Seconds in statements of each node; of two at the same time, both count."""
-    taken: dict[str, float] = defaultdict(float)
+    """Seconds in statements of each node. Two statements at the same time both count."""
+    seconds: dict[str, float] = defaultdict(float)
     for statement in statements:
-        taken[statement.node] += statement.ended - statement.began
-    return dict(taken)
+        seconds[statement.node] += statement.ended - statement.started
+    return dict(seconds)
 
 
 def busy_seconds(statements: Iterable[Statement]) -> float:
-    """Seconds in which any of them ran: two at the same time count once."""
+    """Seconds in which at least one statement ran: two statements at the same time count once."""
     busy = 0.0
     until = 0.0
-    for began, ended in sorted((statement.began, statement.ended) for statement in statements):
-        busy += max(0.0, ended - max(began, until))
+    for started, ended in sorted((statement.started, statement.ended) for statement in statements):
+        busy += max(0.0, ended - max(started, until))
         until = max(until, ended)
     return busy
 
 
 def transactions_since(scratch: Settings, since: int) -> list[str]:
-    """The reading transactions that were sent as one message each, word by word, of what was logged after so many bytes."""
+    """The text of the read-only transactions in the log, from byte `since` on, that were sent as one message each."""
     return [text.replace("\n\t", "\n") for text in TRANSACTION.findall(_logged(scratch, since))]
 
 

@@ -1,4 +1,4 @@
-"""Every event that a provider documents, written by hand, through staging."""
+"""Every event type that a provider documents, as an example written by hand, through staging."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("mailgun", {"items": [mailgun("accepted")["event-data"], mailgun("opened")["event-data"]]}, ["opened", "queued"]),
 ]
 
-HOSTILE: list[Any] = [
+MALFORMED: list[Any] = [
     *([], {}, [1, "x", None, [], {}], {"event": None}, {"event": {}, "timestamp": {}, "email": []}),
     {"event": "open", "timestamp": "tomorrow", "email": 7, "sg_message_id": ["x"], "sg_machine_open": "perhaps"},
     {"event": "open", "timestamp": 9e30, "email": "a@b@c", "sg_message_id": "", "unique_args": "x"},
@@ -165,15 +165,15 @@ HOSTILE: list[Any] = [
 
 
 @pytest.fixture(scope="module")
-def staged(module_settings: Settings) -> Settings:
+def staging(module_settings: Settings) -> Settings:
     with connect(module_settings, "mailmart_owner") as connection, connection.cursor() as cursor:
         cursor.executemany(
             "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, %s, %s)",
             [(provider, f"case-{number}", Json(body)) for number, (provider, body, _) in enumerate(CASES)]
             + [
-                (provider, f"hostile-{number}", Json(body))
+                (provider, f"malformed-{number}", Json(body))
                 for provider in ("sendgrid", "ses", "postmark", "mailgun")
-                for number, body in enumerate(HOSTILE)
+                for number, body in enumerate(MALFORMED)
             ],
         )
     run_dbt(module_settings, *WITHOUT_TESTS)
@@ -190,59 +190,61 @@ def column(settings: Settings, provider: str, workspace: str, name: str) -> list
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=lambda number: f"{CASES[number][0]}-{number}")
-def test_documented_events(staged: Settings, number: int) -> None:
+def test_a_documented_event_has_its_type(staging: Settings, number: int) -> None:
     provider, _, expected = CASES[number]
-    assert column(staged, provider, f"case-{number}", "event_type") == expected
+    assert column(staging, provider, f"case-{number}", "event_type") == expected
     if expected:
-        assert len(set(column(staged, provider, f"case-{number}", "event_id"))) == len(expected)
-        assert None not in column(staged, provider, f"case-{number}", "occurred_at")
-        assert None not in column(staged, provider, f"case-{number}", "message_id")
+        assert len(set(column(staging, provider, f"case-{number}", "event_id"))) == len(expected)
+        assert None not in column(staging, provider, f"case-{number}", "occurred_at")
+        assert None not in column(staging, provider, f"case-{number}", "message_id")
 
 
-def test_hostile_bodies_stop_nothing(staged: Settings) -> None:
-    with connect(staged, "mailmart_owner") as connection:
-        taken = connection.execute("select count(*) from core.fct_email_events where workspace_id like 'hostile-%'").fetchone()
+def test_malformed_bodies_do_not_stop_a_build(staging: Settings) -> None:
+    with connect(staging, "mailmart_owner") as connection:
+        accepted = connection.execute(
+            "select count(*) from core.fct_email_events where workspace_id like 'malformed-%'"
+        ).fetchone()
         built = connection.execute("select status from app.batches order by batch_id desc limit 1").fetchone()
-    assert taken == (0,)
+    assert accepted == (0,)
     assert built == ("built",)
 
 
-def number_of(provider: str, event_type: str, place: int = 0) -> str:
-    found = [number for number, case in enumerate(CASES) if case[0] == provider and case[2][:1] == [event_type]]
-    return f"case-{found[place]}"
+def number_of(provider: str, event_type: str, index: int = 0) -> str:
+    numbers = [number for number, case in enumerate(CASES) if case[0] == provider and case[2][:1] == [event_type]]
+    return f"case-{numbers[index]}"
 
 
-def test_all_events_of_a_message_have_one_message_id(staged: Settings) -> None:
+def test_all_events_of_a_message_have_one_message_id(staging: Settings) -> None:
     for provider in ("sendgrid", "postmark", "mailgun"):
         ids = {
             message_id
             for number, case in enumerate(CASES)
             if case[0] == provider
-            for message_id in column(staged, provider, f"case-{number}", "message_id")
+            for message_id in column(staging, provider, f"case-{number}", "message_id")
         }
         assert len(ids) == 1, provider
 
 
-def test_a_recipient_of_several_is_a_message_of_his_own(staged: Settings) -> None:
-    both = column(staged, "ses", number_of("ses", "delivered", 1), "message_id")
-    alone = column(staged, "ses", number_of("ses", "delivered", 0), "message_id")
+def test_each_of_several_recipients_has_a_message_of_its_own(staging: Settings) -> None:
+    both = column(staging, "ses", number_of("ses", "delivered", 1), "message_id")
+    alone = column(staging, "ses", number_of("ses", "delivered", 0), "message_id")
     assert len(set(both)) == 2
     assert alone[0] in both
 
 
-def test_details_are_read(staged: Settings) -> None:
+def test_details_of_an_event_are_read(staging: Settings) -> None:
     deferred = number_of("sendgrid", "deferred")
-    assert column(staged, "sendgrid", deferred, "smtp_status") == ["4.7.1"]
-    assert column(staged, "sendgrid", deferred, "smtp_code") == [451]
-    assert column(staged, "sendgrid", number_of("sendgrid", "opened"), "is_machine") == [True]
-    assert column(staged, "mailgun", number_of("mailgun", "opened"), "is_machine") == [True]
-    assert column(staged, "sendgrid", number_of("sendgrid", "bounced", 1), "bounce_type") == ["blocked"]
-    assert column(staged, "ses", number_of("ses", "sent"), "campaign_id") == ["c"]
-    assert column(staged, "sendgrid", deferred, "recipient_domain") == ["example.com"]
+    assert column(staging, "sendgrid", deferred, "smtp_status") == ["4.7.1"]
+    assert column(staging, "sendgrid", deferred, "smtp_code") == [451]
+    assert column(staging, "sendgrid", number_of("sendgrid", "opened"), "is_machine") == [True]
+    assert column(staging, "mailgun", number_of("mailgun", "opened"), "is_machine") == [True]
+    assert column(staging, "sendgrid", number_of("sendgrid", "bounced", 1), "bounce_type") == ["blocked"]
+    assert column(staging, "ses", number_of("ses", "sent"), "campaign_id") == ["c"]
+    assert column(staging, "sendgrid", deferred, "recipient_domain") == ["example.com"]
 
 
-def test_no_address_of_a_recipient_is_in_staging(staged: Settings) -> None:
-    with connect(staged, "mailmart_owner") as connection:
+def test_no_address_of_a_recipient_is_in_staging(staging: Settings) -> None:
+    with connect(staging, "mailmart_owner") as connection:
         for provider in ("sendgrid", "ses", "postmark", "mailgun", "native"):
             readable = connection.execute(
                 f"select count(*) from staging.stg_{provider}_events as event"

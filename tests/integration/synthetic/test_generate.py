@@ -1,4 +1,4 @@
-"""Synthetic mail: the same for the same seed, shaped as its table of numbers says, and each message within one workspace."""
+"""Synthetic events: the same for the same seed, with the distributions of distributions.py, each message in one workspace."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from api.tools.synthetic import generate as generator
 from api.tools.synthetic.generate import GenerateOptions, generate
 from tests.support.command import mailmart
 
-# so far back that all of its engagement has happened
+# long enough ago that no event is in the future
 PAST = date(2025, 6, 29)
 SMALL = GenerateOptions(workspaces=2, campaigns=5, messages=3_000, days=20, seed=7, until=PAST)
 LARGE = GenerateOptions(workspaces=4, campaigns=16, messages=50_000, days=28, seed=3, until=PAST)
 
 
-def found(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
+def rows(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
     with connect(settings, "mailmart_owner") as connection:
         return connection.execute(statement.encode()).fetchall()
 
 
 def number(settings: Settings, statement: str) -> float:
-    [(value,)] = found(settings, statement)
+    [(value,)] = rows(settings, statement)
     return float(value)
 
 
 def checksum(settings: Settings) -> str:
-    """Of all that lands but the landing's time, without regard to the order; events that landed twice count once."""
-    [(value,)] = found(
+    """Of all rows except loaded_at, in any order; events that were loaded twice count once."""
+    [(value,)] = rows(
         settings,
         """
         with events as (
@@ -64,31 +64,31 @@ def checksum(settings: Settings) -> str:
     return str(value)
 
 
-def test_the_same_call_makes_the_same_rows_however_it_is_cut(
+def test_the_same_options_generate_the_same_rows_in_any_batches(
     settings: Settings, another_database: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = another_database()
-    landed = generate(settings, SMALL)
-    monkeypatch.setattr(generator, "MESSAGES_AT_A_TIME", 701)
+    loaded = generate(settings, SMALL)
+    monkeypatch.setattr(generator, "BATCH_MESSAGES", 701)
     monkeypatch.setattr(generator, "CONNECTIONS", 3)
-    assert generate(other, SMALL) == landed
+    assert generate(other, SMALL) == loaded
     assert checksum(other) == checksum(settings)
 
 
-def test_landed_again_nothing_is_new(settings: Settings) -> None:
-    landed = generate(settings, SMALL)
+def test_generating_again_adds_no_new_event(settings: Settings) -> None:
+    loaded = generate(settings, SMALL)
     before = checksum(settings)
-    assert generate(settings, SMALL) == landed
+    assert generate(settings, SMALL) == loaded
     assert checksum(settings) == before
-    assert number(settings, "select count(*) from raw.email_events") == 2 * landed
+    assert number(settings, "select count(*) from raw.email_events") == 2 * loaded
 
 
-def test_another_seed_makes_other_mail_beside_it(settings: Settings) -> None:
+def test_another_seed_generates_other_messages(settings: Settings) -> None:
     generate(settings, SMALL)
     generate(settings, GenerateOptions(2, 5, 3_000, 20, seed=8, until=PAST))
     assert number(settings, "select count(distinct (workspace_id, message_id)) from raw.email_events") == 6_000
-    # of two messages of the same number, as good as none is sent at the same time
-    assert found(
+    # messages of the same number are sent at different times
+    assert rows(
         settings,
         """
         with sent as (
@@ -101,12 +101,12 @@ def test_another_seed_makes_other_mail_beside_it(settings: Settings) -> None:
     ) == [(0,)]
 
 
-def test_what_is_still_to_come_lands_later(settings: Settings, another_database: Callable[[], Settings]) -> None:
+def test_events_in_the_future_are_left_out(settings: Settings, another_database: Callable[[], Settings]) -> None:
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
-    landed = generate(settings, GenerateOptions(1, 1, 3_000, 3, seed=1, until=tomorrow))
-    # of the three days the third has not begun, and the second is not over
-    assert 0 < landed < 2.5 * 3_000 * 0.75
-    assert found(settings, "select count(*) from raw.email_events where occurred_at > loaded_at") == [(0,)]
+    loaded = generate(settings, GenerateOptions(1, 1, 3_000, 3, seed=1, until=tomorrow))
+    # of the three days the second is not over and the third has not started
+    assert 0 < loaded < 2.5 * 3_000 * 0.75
+    assert rows(settings, "select count(*) from raw.email_events where occurred_at > loaded_at") == [(0,)]
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_what_is_still_to_come_lands_later(settings: Settings, another_database:
         GenerateOptions(seed=2**31),
     ],
 )
-def test_options_that_make_no_mail_are_named(settings: Settings, options: GenerateOptions) -> None:
+def test_options_out_of_range_are_refused(settings: Settings, options: GenerateOptions) -> None:
     with pytest.raises(MailmartError):
         generate(settings, options)
-    assert found(settings, "select count(*) from raw.workspaces") == [(0,)]
+    assert rows(settings, "select count(*) from raw.workspaces") == [(0,)]
 
 
 def test_the_command(settings: Settings) -> None:
@@ -140,7 +140,7 @@ def test_the_command(settings: Settings) -> None:
 
 @pytest.fixture(scope="module")
 def large(module_settings: Settings) -> Settings:
-    """A database with 50,000 messages: raw.distinct_events has once what landed twice, raw.messages a row a message."""
+    """A database with 50,000 messages. raw.distinct_events has a row for each event, raw.messages a row for each message."""
     generate(module_settings, LARGE)
     with connect(module_settings, "mailmart_owner") as connection:
         connection.execute(
@@ -168,13 +168,13 @@ def large(module_settings: Settings) -> Settings:
     return module_settings
 
 
-def test_every_message_is_there_with_two_and_a_half_events(large: Settings) -> None:
+def test_every_message_has_two_and_a_half_events_on_average(large: Settings) -> None:
     assert number(large, "select count(*) from raw.messages") == LARGE.messages
     assert number(large, "select count(*) from raw.email_events") / LARGE.messages == pytest.approx(2.5, abs=0.2)
 
 
-def test_a_message_is_of_one_workspace_with_all_that_it_names(large: Settings) -> None:
-    assert found(
+def test_a_message_and_all_its_ids_belong_to_one_workspace(large: Settings) -> None:
+    assert rows(
         large,
         """
         select
@@ -193,7 +193,7 @@ def test_a_message_is_of_one_workspace_with_all_that_it_names(large: Settings) -
     ) == [(0, 0, 0, 0, 0, 0)]
 
 
-# share of sent messages, and share of the delivered ones: what the table of numbers says, with five standard errors about it
+# condition, base and expected share; five standard errors are tolerated
 MESSAGES = {
     "bounced": ("is_bounced", "is_sent", like.BOUNCED / (1 - like.REJECTED)),
     "delivered": ("is_delivered", "is_sent", (1 - like.REJECTED - like.BOUNCED) / (1 - like.REJECTED)),
@@ -221,12 +221,12 @@ def within(shares: list[tuple[Any, ...]], expected: float) -> bool:
 @pytest.mark.parametrize("name", MESSAGES)
 def test_shares_of_messages(large: Settings, name: str) -> None:
     condition, among, expected = MESSAGES[name]
-    shares = found(large, f"select count(*) filter (where {condition}), count(*) from raw.messages where {among}")
+    shares = rows(large, f"select count(*) filter (where {condition}), count(*) from raw.messages where {among}")
     assert within(shares, expected), shares
 
 
 EVENTS = {
-    "landed twice": ("twice", "true", like.LANDED_TWICE),
+    "duplicated": ("is_duplicated", "true", like.DUPLICATED),
     "machine opens": ("is_machine", "event_type = 'opened' and event_id like '%\\_7'", like.MACHINE_OPENS),
     "machine clicks": ("is_machine", "event_type = 'clicked'", like.MACHINE_CLICKS),
     "an unknown type": ("event_type = 'rendered'", "true", like.UNKNOWN_TYPE),
@@ -236,13 +236,14 @@ EVENTS = {
 @pytest.mark.parametrize("name", EVENTS)
 def test_shares_of_events(large: Settings, name: str) -> None:
     condition, among, expected = EVENTS[name]
-    shares = found(
+    shares = rows(
         large,
         f"""
         with events as (
-            select events.*, landings.twice
+            select events.*, loads.is_duplicated
             from raw.distinct_events as events
-            join (select event_id, count(*) > 1 as twice from raw.email_events group by event_id) as landings using (event_id)
+            join (select event_id, count(*) > 1 as is_duplicated from raw.email_events group by event_id) as loads
+                using (event_id)
         )
 
         select count(*) filter (where {condition}), count(*) from events where {among}
@@ -251,8 +252,8 @@ def test_shares_of_events(large: Settings, name: str) -> None:
     assert within(shares, expected), shares
 
 
-def test_bounces_are_of_the_stated_kinds(large: Settings) -> None:
-    kinds = found(
+def test_bounces_have_the_kinds_of_the_distributions(large: Settings) -> None:
+    kinds = rows(
         large,
         """
         select smtp_status, smtp_code, diagnostic, count(*)
@@ -260,16 +261,16 @@ def test_bounces_are_of_the_stated_kinds(large: Settings) -> None:
         """,
     )
     bounces = sum(count for *_, count in kinds)
-    stated = {(status, code, text): share for share, status, code, text in like.BOUNCES}
-    assert sum(stated.values()) == pytest.approx(1)
-    assert {kind[:3] for kind in kinds} == set(stated)
+    expected = {(status, code, text): share for share, status, code, text in like.BOUNCES}
+    assert sum(expected.values()) == pytest.approx(1)
+    assert {kind[:3] for kind in kinds} == set(expected)
     for *kind, count in kinds:
-        assert within([(count, bounces)], stated[kind[0], kind[1], kind[2]]), kind
+        assert within([(count, bounces)], expected[kind[0], kind[1], kind[2]]), kind
 
 
-def test_campaigns_differ_in_size_and_those_that_have_not_begun_send_nothing(large: Settings) -> None:
+def test_campaigns_differ_in_size_and_those_not_started_send_nothing(large: Settings) -> None:
     sizes = dict(
-        found(
+        rows(
             large,
             """
             select campaigns.campaign_id, count(messages.message_id)
@@ -279,10 +280,10 @@ def test_campaigns_differ_in_size_and_those_that_have_not_begun_send_nothing(lar
             """,
         )
     )
-    statuses = dict(found(large, "select campaign_id, status from raw.campaigns"))
+    statuses = dict(rows(large, "select campaign_id, status from raw.campaigns"))
     assert set(statuses.values()) == {"draft", "scheduled", "sending", "paused", "completed"}
-    assert {sizes[name] for name, status in statuses.items() if status in like.NOT_BEGUN} == {0}
-    assert all(sizes[name] > 0 for name, status in statuses.items() if status not in like.NOT_BEGUN)
+    assert {sizes[name] for name, status in statuses.items() if status in like.NOT_STARTED} == {0}
+    assert all(sizes[name] > 0 for name, status in statuses.items() if status not in like.NOT_STARTED)
     assert sizes["cmp_demo_1"] / sizes["cmp_demo_2"] == pytest.approx(2**like.ZIPF, rel=0.1)
     assert sizes["cmp_demo_1"] / sizes["cmp_demo_10"] == pytest.approx(10**like.ZIPF, rel=0.15)
 
@@ -292,7 +293,7 @@ def test_campaigns_differ_in_size_and_those_that_have_not_begun_send_nothing(lar
     [("isodow from sent_at) - 1", like.WEEKDAYS), ("hour from sent_at)", like.HOURS)],
     ids=["weekday", "hour"],
 )
-def test_mail_is_sent_by_the_week_and_the_clock(large: Settings, part: str, weights: tuple[float, ...]) -> None:
+def test_volume_follows_the_weekday_and_the_hour(large: Settings, part: str, weights: tuple[float, ...]) -> None:
     with connect(large, "mailmart_owner") as connection:
         connection.execute("set timezone = 'UTC'")
         counts = connection.execute(
@@ -300,12 +301,12 @@ def test_mail_is_sent_by_the_week_and_the_clock(large: Settings, part: str, weig
         ).fetchall()
     sent = sum(count for _, count in counts)
     assert len(counts) == len(weights)
-    for place, count in counts:
-        assert within([(count, sent)], weights[int(place)] / sum(weights)), place
+    for position, count in counts:
+        assert within([(count, sent)], weights[int(position)] / sum(weights)), position
 
 
-def test_events_come_in_time_order_but_land_out_of_it(large: Settings) -> None:
-    assert found(
+def test_events_happen_in_order_but_are_loaded_out_of_order(large: Settings) -> None:
+    assert rows(
         large,
         """
         select
@@ -317,28 +318,28 @@ def test_events_come_in_time_order_but_land_out_of_it(large: Settings) -> None:
         join raw.messages as messages using (message_id)
         """,
     ) == [(0, 0, True)]
-    [(before_sent, others)] = found(
+    [(before_sent, others)] = rows(
         large,
         """
-        with landings as (
+        with loads as (
             select
                 message_id,
-                min(loaded_at) filter (where event_type = 'sent') as sent_landed_at,
-                min(loaded_at) filter (where event_type = 'delivered') as delivered_landed_at
+                min(loaded_at) filter (where event_type = 'sent') as sent_loaded_at,
+                min(loaded_at) filter (where event_type = 'delivered') as delivered_loaded_at
             from raw.email_events
             group by message_id
         )
 
-        select count(*) filter (where delivered_landed_at < sent_landed_at), count(*)
-        from landings where sent_landed_at is not null and delivered_landed_at is not null
+        select count(*) filter (where delivered_loaded_at < sent_loaded_at), count(*)
+        from loads where sent_loaded_at is not null and delivered_loaded_at is not null
         """,
     )
     assert before_sent / others > like.LATE / 2
 
 
-def test_the_apps_tables_have_what_the_warehouse_has_to_bear(large: Settings) -> None:
-    # the zones that are off by half an hour and by three quarters
-    assert found(
+def test_the_apps_tables_have_the_odd_values_of_real_ones(large: Settings) -> None:
+    # time zones with offsets of half an hour and of three quarters
+    assert rows(
         large,
         """
         select count(*) filter (where extract(minute from zones.utc_offset) in (30, -30)) > 0,
@@ -347,12 +348,12 @@ def test_the_apps_tables_have_what_the_warehouse_has_to_bear(large: Settings) ->
         from raw.workspaces left join pg_timezone_names as zones on workspaces.timezone = zones.name
         """,
     ) == [(True, True, True)]
-    # both shapes of a block list's verdict, listed ones among them
-    assert found(
+    # both shapes of a block list's result, with some listed
+    assert rows(
         large,
         """
-        select distinct jsonb_typeof(verdict.value) from raw.smtp_ip_addresses
-        cross join jsonb_each(provider_blacklist_status) as verdict order by 1
+        select distinct jsonb_typeof(result.value) from raw.smtp_ip_addresses
+        cross join jsonb_each(provider_blacklist_status) as result order by 1
         """,
     ) == [("boolean",), ("object",)]
     assert number(large, "select count(*) from raw.smtp_ip_addresses where provider_blacklist_status::text like '%true%'") > 0
