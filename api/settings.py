@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from api.errors import SettingsError
-from api.net.ssrf import Network, networks
+from api.net.ssrf import Network, parse_networks
 
 ENCRYPTIONS = ("none", "AES256", "aws:kms")
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -172,7 +172,7 @@ def _reports(environ: Mapping[str, str]) -> dict[str, Any]:
     if smtp_url and not mail_from:
         raise SettingsError("MAILMART_SMTP_URL is set, and no sender", hint="Set MAILMART_MAIL_FROM to an address of yours.")
     try:
-        allowed = networks(environ.get("MAILMART_WEBHOOK_ALLOWED_NETWORKS", "").split(","))
+        allowed = parse_networks(environ.get("MAILMART_WEBHOOK_ALLOWED_NETWORKS", "").split(","))
     except ValueError as error:
         raise SettingsError(
             f"MAILMART_WEBHOOK_ALLOWED_NETWORKS has what is no network: {error}", hint="Write it as 10.1.2.3,192.168.0.0/24."
