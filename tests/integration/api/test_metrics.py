@@ -168,5 +168,5 @@ def test_a_database_that_is_away(settings: Settings, how: str) -> None:
             began = time.monotonic()
             assert scraped(collector) == {"mailmart_database_up": 0}
             assert time.monotonic() - began < SCRAPE_TIMEOUT_SECONDS + 5
-        threads = [thread for thread in threading.enumerate() if thread.name == "figures" and thread.is_alive()]
+        threads = [thread for thread in threading.enumerate() if thread.name == "metrics" and thread.is_alive()]
         assert len(threads) <= 1
