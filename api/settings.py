@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, Valida
 from pydantic.fields import FieldInfo
 
 from api.errors import SettingsError
-from api.net.ssrf import Network, networks
+from api.net.ssrf import Network, parse_networks
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "MAILMART_"
@@ -418,7 +418,7 @@ def _origins(text: str) -> tuple[str, ...]:
 
 def _networks(text: str) -> tuple[Network, ...]:
     try:
-        return networks(text.split(","))
+        return parse_networks(text.split(","))
     except ValueError as error:
         raise InvalidSettingError(f"has an invalid network: {error}", "Write it as 10.1.2.3,192.168.0.0/24.") from error
 

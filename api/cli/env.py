@@ -18,7 +18,7 @@ from api.settings import Settings
 def command(is_write: bool) -> None:
     """Print the environment that plain dbt needs, with the database's password: eval "$(mailmart env)".
 
-    dbt's target is then dev: `dbt build` writes schemas of your own (dev_marts), and the API's data do not change. To publish, run
+    dbt's target is then dev: `dbt build` writes schemas of your own (dev_marts), and the API's data do not change. Publish with
     `mailmart build` or `dbt build --target production`.
 
     With --write, the variables go to the file .env, which editors and their dbt extensions read. Only you may read the file.

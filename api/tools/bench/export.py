@@ -18,8 +18,8 @@ from api.contract.publication import read_publication
 from api.db.connection import connect, conninfo
 from api.dbt.runner import run_dbt
 from api.errors import MailmartError
+from api.exports.plan import ExportPlan, resolve_request
 from api.exports.repository import new_export_id, request_export
-from api.exports.request_schema import resolve
 from api.settings import Settings
 from api.tools.bench.scratch import scratch_servers, vacuum_analyze
 from api.tools.synthetic.generate import GenerateOptions, generate
@@ -101,10 +101,10 @@ def _exported(scratch: Settings, catalogue: Catalogue, form: str, first: date) -
         "end_date": today + timedelta(days=1),
         "include_time_series": False,
     }
-    resolved = resolve(body, catalogue, today)
+    plan = ExportPlan(resolve_request(body, catalogue, today), 1)
     stored = orjson.loads(orjson.dumps(body))
     with psycopg.connect(conninfo(scratch, "mailmart_worker"), autocommit=True) as connection:
-        export = request_export(connection, WORKSPACE, new_export_id(), stored, resolved, 1)
+        export = request_export(connection, WORKSPACE, new_export_id(), stored, plan)
     return _in_a_process(scratch, "export", export.export_id)
 
 

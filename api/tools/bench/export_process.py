@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from api.db.connection import connect, conninfo
-from api.exports.run import run_attempt
+from api.exports.attempt import run_attempt
 from api.exports.storage import storage_of
 from api.settings import Settings
 from api.tools.bench.export import WORKSPACE, Measured, copy_statement
@@ -44,7 +44,7 @@ def _peak() -> int:
 
 
 def _export(settings: Settings, export_id: str) -> tuple[int, int]:
-    run_attempt(settings, storage_of(settings), export_id, lambda: False)
+    run_attempt(settings, storage_of(settings), export_id, lambda: False, lambda connection, export_id: None)
     with connect(settings, "mailmart_worker") as connection:
         row = connection.execute(
             "select row_count, file_size_bytes, error from app.exports where export_id = %s", (export_id,)

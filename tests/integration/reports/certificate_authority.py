@@ -1,4 +1,4 @@
-"""A certificate authority of the tests' own, and what it signs."""
+"""A certificate authority for tests."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cryptography.x509.oid import NameOID
 YEAR = timedelta(days=365)
 
 
-class Authority:
-    """Signs certificates; `file` is what SSL_CERT_FILE names where they are to count."""
+class CertificateAuthority:
+    """Signs certificates; a process trusts them if SSL_CERT_FILE is `file`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -33,7 +33,7 @@ class Authority:
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def server_context(self, *names: str) -> ssl.SSLContext:
-        """Of a server with these names or addresses."""
+        """The TLS context of a server with these names or IP addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]), key)

@@ -1,4 +1,4 @@
-"""Workers as they are run: `mailmart worker`, in processes of their own."""
+"""Runs `mailmart worker` in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from api.settings import Settings
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What a process of these settings has in its environment."""
+    """The environment variables of a process with these settings."""
     return {**os.environ, "MAILMART_DATABASE_URL": str(settings.database_url), "MAILMART_HOME": str(settings.home)}
 
 
 @contextmanager
-def working(settings: Settings, log: Path, *, concurrency: int = 1, **more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker, while the block runs; it ends well, unless it was killed, or told to before it had begun."""
+def running_worker(settings: Settings, log: Path, *, concurrency: int = 1, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker while the block runs. It must exit with 0, unless the test killed it or it was stopped during its start."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(Path(sys.executable).parent / "mailmart"), "worker", "--concurrency", str(concurrency), "--with-parent"],
-            env={**environment(settings), **more},
+            env={**environment(settings), **variables},
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -38,9 +38,9 @@ def working(settings: Settings, log: Path, *, concurrency: int = 1, **more: str)
         assert process.wait(timeout=60) in (0, -signal.SIGKILL, -signal.SIGTERM), log.read_text()
 
 
-def wait_for(what: Callable[[], bool], seconds: float, said: Callable[[], str] = str) -> None:
-    """Waits until it is so; fails with what is said when it is not in time."""
+def wait_for(condition: Callable[[], bool], seconds: float, message: Callable[[], str] = str) -> None:
+    """Waits for a condition; fails with the message after some seconds."""
     deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, said()
+    while not condition():
+        assert time.monotonic() < deadline, message()
         time.sleep(0.2)

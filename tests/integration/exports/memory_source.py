@@ -1,4 +1,4 @@
-"""Sources for the formats: rows of the tests' own, in place of a database's."""
+"""In-memory sources for the formats, in place of a database snapshot."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 from api.exports.formats import Column, Table
 
-BATCH = 5_000
+BATCH_ROWS = 5_000
 
-EVERY_KIND = Table(
+ALL_KINDS = Table(
     "messages",
     (
         Column("message_id", "string", False),
@@ -38,40 +38,40 @@ ROWS: list[tuple[Any, ...]] = [
 
 
 @dataclass
-class Given:
-    """A source of rows that are there, or that a function makes."""
+class MemorySource:
+    """A source whose rows come from a function."""
 
     tables: tuple[Table, ...]
-    make: Callable[[Table], Iterator[list[tuple[Any, ...]]]]
+    read: Callable[[Table], Iterator[list[tuple[Any, ...]]]]
     head: dict[str, Any] = field(default_factory=lambda: {"export_id": "exp_1", "data_as_of": datetime(2025, 11, 2, tzinfo=UTC)})
 
     def rows(self, table: Table) -> Iterator[list[tuple[Any, ...]]]:
-        return self.make(table)
+        return self.read(table)
 
     def csv_lines(self, table: Table) -> Iterator[bytes]:
-        """As COPY writes them, but for what it says of booleans, times and empty texts."""
-        for batch in self.make(table):
+        """Similar to COPY, except for booleans, times and empty texts."""
+        for batch in self.read(table):
             text = io.StringIO()
             csv.writer(text, lineterminator="\n").writerows(batch)
             yield text.getvalue().encode()
 
     def documents(self) -> Iterator[dict[str, Any]]:
         table = self.tables[0]
-        for batch in self.make(table):
+        for batch in self.read(table):
             for row in batch:
                 yield dict(zip((column.name for column in table.columns), row, strict=True))
 
 
-def given(rows: Sequence[tuple[Any, ...]], *tables: Table) -> Given:
-    """The same rows in every table."""
+def source_of(rows: Sequence[tuple[Any, ...]], *tables: Table) -> MemorySource:
+    """A source with the same rows in every table."""
 
-    def make(_: Table) -> Iterator[list[tuple[Any, ...]]]:
-        for start in range(0, len(rows), BATCH):
-            yield list(rows[start : start + BATCH])
+    def read(_: Table) -> Iterator[list[tuple[Any, ...]]]:
+        for start in range(0, len(rows), BATCH_ROWS):
+            yield list(rows[start : start + BATCH_ROWS])
 
-    return Given(tables or (EVERY_KIND,), make)
+    return MemorySource(tables or (ALL_KINDS,), read)
 
 
-def texts(*values: str) -> Given:
-    """One column of text."""
-    return given([(value,) for value in values], Table("texts", (Column("text", "string", False),)))
+def source_of_texts(*values: str) -> MemorySource:
+    """A source with one text column."""
+    return source_of([(value,) for value in values], Table("texts", (Column("text", "string", False),)))

@@ -1,4 +1,4 @@
-"""A service, a worker's and a scheduler's work, in this process, over a warehouse with a little mail."""
+"""Calls the service, and does the work of a scheduler and a worker, in this process."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 from werkzeug.test import Client, TestResponse
 
 from api.db.connection import connect
-from api.exports.run import run_attempt
+from api.exports.attempt import run_attempt
 from api.exports.storage import storage_of
 from api.reports.delivery import run_delivery
-from api.reports.due_runs import run_due_reports
+from api.reports.due_reports import run_due_reports
+from api.reports.run_repository import export_ended
 from api.reports.webhook import Resolve, resolve
 from api.settings import Settings
 from tests.integration.warehouse.events import Event
@@ -25,8 +26,8 @@ DAILY = {"frequency": "daily", "at": "08:00", "timezone": "Europe/Berlin"}
 EXPORT = {"export_type": "campaign_performance", "format": "csv", "time_range": "7d"}
 
 
-def land_mail(settings: Settings) -> None:
-    """Ten messages of a campaign, and another tenant's."""
+def load_messages(settings: Settings) -> None:
+    """Loads ten messages in each of two workspaces."""
     sent_at = datetime.now(UTC) - timedelta(days=2)
     with connect(settings, "mailmart_owner") as connection:
         for workspace, campaign in ((WORKSPACE, "cmp_1"), (OTHER_WORKSPACE, "cmp_theirs")):
@@ -47,7 +48,7 @@ def land_mail(settings: Settings) -> None:
 
 @dataclass(frozen=True)
 class Reporter:
-    """Asks the service with a workspace's key, and does what schedulers and workers do."""
+    """Calls the service with a workspace's API key, and does the work of a scheduler and a worker."""
 
     settings: Settings
     client: Client
@@ -59,7 +60,7 @@ class Reporter:
         return replace(self, settings=replace(self.settings, **changes))
 
     def call(self, method: str, path: str, **options: Any) -> TestResponse:
-        """A request below the workspace's analytics."""
+        """A request to /workspaces/{workspaceId}/analytics/{path}."""
         return self.client.open(
             f"/api/v1/workspaces/{self.workspace_id}/analytics/{path}",
             method=method,
@@ -76,20 +77,20 @@ class Reporter:
         return self.data(self.call("GET", f"reports/{report_id}"))
 
     def runs(self, report_id: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.data(self.call("GET", f"reports/{report_id}/runs"))["runs"]
-        return found
+        runs: list[dict[str, Any]] = self.data(self.call("GET", f"reports/{report_id}/runs"))["runs"]
+        return runs
 
     @staticmethod
     def data(response: TestResponse) -> dict[str, Any]:
         assert response.status_code < 300, response.text
-        found: dict[str, Any] = response.get_json()["data"]
-        return found
+        data: dict[str, Any] = response.get_json()["data"]
+        return data
 
-    def execute(self, statement: str, *given: Any) -> list[tuple[Any, ...]]:
-        """As the owner, past every wall."""
+    def execute(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
+        """Executes a statement as the owner, without row-level security."""
         with connect(self.settings, None) as connection:
             connection.execute("set role mailmart_owner; set search_path = procrastinate, pg_temp")
-            cursor = connection.execute(statement.encode(), given)
+            cursor = connection.execute(statement.encode(), params)
             return cursor.fetchall() if cursor.description else []
 
     def make_due(self, report_id: str, ago: str = "1 second") -> None:
@@ -99,32 +100,32 @@ class Reporter:
         return run_due_reports(self.settings)
 
     def run_now(self, report_id: str) -> dict[str, Any]:
-        """A run of its own, though there was one this very day; its export is processing."""
+        """Runs a report now, even if it has run today; the run's export is processing."""
         self.execute("update app.report_runs set scheduled_for = scheduled_for - interval '1 day' * (1 + random() * 999)")
         self.make_due(report_id)
         assert self.run_due() == 1
         return self.runs(report_id)[0]
 
     def write(self, export_id: str) -> None:
-        """What a worker does for the export's job."""
-        run_attempt(self.settings, storage_of(self.settings), export_id, lambda: False)
+        """Writes the file of an export, as a worker does."""
+        run_attempt(self.settings, storage_of(self.settings), export_id, lambda: False, export_ended)
 
     def deliver(self) -> int:
-        """What workers do for the deliveries' jobs that are due; how many."""
+        """Runs the delivery jobs that are due, as a worker does; returns their number."""
         jobs = self.execute(
             "delete from procrastinate.procrastinate_jobs where queue_name = 'deliveries' and scheduled_at <= clock_timestamp()"
             " returning args ->> 'run_id', args ->> 'channel', args ->> 'target'"
         )
         for job in jobs:
-            run_delivery(self.settings, *job, resolve=self.resolve, is_patient=False)
+            run_delivery(self.settings, *job, resolve=self.resolve, retry_saving=False)
         return len(jobs)
 
     def deliver_all(self) -> None:
-        """Until nothing is left to be tried: the time between attempts goes by."""
+        """Delivers until no job is left, skipping the time between attempts."""
         while self.deliver():
-            self.let_time_go_by()
+            self.skip_waiting_time()
 
-    def let_time_go_by(self) -> None:
+    def skip_waiting_time(self) -> None:
         self.execute("update app.report_deliveries set not_before = clock_timestamp() where status = 'pending'")
         self.execute(
             "update procrastinate.procrastinate_jobs set scheduled_at = clock_timestamp() where queue_name = 'deliveries'"

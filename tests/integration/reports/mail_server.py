@@ -1,4 +1,4 @@
-"""Real SMTP servers that keep what they take."""
+"""SMTP servers that store the mail they receive."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ LOGIN = ("reports", "p@ss:word/%")
 
 
 @dataclass
-class Taken:
-    """A mail, and how it came."""
+class ReceivedMail:
+    """A mail, and facts about its connection."""
 
     sender: str
     recipients: list[str]
@@ -31,50 +31,57 @@ class Taken:
 
 
 @dataclass
-class Post:
-    """Takes mail, but for the recipients that it refuses with an answer; `on_data` answers a mail in place of taking it."""
+class MailTestServer:
+    """The state of a test server.
+
+    Attributes:
+        port: its port.
+        received: the accepted mails.
+        rejections: recipient → the response that rejects it.
+        data_response: the response that rejects a mail; empty to accept it.
+    """
 
     port: int
-    taken: list[Taken] = field(default_factory=list)
-    refused: dict[str, str] = field(default_factory=dict)
-    on_data: str = ""
+    received: list[ReceivedMail] = field(default_factory=list)
+    rejections: dict[str, str] = field(default_factory=dict)
+    data_response: str = ""
 
-    async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd looks up
+    async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd calls
         self, server: Any, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        if address in self.refused:
-            return self.refused[address]
+        if address in self.rejections:
+            return self.rejections[address]
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        if self.on_data:
-            return self.on_data
+        if self.data_response:
+            return self.data_response
         content = envelope.content
         assert isinstance(content, bytes)
         message = message_from_bytes(content, policy=policy.SMTP)
         assert isinstance(message, EmailMessage)
         user = session.auth_data.login if isinstance(session.auth_data, LoginPassword) else None
-        self.taken.append(
-            Taken(str(envelope.mail_from), envelope.rcpt_tos, message, session.ssl is not None, session.host_name, user)
+        self.received.append(
+            ReceivedMail(str(envelope.mail_from), envelope.rcpt_tos, message, session.ssl is not None, session.host_name, user)
         )
-        return "250 Taken"
+        return "250 Accepted"
 
 
 def _check(server: Any, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
-    is_right = isinstance(data, LoginPassword) and (data.login.decode(), data.password.decode()) == LOGIN
-    return AuthResult(success=is_right, handled=False, auth_data=data)
+    is_valid = isinstance(data, LoginPassword) and (data.login.decode(), data.password.decode()) == LOGIN
+    return AuthResult(success=is_valid, handled=False, auth_data=data)
 
 
 @contextmanager
-def post_office(
+def mail_server(
     host: str = "127.0.0.1", *, starttls: ssl.SSLContext | None = None, tls: ssl.SSLContext | None = None
-) -> Iterator[Post]:
-    """A server on a port of its own; with TLS, it wants the login."""
+) -> Iterator[MailTestServer]:
+    """A server on a free port; with TLS, it requires a login."""
     port = free_port()
-    post = Post(port)
+    mails = MailTestServer(port)
     controller = Controller(
-        post,
+        mails,
         hostname=host,
         port=port,
         ssl_context=tls,
@@ -86,6 +93,6 @@ def post_office(
     )
     controller.start()
     try:
-        yield post
+        yield mails
     finally:
         controller.stop()

@@ -1,4 +1,4 @@
-"""marshmallow schemas of exports: they document, and check answers in tests."""
+"""marshmallow schemas of export responses: they document the responses, and tests validate against them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ from api.exports.formats import FORMATS
 from api.exports.repository import STATUSES, Export
 from api.web.schemas import OpenSchema, data_schema
 
-MAX_PAGE = 100
-
 
 class ExportProblem(OpenSchema):
-    """Why there is no file."""
+    """Why an export failed."""
 
     code = ma.fields.String(
         required=True,
         metadata={"description": "EXPORT_FAILED.", "x-constant": "EXPORT_FAILED", "example": "EXPORT_FAILED"},
     )
     message = ma.fields.String(
-        required=True, metadata={"description": "What went wrong.", "example": "Failed to generate export: insufficient data"}
+        required=True, metadata={"description": "What failed.", "example": "Failed to generate export: insufficient data"}
     )
 
 
 def export_status_schema(catalogue: Catalogue) -> type[ma.Schema]:
-    """The schema of an export, as its status says it."""
+    """The schema of an export."""
 
     def text(description: str, example: Any, **more: Any) -> ma.fields.String:
         nullable = more.pop("nullable", False)
@@ -42,99 +40,86 @@ def export_status_schema(catalogue: Catalogue) -> type[ma.Schema]:
         return ma.fields.DateTime(required=True, allow_none=nullable, metadata={"description": description, "example": example})
 
     fields: dict[str, Any] = {
-        "export_id": text("The export's identifier.", "exp_xyz123"),
-        "export_type": text("What is exported.", "campaign_performance"),
+        "export_id": text("The export's id.", "exp_xyz123"),
+        "export_type": text("The exported data.", "campaign_performance"),
         "format": ma.fields.String(
             required=True,
             validate=ma.validate.OneOf(list(FORMATS)),
-            metadata={"description": "The file's format.", "example": "csv", "x-enum-name": "ExportFormat"},
+            metadata={"description": "The file format.", "example": "csv", "x-enum-name": "ExportFormat"},
         ),
         "status": ma.fields.String(
             required=True,
             validate=ma.validate.OneOf(STATUSES),
             metadata={
-                "description": "processing until it is completed, failed or canceled; a completed one is expired once its"
-                " file is gone.",
+                "description": "processing until the export is completed, failed or canceled. A completed export becomes expired"
+                " when its file is deleted.",
                 "example": "completed",
                 "x-enum-name": "ExportStatus",
             },
         ),
         "progress": ma.fields.Integer(
-            required=True, metadata={"description": "Percent of it that is written; 100 when it is whole.", "example": 100}
+            required=True, metadata={"description": "Percent written; 100 if completed.", "example": 100}
         ),
         "estimated_completion": time(
-            "When it should be completed, by what earlier exports took; null while there are none to go by.",
-            "2025-11-26T10:05:00Z",
+            "Estimated time of completion, based on earlier exports; null if there are none.", "2025-11-26T10:05:00Z"
         ),
-        "row_count": count("Rows in the file, of all its tables.", 31),
-        "file_size_bytes": count("The file's size.", 524288),
+        "row_count": count("Number of rows in the file, over all its tables.", 31),
+        "file_size_bytes": count("File size.", 524288),
         "sha256": text(
-            "The file's SHA-256, hexadecimal.", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", nullable=True
+            "SHA-256 of the file, hexadecimal.",
+            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            nullable=True,
         ),
-        "data_as_of": time("What had landed by then is in the file.", "2025-11-26T02:00:00Z"),
-        "created_at": time("When it was asked for.", "2025-11-26T10:00:00Z", nullable=False),
-        "completed_at": time("When it ended.", "2025-11-26T10:03:00Z"),
+        "data_as_of": time("The file includes all events loaded up to this time.", "2025-11-26T02:00:00Z"),
+        "created_at": time("When the export was requested.", "2025-11-26T10:00:00Z", nullable=False),
+        "completed_at": time("When the export ended.", "2025-11-26T10:03:00Z"),
         "download_url": text(
-            "Where the file is, until `expires_at`; a fresh address at each read.",
+            "Download link, valid until `expires_at`. Each response contains a new one.",
             "https://analytics.example.com/downloads/exp_xyz123/campaign_performance-exp_xyz123.csv?expires=1764155010&signature=…",
             nullable=True,
         ),
-        "expires_at": time("Until when the address holds.", "2025-11-26T11:03:00Z"),
-        "file_expires_at": time("Until when the file is kept.", "2025-12-03T10:03:00Z"),
+        "expires_at": time("When the download link expires.", "2025-11-26T11:03:00Z"),
+        "file_expires_at": time("When the file is deleted.", "2025-12-03T10:03:00Z"),
         "error": ma.fields.Nested(
-            ExportProblem, required=True, allow_none=True, metadata={"description": "Why it failed; null where it did not."}
+            ExportProblem, required=True, allow_none=True, metadata={"description": "Why the export failed; otherwise null."}
         ),
     }
     return type("Export", (OpenSchema,), {**fields, "Meta": _Unregistered})
 
 
 class _Unregistered(OpenSchema.Meta):
-    # two contracts can be loaded one after the other
+    # the schemas of two contracts have the same names
     register = False
 
 
-def answer_schema(status: type[ma.Schema]) -> type[ma.Schema]:
-    """The schema of an answer with one export."""
+def export_response_schema(status: type[ma.Schema]) -> type[ma.Schema]:
+    """The schema of a response with one export."""
     return data_schema("ExportResponse", ma.fields.Nested(status, required=True))
 
 
-def list_schema(status: type[ma.Schema]) -> type[ma.Schema]:
-    """The schema of an answer with a page of exports."""
+def page_response_schema(name: str, items_key: str, item: type[ma.Schema], cursor_example: str) -> type[ma.Schema]:
+    """The schema of a response with a page of items; `name` is the schema name of the page."""
     page = type(
-        "ExportList",
+        name,
         (OpenSchema,),
         {
-            "exports": ma.fields.List(ma.fields.Nested(status), required=True, metadata={"description": "Newest first."}),
+            items_key: ma.fields.List(ma.fields.Nested(item), required=True, metadata={"description": "Newest first."}),
             "next_cursor": ma.fields.String(
                 required=True,
                 allow_none=True,
                 metadata={
-                    "description": "Sent as `cursor`, it gives the next page; null on the last one.",
-                    "example": "MjAyNS0xMS0yNlQxMDowMDowMFp8ZXhwX3h5ejEyMw",
+                    "description": "The `cursor` of the next page; null on the last page.",
+                    "example": cursor_example,
                 },
             ),
             "Meta": _Unregistered,
         },
     )
-    return data_schema("ExportListResponse", ma.fields.Nested(page, required=True))
-
-
-class PageQuery(ma.Schema):
-    """Which page of a list."""
-
-    class Meta:
-        unknown = ma.RAISE
-
-    limit = ma.fields.Integer(
-        load_default=20,
-        validate=ma.validate.Range(min=1, max=MAX_PAGE),
-        metadata={"description": "How many.", "example": 20},
-    )
-    cursor = ma.fields.String(metadata={"description": "`next_cursor` of the page before."})
+    return data_schema(f"{name}Response", ma.fields.Nested(page, required=True))
 
 
 def export_body(export: Export, download: tuple[str, Any] | None) -> dict[str, Any]:
-    """An export as its status says it; `download` is its file's address and until when that holds."""
+    """An export as responses contain it; `download` is its link and the link's expiry."""
     return {
         "export_id": export.export_id,
         "export_type": export.export_type,
