@@ -37,6 +37,7 @@ OTHER_PROGRAMS = {
     "pg_restore",
     "pre-commit",
     "source",
+    "systemctl",
 }
 # a path begins with one of these
 TOP_FOLDERS = ("api/", "build/", "deploy/", "docs/", "macros/", "models/", "seeds/", "tests/", ".ci/")
@@ -50,6 +51,7 @@ FORBIDDEN = re.compile(
 )
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(site: Path) -> None:
     assert (site / "index.html").is_file()
 
@@ -82,6 +84,7 @@ class _Resources(html.parser.HTMLParser):
             self.urls.append(found.get("href") or "")
 
 
+@pytest.mark.slow
 def test_built_pages_load_nothing_from_another_host(site: Path) -> None:
     remote = {}
     for page in site.rglob("*.html"):
@@ -93,6 +96,7 @@ def test_built_pages_load_nothing_from_another_host(site: Path) -> None:
     assert {name: urls for name, urls in remote.items() if urls} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
 @pytest.mark.parametrize("page", ["explanation/architecture.html", "reference/app-tables.html", "explanation/counting.html"])
 def test_a_browser_loads_a_page_from_its_folder_alone(site: Path, tmp_path: Path, page: str) -> None:
