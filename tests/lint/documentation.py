@@ -74,7 +74,9 @@ def commands() -> Iterator[Command]:
         for block in blocks(page):
             if block.language in SHELL:
                 for line in command_lines(block):
-                    words = shlex.split(line, comments=True)
+                    # what is set to the output of a command is that command
+                    inner = re.fullmatch(r"""(?:[A-Z_]+=|eval\s+)"?\$\((.*)\)"?\s*(?:#.*)?""", line)
+                    words = shlex.split(inner[1] if inner else line, comments=True)
                     while words and ASSIGNMENT.match(words[0]):
                         words = words[1:]
                     if words:

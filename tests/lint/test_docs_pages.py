@@ -31,7 +31,6 @@ OTHER_PROGRAMS = {
     "curl",
     "docker",
     "dropdb",
-    "eval",
     "export",
     "pg_dump",
     "pg_restore",
