@@ -97,6 +97,7 @@ def _load(cli: Command, folder: str) -> None:
     shutil.copyfile(PROJECT_ROOT / "profiles.yml.example", Path(folder, "profiles.yml"))
     for name in ("HOST", "USER", "PASSWORD", "DATABASE"):
         os.environ[f"MAILMART_DBT_{name}"] = "nobody"
+    os.environ["MAILMART_DBT_TARGET"] = "production"
     paths = ("--profiles-dir", folder, "--target-path", folder, "--log-path", folder)
     # the static parser starts threads, whose locks a fork would copy
     cli.main(["--quiet", "--no-static-parser", "parse", "--no-partial-parse", *paths], standalone_mode=False)
