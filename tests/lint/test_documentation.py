@@ -6,19 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from api.dbt.manifest import parse_manifest
-from api.settings import Settings
-
 Manifest = dict[str, Any]
 Column = dict[str, Any]
 DATA = ("model", "seed", "source")
-
-
-@pytest.fixture(scope="module")
-def manifest() -> Manifest:
-    return parse_manifest(Settings.from_environment())
 
 
 def nodes(manifest: Manifest) -> dict[str, dict[str, Any]]:

@@ -25,9 +25,9 @@ OTHER_WORKSPACE = "ws_other"
 
 
 @pytest.fixture(scope="session")
-def warehouse_settings(_fresh_database: Callable[[], Settings]) -> Settings:
+def warehouse_settings(make_database: Callable[[], Settings]) -> Settings:
     """The example campaign; beside it one without mail, one that only its mail knows; and another tenant with the same ids."""
-    settings = _fresh_database()
+    settings = make_database()
     now = datetime.now(UTC)
     with connect(settings, "mailmart_owner") as connection:
         for campaign, workspace, name in (

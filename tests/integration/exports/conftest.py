@@ -60,9 +60,9 @@ def events() -> Iterator[Event]:
 
 
 @pytest.fixture(scope="session")
-def warehouse(_fresh_database: Callable[[], Settings]) -> Settings:
+def warehouse(make_database: Callable[[], Settings]) -> Settings:
     """Built and published."""
-    settings = _fresh_database()
+    settings = make_database()
     with connect(settings, "mailmart_owner") as connection:
         for campaign, name in NAMES.items():
             connection.execute(

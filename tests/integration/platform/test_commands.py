@@ -14,8 +14,8 @@ from api.db.connection import conninfo
 from api.db.migrate import migrate
 from api.errors import SettingsError
 from api.settings import PROJECT_ROOT, Settings
-from tests.conftest import Server
 from tests.support.command import mailmart
+from tests.support.postgres import PostgresServer
 
 
 def test_env_is_for_eval(settings: Settings, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def _migrate(settings: Settings) -> list[str]:
 
 
 @pytest.mark.timeout(60)
-def test_two_processes_migrate_at_once(server: Server, tmp_path: Path) -> None:
+def test_two_processes_migrate_at_once(server: PostgresServer, tmp_path: Path) -> None:
     name = f"both_{os.getpid()}"
     with server.as_superuser() as connection:
         connection.execute(f"create database {name} owner {server.login().as_string()}".encode())

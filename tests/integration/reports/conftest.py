@@ -13,28 +13,17 @@ from api.contract.publication import read_publication
 from api.db.connection import connect
 from api.server.app import Service
 from api.settings import Settings
-from tests.integration.reports.certificates import Authority
 from tests.integration.reports.given import WORKSPACE, Reporter, land_mail
+from tests.support.certificates import authority, trusted
 from tests.support.dbt import run_dbt
 
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """One that nobody trusts yet."""
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture
-def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    """One that this process trusts, and no other."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    return authority
+__all__ = ["authority", "trusted"]
 
 
 @pytest.fixture(scope="session")
-def report_warehouse(_fresh_database: Callable[[], Settings]) -> Settings:
+def report_warehouse(make_database: Callable[[], Settings]) -> Settings:
     """Built and published."""
-    settings = _fresh_database()
+    settings = make_database()
     land_mail(settings)
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
     return settings

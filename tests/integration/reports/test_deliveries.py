@@ -22,10 +22,10 @@ from api.reports import delivery as deliver
 from api.reports import run_repository as runs
 from api.reports.delivery import run_delivery
 from api.reports.run_repository import MAX_ATTEMPTS, MAX_FAILURES, WAITS, Target
-from tests.integration.reports.certificates import Authority
 from tests.integration.reports.given import EXPORT, Reporter
-from tests.integration.reports.https import Inbox, https_server
-from tests.integration.reports.smtp import Post, post_office
+from tests.support.certificates import Authority
+from tests.support.https import Inbox, https_server
+from tests.support.smtp import Post, post_office
 
 # a build of the warehouse comes first
 pytestmark = pytest.mark.timeout(300)

@@ -17,10 +17,10 @@ from standardwebhooks.webhooks import Webhook
 
 from api.settings import Settings
 from tests.integration.exports.workers import wait_for, working
-from tests.integration.reports.certificates import Authority
 from tests.integration.reports.given import Reporter
-from tests.integration.reports.https import Inbox, https_server
-from tests.integration.reports.smtp import Post, post_office
+from tests.support.certificates import Authority
+from tests.support.https import Inbox, https_server
+from tests.support.smtp import Post, post_office
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -17,8 +17,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from api.errors import DeliveryFailed
 from api.net.ssrf import may_be_called, networks, parsed
 from api.reports.webhook import WebhookUrl, call, new_secret
-from tests.integration.reports.certificates import Authority
-from tests.integration.reports.https import Inbox, Told, https_server
+from tests.support.certificates import Authority
+from tests.support.https import Inbox, Told, https_server
 
 NAME = "hooks.example"
 HERE = networks(["127.0.0.0/8"])

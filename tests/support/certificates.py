@@ -1,4 +1,4 @@
-"""A certificate authority of the tests' own, and what it signs."""
+"""A certificate authority of the tests' own, what it signs, and fixtures of both: a conftest.py imports them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -83,3 +84,16 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority that nobody trusts yet."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    """The only authority that this process trusts."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    return authority

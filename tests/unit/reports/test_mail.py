@@ -18,8 +18,8 @@ import pytest
 
 from api.errors import DeliveryFailed, SettingsError
 from api.reports.smtp import Mail, MailServer, message_of, send
-from tests.integration.reports.certificates import Authority
-from tests.integration.reports.smtp import LOGIN, Post, post_office
+from tests.support.certificates import Authority
+from tests.support.smtp import LOGIN, Post, post_office
 
 MAIL = Mail(
     "ana@example.com",

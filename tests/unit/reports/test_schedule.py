@@ -81,7 +81,9 @@ class Watched:
             moment += STEP
 
 
-@pytest.mark.parametrize(("zone", "year"), CHANGES)
+@pytest.mark.parametrize(
+    ("zone", "year"), [*CHANGES[:5], *(pytest.param(*change, marks=pytest.mark.slow) for change in CHANGES[5:])]
+)
 def test_runs_are_when_the_watched_clock_first_shows_the_time(zone: str, year: int, seed: int) -> None:
     watched = Watched(zone, year)
     numbers = random.Random(f"{seed} {zone} {year}")
@@ -151,6 +153,7 @@ def test_the_31st_of_a_short_month_is_its_last_day() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_in_every_zone_runs_increase_and_there_is_one_a_day_a_week_a_month(seed: int) -> None:
     numbers = random.Random(seed)
     for zone in sorted(available_timezones()):

@@ -22,7 +22,7 @@ from api.exports.formats import FORMATS, Column, Source, Table
 from api.exports.formats import parquet as parquet_format
 from api.exports.formats import xlsx as xlsx_format
 from api.exports.formats.formula_injection import is_dangerous
-from tests.integration.exports.given import EVERY_KIND, ROWS, Given, given, texts
+from tests.unit.exports.given import EVERY_KIND, ROWS, Given, given, texts
 
 NAMES = [column.name for column in EVERY_KIND.columns]
 HOSTILE = [
