@@ -27,10 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Those have the longest tests; the short tests of the others fill the workers' time at the end.
     """
     for item in items:
-        folder = item.path.relative_to(TESTS).parts[0]
-        if folder in ("integration", "e2e"):
+        if item.path.is_relative_to(TESTS / "integration") or item.path.is_relative_to(TESTS / "e2e"):
             item.add_marker(pytest.mark.server)
-        if folder == "e2e":
+        if item.path.is_relative_to(TESTS / "e2e"):
             item.add_marker(pytest.mark.e2e)
     tests = Counter(item.path for item in items)
     items.sort(key=lambda item: tests[item.path])
