@@ -27,7 +27,7 @@ from api.embedded.processes import remembered_pid
 from api.embedded.watchdog import ServerWatchdog
 from api.processes.supervisor import MAX_WAIT, Program, Supervisor, wait_after
 from api.settings import PROJECT_ROOT, Settings
-from tests.integration.api.serving import free_port
+from tests.support.ports import free_port
 
 PATIENCE = 60
 
