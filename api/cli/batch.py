@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import click
 
-from api.builds.nightly import run_by_hand
-from api.builds.repository import go_back, list_batches
+from api.builds.nightly import run_manually
+from api.builds.repository import list_batches, rollback
 from api.builds.schedule import next_due
-from api.builds.status import BatchStatus, LastBuild, NightlyRunStatus, Served, batch_status
+from api.builds.status import BatchStatus, LastBuild, NightlyRunStatus, PublicationStatus, batch_status
 from api.settings import Settings
 
 SECOND = "%Y-%m-%d %H:%M:%S"
@@ -31,7 +31,7 @@ def list_command(limit: int) -> None:
     if not batches:
         click.echo("no builds yet: run `mailmart build`")
         return
-    click.echo(f"  {'batch':>6}  {'started (UTC)':<19}  {'seconds':>7}  {'status':<9}  {'opened':>9}  {'closed':>9}")
+    click.echo(f"  {'batch':>6}  {'started (UTC)':<19}  {'seconds':>7}  {'status':<9}  {'inserted':>9}  {'expired':>9}")
     for batch in batches:
         seconds = f"{(batch.ended_at - batch.started_at).total_seconds():.1f}" if batch.ended_at else ""
         click.echo(
@@ -47,7 +47,7 @@ def status(runs: int) -> None:
     settings = Settings.from_environment()
     now = datetime.now(UTC)
     found = batch_status(settings, runs)
-    for line in [*_served(found.served), "", *_runs(found, settings, now), *_last_build(found.last_build)]:
+    for line in [*_publication(found.publication), "", *_runs(found, settings, now), *_last_build(found.last_build)]:
         click.echo(line)
 
 
@@ -57,23 +57,24 @@ def run() -> None:
     ending = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ending.set())
-    if not run_by_hand(Settings.from_environment(), ending, click.echo):
+    if not run_manually(Settings.from_environment(), ending, click.echo):
         click.echo("error: nothing was published; what was served is served on", err=True)
         sys.exit(1)
 
 
-@command.command()
-def rollback() -> None:
+@command.command("rollback")
+def rollback_command() -> None:
     """Serve the publication before the one that is served. The next build publishes as ever."""
-    click.echo(f"batch {go_back(Settings.from_environment())} is served")
+    click.echo(f"batch {rollback(Settings.from_environment())} is served")
 
 
-def _served(served: Served | None) -> list[str]:
-    if served is None:
+def _publication(publication: PublicationStatus | None) -> list[str]:
+    if publication is None:
         return ["nothing is served yet: run `mailmart build`"]
-    lines = [f"batch {served.batch_id} is served since {_utc(served.since)}, with what had landed by {_utc(served.data_as_of)}"]
-    if served.late_after is not None:
-        lines.append(f"late since {_utc(served.late_after)}" if served.is_late else f"not late until {_utc(served.late_after)}")
+    batch = publication
+    lines = [f"batch {batch.batch_id} is served since {_utc(batch.since)}, with all events loaded by {_utc(batch.data_as_of)}"]
+    if batch.late_after is not None:
+        lines.append(f"late since {_utc(batch.late_after)}" if batch.is_late else f"not late until {_utc(batch.late_after)}")
     return lines
 
 
@@ -93,16 +94,17 @@ def _run(run: NightlyRunStatus, now: datetime) -> list[str]:
     return [line, *(f"    {said}" for said in (run.error or "").splitlines())]
 
 
-def _last_build(build: LastBuild | None) -> list[str]:
-    if build is None:
+def _last_build(last: LastBuild | None) -> list[str]:
+    if last is None:
         return []
+    build = last.build
     lines = ["", f"the last build is batch {build.batch_id}: {build.status}"]
     if build.continues is not None:
-        lines[-1] += f", going on where batch {build.continues} failed"
+        lines[-1] += f", continuing batch {build.continues}, which failed"
     lines += [f"    {said}" for said in (build.failure_summary or "").splitlines()]
-    if build.models:
-        lines.append(f"    {'model':<30}  {'opened':>9}  {'closed':>9}  {'seconds':>7}")
-    for model in build.models:
+    if last.models:
+        lines.append(f"    {'model':<30}  {'inserted':>9}  {'expired':>9}  {'seconds':>7}")
+    for model in last.models:
         lines.append(f"    {model.model:<30}  {model.rows_inserted:>9}  {model.rows_expired:>9}  {model.seconds:>7.1f}")
     return lines
 

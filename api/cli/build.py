@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from api.db.migrate import require_migrations
 from api.dbt.runner import run_dbt
 from api.settings import Settings
 
@@ -14,4 +15,6 @@ from api.settings import Settings
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
     """Run `dbt build` with the arguments given, and publish if everything was selected and passed."""
-    sys.exit(run_dbt(Settings.from_environment(), ["build", *arguments]).returncode)
+    settings = Settings.from_environment()
+    require_migrations(settings)
+    sys.exit(run_dbt(settings, ["build", *arguments]).returncode)

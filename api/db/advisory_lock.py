@@ -34,6 +34,17 @@ class AdvisoryLock:
         self._connection = connection
         return True
 
+    @property
+    def connection(self) -> psycopg.Connection:
+        """The connection that holds the lock; each of its statements commits by itself.
+
+        Raises:
+            psycopg.OperationalError: the lock is not held.
+        """
+        if self._connection is None:
+            raise psycopg.OperationalError(f"the lock {self._name} is not held")
+        return self._connection
+
     def wait_while_held(self, seconds: float) -> bool:
         """Waits, and says whether the lock is still ours; returns early when the connection dies, because then it is not."""
         if self._connection is None:

@@ -1,4 +1,4 @@
-"""The environment in which dbt finds the project's database."""
+"""The environment that dbt needs to find the project and its database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from api.settings import Settings
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
-    """The variables that profiles.yml and dbt read; writes profiles.yml into the home folder, a copy of the example.
+    """The environment variables that dbt and profiles.yml read. Copies profiles.yml.example into the home folder.
 
     Raises:
         SettingsError: no database is configured.

@@ -246,7 +246,7 @@ def _published_is_never_failed(settings: Settings, log: Path, seed: int) -> None
     deadline = time.monotonic() + SECONDS_TO_END
     while True:
         with connect(settings, "mailmart_owner") as connection:
-            nights = connection.execute("select status, tries from app.nightly_runs").fetchall()
+            nights = connection.execute("select status, attempts from app.nightly_runs").fetchall()
             served = connection.execute(
                 "select batches.status from app.current_publication as publication"
                 " inner join app.batches as batches on publication.batch_id = batches.batch_id"

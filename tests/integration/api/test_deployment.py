@@ -14,7 +14,7 @@ import pytest
 from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
-from api.builds.repository import go_back
+from api.builds.repository import rollback
 from api.db.connection import connect
 from api.server.app import Service
 from api.settings import PROJECT_ROOT, Settings
@@ -91,7 +91,7 @@ def test_a_column_more_and_back(settings: Settings, tmp_path: Path, monkeypatch:
             _run(settings, SLOW_NO_MORE)
             assert max(waits) < 4
             assert summary(caller)["emails_named"] == 1
-            go_back(settings)
+            rollback(settings)
             assert "emails_named" not in summary(caller)
             # the project as it was, on a fact that has the column by now, with something new for it
             land(settings, [dataclasses.replace(SENT, event_id="s2", message_id="m2", campaign_id="c2")], datetime.now(UTC))

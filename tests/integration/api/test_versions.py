@@ -13,7 +13,7 @@ from werkzeug.test import Client, TestResponse
 
 from api.analytics.cache import ResponseCache, is_any, is_known
 from api.auth.api_keys import create_key
-from api.builds.repository import go_back
+from api.builds.repository import rollback
 from api.contract.publication import Publications
 from api.db.connection import connect
 from api.db.pool import ConnectionPool
@@ -199,7 +199,7 @@ def test_every_body_is_of_the_batch_that_its_tag_names(settings: Settings, monke
             moved = [dataclasses.replace(event, event_id=f"e{number}", message_id=f"m{number}")]
             land(settings, moved, datetime.now(UTC) - timedelta(minutes=30 - number))
             run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
-        go_back(settings)
+        rollback(settings)
     finally:
         stop.set()
         for reader in readers:

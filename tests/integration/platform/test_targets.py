@@ -16,7 +16,7 @@ from api.auth.api_keys import create_key
 from api.cli import main
 from api.db.connection import connect
 from api.errors import SettingsError
-from api.scheduler.schedule import timetable
+from api.scheduler.schedule import scheduled_jobs
 from api.server.app import Service
 from api.settings import Settings
 from api.worker.main import run_worker
@@ -30,10 +30,10 @@ def test_no_worker_takes_them(settings: Settings) -> None:
 
 def test_a_scheduler_runs_its_own_nights_alone(settings: Settings) -> None:
     names = {
-        target: [job.name for job in timetable(replace(settings, target=target), threading.Event())]
+        target: [job.name for job in scheduled_jobs(replace(settings, target=target), threading.Event())]
         for target in ("production", "dev")
     }
-    assert names == {"production": ["nightly batch", "due reports", "files of exports"], "dev": ["nightly batch"]}
+    assert names == {"production": ["nightly run", "due reports", "export cleanup"], "dev": ["nightly run"]}
 
 
 @pytest.mark.parametrize(("target", "expected"), [("", ["serve", "scheduler", "worker"]), ("dev", ["serve", "scheduler"])])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from api.builds.repository import go_back
+from api.builds.repository import rollback
 from api.db.connection import connect
 from api.errors import MailmartError
 from api.settings import PROJECT_ROOT, Settings
@@ -164,10 +164,10 @@ def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings)
     assert read(settings) == (second, 2)
 
     # back to the one before, and not further than the rows go
-    assert go_back(settings) == first
+    assert rollback(settings) == first
     assert read(settings) == (first, 1)
     with pytest.raises(MailmartError, match="no earlier publication"):
-        go_back(settings)
+        rollback(settings)
 
     # the next build publishes again; the one that was taken back is not gone back to
     land_now(settings, sent(3))
@@ -176,7 +176,7 @@ def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings)
     assert third is not None
     assert third > second
     assert read(settings) == (third, 3)
-    assert go_back(settings) == first
+    assert rollback(settings) == first
 
     with connect(settings, "mailmart_owner") as connection:
         ends = connection.execute("select batch_id, status from app.batches order by batch_id").fetchall()

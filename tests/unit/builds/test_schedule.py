@@ -1,4 +1,4 @@
-"""When a night is due."""
+"""When a nightly run is due."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def utc(text: str) -> datetime:
         ("2028-02-29 12:00", "2028-02-29 02:00", "2028-03-01 02:00"),
     ],
 )
-def test_due(now: str, latest: str, following: str) -> None:
+def test_latest_and_next_due(now: str, latest: str, following: str) -> None:
     assert latest_due(utc(now), TWO) == utc(latest)
     assert next_due(utc(now), TWO) == utc(following)
 
@@ -39,8 +39,8 @@ def test_midnight() -> None:
     assert next_due(utc("2026-03-09 23:59"), time(0)) == utc("2026-03-10 00:00")
 
 
-def test_every_day_has_24_hours_whatever_the_clocks_of_people_do() -> None:
-    # Berlin skips 02:00 to 03:00 on this night, and has it twice on the other
+def test_daylight_saving_changes_no_run() -> None:
+    # in Berlin 02:00 to 03:00 is skipped on the first day, and there twice on the second
     for change in ("2026-03-29", "2026-10-25"):
         before = latest_due(utc(f"{change} 00:00"), TWO)
         after = next_due(utc(f"{change} 00:00"), TWO)
@@ -53,12 +53,12 @@ def test_every_day_has_24_hours_whatever_the_clocks_of_people_do() -> None:
 @pytest.mark.parametrize(
     "text", ["24:00", "2:00", "02:60", "0200", "02:00:00", "two", "02:00+01:00", "\u0660\u0662:\u0660\u0660"]
 )
-def test_nonsense_is_named(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="MAILMART_NIGHTLY_AT is") as raised:
         Settings.from_environment({"MAILMART_NIGHTLY_AT": text})
     assert "UTC" in raised.value.hint
 
 
-def test_the_setting() -> None:
+def test_the_setting_nightly_at() -> None:
     assert Settings.from_environment({}).nightly_at == time(2)
     assert Settings.from_environment({"MAILMART_NIGHTLY_AT": "23:05"}).nightly_at == time(23, 5)
