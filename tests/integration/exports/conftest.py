@@ -16,9 +16,10 @@ from api.exports.run import run_attempt
 from api.exports.storage import Storage, storage_of
 from api.server.app import Service
 from api.settings import Settings
+from tests.integration.conftest import MakeWarehouse
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import land
-from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.dbt import run_dbt
 
 WORKSPACE = "ws_exports"
 OTHER_WORKSPACE = "ws_others"
@@ -60,9 +61,12 @@ def events() -> Iterator[Event]:
 
 
 @pytest.fixture(scope="session")
-def warehouse(make_database: Callable[[], Settings]) -> Settings:
+def warehouse(make_warehouse: MakeWarehouse) -> Settings:
     """Built and published."""
-    settings = make_database()
+    return make_warehouse("exports", _fill)
+
+
+def _fill(settings: Settings) -> None:
     with connect(settings, "mailmart_owner") as connection:
         for campaign, name in NAMES.items():
             connection.execute(
@@ -70,9 +74,7 @@ def warehouse(make_database: Callable[[], Settings]) -> Settings:
                 (campaign, WORKSPACE, name),
             )
     land(settings, events(), datetime.now(UTC) - timedelta(hours=1))
-    run_dbt(settings, *WITHOUT_TESTS)
     publish(settings)
-    return settings
 
 
 def publish(settings: Settings) -> None:

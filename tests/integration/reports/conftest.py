@@ -13,6 +13,7 @@ from api.contract.publication import read_publication
 from api.db.connection import connect
 from api.server.app import Service
 from api.settings import Settings
+from tests.integration.conftest import MakeWarehouse
 from tests.integration.reports.given import WORKSPACE, Reporter, land_mail
 from tests.support.certificates import authority, trusted
 from tests.support.dbt import run_dbt
@@ -21,12 +22,14 @@ __all__ = ["authority", "trusted"]
 
 
 @pytest.fixture(scope="session")
-def report_warehouse(make_database: Callable[[], Settings]) -> Settings:
+def report_warehouse(make_warehouse: MakeWarehouse) -> Settings:
     """Built and published."""
-    settings = make_database()
+    return make_warehouse("reports", _fill)
+
+
+def _fill(settings: Settings) -> None:
     land_mail(settings)
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
-    return settings
 
 
 @pytest.fixture(scope="session")
