@@ -1,5 +1,5 @@
 # Needs Python 3.11 or later, and make; everything else is installed below .venv.
-.PHONY: demo test test-fast coverage lint format sdk install install-dev soak clean
+.PHONY: demo test test-fast coverage lint format docs sdk install install-dev soak clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -40,6 +40,11 @@ lint: .venv/installed-dev
 format: .venv/installed-dev
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
+
+# the documentation, to be read from build/docs; a broken link is an error
+docs: .venv/installed-dev
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	@echo "  build/docs/index.html"
 
 # SDKs in Python and TypeScript, below build/sdk; two of the generators need Java, one Node
 sdk: .venv/installed-dev

@@ -9,7 +9,7 @@ from api.auth.jwt import JwtVerifier
 from api.auth.principal import Principal
 from api.auth.rate_limit import Quota, RateLimiter
 from api.errors import Forbidden, RateLimitExceeded, Unauthorized
-from api.observability.metrics import LIMITED
+from api.observability.metrics import RATE_LIMITED
 
 SEND = "Send an API key (Authorization: Bearer mm_…)"
 
@@ -45,7 +45,7 @@ class RequestGuard:
             raise Forbidden(f"The credential does not have the scope {scope}")
         quota = self._limits.take(principal.workspace_id, name, limit)
         if not quota.counts:
-            LIMITED.labels(name).inc()
+            RATE_LIMITED.labels(name).inc()
             raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
         return AuthorizedRequest(principal.workspace_id, quota)
 

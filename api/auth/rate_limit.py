@@ -20,7 +20,7 @@ from redis.retry import Retry
 from api.embedded.paths import find_folders
 from api.embedded.valkey import socket_path
 from api.errors import ServerError
-from api.observability.metrics import LIMITS_ARE_SHARED
+from api.observability.metrics import RATE_LIMIT_BACKEND_UP
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class RateLimiter:
         self._lock = threading.Lock()
         self._tried_again_at = 0.0
         self._is_shared = True
-        LIMITS_ARE_SHARED.set(1)
+        RATE_LIMIT_BACKEND_UP.set(1)
 
     def take(self, workspace_id: str, name: str, limit: int) -> Quota:
         """Counts a request of a workspace to what `name` stands for, if it is within the limit; never fails."""
@@ -135,7 +135,7 @@ class RateLimiter:
             self._tried_again_at = time.monotonic() + SECONDS_UNTIL_TRIED_AGAIN
             if self._is_shared:
                 self._is_shared = False
-                LIMITS_ARE_SHARED.set(0)
+                RATE_LIMIT_BACKEND_UP.set(0)
                 LOG.warning(
                     "rate limits are counted by each process alone: Redis or Valkey (MAILMART_REDIS_URL) does not answer: %s",
                     error,
@@ -146,7 +146,7 @@ class RateLimiter:
             with self._lock:
                 if not self._is_shared:
                     self._is_shared = True
-                    LIMITS_ARE_SHARED.set(1)
+                    RATE_LIMIT_BACKEND_UP.set(1)
                     LOG.warning("rate limits are shared again")
 
 

@@ -67,7 +67,7 @@ def run_attempt(
     def run_dbt(arguments: tuple[str, ...], **environment: str) -> Ended:
         paths = ("--target-path", str(folder), "--log-path", str(folder / "logs"))
         command = build_command(["--no-use-colors", *arguments, *paths])
-        variables = {**_environment(settings), **environment}
+        variables = {**os.environ, **dbt_environment(settings), **environment}
         return run_child(command, variables, settings.project_root, should_continue=should_continue, show=show)
 
     previous = _invocation(folder)
@@ -132,19 +132,6 @@ def _result(connection: psycopg.Connection, target: str, ended: Ended, invocatio
 def _output_end(ended: Ended) -> str:
     lines = [line for line in ended.last_lines if line.strip()]
     return "\n".join([f"dbt ended with exit status {ended.status}", *lines[-FAILURE_LINES:]])
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    # builds the settings' target, whatever target the developer's shell has
-    target = (
-        {"MAILMART_DBT_TARGET": "production"}
-        if settings.is_production
-        else {
-            "MAILMART_DBT_TARGET": "dev",
-            "MAILMART_DBT_PREFIX": settings.target,
-        }
-    )
-    return {**os.environ, **dbt_environment(settings), **target}
 
 
 def _results_file(folder: Path) -> Path:

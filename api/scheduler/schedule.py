@@ -16,7 +16,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from api.builds.nightly import run_due_nightly_run
 from api.exports.cleanup import clean_up
 from api.exports.storage import storage_of
-from api.reports.due_runs import run_due_reports
+from api.reports.due_reports import run_due_reports
 from api.settings import Settings
 
 NIGHTLY_CHECK_INTERVAL_SECONDS = 60

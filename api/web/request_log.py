@@ -9,7 +9,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from api.auth.guard import AuthorizedRequest
-from api.observability.metrics import QUERY_SECONDS, count_answer, count_request
+from api.observability.metrics import QUERY_SECONDS, count_request, count_response
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -64,7 +64,7 @@ class Record:
         if self.query_seconds:
             QUERY_SECONDS.labels(endpoint).observe(self.query_seconds)
         if self.source:
-            count_answer(self.source)
+            count_response(self.source)
         if self._environ["PATH_INFO"] in UNNOTED and self.status < 400:
             return
         if ACCESS.isEnabledFor(logging.INFO):

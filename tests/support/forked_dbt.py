@@ -103,6 +103,7 @@ def _load(cli: Command, folder: str) -> ParsedProject:
     for name in ("HOST", "USER", "PASSWORD"):
         os.environ[f"MAILMART_DBT_{name}"] = "nobody"
     os.environ["MAILMART_DBT_DATABASE"] = PLACEHOLDER
+    os.environ["MAILMART_DBT_TARGET"] = "production"
     paths = ("--profiles-dir", folder, "--target-path", folder, "--log-path", folder)
     # the static parser starts threads, whose locks a fork would copy
     cli.main(["--quiet", "--no-static-parser", "parse", "--no-partial-parse", *paths], standalone_mode=False)

@@ -18,8 +18,6 @@ from api.settings import PROJECT_ROOT
 FILE = "partial_parse.msgpack"
 # in the names of relations, with which a database's name is replaced
 PLACEHOLDER = "database_of_the_parsed_project"
-# these change what the files say
-OTHER_TARGET = ("MAILMART_DBT_TARGET", "MAILMART_DBT_PREFIX")
 
 
 class ParsedProject:
@@ -33,8 +31,8 @@ class ParsedProject:
 
         dbt still compares the variables of the command and every file with it, and parses what is different.
         """
-        is_this_project = Path(folder) == PROJECT_ROOT and not any(environment.get(name) for name in OTHER_TARGET)
-        if not is_this_project or "--vars" in arguments or "--target-path" not in arguments:
+        is_parsed_project = Path(folder) == PROJECT_ROOT and environment.get("MAILMART_DBT_TARGET") == "production"
+        if not is_parsed_project or "--vars" in arguments or "--target-path" not in arguments:
             return
         target = Path(arguments[arguments.index("--target-path") + 1])
         target.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from api.contract.parameters import METRICS
 from api.contract.response import statement
 from api.db.connection import connect
 from api.settings import Settings
-from api.tools.bench.scratch import published, scratch_servers, settle
+from api.tools.bench.scratch import current_publication, scratch_servers, vacuum_analyze
 from api.tools.demo.build import build
 from api.tools.synthetic.generate import GenerateOptions, generate
 from api.web.schemas import request_schema
@@ -30,7 +30,7 @@ OF_A_CAMPAIGN = ("campaign_analytics", "deliverability")
 
 
 @dataclass(frozen=True)
-class Asked:
+class MeasuredQuery:
     """One query, measured.
 
     Attributes:
@@ -54,7 +54,7 @@ class Asked:
         return self.milliseconds > self.limit
 
 
-def bench_marts(settings: Settings, messages: int, days: int, rounds: int, say: Callable[[str], None]) -> list[Asked]:
+def bench_marts(settings: Settings, messages: int, days: int, rounds: int, say: Callable[[str], None]) -> list[MeasuredQuery]:
     """Measures on a server of its own, and removes it.
 
     Raises:
@@ -65,8 +65,8 @@ def bench_marts(settings: Settings, messages: int, days: int, rounds: int, say: 
         generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days))
         say("dbt build")
         build(scratch)
-        settle(scratch)
-        publication = published(scratch)
+        vacuum_analyze(scratch)
+        publication = current_publication(scratch)
         workspace, ids = _ids(scratch)
         fixed = {"mailmart.workspace_id": workspace, "mailmart.as_of": str(publication.batch_id)}
         found = []
@@ -114,7 +114,7 @@ def _measured(
     fixed: Mapping[str, str],
     ids: Mapping[str, Any],
     rounds: int,
-) -> list[Asked]:
+) -> list[MeasuredQuery]:
     path = {name: ids[name] for name in endpoint.path_parameters}
     context, _ = request_context(endpoint, request_schema(endpoint)().load(given), path, datetime.now(UTC).date())
     limit = LIMIT_OF_A_CAMPAIGN if about == ONE_CAMPAIGN and endpoint.name in OF_A_CAMPAIGN else LIMIT
@@ -124,11 +124,13 @@ def _measured(
         return [_explained(connection, endpoint, section, about, limit, rounds) for section in endpoint.sections]
 
 
-def _explained(connection: Connection, endpoint: Endpoint, section: Section, about: str, limit: int, rounds: int) -> Asked:
+def _explained(
+    connection: Connection, endpoint: Endpoint, section: Section, about: str, limit: int, rounds: int
+) -> MeasuredQuery:
     query = statement(section)
-    # the first one reads the catalogue, as no other of the connection does
+    # the first query of a connection also reads the catalogue
     _, *plans = [_plan(connection, query) for _ in range(rounds + 1)]
-    return Asked(
+    return MeasuredQuery(
         endpoint=endpoint.name,
         view=section.name,
         about=about,

@@ -1,4 +1,4 @@
-"""Whether the demo has to build: starting dbt alone takes seconds."""
+"""The demo's build, which is skipped if nothing has changed: starting dbt alone takes seconds."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def needs_build(settings: Settings) -> bool:
 
 
 def build(settings: Settings) -> None:
-    """dbt build, without the unit tests, which tell nothing about the data.
+    """Runs dbt build without the unit tests, which do not depend on the data.
 
     Raises:
-        MailmartError: it failed; with the end of what dbt said.
+        MailmartError: the build failed; with the last lines of dbt's output.
     """
     built = run_dbt(settings, ["--no-use-colors", "build", "--exclude-resource-type", "unit_test"], quiet=True)
     if built.returncode != 0:

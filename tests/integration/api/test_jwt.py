@@ -250,7 +250,7 @@ def test_a_secret_among_the_keys_is_not_taken(settings: Settings, jwks: Jwks) ->
     [
         ({"MAILMART_JWT_SECRET": "short"}, "less than 32 bytes"),
         ({"MAILMART_JWT_PUBLIC_KEY": "-----BEGIN nothing"}, "no public key"),
-        ({"MAILMART_JWT_PUBLIC_KEY": "/no/such/file"}, "no file that can be read"),
+        ({"MAILMART_JWT_PUBLIC_KEY": "/no/such/file"}, "not a file that can be read"),
         ({"MAILMART_JWT_JWKS_URL": "http://platform.test/keys"}, "not https"),
         ({"MAILMART_JWT_JWKS_URL": "platform.test"}, "platform.test"),
         ({"MAILMART_JWT_SECRET": SECRET, "MAILMART_JWT_JWKS_URL": "https://platform.test/keys"}, "set together"),

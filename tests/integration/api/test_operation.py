@@ -173,6 +173,6 @@ def test_the_database_goes_and_comes_back(own_server: Settings, tmp_path: Path) 
 
 
 def _url(settings: Settings) -> str:
-    from api.embedded.database_url import embedded_database_url
+    from api.settings import embedded_database_url
 
     return make_conninfo(embedded_database_url(settings.home))

@@ -25,7 +25,7 @@ import pytest
 from werkzeug.test import Client
 
 from api.errors import SettingsError
-from api.observability.posthog import ERRORS_A_SECOND, MAX_WAITING, SECONDS_TO_CLOSE, Telemetry
+from api.observability.posthog import CLOSE_TIMEOUT_SECONDS, MAX_ERRORS_PER_SECOND, MAX_QUEUED_EVENTS, Telemetry
 from api.server.app import Service
 from api.settings import PROJECT_ROOT, Settings
 
@@ -172,7 +172,7 @@ def test_a_storm_of_errors_is_counted_and_not_sent(settings: Settings, recorder:
         assert time.monotonic() < deadline, recorder.events
         time.sleep(0.05)
     errors = [event for event in recorder.events if event["event"] == "api_error"]
-    assert len(errors) <= ERRORS_A_SECOND * (int(seconds) + 2) + 1
+    assert len(errors) <= MAX_ERRORS_PER_SECOND * (int(seconds) + 2) + 1
     assert len(recorder.events) == len(errors) + 1
 
 
@@ -187,7 +187,7 @@ def test_nobody_waits_for_it(settings: Settings, recorder: Recorder, how: str) -
         recorder.may_answer.clear()
     plain, sending = Service(settings), Service(sending_to(settings, address))
     asked = {service: _fastest(service) for service in (plain, sending)}
-    for _ in range(MAX_WAITING + 500):
+    for _ in range(MAX_QUEUED_EVENTS + 500):
         sending._telemetry.capture("export_failed", {"format": "csv"})
     if how == "hanging":
         recorder.wait_for(1)
@@ -196,7 +196,7 @@ def test_nobody_waits_for_it(settings: Settings, recorder: Recorder, how: str) -
     assert asked[sending] < asked[plain] + 0.1
     began = time.monotonic()
     sending.close()
-    assert time.monotonic() - began < SECONDS_TO_CLOSE + 1
+    assert time.monotonic() - began < CLOSE_TIMEOUT_SECONDS + 1
     plain.close()
 
 
@@ -224,7 +224,7 @@ def test_a_process_ends_while_posthog_hangs(settings: Settings, recorder: Record
     process.communicate(b"\n", timeout=PATIENCE)
     assert process.returncode == 0
     # closing, and a slow interpreter's own end
-    assert time.monotonic() - began < SECONDS_TO_CLOSE + 5
+    assert time.monotonic() - began < CLOSE_TIMEOUT_SECONDS + 5
 
 
 def test_without_a_key_there_is_no_sdk_and_no_thread(settings: Settings) -> None:
@@ -252,20 +252,20 @@ def _python(program: str, settings: Settings, address: str, stdin: int | None = 
 
 
 def test_the_database_away_at_first(settings: Settings, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.observability.posthog.SECONDS_BETWEEN_TRIES", 0.2)
+    monkeypatch.setattr("api.observability.posthog.RETRY_SECONDS", 0.2)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         away = f"postgresql://x@127.0.0.1:{nobody.getsockname()[1]}/x"
     told = sending_to(dataclasses.replace(settings, database_url=away), recorder.address)
     telemetry = Telemetry(told)
-    for _ in range(MAX_WAITING + 10):
+    for _ in range(MAX_QUEUED_EVENTS + 10):
         telemetry.capture("export_completed", {"format": "csv"})
     time.sleep(0.5)
     assert recorder.events == []
     telemetry._settings = dataclasses.replace(told, database_url=settings.database_url)
-    recorder.wait_for(MAX_WAITING)
+    recorder.wait_for(MAX_QUEUED_EVENTS)
     telemetry.close()
-    assert len(recorder.events) == MAX_WAITING
+    assert len(recorder.events) == MAX_QUEUED_EVENTS
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -277,7 +277,7 @@ def test_a_forked_process_sends_its_own(settings: Settings, recorder: Recorder) 
     def run() -> None:
         telemetry.capture("batch_failed", {"reason": "child"})
         deadline = time.monotonic() + PATIENCE
-        while telemetry._waiting and time.monotonic() < deadline:
+        while telemetry._queue and time.monotonic() < deadline:
             time.sleep(0.05)
         telemetry.close()
 

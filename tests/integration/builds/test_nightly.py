@@ -118,8 +118,8 @@ def test_three_failed_attempts_publish_nothing(
 
     status = mailmart(project, "batch", "status")
     assert status.exit_code == 0, status.output
-    for text in ("nothing is served yet", "failed         3", "second_is_valid: Got 1 result", "is due at", "batch 3: failed"):
-        assert text in status.output
+    for said in ("nothing is served yet", "failed            3", "second_is_valid: Got 1 result", "is due at", "batch 3: failed"):
+        assert said in status.output
 
 
 def test_every_run_begins_with_a_whole_build(project: Settings) -> None:

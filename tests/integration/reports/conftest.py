@@ -1,4 +1,4 @@
-"""What the tests of reports have in common."""
+"""Fixtures of the tests of reports."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from api.db.connection import connect
 from api.server.app import Service
 from api.settings import Settings
 from tests.integration.conftest import MakeWarehouse
-from tests.integration.reports.given import WORKSPACE, Reporter, land_mail
-from tests.support.certificates import authority, trusted
+from tests.integration.reports.reporter import WORKSPACE, Reporter, load_messages
+from tests.support.certificate_authority import authority, trusted
 from tests.support.dbt import run_dbt
 
 __all__ = ["authority", "trusted"]
@@ -23,18 +23,18 @@ __all__ = ["authority", "trusted"]
 
 @pytest.fixture(scope="session")
 def report_warehouse(make_warehouse: MakeWarehouse) -> Settings:
-    """Built and published."""
+    """A database with loaded events and a published build."""
     return make_warehouse("reports", _fill)
 
 
 def _fill(settings: Settings) -> None:
-    land_mail(settings)
+    load_messages(settings)
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
 
 
 @pytest.fixture(scope="session")
 def reporter_of(report_warehouse: Settings) -> Iterator[Callable[[str], Reporter]]:
-    """Makes one of a workspace."""
+    """Makes a reporter for a workspace."""
     service = Service(report_warehouse)
 
     def make(workspace_id: str) -> Reporter:
@@ -47,7 +47,7 @@ def reporter_of(report_warehouse: Settings) -> Iterator[Callable[[str], Reporter
 
 @pytest.fixture
 def reporter(reporter_of: Callable[[str], Reporter]) -> Reporter:
-    """Of a workspace without reports."""
+    """The reporter of a workspace that has messages and no reports."""
     made = reporter_of(WORKSPACE)
     made.execute("delete from app.reports")
     made.execute("delete from app.exports")
@@ -57,7 +57,7 @@ def reporter(reporter_of: Callable[[str], Reporter]) -> Reporter:
 
 @pytest.fixture(scope="session")
 def report_catalogue(report_warehouse: Settings) -> Catalogue:
-    """What can be exported."""
+    """The export types of the project."""
     with connect(report_warehouse, "mailmart_owner") as connection:
         publication = read_publication(connection, report_warehouse.target)
     assert publication is not None

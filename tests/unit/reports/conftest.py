@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.certificates import authority, trusted
+from tests.support.certificate_authority import authority, trusted
 
 __all__ = ["authority", "trusted"]
