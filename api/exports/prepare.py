@@ -8,6 +8,7 @@ from typing import Any
 
 from api.contract.export_types import Catalogue
 from api.contract.publication import Publication
+from api.db.request_context import tenant_settings
 from api.errors import NotFound
 from api.exports.request_schema import Resolved, resolve
 
@@ -26,11 +27,7 @@ def plan_export(
         NotFound: a campaign or a domain is not in the workspace.
     """
     resolved = resolve(body, catalogue, today)
-    context = {
-        **resolved.context,
-        "mailmart.workspace_id": workspace_id,
-        "mailmart.as_of": str(publication.batch_id),
-    }
+    context = {**resolved.context, **tenant_settings(workspace_id, publication.batch_id)}
     campaigns, domains, sizes = read(
         context,
         [

@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from api.db.pool import ConnectionPool
+from api.db.request_context import WORKSPACE_ID, apply_settings
 from api.exports.request_schema import Resolved
 from api.reports.run_repository import export_ended
 
@@ -76,7 +77,7 @@ COLUMNS = sql.SQL(", ").join(sql.Identifier(name) for name in Export.__dataclass
 def in_workspace(connection: psycopg.Connection, workspace_id: str) -> Iterator[psycopg.Cursor[Export]]:
     """A transaction of a workspace: it sees that one's exports, and makes exports of it."""
     with connection.transaction(), connection.cursor(row_factory=class_row(Export)) as cursor:
-        cursor.execute(sql.SQL("set local mailmart.workspace_id = {}").format(sql.Literal(workspace_id)))
+        apply_settings(connection, {WORKSPACE_ID: workspace_id})
         yield cursor
 
 

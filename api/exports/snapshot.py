@@ -14,6 +14,7 @@ from api.contract.export_types import Catalogue, ExportType
 from api.contract.exposures import Field, Section
 from api.contract.publication import Publication
 from api.contract.response import assembler, shape_of, statement
+from api.db.request_context import CAMPAIGN_ID, apply_settings, tenant_settings
 from api.exports.formats import Column, Table
 from api.exports.formats.formula_injection import defused_lines, escape_formula
 from api.exports.repository import Export
@@ -54,7 +55,7 @@ class Snapshot:
         self._kind: ExportType = catalogue.types[export.export_type]
         self._given: Mapping[str, Any] = export.resolved["given"]
         self._tick = tick
-        self._set({**export.resolved["context"], **self._whose()})
+        self._set({**export.resolved["context"], **tenant_settings(export.workspace_id, publication.batch_id)})
         self._units = self._read_units()
         self._sections = {section.name: section for section in self._read_sections()}
         self._tables = {name: self._table(section) for name, section in self._sections.items()}
@@ -125,15 +126,8 @@ class Snapshot:
             # the place of campaign_id and name is the endpoint's own, where it has them
             yield {**self._unit_columns(unit), **assemble(found, dict(self._export.resolved["shown"]), self._given)}
 
-    def _whose(self) -> dict[str, str]:
-        return {
-            "mailmart.workspace_id": self._export.workspace_id,
-            "mailmart.as_of": str(self._publication.batch_id),
-        }
-
-    def _set(self, context: Mapping[str, str]) -> None:
-        for name, value in context.items():
-            self._connection.execute(sql.SQL("set local {} = {}").format(sql.Identifier(*name.split(".")), sql.Literal(value)))
+    def _set(self, settings: Mapping[str, str]) -> None:
+        apply_settings(self._connection, settings)
 
     def _read_units(self) -> tuple[Scope, ...]:
         named = self._export.resolved["campaign_ids"]
@@ -178,7 +172,7 @@ class Snapshot:
 
     def _turn_to(self, unit: Scope) -> None:
         if self._is_by_campaign:
-            self._set({"mailmart.campaign_id": unit.campaign_id})
+            self._set({CAMPAIGN_ID: unit.campaign_id})
 
     def _unit_columns(self, unit: Scope) -> dict[str, str]:
         if not self._is_by_campaign:

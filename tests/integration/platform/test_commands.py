@@ -61,7 +61,7 @@ def test_bad_settings_are_named(variable: str, value: str, said: str) -> None:
 
 
 def test_a_url_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no connection string"):
+    with pytest.raises(SettingsError, match="not a connection string"):
         conninfo(Settings("mysql://x", None, tmp_path), None)
 
 
