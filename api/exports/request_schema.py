@@ -129,12 +129,12 @@ def resolve(body: Mapping[str, Any], catalogue: Catalogue, today: date) -> Resol
     given = {parameter: _value(body, name, parameter) for name, parameter in kind.parameters.items()}
     given = {parameter: value for parameter, value in given.items() if value is not ma.missing}
     window = PARAMETERS["time_range"].resolve(body, today)
-    context, shown = dict(window.settings), dict(window.shown)
+    context, shown = dict(window.settings), dict(window.response_fields)
     for parameter in kind.parameters.values():
         if parameter in given:
             resolved = PARAMETERS[parameter].resolve(given, today)
             context |= resolved.settings
-            shown |= resolved.shown
+            shown |= resolved.response_fields
     named = body.get("campaign_ids")
     if named is not None:
         context["mailmart.campaign_ids"] = json.dumps(named)

@@ -72,7 +72,7 @@ def _answer(question: Question, transaction: str) -> Answer:
     shown: dict[str, Any] = {}
     today = datetime.now(UTC).date()
     for name in question.endpoint.parameters:
-        shown |= PARAMETERS[name].resolve(question.given, today).shown
+        shown |= PARAMETERS[name].resolve(question.given, today).response_fields
     sections = [_section(section, question.given) for section in question.endpoint.sections]
     return {"transaction": transaction, "shown": shown, "sections": sections}
 

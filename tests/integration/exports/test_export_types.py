@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.contract.export_types import read_catalogue
+from api.contract.contract import read_contract
 from api.dbt.manifest import parse_manifest
 from api.errors import ContractError
 from api.settings import Settings
@@ -26,7 +26,7 @@ def with_export(manifest: dict[str, Any], exposure: str, export: dict[str, Any])
 
 
 def test_the_types_are_the_issues(manifest: dict[str, Any]) -> None:
-    types = read_catalogue(manifest).types
+    types = read_contract(manifest).catalogue.types
     assert list(types) == [
         "campaign_comparison",
         "campaign_performance",
@@ -40,7 +40,7 @@ def test_the_types_are_the_issues(manifest: dict[str, Any]) -> None:
 
 
 def test_a_line_of_yaml_makes_a_type(manifest: dict[str, Any]) -> None:
-    made = read_catalogue(with_export(manifest, "data_quality", {"type": "data_quality"})).types["data_quality"]
+    made = read_contract(with_export(manifest, "data_quality", {"type": "data_quality"})).catalogue.types["data_quality"]
     assert [section.name for section in made.sections] == ["data_quality"]
     assert (made.units, made.table, made.is_rows, dict(made.parameters)) == ("workspace", "data_quality", False, {})
 
@@ -62,10 +62,10 @@ def test_a_line_of_yaml_makes_a_type(manifest: dict[str, Any]) -> None:
 )
 def test_what_cannot_be_one_is_named(manifest: dict[str, Any], exposure: str, export: dict[str, Any], said: str) -> None:
     with pytest.raises(ContractError, match=said):
-        read_catalogue(with_export(manifest, exposure, export))
+        read_contract(with_export(manifest, exposure, export))
 
 
 def test_a_contract_of_before_there_were_exports_has_none(manifest: dict[str, Any]) -> None:
     old = deepcopy(manifest)
     del old["exposures"]["exposure.mailmart.exports"]
-    assert dict(read_catalogue(old).types) == {}
+    assert dict(read_contract(old).catalogue.types) == {}

@@ -8,10 +8,10 @@ import pytest
 from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
-from api.contract.export_types import Catalogue, read_catalogue
+from api.contract.export_types import Catalogue
 from api.contract.publication import read_publication
 from api.db.connection import connect
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.reports.certificates import Authority
 from tests.integration.reports.given import WORKSPACE, Reporter, land_mail
@@ -43,7 +43,7 @@ def report_warehouse(_fresh_database: Callable[[], Settings]) -> Settings:
 @pytest.fixture(scope="session")
 def reporter_of(report_warehouse: Settings) -> Iterator[Callable[[str], Reporter]]:
     """Makes one of a workspace."""
-    service = Service(report_warehouse)
+    service = WsgiApp(report_warehouse)
 
     def make(workspace_id: str) -> Reporter:
         key = create_key(report_warehouse, workspace_id, name="tests", scopes=("read", "export", "reports"))
@@ -69,4 +69,4 @@ def report_catalogue(report_warehouse: Settings) -> Catalogue:
     with connect(report_warehouse, "mailmart_owner") as connection:
         publication = read_publication(connection, report_warehouse.target)
     assert publication is not None
-    return read_catalogue(publication.contract)
+    return publication.contract.catalogue
