@@ -19,7 +19,7 @@ from api.embedded.watchdog import ServerWatchdog
 from api.errors import MailmartError, ServerError
 from api.processes.probe import answers
 from api.processes.supervisor import Program, Supervisor
-from api.server.granian import SECONDS_TO_FINISH
+from api.server.granian import SHUTDOWN_TIMEOUT_SECONDS
 from api.settings import Settings
 
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -33,7 +33,7 @@ def programs(*, workers: int = 1, concurrency: int = 2, with_worker: bool = True
         return Program(name, command, seconds_to_stop)
 
     return [
-        program("serve", "--workers", workers, seconds_to_stop=SECONDS_TO_FINISH + 5),
+        program("serve", "--workers", workers, seconds_to_stop=SHUTDOWN_TIMEOUT_SECONDS + 5),
         program("scheduler"),
         *([program("worker", "--concurrency", concurrency)] if with_worker else []),
     ]

@@ -14,15 +14,15 @@ from flask_smorest import Blueprint
 
 from api.auth.guard import RequestGuard
 from api.contract.export_types import Catalogue
-from api.contract.publication import Publications
+from api.contract.publication import PublicationCache
 from api.db.pool import ConnectionPool
-from api.errors import INVALID, NotFound, ValidationFailed, WarehouseUnavailable
+from api.errors import INVALID, NotFound, NothingPublished, ValidationFailed
 from api.exports.downloads import Downloads
 from api.exports.prepare import plan_export
 from api.exports.repository import ExportRepository
 from api.exports.request_schema import EXAMPLE, export_schema
 from api.exports.schemas import PageQuery, answer_schema, export_body, export_status_schema, list_schema
-from api.web.operations import Answer, Operation, authorized_workspace, operations_blueprint
+from api.web.operations import Operation, ResponseSpec, authorized_workspace, operations_blueprint
 from api.web.pagination import decode_cursor, encode_cursor
 from api.web.responses import empty_response, resource_response
 
@@ -39,21 +39,22 @@ LOCATION = {"Location": {"description": "Where its status is.", "schema": {"type
 
 @dataclass(frozen=True)
 class ExportServices:
-    """What the operations work with."""
+    """What the operations need; `catalogue` is that of the app's contract."""
 
     pool: ConnectionPool
-    publications: Publications
+    publications: PublicationCache
+    guard: RequestGuard
     downloads: Downloads
     catalogue: Catalogue
 
 
-def exports_blueprint(services: ExportServices, guard: RequestGuard) -> Blueprint:
+def exports_blueprint(services: ExportServices) -> Blueprint:
     """The routes, below the workspace."""
     status = export_status_schema(services.catalogue)
     answer = answer_schema(status)
     books = ExportRepository(services.pool)
     return operations_blueprint(
-        "ExportRepository",
+        "Exports",
         "Analytics as files.",
         [
             (
@@ -70,7 +71,7 @@ def exports_blueprint(services: ExportServices, guard: RequestGuard) -> Blueprin
                     arguments=export_schema(services.catalogue),
                     example=EXAMPLE,
                     headers=(IDEMPOTENCY_KEY,),
-                    answers={202: Answer(answer, "It is being written.", LOCATION)},
+                    responses={202: ResponseSpec(answer, "It is being written.", LOCATION)},
                 ),
                 _create(services, books),
             ),
@@ -85,7 +86,7 @@ def exports_blueprint(services: ExportServices, guard: RequestGuard) -> Blueprin
                     limit=60,
                     scope="export",
                     arguments=PageQuery,
-                    answers={200: Answer(list_schema(status), "A page of them.")},
+                    responses={200: ResponseSpec(list_schema(status), "A page of them.")},
                 ),
                 _list(services, books),
             ),
@@ -101,7 +102,7 @@ def exports_blueprint(services: ExportServices, guard: RequestGuard) -> Blueprin
                     limit=60,
                     scope="export",
                     path_parameters=(EXPORT_ID,),
-                    answers={200: Answer(answer, "The export.")},
+                    responses={200: ResponseSpec(answer, "The export.")},
                 ),
                 _get(services, books),
             ),
@@ -117,20 +118,20 @@ def exports_blueprint(services: ExportServices, guard: RequestGuard) -> Blueprin
                     limit=60,
                     scope="export",
                     path_parameters=(EXPORT_ID,),
-                    answers={204: Answer(None, "Done.")},
+                    responses={204: ResponseSpec(None, "Done.")},
                 ),
                 _delete(books),
             ),
         ],
-        guard,
+        services.guard,
     )
 
 
 def _create(services: ExportServices, books: ExportRepository) -> View:
     def create(body: dict[str, Any], path: Mapping[str, str]) -> Response:
-        publication = services.publications.current()
-        if publication is None or not services.catalogue.types:
-            raise WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60)
+        publication = services.publications.require()
+        if not services.catalogue.types:
+            raise NothingPublished
         workspace_id = authorized_workspace()
         key = _idempotency_key()
         given = _as_given(body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +13,11 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from api.auth.guard import RequestGuard
-from api.errors import INVALID, NotFound, ValidationFailed, WarehouseUnavailable
+from api.contract.export_types import Catalogue
+from api.contract.publication import PublicationCache
+from api.db.pool import ConnectionPool
+from api.errors import INVALID, NotFound, NothingPublished, ValidationFailed
 from api.exports.prepare import plan_export
-from api.exports.routes import ExportServices
 from api.exports.schemas import PageQuery
 from api.net.ssrf import Network
 from api.reports.repository import MAX_REPORTS, Report, ReportRepository, new_report_id, schedule_columns
@@ -28,7 +31,7 @@ from api.reports.schemas import (
     schedule_of,
 )
 from api.reports.webhook import new_secret
-from api.web.operations import Answer, Operation, authorized_workspace, operations_blueprint
+from api.web.operations import Operation, ResponseSpec, authorized_workspace, operations_blueprint
 from api.web.pagination import decode_cursor, encode_cursor
 from api.web.responses import empty_response, resource_response
 from api.web.schemas import data_schema
@@ -41,12 +44,23 @@ LOCATION = {"Location": {"description": "Where the report is.", "schema": {"type
 ONE = "/analytics/reports/{reportId}"
 
 
-def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tuple[Network, ...]) -> Blueprint:
-    """The routes, below the workspace; `allowed` are networks that webhooks may go to beside the public ones."""
+@dataclass(frozen=True)
+class ReportServices:
+    """What the operations need; webhooks may go to public addresses and to the allowed networks."""
+
+    pool: ConnectionPool
+    publications: PublicationCache
+    guard: RequestGuard
+    catalogue: Catalogue
+    webhook_allowed_networks: tuple[Network, ...]
+
+
+def reports_blueprint(services: ReportServices) -> Blueprint:
+    """The routes, below the workspace."""
     books = ReportRepository(services.pool)
     report = report_schema(services.catalogue)
     answer = data_schema("ReportResponse", ma.fields.Nested(report, required=True))
-    new, changes = request_schemas(services.catalogue, allowed)
+    new, changes = request_schemas(services.catalogue, services.webhook_allowed_networks)
 
     def operation(operation_id: str, name: str, label: str, description: str, method: str, path: str, **more: Any) -> Operation:
         limit = READ_LIMIT if method == "get" else WRITE_LIMIT
@@ -56,7 +70,7 @@ def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tu
         )
 
     return operations_blueprint(
-        "ReportRepository",
+        "Reports",
         "Exports by a timetable, and whom they are sent to.",
         [
             (
@@ -69,7 +83,7 @@ def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tu
                     "post",
                     "/analytics/reports",
                     arguments=new,
-                    answers={201: Answer(answer, "The report.", LOCATION)},
+                    responses={201: ResponseSpec(answer, "The report.", LOCATION)},
                 ),
                 _create(services, books),
             ),
@@ -82,7 +96,7 @@ def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tu
                     "get",
                     "/analytics/reports",
                     arguments=PageQuery,
-                    answers={200: Answer(list_schema("ReportList", "reports", report), "A page of them.")},
+                    responses={200: ResponseSpec(list_schema("ReportList", "reports", report), "A page of them.")},
                 ),
                 _list(books),
             ),
@@ -94,7 +108,7 @@ def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tu
                     "What is sent when and to whom, and when next.",
                     "get",
                     ONE,
-                    answers={200: Answer(answer, "The report.")},
+                    responses={200: ResponseSpec(answer, "The report.")},
                 ),
                 _get(books),
             ),
@@ -108,7 +122,7 @@ def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tu
                     "patch",
                     ONE,
                     arguments=changes,
-                    answers={200: Answer(answer, "The report as it is now.")},
+                    responses={200: ResponseSpec(answer, "The report as it is now.")},
                 ),
                 _change(services, books),
             ),
@@ -120,7 +134,7 @@ def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tu
                     "It and its runs are gone; the exports that they made stay.",
                     "delete",
                     ONE,
-                    answers={204: Answer(None, "Done.")},
+                    responses={204: ResponseSpec(None, "Done.")},
                 ),
                 _delete(books),
             ),
@@ -133,16 +147,16 @@ def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tu
                     "get",
                     f"{ONE}/runs",
                     arguments=PageQuery,
-                    answers={200: Answer(list_schema("ReportRunList", "runs", run_schema()), "A page of them.")},
+                    responses={200: ResponseSpec(list_schema("ReportRunList", "runs", run_schema()), "A page of them.")},
                 ),
                 _runs(books),
             ),
         ],
-        guard,
+        services.guard,
     )
 
 
-def _create(services: ExportServices, books: ReportRepository) -> View:
+def _create(services: ReportServices, books: ReportRepository) -> View:
     def create(body: dict[str, Any], path: Mapping[str, str]) -> Response:
         workspace_id = authorized_workspace()
         now = datetime.now(UTC)
@@ -190,7 +204,7 @@ def _get(books: ReportRepository) -> View:
     return get
 
 
-def _change(services: ExportServices, books: ReportRepository) -> View:
+def _change(services: ReportServices, books: ReportRepository) -> View:
     def change(body: dict[str, Any], path: Mapping[str, str]) -> Response:
         workspace_id = authorized_workspace()
         now = datetime.now(UTC)
@@ -270,16 +284,16 @@ def _runs(books: ReportRepository) -> View:
     return runs
 
 
-def _checked_export(services: ExportServices, workspace_id: str, body: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def _checked_export(services: ReportServices, workspace_id: str, body: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """An export's body as it is stored, once it is one that could be made now.
 
     Raises:
         ValidationFailed: something in it does not go with the type.
         NotFound: a campaign or a domain is not in the workspace.
     """
-    publication = services.publications.current()
-    if publication is None or not services.catalogue.types:
-        raise WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60)
+    publication = services.publications.require()
+    if not services.catalogue.types:
+        raise NothingPublished
     try:
         plan_export(services.pool.query, services.catalogue, publication, workspace_id, body, now.date())
     except ValidationFailed as error:
