@@ -14,7 +14,7 @@ from api.auth.api_keys import create_key
 from api.db.connection import connect
 from api.exports.run import run_attempt
 from api.exports.storage import Storage, storage_of
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import land
@@ -85,7 +85,7 @@ class Exporter:
     """Asks the service in this process for exports, with a key, and makes the attempts of a worker."""
 
     settings: Settings
-    service: Service
+    service: WsgiApp
     client: Client
     key: str
     workspace_id: str
@@ -134,7 +134,7 @@ class Exporter:
 @pytest.fixture(scope="session")
 def exporter_of(warehouse: Settings) -> Iterator[Callable[[str], Exporter]]:
     """Makes one of a workspace."""
-    service = Service(warehouse)
+    service = WsgiApp(warehouse)
 
     def make(workspace_id: str) -> Exporter:
         key = create_key(warehouse, workspace_id, name="tests", scopes=("read", "export", "reports"))

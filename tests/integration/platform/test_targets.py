@@ -17,10 +17,10 @@ from api.cli import main
 from api.db.connection import connect
 from api.errors import SettingsError
 from api.scheduler.schedule import timetable
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 from api.worker.main import run_worker
-from tests.integration.api.publishing import publish_nothing
+from tests.integration.api.publishing import publish_empty_contract
 
 
 def test_no_worker_takes_them(settings: Settings) -> None:
@@ -63,10 +63,10 @@ def test_up_all_runs_what_there_is_to_do(
 @pytest.mark.parametrize(("target", "statuses"), [("production", {404, 200}), ("dev", {403})])
 def test_the_api_says_so(settings: Settings, target: str, statuses: set[int]) -> None:
     with connect(settings, "mailmart_owner") as connection:
-        publish_nothing(connection)
+        publish_empty_contract(connection)
         for table, columns in (("publications", "batch_id, data_as_of, contract"), ("publication", "batch_id")):
             connection.execute(f"insert into app.{table} (target, {columns}) select 'dev', {columns} from app.{table}".encode())
-    service = Service(replace(settings, target=target))
+    service = WsgiApp(replace(settings, target=target))
     key = create_key(settings, "ws", name="tests", scopes=("read", "export", "reports"))
     headers = {"Authorization": f"Bearer {key}"}
 

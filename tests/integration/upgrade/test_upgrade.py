@@ -17,7 +17,7 @@ from api.auth.api_keys import create_key
 from api.auth.principal import SCOPES
 from api.db.connection import connect
 from api.db.migrate import migrate
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.support.dbt import run_dbt
 
@@ -57,13 +57,13 @@ def upgraded(empty_database: Callable[[], Settings], template: str) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def service(upgraded: Settings) -> Iterator[Service]:
-    made = Service(upgraded)
+def service(upgraded: Settings) -> Iterator[WsgiApp]:
+    made = WsgiApp(upgraded)
     yield made
     made.close()
 
 
-def test_the_upgraded_database_serves_what_it_served(service: Service, upgraded: Settings) -> None:
+def test_the_upgraded_database_serves_what_it_served(service: WsgiApp, upgraded: Settings) -> None:
     key = create_key(upgraded, WORKSPACE, name="tests", scopes=SCOPES)
     assert _get(service, key, "analytics/overview", **WINDOW)["summary"] == SUMMARY
     assert _problems(service, key) == PROBLEMS
@@ -73,7 +73,7 @@ def test_the_upgraded_database_serves_what_it_served(service: Service, upgraded:
     assert report["name"] == "weekly"
 
 
-def test_the_next_build_changes_no_number(service: Service, upgraded: Settings) -> None:
+def test_the_next_build_changes_no_number(service: WsgiApp, upgraded: Settings) -> None:
     run_dbt(upgraded, "build", "--exclude-resource-type", "unit_test")
     with connect(upgraded, "mailmart_owner") as connection:
         written = connection.execute(
@@ -97,11 +97,11 @@ def test_the_developers_warehouse_is_upgraded_too(upgraded: Settings) -> None:
 PROBLEMS = {"future_timestamp": 1, "no_event_id": 1, "conflicting_duplicate": 1, "unknown_event_type": 1}
 
 
-def _problems(service: Service, key: str) -> dict[str, int]:
+def _problems(service: WsgiApp, key: str) -> dict[str, int]:
     return {found["problem"]: found["events"] for found in _get(service, key, "analytics/data-quality")["problems"]}
 
 
-def _get(service: Service, key: str, path: str, **query: str) -> Any:
+def _get(service: WsgiApp, key: str, path: str, **query: str) -> Any:
     response = Client(service).get(
         f"/api/v1/workspaces/{WORKSPACE}/{path}", query_string=query, headers={"Authorization": f"Bearer {key}"}
     )
