@@ -10,6 +10,7 @@ import secrets
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -156,9 +157,9 @@ class ApiKeyStore:
         self._executor.shutdown()
 
     def _record(self, key_id: str) -> _KeyRecord | None:
-        with self._lock:
-            if key_id in self._records:
-                return self._records[key_id]
+        with self._lock, suppress(KeyError):
+            # not `in` or get() first: the entry may expire in between
+            return self._records[key_id]
         record = self._read(key_id)
         with self._lock:
             self._records[key_id] = record

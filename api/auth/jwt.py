@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,10 +63,9 @@ class JwtVerifier:
         """
         if self._key is None or len(token) > MAX_TOKEN_LENGTH:
             return None
-        with self._lock:
-            verified = self._cache.get(token)
-        if verified is not None:
-            return verified.principal
+        with self._lock, suppress(KeyError):
+            # not get(), which fails if the entry expires while it looks
+            return self._cache[token].principal
         try:
             claims = self._claims(token, self._key)
             expires_at = float(claims["exp"])

@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cachetools import TTLCache
 from werkzeug.test import Client
 
 from api.auth.api_keys import create_key, list_keys, revoke_key
@@ -128,6 +129,18 @@ def test_key_is_stored_hashed_and_its_last_use_is_recorded(warehouse_settings: S
     assert key not in row[0]
     assert key.split("_", 2)[2] not in row[0]
     assert row[1] is not None
+
+
+def test_key_may_expire_from_the_cache_during_a_lookup(
+    warehouse_settings: Settings, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `in` may find an entry that expires right after that
+    monkeypatch.setattr(TTLCache, "__contains__", lambda cache, key: True)
+    service = WsgiApp(warehouse_settings)
+    try:
+        assert Caller(Client(service), key).get(PATH).status_code == 200
+    finally:
+        service.close()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any
 
 import jwt
 import pytest
+from cachetools import TLRUCache
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from werkzeug.test import Client
@@ -142,6 +143,13 @@ def test_cached_token_expires_on_time(settings: Settings, monkeypatch: pytest.Mo
     assert tokens.verify(token) is not None
     time.sleep(2.2)
     assert tokens.verify(token) is None
+
+
+def test_token_may_expire_during_a_cache_lookup(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    # cachetools' get() checks `in` first, and raises KeyError if the entry expires right after that
+    monkeypatch.setattr(TLRUCache, "__contains__", lambda cache, key: True)
+    tokens = JwtVerifier(dataclasses.replace(settings, jwt_secret=SECRET))
+    assert tokens.verify(jwt.encode(claims(), SECRET, "HS256")) is not None
 
 
 @dataclasses.dataclass

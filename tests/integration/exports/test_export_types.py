@@ -48,16 +48,16 @@ def test_a_line_of_yaml_makes_a_type(manifest: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("exposure", "export", "said"),
     [
-        ("data_quality", {}, "has no type"),
-        ("data_quality", {"type": "Data"}, "has no type"),
-        ("data_quality", {"type": "messages"}, "two exposures are exported as messages"),
-        ("data_quality", {"type": "data", "units": "mailboxes"}, "for each of mailboxes"),
-        ("data_quality", {"type": "data", "table": "campaigns"}, "names campaigns, which is not among its views"),
-        ("data_quality", {"type": "data", "series": "campaign_series"}, "names campaign_series"),
-        ("data_quality", {"type": "data", "sheet": "x"}, "has sheet, which nothing reads"),
-        ("messages", {"type": "messages"}, "names no view"),
-        ("messages", {"type": "messages", "list": "nowhere"}, "nowhere is not among what it depends on"),
-        ("messages", {"type": "messages", "list": "messages", "parameters": ["colour"]}, "the parameter colour"),
+        ("data_quality", {}, "has no valid type"),
+        ("data_quality", {"type": "Data"}, "has no valid type"),
+        ("data_quality", {"type": "messages"}, "two exposures have the export type messages"),
+        ("data_quality", {"type": "data", "units": "mailboxes"}, "unknown units mailboxes"),
+        ("data_quality", {"type": "data", "table": "campaigns"}, "table is campaigns, which is not one of its views"),
+        ("data_quality", {"type": "data", "series": "campaign_series"}, "series is campaign_series"),
+        ("data_quality", {"type": "data", "sheet": "x"}, "has the unknown key sheet"),
+        ("messages", {"type": "messages"}, "has no list"),
+        ("messages", {"type": "messages", "list": "nowhere"}, "does not depend on a view nowhere"),
+        ("messages", {"type": "messages", "list": "messages", "parameters": ["colour"]}, "unknown parameter colour"),
     ],
 )
 def test_what_cannot_be_one_is_named(manifest: dict[str, Any], exposure: str, export: dict[str, Any], said: str) -> None:
