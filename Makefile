@@ -1,5 +1,5 @@
 # Python 3.11 or later and make are all that is needed; everything else is installed below .venv.
-.PHONY: demo test lint format sdk install install-dev soak clean
+.PHONY: demo test lint format docs sdk install install-dev soak clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -28,6 +28,11 @@ lint: .venv/installed-dev
 format: .venv/installed-dev
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
+
+# the documentation, to be read from build/docs; a broken link is an error
+docs: .venv/installed-dev
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	@echo "  build/docs/index.html"
 
 # SDKs in Python and TypeScript, below build/sdk; two of them need Java, one Node
 sdk: .venv/installed-dev

@@ -1,4 +1,4 @@
-"""python -m api: the command `mailmart`, wherever the project's folder has been moved to."""
+"""`python -m api`: the command `mailmart`, for a project folder whose installed script is not on the PATH."""
 
 from api.cli import main
 

@@ -1,94 +1,268 @@
-"""What the environment says, read once at the start of a process."""
+"""The settings of one process, read once from its environment.
+
+Each setting is one field of `Settings`: its type, bounds, default and description. pydantic converts and checks the values;
+`mailmart settings` prints the reference page from the same fields.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import time
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 from urllib.parse import urlsplit
 
-from api.errors import SettingsError
-from api.net.ssrf import Network, networks
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
-ENCRYPTIONS = ("none", "AES256", "aws:kms")
+from api.errors import SettingsError
+from api.net.ssrf import Network, parse_networks
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-# the SDK's own: PostHog's cloud in the United States
+PREFIX = "MAILMART_"
+# PostHog's cloud in the United States, the default of its SDK
 POSTHOG_HOST = "https://us.i.posthog.com"
+ENCRYPTIONS = ("none", "AES256", "aws:kms")
+
+EVERY_COMMAND = ("every command",)
+SERVE, WORKER, SCHEDULER = "serve", "worker", "scheduler"
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings of one process.
+class EnvVar:
+    """What the reference page says about a setting.
 
     Attributes:
-        database_url: MAILMART_DATABASE_URL, a libpq URL of any login that is a member of the roles mailmart_*; None: the
-            embedded server's.
-        redis_url: MAILMART_REDIS_URL; None: the embedded server's.
-        home: MAILMART_HOME, the folder of the embedded servers and what belongs to this installation.
-        host: MAILMART_HOST, the address that the API listens at.
-        port: MAILMART_PORT.
-        pool_size: MAILMART_POOL_SIZE, connections to PostgreSQL of one process of the API.
-        pool_timeout_seconds: how long a request waits for one of them.
-        query_timeout_seconds: MAILMART_QUERY_TIMEOUT_SECONDS, how long a request's statement may take.
-        rate_limit_factor: MAILMART_RATE_LIMIT_FACTOR, by which every endpoint's limit is multiplied.
-        response_cache_mb: MAILMART_RESPONSE_CACHE_MB, of answers that one process of the API keeps; 0 keeps none.
-        jwt_secret: MAILMART_JWT_SECRET, of tokens signed with HS256. One of the three jwt_ keys can be set.
-        jwt_public_key: MAILMART_JWT_PUBLIC_KEY, an RSA key in PEM form, or the path of its file, of tokens signed with RS256.
-        jwt_jwks_url: MAILMART_JWT_JWKS_URL, where the RSA keys of tokens signed with RS256 are.
-        jwt_issuer: MAILMART_JWT_ISSUER, which a token's iss has to be where it is set.
-        jwt_audience: MAILMART_JWT_AUDIENCE, which has to be in a token's aud where it is set.
-        cors_origins: MAILMART_CORS_ORIGINS, separated by commas: pages of these origins may call the API; none by default.
-        metrics_port: MAILMART_METRICS_PORT, the port of 127.0.0.1 that Prometheus reads; 0 for none.
-        export_folder: MAILMART_EXPORT_FOLDER, where exported files are kept; None: `exports` in the home folder.
-        export_bucket: MAILMART_EXPORT_BUCKET, the S3 bucket where they are kept instead; the endpoint and the credentials are
-            boto3's own variables (AWS_ENDPOINT_URL, AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, …).
-        export_prefix: MAILMART_EXPORT_PREFIX, before every key in the bucket.
-        export_encryption: MAILMART_EXPORT_ENCRYPTION, AES256 or aws:kms; None leaves it to the bucket.
-        public_address: MAILMART_PUBLIC_URL, the API's address as its users see it; see `public_url`.
-        posthog_key: MAILMART_POSTHOG_KEY, the key of the PostHog project that gets operational events; None sends nothing.
-        posthog_host: MAILMART_POSTHOG_HOST, the address of that PostHog.
-        smtp_url: MAILMART_SMTP_URL, the server that reports are mailed by; None sends no mail.
-        mail_from: MAILMART_MAIL_FROM, the sender of that mail, with or without a name.
-        webhook_allowed_networks: MAILMART_WEBHOOK_ALLOWED_NETWORKS, separated by commas: private addresses and
-            networks that webhooks may go to.
-        target: MAILMART_TARGET, the warehouse that is served: `production`, or a developer's schema prefix.
-        nightly_at: MAILMART_NIGHTLY_AT, the time of day, in UTC, at which the nightly run is due.
-        project_root: the folder with dbt_project.yml.
+        section: heading on the reference page.
+        help: what the setting does; Markdown.
+        read_by: commands that read it. `run` and `demo` start `serve`, `worker` and `scheduler`.
+        default: the default for people, if the field's own default does not show it.
+        is_secret: the value is never printed.
+        name: variable without the prefix, if it is not the field's name.
     """
 
-    database_url: str | None
-    redis_url: str | None
-    home: Path
-    host: str = "127.0.0.1"
-    port: int = 8080
-    pool_size: int = 8
+    section: str
+    help: str
+    read_by: tuple[str, ...]
+    default: str = ""
+    is_secret: bool = False
+    name: str = ""
+
+
+class InvalidSettingError(ValueError):
+    """A value that a setting cannot have: the end of the sentence "MAILMART_X …", and how to fix it."""
+
+    def __init__(self, problem: str, hint: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+
+
+@dataclass(frozen=True, repr=False)
+class Settings:
+    """Settings of one process. An unset or empty variable means the default."""
+
+    database_url: Annotated[
+        str | None,
+        EnvVar(
+            "Servers",
+            "URL of PostgreSQL: `postgresql://login:password@host:port/database`. The login must be a member of the `mailmart_*`"
+            " roles that the command uses; `mailmart migrate` creates the roles.",
+            EVERY_COMMAND,
+            default="the embedded PostgreSQL",
+            is_secret=True,
+        ),
+    ]
+    redis_url: Annotated[
+        str | None,
+        EnvVar(
+            "Servers",
+            "URL of Valkey or Redis, which counts requests for the rate limits.",
+            (SERVE, "up", "run", "demo"),
+            default="the embedded Valkey",
+            is_secret=True,
+        ),
+    ]
+    home: Annotated[
+        Path,
+        AfterValidator(Path.absolute),
+        EnvVar(
+            "Servers",
+            "Folder of this installation: the embedded servers' data, passwords, logs and exported files.",
+            EVERY_COMMAND,
+            default="`.mailmart` in the project's folder",
+        ),
+    ]
+    target: Annotated[
+        str,
+        EnvVar(
+            "Servers",
+            "dbt target to build and serve: `production`, or a developer's schema prefix. Exports and scheduled reports need"
+            " `production`.",
+            EVERY_COMMAND,
+        ),
+    ] = "production"
+    host: Annotated[str, EnvVar("API", "Address that the API listens on.", (SERVE,))] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535), EnvVar("API", "Port that the API listens on.", (SERVE,))] = 8080
+    public_address: Annotated[
+        str | None,
+        AfterValidator(_public_url),
+        EnvVar(
+            "API",
+            "URL of the API as its users see it. Download links start with it. Set it if the API runs behind a proxy.",
+            (SERVE, WORKER),
+            default="`http://HOST:PORT`",
+            name="PUBLIC_URL",
+        ),
+    ] = None
+    pool_size: Annotated[
+        int,
+        Field(ge=1, le=1000),
+        EnvVar("API", "Connections to PostgreSQL of each server process.", (SERVE,)),
+    ] = 8
     pool_timeout_seconds: float = 3.0
-    query_timeout_seconds: int = 10
-    rate_limit_factor: int = 1
-    response_cache_mb: int = 64
-    jwt_secret: str | None = None
-    jwt_public_key: str | None = None
-    jwt_jwks_url: str | None = None
-    jwt_issuer: str | None = None
-    jwt_audience: str | None = None
-    cors_origins: tuple[str, ...] = ()
-    metrics_port: int = 0
-    export_folder: Path | None = None
-    export_bucket: str | None = None
-    export_prefix: str = ""
-    export_encryption: str | None = None
-    public_address: str | None = None
-    posthog_key: str | None = None
-    posthog_host: str = POSTHOG_HOST
-    smtp_url: str | None = field(default=None, repr=False)
-    mail_from: str | None = None
-    webhook_allowed_networks: tuple[Network, ...] = ()
-    target: str = "production"
-    nightly_at: time = time(2)
+    query_timeout_seconds: Annotated[
+        int,
+        Field(ge=1, le=3600),
+        EnvVar("API", "Seconds that one query of a request may take.", (SERVE, SCHEDULER)),
+    ] = 10
+    response_cache_mb: Annotated[
+        int,
+        Field(ge=0, le=1_000_000),
+        EnvVar("API", "Megabytes of responses that each server process caches. 0: no cache.", (SERVE,)),
+    ] = 64
+    rate_limit_factor: Annotated[
+        int,
+        Field(ge=1, le=1_000_000),
+        EnvVar("API", "Multiplies the rate limit of every endpoint.", (SERVE,)),
+    ] = 1
+    cors_origins: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_origins),
+        EnvVar(
+            "API",
+            "Origins of web pages that may call the API, separated by commas: `https://dashboard.example.com`.",
+            (SERVE,),
+            default="none",
+        ),
+    ] = ()
+    metrics_port: Annotated[
+        int,
+        Field(ge=0, le=65535),
+        EnvVar("API", "Port on 127.0.0.1 that serves metrics to Prometheus. 0: no metrics.", (SERVE,)),
+    ] = 0
+    jwt_secret: Annotated[
+        str | None,
+        EnvVar(
+            "Authentication",
+            "Secret of tokens signed with HS256, at least 32 bytes. Set one of the three `JWT` keys, or none.",
+            (SERVE,),
+            is_secret=True,
+        ),
+    ] = None
+    jwt_public_key: Annotated[
+        str | None,
+        AfterValidator(_text_or_file),
+        EnvVar("Authentication", "RSA public key of tokens signed with RS256: PEM text, or the path of a PEM file.", (SERVE,)),
+    ] = None
+    jwt_jwks_url: Annotated[
+        str | None,
+        AfterValidator(_https_url),
+        EnvVar("Authentication", "URL of the JWKS with the RSA public keys of tokens signed with RS256.", (SERVE,)),
+    ] = None
+    jwt_issuer: Annotated[
+        str | None,
+        EnvVar("Authentication", "`iss` that every token must have.", (SERVE,), default="any"),
+    ] = None
+    jwt_audience: Annotated[
+        str | None,
+        EnvVar("Authentication", "`aud` that every token must have.", (SERVE,), default="any"),
+    ] = None
+    nightly_at: Annotated[
+        time,
+        BeforeValidator(_time_of_day),
+        EnvVar("Builds", "Time of day of the nightly run, in UTC.", (SCHEDULER, "batch")),
+    ] = time(2)
+    export_folder: Annotated[
+        Path | None,
+        AfterValidator(Path.absolute),
+        EnvVar("Exports", "Folder of exported files.", (SERVE, WORKER, SCHEDULER), default="`exports` in `MAILMART_HOME`"),
+    ] = None
+    export_bucket: Annotated[
+        str | None,
+        AfterValidator(_bucket),
+        EnvVar(
+            "Exports",
+            "S3 bucket of exported files, instead of a folder. boto3 reads endpoint, region and credentials from its own"
+            " variables: `AWS_ENDPOINT_URL`, `AWS_DEFAULT_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`.",
+            (SERVE, WORKER, SCHEDULER),
+        ),
+    ] = None
+    export_prefix: Annotated[
+        str,
+        AfterValidator(_prefix),
+        EnvVar("Exports", "Start of every key in the bucket: `mailmart/exports`.", (SERVE, WORKER, SCHEDULER)),
+    ] = ""
+    export_encryption: Annotated[
+        str | None,
+        AfterValidator(_encryption),
+        EnvVar(
+            "Exports",
+            "Server-side encryption of each file in the bucket: `AES256` or `aws:kms`. `none`: the bucket decides.",
+            (SERVE, WORKER, SCHEDULER),
+        ),
+    ] = None
+    smtp_url: Annotated[
+        str | None,
+        EnvVar(
+            "Reports",
+            "Server that sends report mail. `smtp://user:password@host:587` uses STARTTLS, except to this machine."
+            " `smtps://…` uses TLS from the first byte. Write `@` and `/` in the user or password as `%40` and `%2F`.",
+            (WORKER,),
+            default="no mail",
+            is_secret=True,
+        ),
+    ] = None
+    mail_from: Annotated[
+        str | None,
+        EnvVar(
+            "Reports",
+            'Sender of report mail: `reports@example.com`, or `"A name" <reports@example.com>`. Required with'
+            " `MAILMART_SMTP_URL`.",
+            (WORKER,),
+        ),
+    ] = None
+    webhook_allowed_networks: Annotated[
+        tuple[Network, ...],
+        BeforeValidator(_networks),
+        EnvVar(
+            "Reports",
+            "Private addresses and networks that report webhooks may call, separated by commas: `10.1.2.3,192.168.0.0/24`.",
+            (SERVE, WORKER),
+            default="none",
+        ),
+    ] = ()
+    posthog_key: Annotated[
+        str | None,
+        AfterValidator(lambda text: text.strip() or None),
+        EnvVar(
+            "Telemetry",
+            "Key of the PostHog project that receives operational events.",
+            (SERVE, WORKER, SCHEDULER),
+            default="no events",
+            is_secret=True,
+        ),
+    ] = None
+    posthog_host: Annotated[
+        str,
+        AfterValidator(_https_url),
+        EnvVar("Telemetry", "URL of PostHog.", (SERVE, WORKER, SCHEDULER)),
+    ] = POSTHOG_HOST
     project_root: Path = PROJECT_ROOT
 
     @classmethod
@@ -96,147 +270,173 @@ class Settings:
         """Reads the settings.
 
         Raises:
-            SettingsError: one of them cannot be used.
+            SettingsError: a value is invalid, or two settings contradict each other.
         """
-        return cls(
-            database_url=environ.get("MAILMART_DATABASE_URL") or None,
-            redis_url=environ.get("MAILMART_REDIS_URL") or None,
-            home=Path(environ.get("MAILMART_HOME") or PROJECT_ROOT / ".mailmart").absolute(),
-            host=environ.get("MAILMART_HOST") or "127.0.0.1",
-            port=_number(environ, "MAILMART_PORT", 8080, 0, 65535),
-            pool_size=_number(environ, "MAILMART_POOL_SIZE", 8, 1, 1000),
-            query_timeout_seconds=_number(environ, "MAILMART_QUERY_TIMEOUT_SECONDS", 10, 1, 3600),
-            rate_limit_factor=_number(environ, "MAILMART_RATE_LIMIT_FACTOR", 1, 1, 1_000_000),
-            response_cache_mb=_number(environ, "MAILMART_RESPONSE_CACHE_MB", 64, 0, 1_000_000),
-            jwt_secret=environ.get("MAILMART_JWT_SECRET") or None,
-            jwt_public_key=_text_or_file(environ, "MAILMART_JWT_PUBLIC_KEY"),
-            jwt_jwks_url=_web_address(environ, "MAILMART_JWT_JWKS_URL", "a key that comes over http"),
-            jwt_issuer=environ.get("MAILMART_JWT_ISSUER") or None,
-            jwt_audience=environ.get("MAILMART_JWT_AUDIENCE") or None,
-            cors_origins=_origins(environ, "MAILMART_CORS_ORIGINS"),
-            metrics_port=_number(environ, "MAILMART_METRICS_PORT", 0, 0, 65535),
-            posthog_key=environ.get("MAILMART_POSTHOG_KEY", "").strip() or None,
-            posthog_host=_web_address(environ, "MAILMART_POSTHOG_HOST", "what is sent over http") or POSTHOG_HOST,
-            target=environ.get("MAILMART_TARGET") or "production",
-            nightly_at=_time_of_day(environ, "MAILMART_NIGHTLY_AT", "02:00"),
-            **_exports(environ),
-            **_reports(environ),
-        )
+        values: dict[str, Any] = {"database_url": None, "redis_url": None, "home": PROJECT_ROOT / ".mailmart"}
+        values |= {field: environ[name] for name, field, _ in env_vars() if environ.get(name)}
+        try:
+            settings = _adapter().validate_python(values)
+        except ValidationError as error:
+            problem = _settings_error(error)
+        else:
+            _check_combinations(settings)
+            return settings
+        # outside of the handler: pydantic's error holds all values, secrets too
+        raise problem
 
     @property
     def is_production(self) -> bool:
-        """Whether it is production that is served, whose exports and reports the database holds."""
+        """Whether the target is production, which alone has exports and scheduled reports."""
         return self.target == "production"
 
     @property
     def public_url(self) -> str:
-        """What links to the API begin with, without a slash at the end: never taken from a request."""
+        """URL that links to the API start with, without a slash at the end. Never taken from a request."""
         if self.public_address is not None:
             return self.public_address
-        # who listens at every address is found at this machine's own
+        # a server that listens on every address answers on the loopback address
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
+    def __repr__(self) -> str:
+        secrets = {field for _, field, env_var in env_vars() if env_var.is_secret}
+        shown = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values = (f"{name}='***'" if value and name in secrets else f"{name}={value!r}" for name, value in shown.items())
+        return f"Settings({', '.join(values)})"
 
-def _exports(environ: Mapping[str, str]) -> dict[str, Any]:
-    bucket = environ.get("MAILMART_EXPORT_BUCKET") or None
-    folder = environ.get("MAILMART_EXPORT_FOLDER") or None
-    prefix = environ.get("MAILMART_EXPORT_PREFIX", "").strip("/")
-    encryption = environ.get("MAILMART_EXPORT_ENCRYPTION") or "none"
-    if bucket and folder:
+
+def embedded_database_url(home: Path) -> str:
+    """URL of the embedded PostgreSQL, with its login's password.
+
+    Raises:
+        SettingsError: the embedded server was never started for this home folder.
+    """
+    path = home / "database_url"
+    if not path.exists():
         raise SettingsError(
-            "MAILMART_EXPORT_FOLDER and MAILMART_EXPORT_BUCKET are both set", hint="Exports are kept in one of the two."
+            "no database: MAILMART_DATABASE_URL is not set, and no embedded server was started here",
+            hint="Run `mailmart up`, or set MAILMART_DATABASE_URL.",
         )
-    if bucket and not re.fullmatch(r"[A-Za-z0-9.:/_-]+", bucket):
-        raise SettingsError(f"MAILMART_EXPORT_BUCKET is {bucket!r}", hint="Set it to the name of a bucket, without s3://.")
-    if not bucket and (prefix or encryption != "none"):
-        name = "MAILMART_EXPORT_PREFIX" if prefix else "MAILMART_EXPORT_ENCRYPTION"
-        raise SettingsError(f"{name} is set, and no bucket", hint="It is about MAILMART_EXPORT_BUCKET; a folder has none.")
-    if prefix and not re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", prefix):
+    return path.read_text().strip()
+
+
+def env_vars() -> Iterator[tuple[str, str, EnvVar]]:
+    """Variable, field and description of every setting that the environment has, in the order of the fields."""
+    for field, annotation in _annotations().items():
+        for metadata in getattr(annotation, "__metadata__", ()):
+            if isinstance(metadata, EnvVar):
+                yield PREFIX + (metadata.name or field.upper()), field, metadata
+
+
+def bounds(field: str) -> tuple[int, int] | None:
+    """Lowest and highest value of a setting that is a number."""
+    for metadata in getattr(_annotations()[field], "__metadata__", ()):
+        if isinstance(metadata, FieldInfo):
+            lowest, highest = metadata.metadata
+            return lowest.ge, highest.le
+    return None
+
+
+@cache
+def _annotations() -> dict[str, Any]:
+    return get_type_hints(Settings, include_extras=True)
+
+
+@cache
+def _adapter() -> TypeAdapter[Settings]:
+    return TypeAdapter(Settings)
+
+
+def _settings_error(error: ValidationError) -> SettingsError:
+    first = error.errors()[0]
+    field = first["loc"][0]
+    name, env_var = next((name, env_var) for name, of, env_var in env_vars() if of == field)
+    problem = first.get("ctx", {}).get("error")
+    if isinstance(problem, InvalidSettingError):
+        return SettingsError(f"{name} {problem.problem}", hint=problem.hint)
+    between = bounds(str(field))
+    hint = f"Set it to a whole number from {between[0]} to {between[1]}." if between else f"{first['msg']}."
+    return SettingsError(f"{name} is {'invalid' if env_var.is_secret else _quoted(str(first['input']))}", hint=hint)
+
+
+def _check_combinations(settings: Settings) -> None:
+    if settings.export_bucket and settings.export_folder:
+        raise SettingsError("MAILMART_EXPORT_FOLDER and MAILMART_EXPORT_BUCKET are both set", hint="Set one of the two.")
+    if not settings.export_bucket and (settings.export_prefix or settings.export_encryption):
+        name = "MAILMART_EXPORT_PREFIX" if settings.export_prefix else "MAILMART_EXPORT_ENCRYPTION"
+        raise SettingsError(f"{name} is set without a bucket", hint="It applies only to MAILMART_EXPORT_BUCKET: set that too.")
+    if settings.smtp_url and not settings.mail_from:
         raise SettingsError(
-            f"MAILMART_EXPORT_PREFIX is {prefix!r}", hint="Set it to names with slashes between: mailmart/exports"
+            "MAILMART_SMTP_URL is set without a sender", hint="Set MAILMART_MAIL_FROM to the address that reports come from."
         )
-    if encryption not in ENCRYPTIONS:
-        raise SettingsError(f"MAILMART_EXPORT_ENCRYPTION is {encryption!r}", hint=f"There are {', '.join(ENCRYPTIONS)}.")
-    return {
-        "export_folder": Path(folder).absolute() if folder else None,
-        "export_bucket": bucket,
-        "export_prefix": prefix,
-        "export_encryption": None if encryption == "none" else encryption,
-        "public_address": _public_url(environ, "MAILMART_PUBLIC_URL"),
-    }
 
 
-def _reports(environ: Mapping[str, str]) -> dict[str, Any]:
-    smtp_url, mail_from = environ.get("MAILMART_SMTP_URL") or None, environ.get("MAILMART_MAIL_FROM") or None
-    if smtp_url and not mail_from:
-        raise SettingsError("MAILMART_SMTP_URL is set, and no sender", hint="Set MAILMART_MAIL_FROM to an address of yours.")
-    try:
-        allowed = networks(environ.get("MAILMART_WEBHOOK_ALLOWED_NETWORKS", "").split(","))
-    except ValueError as error:
-        raise SettingsError(
-            f"MAILMART_WEBHOOK_ALLOWED_NETWORKS has what is no network: {error}", hint="Write it as 10.1.2.3,192.168.0.0/24."
-        ) from error
-    return {"smtp_url": smtp_url, "mail_from": mail_from, "webhook_allowed_networks": allowed}
-
-
-def _public_url(environ: Mapping[str, str], name: str) -> str | None:
-    text = environ.get(name) or None
-    if text is None:
-        return None
-    found = urlsplit(text)
-    is_address = re.fullmatch(r"https?://[^\s?#@]+", text) and found.hostname
-    if not is_address:
-        raise SettingsError(f"{name} is {text!r}", hint="Set it to what the API's addresses begin with: https://mail.example.com")
+def _public_url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s?#@]+", text) or not urlsplit(text).hostname:
+        raise InvalidSettingError(f"is {_quoted(text)}", "Set it to the start of the API's URLs: https://mail.example.com")
     return text.rstrip("/")
 
 
-def _number(environ: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = environ.get(name) or str(default)
-    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
-        raise SettingsError(f"{name} is {text!r}", hint=f"Set it to a whole number from {least} to {most}.")
-    return int(text)
+def _https_url(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in ("https", "http") or not url.hostname:
+        raise InvalidSettingError(f"is {_quoted(text)}", "Set it to a URL: https://…")
+    if url.scheme == "http" and url.hostname not in ("127.0.0.1", "::1", "localhost"):
+        raise InvalidSettingError("is not https", "Use https. Only addresses of this machine may use http.")
+    return text
 
 
-def _time_of_day(environ: Mapping[str, str], name: str, default: str) -> time:
-    text = environ.get(name) or default
-    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
-        raise SettingsError(f"{name} is {text!r}", hint="Set it to a time of day in UTC, from 00:00 to 23:59: 02:00.")
-    return time.fromisoformat(text)
+def _quoted(text: str) -> str:
+    """The value in quotes, without the login and password of a URL."""
+    return repr(re.sub(r"//[^/]*@", "//***@", text))
 
 
-def _text_or_file(environ: Mapping[str, str], name: str) -> str | None:
-    text = environ.get(name) or None
-    if text is None or text.lstrip().startswith("-----"):
+def _text_or_file(text: str) -> str:
+    if text.lstrip().startswith("-----"):
         return text
     try:
         return Path(text).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"{name} is no key, and no file that can be read: {error}", hint="Set it to a key in PEM form."
+        raise InvalidSettingError(
+            f"is not a PEM key, and not a file that can be read: {error}", "Set it to a PEM key or to the path of a PEM file."
         ) from error
 
 
-def _web_address(environ: Mapping[str, str], name: str, what: str) -> str | None:
-    """`what` over http is anybody's."""
-    text = environ.get(name) or None
-    if text is None:
-        return None
-    found = urlsplit(text)
-    if found.scheme not in ("https", "http") or not found.hostname:
-        raise SettingsError(f"{name} is {text!r}", hint="Set it to an address: https://…")
-    if found.scheme == "http" and found.hostname not in ("127.0.0.1", "::1", "localhost"):
-        raise SettingsError(
-            f"{name} is not https", hint=f"{what[0].upper()}{what[1:]} is anybody's; http is for this machine alone."
-        )
+def _time_of_day(text: str) -> time:
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
+        raise InvalidSettingError(f"is {text!r}", "Set it to a time of day in UTC, from 00:00 to 23:59: 02:00.")
+    return time.fromisoformat(text)
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip() for origin in text.split(",") if origin.strip())
+    for origin in origins:
+        if not re.fullmatch(r"https?://[^/\s*?#@]+", origin):
+            raise InvalidSettingError(f"has an invalid origin: {origin!r}", "An origin looks like https://dashboard.example.com")
+    return origins
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    try:
+        return parse_networks(text.split(","))
+    except ValueError as error:
+        raise InvalidSettingError(f"has an invalid network: {error}", "Write it as 10.1.2.3,192.168.0.0/24.") from error
+
+
+def _bucket(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.:/_-]+", text):
+        raise InvalidSettingError(f"is {text!r}", "Set it to the name of a bucket, without s3://.")
     return text
 
 
-def _origins(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
-    given = tuple(text.strip() for text in environ.get(name, "").split(",") if text.strip())
-    for origin in given:
-        if not re.fullmatch(r"https?://[^/\s*?#@]+", origin):
-            raise SettingsError(
-                f"{name} has {origin!r}, which is no origin", hint="An origin is like https://dashboard.example.com"
-            )
-    return given
+def _prefix(text: str) -> str:
+    prefix = text.strip("/")
+    if prefix and not re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*", prefix):
+        raise InvalidSettingError(f"is {text!r}", "Set it to names separated by slashes: mailmart/exports")
+    return prefix
+
+
+def _encryption(text: str) -> str | None:
+    if text not in ENCRYPTIONS:
+        raise InvalidSettingError(f"is {text!r}", f"Use one of {', '.join(ENCRYPTIONS)}.")
+    return None if text == "none" else text

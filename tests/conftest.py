@@ -21,9 +21,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from api.db.migrate import migrate
 from api.embedded import postgres
-from api.embedded.database_url import embedded_database_url
 from api.embedded.paths import find_folders
-from api.settings import Settings
+from api.settings import Settings, embedded_database_url
 
 SUPERUSER = "MAILMART_TEST_SERVER"
 LOGIN = "MAILMART_TEST_LOGIN"

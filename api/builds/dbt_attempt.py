@@ -1,9 +1,8 @@
-"""One try of a nightly run: a whole dbt build, or dbt retry where it can go on from the node that failed."""
+"""One attempt of a nightly run: a whole dbt build, or dbt retry if it can continue the failed build."""
 
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,133 +13,125 @@ from typing import Literal
 import orjson
 import psycopg
 
-from api.db.connection import connect
+from api.builds.repository import find_build, latest_build
+from api.db.advisory_lock import AdvisoryLock
+from api.dbt.build_process import ANOTHER_BUILD_IS_RUNNING, CANNOT_CONTINUE, build_command
 from api.dbt.profile import dbt_environment
-from api.dbt.project_hash import project_hash
-from api.dbt.runner import dbt_command
 from api.processes.run import Ended, run_child
 from api.settings import Settings
 
-# the unit tests tell nothing about the data
+# the unit tests say nothing about the data
 BUILD = ("build", "--exclude-resource-type", "unit_test")
-REFUSED = re.compile(r"build \d+ is running since [\d-]+ [\d:]+")
-LINES_OF_A_FAILURE = 12
-# a database that starts anew is back by then; a scheduler that is to end waits for twice as long
-SECONDS_TO_READ = 10.0
+RETRY = ("retry",)
+FAILURE_LINES = 12
+# a database that restarts is available again by then; a scheduler that has to stop waits twice as long
+SECONDS_TO_RECONNECT = 10.0
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """How a try ended.
+class AttemptResult:
+    """How an attempt ended.
 
     Attributes:
-        status: published; failed; busy: refused, because another build runs; ended: by us, before its end.
-        batch_id: its build, where it took a number.
-        error: what failed, a line each.
+        status: published; failed; busy: refused, because another build is running; stopped: by this process, or because
+            another process has taken over the run.
+        batch_id: its build, if it began one.
+        error: what failed, one line each.
     """
 
-    status: Literal["published", "failed", "busy", "ended"]
+    status: Literal["published", "failed", "busy", "stopped"]
     batch_id: int | None = None
     error: str | None = None
 
 
-def attempt(
-    settings: Settings, *, since: datetime, should_continue: Callable[[], bool], show: Callable[[str], None] | None = None
-) -> Attempt:
-    """Builds, in a folder of the nightly runs' own, so that nobody else's build writes over what dbt retry reads.
+def run_attempt(
+    settings: Settings,
+    lock: AdvisoryLock,
+    *,
+    since: datetime,
+    should_continue: Callable[[], bool],
+    show: Callable[[str], None] | None = None,
+) -> AttemptResult:
+    """Builds once. Uses a folder of its own, so that no other build overwrites what dbt retry reads.
 
-    Only one at a time: the caller holds the lock of nightly runs. It goes on only with a build that began `since` the run did.
+    `lock` is the lock of nightly runs, which the caller holds. A failed build is continued only if it began `since` then: what
+    passed in an earlier run was about older data, and a test that always fails would be all that ever ran again.
+    `should_continue` is called several times a second; dbt is stopped as soon as it returns false. `show` gets dbt's lines.
+
+    Raises:
+        psycopg.OperationalError: the database is unavailable.
     """
     folder = settings.home / "nightly" / settings.target
     folder.mkdir(parents=True, exist_ok=True)
-    files = project_hash(settings.project_root)
-    if _can_go_on(settings, folder, files, since):
-        arguments: tuple[str, ...] = ("retry",)
-    else:
-        arguments = BUILD
-        # what an earlier build left says nothing about this one
+
+    def run_dbt(arguments: tuple[str, ...], **environment: str) -> Ended:
+        paths = ("--target-path", str(folder), "--log-path", str(folder / "logs"))
+        command = build_command(["--no-use-colors", *arguments, *paths])
+        variables = {**os.environ, **dbt_environment(settings), **environment}
+        return run_child(command, variables, settings.project_root, should_continue=should_continue, show=show)
+
+    previous = _invocation(folder)
+    failed_batch = _batch_to_continue(lock.connection, settings.target, previous, since)
+    if failed_batch is not None:
+        ended = run_dbt(RETRY, MAILMART_DBT_MUST_CONTINUE=str(failed_batch))
+    if failed_batch is None or ended.status == CANNOT_CONTINUE:
+        # results of an earlier build say nothing about this one
         _results_file(folder).unlink(missing_ok=True)
-        (folder / "project").write_text(files)
-    command = dbt_command(
-        "--no-use-colors", *arguments, "--target-path", str(folder), "--log-path", str(folder / "logs"), with_parent=True
-    )
-    before = _invocation(folder)
-    ended = run_child(command, _environment(settings), settings.project_root, should_continue=should_continue, show=show)
-    invocation = _invocation(folder)
-    return _read_end(settings, ended, invocation if invocation != before else None)
-
-
-def _can_go_on(settings: Settings, folder: Path, files: str, since: datetime) -> bool:
-    """Whether the target's last build is the one whose results are here, it failed, and the files are the same.
-
-    Not one of an earlier run: what passed then was of the data of then, and a test that fails for good would be all that is
-    ever run again.
-
-    Whether its passed nodes really count is decided when the retry ends, out of what dbt has parsed (macros/versioning/continue_failed_build.sql).
-    """
-    invocation = _invocation(folder)
-    project = folder / "project"
-    if invocation is None or not project.exists() or project.read_text() != files:
-        return False
-    with connect(settings, "mailmart_worker") as connection:
-        row = connection.execute(
-            "select invocation_id, status, started_at >= %s from app.batches where target = %s order by batch_id desc limit 1",
-            (since, settings.target),
-        ).fetchone()
-    return row == (invocation, "failed", True)
-
-
-def _read_end(settings: Settings, ended: Ended, invocation: str | None) -> Attempt:
-    text = "\n".join(ended.last_lines)
-    refused = REFUSED.search(text)
+        previous = None
+        ended = run_dbt(BUILD)
     if ended.status is None:
-        return Attempt("ended")
-    if ended.status != 0 and refused:
-        return Attempt("busy", error=refused[0])
-    batch_id, status, failure_summary = _batch(settings, invocation)
-    if status == "published":
-        return Attempt("published", batch_id)
-    if status == "built":
-        return Attempt("failed", batch_id, "everything that ran has passed, and that was not all of the project")
-    return Attempt("failed", batch_id, failure_summary or _end_of(ended))
+        return AttemptResult("stopped")
+    invocation = _invocation(folder)
+    return _read_result(settings, lock, ended, invocation if invocation != previous else None)
 
 
-def _batch(settings: Settings, invocation: str | None) -> tuple[int | None, str | None, str | None]:
-    """What the books say of the build; a database that is away just now may have published it."""
-    until = time.monotonic() + SECONDS_TO_READ
+def _batch_to_continue(connection: psycopg.Connection, target: str, invocation: str | None, since: datetime) -> int | None:
+    """The target's last build, if it failed in this run and its results are in the folder.
+
+    Whether the project is still the same is checked when the retry begins (app.begin_batch), from what dbt has parsed.
+    """
+    build = latest_build(connection, target)
+    if build is None or build.invocation_id != invocation or build.status != "failed" or build.started_at < since:
+        return None
+    return build.batch_id
+
+
+def _read_result(settings: Settings, lock: AdvisoryLock, ended: Ended, invocation: str | None) -> AttemptResult:
+    """Reads how the build ended. A database that is unavailable just now may have published it: it is tried again."""
+    deadline = time.monotonic() + SECONDS_TO_RECONNECT
     while True:
         try:
-            return _read_batch(settings, invocation)
+            return _result(lock.connection, settings.target, ended, invocation)
         except psycopg.OperationalError:
-            if time.monotonic() >= until:
+            if time.monotonic() >= deadline:
                 raise
         time.sleep(0.5)
+        try:
+            if not lock.acquire():
+                return AttemptResult("stopped")
+        except psycopg.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
 
 
-def _read_batch(settings: Settings, invocation: str | None) -> tuple[int | None, str | None, str | None]:
-    with connect(settings, "mailmart_worker") as connection:
-        row = connection.execute(
-            "select batch_id, status, failure_summary from app.batches where invocation_id = %s", (invocation,)
-        ).fetchone()
-    return row or (None, None, None)
+def _result(connection: psycopg.Connection, target: str, ended: Ended, invocation: str | None) -> AttemptResult:
+    if ended.status == ANOTHER_BUILD_IS_RUNNING:
+        other = latest_build(connection, target)
+        running = f"build {other.batch_id} is running since {other.started_at:%Y-%m-%d %H:%M:%S}" if other else None
+        return AttemptResult("busy", error=running)
+    build = find_build(connection, invocation) if invocation is not None else None
+    if build is None:
+        return AttemptResult("failed", error=_output_end(ended))
+    if build.status == "published":
+        return AttemptResult("published", build.batch_id)
+    if build.status == "built":
+        return AttemptResult("failed", build.batch_id, "everything that ran has passed, but that was not the whole project")
+    return AttemptResult("failed", build.batch_id, build.failure_summary or _output_end(ended))
 
 
-def _end_of(ended: Ended) -> str:
-    said = [line for line in ended.last_lines if line.strip()]
-    return "\n".join([f"dbt ended with exit status {ended.status}", *said[-LINES_OF_A_FAILURE:]])
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    # what is built is what is served, whatever target a developer's shell has
-    target = (
-        {"MAILMART_DBT_TARGET": "production"}
-        if settings.is_production
-        else {
-            "MAILMART_DBT_TARGET": "dev",
-            "MAILMART_DBT_PREFIX": settings.target,
-        }
-    )
-    return {**os.environ, **dbt_environment(settings), **target}
+def _output_end(ended: Ended) -> str:
+    lines = [line for line in ended.last_lines if line.strip()]
+    return "\n".join([f"dbt ended with exit status {ended.status}", *lines[-FAILURE_LINES:]])
 
 
 def _results_file(folder: Path) -> Path:
@@ -148,7 +139,7 @@ def _results_file(folder: Path) -> Path:
 
 
 def _invocation(folder: Path) -> str | None:
-    """The build whose results are in the folder; None where there are none that can be read."""
+    """The dbt invocation whose results are in the folder; None if there are none, or they cannot be read."""
     try:
         return str(orjson.loads(_results_file(folder).read_bytes())["metadata"]["invocation_id"])
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):

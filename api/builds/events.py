@@ -1,4 +1,4 @@
-"""What is told of the nightly runs."""
+"""Reports the attempts and ends of nightly runs: to the log, and to PostHog if it is configured."""
 
 from __future__ import annotations
 
@@ -8,48 +8,42 @@ from typing import Any
 
 import psycopg
 
-from api.builds.dbt_attempt import Attempt
+from api.builds.dbt_attempt import AttemptResult
+from api.builds.repository import written_rows
 from api.builds.run_repository import NightlyRun
-from api.db.connection import connect
 from api.observability.posthog import Telemetry
 from api.settings import Settings
 
 LOG = logging.getLogger("api.builds")
-OF_A_BATCH = ("is_manual", "attempts", "seconds", "models", "rows")
+EVENT_FIELDS = ("is_manual", "attempts", "seconds", "models", "rows")
 
 
-def tell_try(night: NightlyRun, tried: Attempt) -> None:
-    """A try that failed; there may be another one."""
-    fields = {"scheduled_for": night.scheduled_for, "attempts": night.attempts, "batch_id": tried.batch_id, "error": tried.error}
-    LOG.warning("nightly run: try %d failed", night.attempts, extra={"fields": fields})
+def log_failed_attempt(run: NightlyRun, result: AttemptResult) -> None:
+    """Logs an attempt that failed; another one may follow."""
+    fields = {"scheduled_for": run.scheduled_for, "attempts": run.attempts, "batch_id": result.batch_id, "error": result.error}
+    LOG.warning("nightly run: attempt %d failed", run.attempts, extra={"fields": fields})
 
 
-def tell_end(settings: Settings, night: NightlyRun, tried: Attempt, status: str, seconds: float) -> None:
-    """The end of a run, succeeded or failed, to whoever wants to hear of it."""
+def report_run_ended(
+    settings: Settings, connection: psycopg.Connection, run: NightlyRun, result: AttemptResult, status: str, seconds: float
+) -> None:
+    """Reports the end of a run, `status` succeeded or failed, with the result of its last attempt."""
     fields: dict[str, Any] = {
         "target": settings.target,
-        "scheduled_for": night.scheduled_for,
-        "is_manual": night.is_manual,
-        "attempts": night.attempts,
+        "scheduled_for": run.scheduled_for,
+        "is_manual": run.is_manual,
+        "attempts": run.attempts,
         "seconds": round(seconds, 1),
-        "batch_id": tried.batch_id,
+        "batch_id": result.batch_id,
     }
     with suppress(psycopg.Error):
-        fields |= _written(settings, tried.batch_id)
+        written = written_rows(connection, result.batch_id)
+        fields |= {"models": written.models, "rows": written.rows}
     event = "batch_completed" if status == "succeeded" else "batch_failed"
     telemetry = Telemetry(settings)
-    telemetry.capture(event, {**{name: fields.get(name) for name in OF_A_BATCH}, "reason": tried.status})
+    telemetry.capture(event, {**{name: fields.get(name) for name in EVENT_FIELDS}, "reason": result.status})
     telemetry.close()
     if status == "succeeded":
-        LOG.info("nightly run succeeded: batch %s is served", tried.batch_id, extra={"fields": fields})
+        LOG.info("nightly run succeeded: batch %s is published", result.batch_id, extra={"fields": fields})
     else:
-        LOG.error("nightly run failed: the batch before it is served on", extra={"fields": {**fields, "error": tried.error}})
-
-
-def _written(settings: Settings, batch_id: int | None) -> dict[str, int]:
-    with connect(settings, "mailmart_owner") as connection:
-        row = connection.execute(
-            "select count(*), coalesce(sum(rows_inserted + rows_expired), 0)::bigint from app.model_runs where batch_id = %s",
-            (batch_id,),
-        ).fetchone()
-    return {"models": row[0], "rows": row[1]} if row else {}
+        LOG.error("nightly run failed: the previous publication stays", extra={"fields": {**fields, "error": result.error}})

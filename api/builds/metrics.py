@@ -1,4 +1,4 @@
-"""What metrics say of builds and of nightly runs, by the warehouse that they are of."""
+"""Metrics of builds and nightly runs, by target: production, or a developer's warehouse."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from api.observability.db_metrics import DbMetric
 
 
 def build_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
-    """Of the builds."""
-    found = connection.execute(
+    """Metrics of app.batches."""
+    rows = connection.execute(
         """
         select
             target,
@@ -24,28 +24,28 @@ def build_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
     ).fetchall()
     yield DbMetric(
         "mailmart_last_published_build_timestamp_seconds",
-        "When the last build that was published ended.",
-        [({"target": target}, published_at) for target, published_at, _, _ in found if published_at is not None],
+        "Unix time at which the last published build ended.",
+        [({"target": target}, published_at) for target, published_at, _, _ in rows if published_at is not None],
     )
     yield DbMetric(
         "mailmart_last_build_failed",
-        "1 where the last build that ended has failed or died, else 0.",
+        "1 if the last build that ended has failed or was abandoned, else 0.",
         [
             ({"target": target}, float(last_status in ("failed", "abandoned")))
-            for target, _, last_status, _ in found
+            for target, _, last_status, _ in rows
             if last_status is not None
         ],
     )
     yield DbMetric(
         "mailmart_builds_running",
-        "Builds that run, or died and were not found yet.",
-        [({"target": target}, running) for target, _, _, running in found],
+        "Builds that are running, including dead ones that no later build has found yet.",
+        [({"target": target}, running) for target, _, _, running in rows],
     )
 
 
 def nightly_run_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
-    """Of the nightly runs."""
-    found = connection.execute(
+    """Metrics of app.nightly_runs, without manual runs: who starts one sees how it ends."""
+    rows = connection.execute(
         """
         select
             target,
@@ -54,28 +54,27 @@ def nightly_run_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
             count(*) filter (where status = 'failed') as failed,
             (array_agg(attempts order by started_at desc))[1] as attempts
         from app.nightly_runs
-        -- whoever runs one by hand sees how it ends
         where not is_manual
         group by target
         """
     ).fetchall()
     yield DbMetric(
-        "mailmart_last_successful_night_timestamp_seconds",
-        "When the last nightly run that succeeded ended.",
-        [({"target": target}, succeeded_at) for target, succeeded_at, _, _, _ in found if succeeded_at is not None],
+        "mailmart_last_successful_nightly_run_timestamp_seconds",
+        "Unix time at which the last successful nightly run ended.",
+        [({"target": target}, succeeded_at) for target, succeeded_at, _, _, _ in rows if succeeded_at is not None],
     )
     yield DbMetric(
         "mailmart_last_nightly_run_failed",
-        "1 where the last nightly run that ended has failed, else 0.",
-        [({"target": target}, float(last_status == "failed")) for target, _, last_status, _, _ in found if last_status],
+        "1 if the last nightly run that ended has failed, else 0.",
+        [({"target": target}, float(last_status == "failed")) for target, _, last_status, _, _ in rows if last_status],
     )
     yield DbMetric(
         "mailmart_nightly_runs_failed",
-        "Nightly runs that have failed.",
-        [({"target": target}, failed) for target, _, _, failed, _ in found],
+        "Number of failed nightly runs.",
+        [({"target": target}, failed) for target, _, _, failed, _ in rows],
     )
     yield DbMetric(
         "mailmart_last_nightly_run_attempts",
-        "Builds that were started for the last nightly run.",
-        [({"target": target}, attempts) for target, _, _, _, attempts in found],
+        "Builds started for the latest nightly run.",
+        [({"target": target}, attempts) for target, _, _, _, attempts in rows],
     )

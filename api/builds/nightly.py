@@ -1,152 +1,189 @@
-"""The nightly run: a build, tried again from where it failed, of which there is one a night whatever number of schedulers."""
+"""The nightly run: one build a day, however many schedulers there are, retried from where it failed."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from api.builds.dbt_attempt import Attempt, attempt
-from api.builds.events import tell_end, tell_try
-from api.builds.run_repository import MAX_ATTEMPTS, Dead, NightlyRun, NightlyRunRepository
+import psycopg
+
+from api.builds.dbt_attempt import AttemptResult, run_attempt
+from api.builds.events import log_failed_attempt, report_run_ended
+from api.builds.repository import published_since
+from api.builds.run_repository import MAX_ATTEMPTS, AbandonedRun, NightlyRun, NightlyRunRepository
 from api.builds.schedule import latest_due
 from api.db.advisory_lock import AdvisoryLock
+from api.db.connection import connect
 from api.errors import MailmartError
 from api.settings import Settings
 
-SECONDS_BETWEEN_TRIES = (30.0, 120.0)
-SECONDS_UNTIL_ASKED_AGAIN = 30.0
+RETRY_DELAYS_SECONDS = (30.0, 120.0)
+BUSY_DELAY_SECONDS = 30.0
 LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long a run waits: before the second and the third try, and for another build to end."""
+    """How many seconds a run waits: before the second and the third attempt, and while another build is running."""
 
-    between_tries: Sequence[float] = SECONDS_BETWEEN_TRIES
-    while_busy: float = SECONDS_UNTIL_ASKED_AGAIN
+    between_attempts: Sequence[float] = RETRY_DELAYS_SECONDS
+    while_busy: float = BUSY_DELAY_SECONDS
 
 
 RETRY_POLICY = RetryPolicy()
 
 
-def lock_of_runs(settings: Settings) -> AdvisoryLock:
-    """Held by the process that runs; so a run that is noted as running, while nobody holds it, is of a process that died."""
+def nightly_lock(settings: Settings) -> AdvisoryLock:
+    """The lock of the process that runs. If a run is `running` while nobody holds it, its process has died."""
     return AdvisoryLock(settings, f"mailmart.nightly.{settings.target}")
 
 
-def run_due_night(settings: Settings, ending: threading.Event, pace: RetryPolicy = RETRY_POLICY) -> None:
-    """Runs the night that was due last, if that is still to be done; of nights missed before it nothing is left to do.
+def run_due_nightly_run(settings: Settings, stopping: threading.Event, policy: RetryPolicy = RETRY_POLICY) -> None:
+    """Runs the nightly run that was due last, unless it is done. Earlier ones that were missed are not caught up.
 
-    Returns at once when it is done, or somebody is at it. When `ending` is set, or the lock's connection dies, the build is ended
-    and the night is left as it is: the next one who looks takes it up.
+    Returns at once if there is nothing to do, or another process is running it. When `stopping` is set, or the lock's connection
+    dies, dbt is stopped and the run is left open: the next call, of any process, resumes it.
     """
-    nights = NightlyRunRepository(settings)
-    due = latest_due(nights.now(), settings.nightly_at)
-    if not nights.is_open(due):
-        return
-    with lock_of_runs(settings) as lock:
+    with connect(settings, "mailmart_worker") as connection:
+        runs = NightlyRunRepository(connection, settings.target)
+        if not runs.is_open(latest_due(runs.now(), settings.nightly_at)):
+            return
+    with nightly_lock(settings) as lock:
         if not lock.acquire():
             return
-        _tell_dead(settings, nights.fail_abandoned(but=due))
+        runs = NightlyRunRepository(lock.connection, settings.target)
+        due = latest_due(runs.now(), settings.nightly_at)
+        _report_abandoned(settings, lock.connection, runs.fail_abandoned(except_due=due))
         # it may have been done between the first look and the lock
-        if nights.is_open(due):
-            _run(settings, nights, nights.claim(due), lock, ending, pace)
+        if runs.is_open(due):
+            _Runner(settings, lock, stopping, policy).run(runs.claim(due))
 
 
-def run_by_hand(
-    settings: Settings, ending: threading.Event, show: Callable[[str], None], pace: RetryPolicy = RETRY_POLICY
+def run_manually(
+    settings: Settings, stopping: threading.Event, show: Callable[[str], None], policy: RetryPolicy = RETRY_POLICY
 ) -> bool:
-    """Makes the nightly run now, whatever was or is due, and says whether it was published.
+    """Makes a run now, whether one is due or not, and returns whether it was published. `show` gets each line of output.
 
     Raises:
-        MailmartError: a nightly run, or somebody's build, is going on.
+        MailmartError: a nightly run, or another build, is running.
     """
-    with lock_of_runs(settings) as lock:
+    with nightly_lock(settings) as lock:
         if not lock.acquire():
-            raise MailmartError("a nightly run is going on", hint="`mailmart batch status` shows it; wait for it to end.")
-        nights = NightlyRunRepository(settings)
-        now = nights.now().replace(microsecond=0)
-        # a night that a killed scheduler left is the schedulers' to take up, and to count
-        _tell_dead(settings, nights.fail_abandoned(but=latest_due(now, settings.nightly_at)))
-        night = nights.claim(now, is_manual=True)
-        return _run(settings, nights, night, lock, ending, pace, show) == "succeeded"
+            raise MailmartError("a nightly run is running", hint="`mailmart batch status` shows it; wait for it to end.")
+        runs = NightlyRunRepository(lock.connection, settings.target)
+        now = runs.now().replace(microsecond=0)
+        # the due run of a scheduler that was killed is the schedulers' to resume
+        abandoned = runs.fail_abandoned(except_due=latest_due(now, settings.nightly_at))
+        _report_abandoned(settings, lock.connection, abandoned)
+        run = runs.claim(now, is_manual=True)
+        return _Runner(settings, lock, stopping, policy, show).run(run) == "succeeded"
 
 
-def _run(
-    settings: Settings,
-    nights: NightlyRunRepository,
-    night: NightlyRun,
-    lock: AdvisoryLock,
-    ending: threading.Event,
-    pace: RetryPolicy,
-    show: Callable[[str], None] | None = None,
-) -> str:
-    """Tries until a build is published, or three have failed. Returns succeeded, failed or, where we were ended, ended."""
+class _Runner:
+    """Makes the attempts of a claimed run. All of its statements go through the connection that holds the lock."""
 
-    def should_continue(seconds: float = 0.5) -> bool:
-        return not ending.is_set() and lock.wait_while_held(seconds) and not ending.is_set()
+    def __init__(
+        self,
+        settings: Settings,
+        lock: AdvisoryLock,
+        stopping: threading.Event,
+        policy: RetryPolicy,
+        show: Callable[[str], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._lock = lock
+        self._stopping = stopping
+        self._policy = policy
+        self._show = show
+        self._started = time.monotonic()
 
-    def rest(seconds: float) -> bool:
+    @property
+    def _runs(self) -> NightlyRunRepository:
+        # not kept: an attempt may have acquired the lock anew, on another connection
+        return NightlyRunRepository(self._lock.connection, self._settings.target)
+
+    def run(self, run: NightlyRun) -> str:
+        """Makes attempts until a build is published or three have failed. Returns succeeded, failed or stopped."""
+        batch_id = None if run.is_manual else published_since(self._lock.connection, self._settings.target, run.scheduled_for)
+        if batch_id is not None:
+            # the process that began this run died after its build was published, or somebody else has built since
+            self._runs.record_attempt(run, batch_id, None)
+            return self._end(run, AttemptResult("published", batch_id))
+        result = AttemptResult("failed")
+        while run.attempts < MAX_ATTEMPTS:
+            run = self._runs.start_attempt(run)
+            LOG.info("nightly run: attempt %d", run.attempts, extra={"fields": {"scheduled_for": run.scheduled_for}})
+            result = run_attempt(
+                self._settings, self._lock, since=run.started_at, should_continue=self._should_continue, show=self._show
+            )
+            if result.status == "stopped":
+                return self._leave(run, is_in_attempt=True)
+            if result.status == "busy":
+                run = self._runs.cancel_attempt(run)
+                if not self._wait_for_other_build(run, result):
+                    return self._leave(run)
+                continue
+            self._runs.record_attempt(run, result.batch_id, result.error)
+            if result.status == "published":
+                break
+            log_failed_attempt(run, result)
+            if run.attempts < MAX_ATTEMPTS and not self._wait_for_next_attempt(run):
+                return self._leave(run)
+        return self._end(run, result)
+
+    def _end(self, run: NightlyRun, result: AttemptResult) -> str:
+        status = "succeeded" if result.status == "published" else "failed"
+        self._runs.end(run, status)
+        seconds = time.monotonic() - self._started
+        report_run_ended(self._settings, self._lock.connection, run, result, status, seconds)
+        return status
+
+    def _wait_for_other_build(self, run: NightlyRun, result: AttemptResult) -> bool:
+        error = result.error or "another build is running"
+        if run.is_manual:
+            self._runs.record_attempt(run, None, error)
+            self._runs.end(run, "failed")
+            raise MailmartError(error, hint="Wait for it to end, and run again.")
+        LOG.info("nightly run: waiting, %s", error)
+        return self._wait(self._policy.while_busy)
+
+    def _wait_for_next_attempt(self, run: NightlyRun) -> bool:
+        seconds = self._policy.between_attempts[run.attempts - 1]
+        if self._show is not None:
+            self._show(f"attempt {run.attempts} of {MAX_ATTEMPTS} failed; the next one starts in {seconds:g} s")
+        return self._wait(seconds)
+
+    def _wait(self, seconds: float) -> bool:
         until = time.monotonic() + seconds
-        while should_continue(min(0.5, max(0.0, until - time.monotonic()))):
+        while self._should_continue(min(0.5, max(0.0, until - time.monotonic()))):
             if time.monotonic() >= until:
                 return True
         return False
 
-    began = time.monotonic()
-    status = "failed"
-    tried = Attempt("failed")
-    while night.attempts < MAX_ATTEMPTS:
-        night = nights.count_attempt(night)
-        LOG.info("nightly run: try %d", night.attempts, extra={"fields": {"scheduled_for": night.scheduled_for}})
-        tried = attempt(settings, since=night.started_at, should_continue=should_continue, show=show)
-        if tried.status == "ended":
-            return _leave(nights, night, lock, is_in_try=True)
-        if tried.status == "busy":
-            night = nights.count_attempt(night, -1)
-            if night.is_manual:
-                nights.record_attempt(night, None, tried.error)
-                nights.end(night, "failed")
-                raise MailmartError(tried.error or "another build is running", hint="Wait for it to end, and run again.")
-            LOG.info("nightly run: waiting, %s", tried.error)
-            if not rest(pace.while_busy):
-                return _leave(nights, night, lock)
-            continue
-        nights.record_attempt(night, tried.batch_id, tried.error)
-        if tried.status == "published":
-            status = "succeeded"
-            break
-        tell_try(night, tried)
-        if night.attempts < MAX_ATTEMPTS:
-            seconds = pace.between_tries[night.attempts - 1]
-            if show is not None:
-                show(f"try {night.attempts} of {MAX_ATTEMPTS} failed; the next one in {seconds:g} s")
-            if not rest(seconds):
-                return _leave(nights, night, lock)
-    nights.end(night, status)
-    tell_end(settings, night, tried, status, time.monotonic() - began)
-    return status
+    def _should_continue(self, seconds: float = 0.5) -> bool:
+        return not self._stopping.is_set() and self._lock.wait_while_held(seconds) and not self._stopping.is_set()
+
+    def _leave(self, run: NightlyRun, *, is_in_attempt: bool = False) -> str:
+        """Leaves the run to the next process; fails a manual run, because nobody resumes it.
+
+        An attempt that was stopped on request does not count. One that lost the database counts: a build that crashes the
+        database would otherwise be started for ever.
+        """
+        LOG.warning("nightly run: left in attempt %d", run.attempts)
+        if not self._lock.wait_while_held(0):
+            return "stopped"
+        if run.is_manual:
+            self._runs.record_attempt(run, None, "it was stopped")
+            self._runs.end(run, "failed")
+        elif is_in_attempt:
+            self._runs.cancel_attempt(run)
+        return "stopped"
 
 
-def _tell_dead(settings: Settings, found: Iterable[Dead]) -> None:
-    for dead in found:
-        tell_end(settings, dead.night, Attempt("failed", dead.batch_id, dead.error), "failed", dead.seconds)
-
-
-def _leave(nights: NightlyRunRepository, night: NightlyRun, lock: AdvisoryLock, *, is_in_try: bool = False) -> str:
-    """We were told to end, or lost the lock: whoever comes next goes on; a run by hand has nobody who does.
-
-    A try that was ended for us is handed back. One that lost the database is not: a build that brings it down would for ever.
-    """
-    LOG.warning("nightly run: left in try %d", night.attempts)
-    if not lock.wait_while_held(0):
-        return "ended"
-    if night.is_manual:
-        nights.record_attempt(night, None, "it was stopped")
-        nights.end(night, "failed")
-    elif is_in_try:
-        nights.count_attempt(night, -1)
-    return "ended"
+def _report_abandoned(settings: Settings, connection: psycopg.Connection, abandoned_runs: list[AbandonedRun]) -> None:
+    for abandoned in abandoned_runs:
+        result = AttemptResult("failed", abandoned.batch_id, abandoned.error)
+        report_run_ended(settings, connection, abandoned.run, result, "failed", abandoned.seconds)

@@ -1,10 +1,11 @@
-"""Builds and what is published of them: read, and taken back. dbt writes them (macros/versioning/batch.sql)."""
+"""Builds and publications: read from app.batches and app.publications, and rolled back. dbt writes them (migration 0016)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg
 from psycopg.rows import class_row
 
 from api.db.connection import connect
@@ -14,7 +15,7 @@ from api.settings import Settings
 
 @dataclass(frozen=True)
 class Batch:
-    """One build. `status`: running, published, built, failed or abandoned; `is_served`: the API answers out of it."""
+    """A build and the rows that it wrote. `status`: running, published, built, failed or abandoned; `is_served`: by the API."""
 
     batch_id: int
     status: str
@@ -24,6 +25,26 @@ class Batch:
     rows_inserted: int
     rows_expired: int
     is_served: bool
+
+
+@dataclass(frozen=True)
+class BuildRecord:
+    """How a build stands. `continues`: the earliest failed build whose nodes count in this one."""
+
+    batch_id: int
+    invocation_id: str
+    status: str
+    started_at: datetime
+    continues: int | None
+    failure_summary: str | None
+
+
+@dataclass(frozen=True)
+class WrittenRows:
+    """How many models of a build wrote, and how many rows they inserted or expired."""
+
+    models: int
+    rows: int
 
 
 def list_batches(settings: Settings, limit: int = 20) -> list[Batch]:
@@ -70,16 +91,61 @@ def list_batches(settings: Settings, limit: int = 20) -> list[Batch]:
         ).fetchall()
 
 
-def go_back(settings: Settings) -> int:
+def find_build(connection: psycopg.Connection, invocation_id: str) -> BuildRecord | None:
+    """The build of a dbt invocation; None if it was refused, or failed before it began."""
+    with connection.cursor(row_factory=class_row(BuildRecord)) as cursor:
+        return cursor.execute(
+            """
+            select batch_id, invocation_id, status, started_at, continues, failure_summary
+            from app.batches
+            where invocation_id = %s
+            """,
+            (invocation_id,),
+        ).fetchone()
+
+
+def latest_build(connection: psycopg.Connection, target: str) -> BuildRecord | None:
+    """The build of the target that began last."""
+    with connection.cursor(row_factory=class_row(BuildRecord)) as cursor:
+        return cursor.execute(
+            """
+            select batch_id, invocation_id, status, started_at, continues, failure_summary
+            from app.batches
+            where target = %s
+            order by batch_id desc
+            limit 1
+            """,
+            (target,),
+        ).fetchone()
+
+
+def published_since(connection: psycopg.Connection, target: str, moment: datetime) -> int | None:
+    """The latest batch that was published with data as of `moment` or later."""
+    row = connection.execute(
+        "select max(batch_id) from app.publications where target = %s and data_as_of >= %s", (target, moment)
+    ).fetchone()
+    return row[0] if row else None
+
+
+def written_rows(connection: psycopg.Connection, batch_id: int | None) -> WrittenRows:
+    """What a build wrote; nothing for None."""
+    row = connection.execute(
+        "select count(*), coalesce(sum(rows_inserted + rows_expired), 0)::bigint from app.model_runs where batch_id = %s",
+        (batch_id,),
+    ).fetchone()
+    return WrittenRows(*row) if row else WrittenRows(0, 0)
+
+
+def rollback(settings: Settings) -> int:
     """Serves the publication before the one that is served, and returns its batch.
 
-    The one that was served is withdrawn: going back again goes further back, never to it. The next build publishes as ever.
+    The one that was served is withdrawn: the next rollback goes further back, never to it. The next build publishes as usual.
 
     Raises:
-        MailmartError: there is nothing to go back to; the rows of earlier publications are removed.
+        MailmartError: there is no earlier publication; the rows of older ones are deleted.
     """
     with connect(settings, "mailmart_owner") as connection:
-        # the lock of the row keeps a build that publishes at this moment apart
+        # locking the row keeps out a build that publishes at this moment
         row = connection.execute(
             """
             with served as materialized (
@@ -116,7 +182,7 @@ def go_back(settings: Settings) -> int:
         ).fetchone()
     if row is None:
         raise MailmartError(
-            "there is no earlier publication to go back to",
+            "there is no earlier publication to roll back to",
             hint="The rows of the last two publications are kept; build again to publish a new one.",
         )
     return int(row[0])

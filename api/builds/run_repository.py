@@ -1,4 +1,4 @@
-"""The books of the nightly runs, app.nightly_runs: every read and write but status and figures."""
+"""Nightly and manual runs: reads and writes app.nightly_runs, except for status and metrics."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ from datetime import datetime
 
 import psycopg
 
-from api.db.connection import connect
-from api.settings import Settings
-
 MAX_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class NightlyRun:
-    """A run that is ours: who holds the lock of nightly runs writes to it."""
+    """A run that this process has claimed."""
 
     scheduled_for: datetime
     started_at: datetime
@@ -24,115 +21,125 @@ class NightlyRun:
 
 
 @dataclass(frozen=True)
-class Dead:
-    """A run that was left, and is over: its last build that took a number, why it failed, how long it was open."""
+class AbandonedRun:
+    """A run whose process stopped or died and that nobody resumes: its last build, why it failed, how long it was open."""
 
-    night: NightlyRun
+    run: NightlyRun
     batch_id: int | None
     error: str
     seconds: float
 
 
 class NightlyRunRepository:
-    """Nightly runs of the settings' target. To write, hold the lock of nightly runs (api/builds/nightly.py)."""
+    """The nightly runs of a target. Only a process that holds the lock of nightly runs (api/builds/nightly.py) may write.
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._target = settings.target
+    The connection has to be in autocommit mode: a change has to be there when the process is killed.
+    """
+
+    def __init__(self, connection: psycopg.Connection, target: str) -> None:
+        self._connection = connection
+        self._target = target
 
     def now(self) -> datetime:
-        """The database's time, by which nights are due: of schedulers whose clocks differ, and of one whose clock is wrong."""
-        with self._connection() as connection:
-            row = connection.execute("select clock_timestamp()").fetchone()
-        assert row is not None  # noqa: S101 - it is one row in any case
+        """The database's time. It decides what is due, so that schedulers with different or wrong clocks agree."""
+        row = self._connection.execute("select clock_timestamp()").fetchone()
+        assert row is not None  # noqa: S101 - the query always returns a row
         moment: datetime = row[0]
         return moment
 
     def is_open(self, due: datetime) -> bool:
-        """Whether the night that was due still has to be run, or gone on with: no run of it ended, nothing newer is published."""
-        with self._connection() as connection:
-            row = connection.execute(
-                """
-                select coalesce(
-                    (
-                        select status = 'running' from app.nightly_runs
-                        where target = %(target)s and scheduled_for = %(due)s
-                    ),
-                    -- a build of somebody's that was published since has done what the night would have
-                    not exists (select from app.publications where target = %(target)s and data_as_of >= %(due)s)
-                )
-                """,
-                {"target": self._target, "due": due},
-            ).fetchone()
+        """Whether the run that is due has not ended yet: it is running, or has not begun and nothing was published since."""
+        row = self._connection.execute(
+            """
+            select coalesce(
+                (
+                    select status = 'running' from app.nightly_runs
+                    where target = %(target)s and scheduled_for = %(due)s
+                ),
+                -- any build that was published since has done the work of this run
+                not exists (select from app.publications where target = %(target)s and data_as_of >= %(due)s)
+            )
+            """,
+            {"target": self._target, "due": due},
+        ).fetchone()
         return row == (True,)
 
-    def fail_abandoned(self, *, but: datetime) -> list[Dead]:
-        """Ends the runs that were left and that nobody takes up: all but the night given, and that one after its last try.
+    def fail_abandoned(self, *, except_due: datetime) -> list[AbandonedRun]:
+        """Fails the runs that were left and that nobody resumes, and returns them, because nobody has reported their end.
 
-        Gives them, for whoever waits to hear of their end: who ran them is not there to tell.
+        The run of `except_due` can be resumed, and stays open if it has attempts left.
         """
-        with self._connection() as connection:
-            rows = connection.execute(
-                """
-                update app.nightly_runs
-                set
-                    status = 'failed',
-                    ended_at = clock_timestamp(),
-                    error = concat_ws(e'\\n', error, 'the process that ran it was stopped or died, and nobody went on')
-                where target = %(target)s and status = 'running' and (scheduled_for <> %(but)s or attempts >= %(attempts)s)
-                returning
-                    scheduled_for, started_at, attempts, is_manual,
-                    batch_id, error, extract(epoch from ended_at - started_at)::float as seconds
-                """,
-                {"target": self._target, "but": but, "attempts": MAX_ATTEMPTS},
-            ).fetchall()
-        return [Dead(NightlyRun(*row[:4]), *row[4:]) for row in rows]
+        rows = self._connection.execute(
+            """
+            update app.nightly_runs
+            set
+                status = 'failed',
+                ended_at = clock_timestamp(),
+                error = concat_ws(e'\\n', error, 'the process that ran it was stopped or died, and no other process resumed it')
+            where
+                target = %(target)s
+                and status = 'running'
+                and (scheduled_for <> %(except_due)s or attempts >= %(max_attempts)s)
+            returning
+                scheduled_for, started_at, attempts, is_manual,
+                batch_id, error, extract(epoch from ended_at - started_at)::float as seconds
+            """,
+            {"target": self._target, "except_due": except_due, "max_attempts": MAX_ATTEMPTS},
+        ).fetchall()
+        return [AbandonedRun(NightlyRun(*row[:4]), *row[4:]) for row in rows]
 
     def claim(self, scheduled_for: datetime, *, is_manual: bool = False) -> NightlyRun:
-        """Begins the run, or goes on with the one whose process died."""
-        with self._connection() as connection:
-            row = connection.execute(
-                """
-                insert into app.nightly_runs (target, scheduled_for, is_manual)
-                values (%s, %s, %s)
-                on conflict (target, scheduled_for) do update set status = 'running'
-                returning started_at, attempts
-                """,
-                (self._target, scheduled_for, is_manual),
-            ).fetchone()
-        assert row is not None  # noqa: S101 - it returns the row in any case
+        """Starts the run, or resumes it if its process died."""
+        row = self._connection.execute(
+            """
+            insert into app.nightly_runs (target, scheduled_for, is_manual)
+            values (%s, %s, %s)
+            on conflict (target, scheduled_for) do update set status = 'running'
+            returning started_at, attempts
+            """,
+            (self._target, scheduled_for, is_manual),
+        ).fetchone()
+        assert row is not None  # noqa: S101 - the statement always returns the row
         return NightlyRun(scheduled_for, row[0], row[1], is_manual)
 
-    def count_attempt(self, night: NightlyRun, change: int = 1) -> NightlyRun:
-        """One more try, before it begins, so that one that is killed counts; or one less, of one that came to no end.
+    def start_attempt(self, run: NightlyRun) -> NightlyRun:
+        """Counts an attempt before it begins, so that one that is killed counts as well."""
+        return self._change_attempts(run, 1)
 
-        Nothing changes once somebody else has gone on with the night.
-        """
-        with self._connection() as connection:
-            connection.execute(
-                "update app.nightly_runs set attempts = attempts + %s"
-                " where target = %s and scheduled_for = %s and attempts = %s and status = 'running'",
-                (change, self._target, night.scheduled_for, night.attempts),
-            )
-        return replace(night, attempts=night.attempts + change)
+    def cancel_attempt(self, run: NightlyRun) -> NightlyRun:
+        """Takes back an attempt that did not run to its end."""
+        return self._change_attempts(run, -1)
 
-    def record_attempt(self, night: NightlyRun, batch_id: int | None, error: str | None) -> None:
-        """How a try ended."""
-        with self._connection() as connection:
-            connection.execute(
-                "update app.nightly_runs set batch_id = coalesce(%s, batch_id), error = %s"
-                " where target = %s and scheduled_for = %s and attempts = %s and status = 'running'",
-                (batch_id, error, self._target, night.scheduled_for, night.attempts),
-            )
+    def record_attempt(self, run: NightlyRun, batch_id: int | None, error: str | None) -> None:
+        """Records how an attempt ended. `batch_id`: its build, if it began one."""
+        self._connection.execute(
+            """
+            update app.nightly_runs
+            set batch_id = coalesce(%s, batch_id), error = %s
+            where target = %s and scheduled_for = %s and attempts = %s and status = 'running'
+            """,
+            (batch_id, error, self._target, run.scheduled_for, run.attempts),
+        )
 
-    def end(self, night: NightlyRun, status: str) -> None:
-        """The run is over: succeeded or failed."""
-        with self._connection() as connection:
-            connection.execute(
-                "update app.nightly_runs set status = %s, ended_at = clock_timestamp()"
-                " where target = %s and scheduled_for = %s and attempts = %s and status = 'running'",
-                (status, self._target, night.scheduled_for, night.attempts),
-            )
+    def end(self, run: NightlyRun, status: str) -> None:
+        """Ends the run as succeeded or failed."""
+        self._connection.execute(
+            """
+            update app.nightly_runs
+            set status = %s, ended_at = clock_timestamp()
+            where target = %s and scheduled_for = %s and attempts = %s and status = 'running'
+            """,
+            (status, self._target, run.scheduled_for, run.attempts),
+        )
 
-    def _connection(self) -> psycopg.Connection:
-        return connect(self._settings, "mailmart_worker")
+    def _change_attempts(self, run: NightlyRun, change: int) -> NightlyRun:
+        # nothing changes if another process has resumed the run
+        self._connection.execute(
+            """
+            update app.nightly_runs
+            set attempts = attempts + %s
+            where target = %s and scheduled_for = %s and attempts = %s and status = 'running'
+            """,
+            (change, self._target, run.scheduled_for, run.attempts),
+        )
+        return replace(run, attempts=run.attempts + change)

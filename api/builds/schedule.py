@@ -1,4 +1,4 @@
-"""When a night is due: the same time every day, in UTC, so no day has another length."""
+"""When a nightly run is due: at the same time every day, in UTC, so every day has 24 hours."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 
 
 def latest_due(now: datetime, at: time) -> datetime:
-    """The last moment at which a run was due; `now` itself when it is one."""
+    """The last moment at which a run was due; `now` itself if it is one."""
     today = datetime.combine(now.astimezone(UTC).date(), at, tzinfo=UTC)
     return today if today <= now else today - timedelta(days=1)
 

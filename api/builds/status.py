@@ -1,24 +1,22 @@
-"""What `mailmart batch status` shows: read, and nothing else."""
+"""What `mailmart batch status` shows. Nothing is written here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import LiteralString, TypeVar
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from api.builds.repository import BuildRecord, latest_build
 from api.db.connection import connect
 from api.settings import Settings
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
-class Served:
-    """The batch that is served; `late_after` is None where the mart that knows is not built yet."""
+class PublicationStatus:
+    """The batch that is served. `late_after`: when its data become late; None if the mart `freshness` is not built yet."""
 
     batch_id: int
     since: datetime
@@ -29,7 +27,7 @@ class Served:
 
 @dataclass(frozen=True)
 class NightlyRunStatus:
-    """A nightly run, or one by hand."""
+    """A nightly or manual run."""
 
     scheduled_for: datetime
     is_manual: bool
@@ -42,8 +40,8 @@ class NightlyRunStatus:
 
 
 @dataclass(frozen=True)
-class ModelBatch:
-    """What a model wrote in a build."""
+class ModelRun:
+    """What a model wrote in a build, and how many seconds it took."""
 
     model: str
     rows_inserted: int
@@ -55,50 +53,50 @@ class ModelBatch:
 class LastBuild:
     """The last build, and its models in the order in which they ended."""
 
-    batch_id: int
-    status: str
-    continues: int | None
-    failure_summary: str | None
-    models: list[ModelBatch]
+    build: BuildRecord
+    models: list[ModelRun]
 
 
 @dataclass(frozen=True)
 class BatchStatus:
-    """All of it, as of one moment."""
+    """Publication, runs (newest first) and last build, as of one moment."""
 
-    served: Served | None
+    publication: PublicationStatus | None
     runs: list[NightlyRunStatus]
     last_build: LastBuild | None
 
 
 def batch_status(settings: Settings, runs: int = 7) -> BatchStatus:
-    """Reads the status of the settings' target, with the latest nightly runs, newest first."""
+    """Reads the status of the settings' target, with that many of the latest runs."""
     with connect(settings, "mailmart_owner") as connection:
         connection.execute("set transaction isolation level repeatable read, read only")
-        return BatchStatus(_served(connection, settings), _runs(connection, settings, runs), _last_build(connection, settings))
+        return BatchStatus(
+            publication=_publication(connection, settings),
+            runs=_latest_runs(connection, settings.target, runs),
+            last_build=_last_build(connection, settings.target),
+        )
 
 
-def _served(connection: psycopg.Connection, settings: Settings) -> Served | None:
-    schema = "marts" if settings.is_production else f"{settings.target}_marts"
-    published = _one(
-        connection,
-        Served,
+def _publication(connection: psycopg.Connection, settings: Settings) -> PublicationStatus | None:
+    row = connection.execute(
         """
-        select publication.batch_id, publication.changed_at as since, publications.data_as_of
+        select publication.batch_id, publication.changed_at, publications.data_as_of
         from app.current_publication as publication
         inner join app.publications as publications using (target, batch_id)
-        where publication.target = %(target)s
+        where publication.target = %s
         """,
-        settings,
-    )
-    row = connection.execute("select to_regclass(%s)", (f'"{schema}".freshness',)).fetchone()
-    if published is None or row == (None,):
-        return published
+        (settings.target,),
+    ).fetchone()
+    if row is None:
+        return None
+    schema = "marts" if settings.is_production else f"{settings.target}_marts"
+    if connection.execute("select to_regclass(%s)", (f'"{schema}".freshness',)).fetchone() == (None,):
+        return PublicationStatus(*row)
     late = connection.execute(sql.SQL("select late_after, is_late from {}.freshness").format(sql.Identifier(schema))).fetchone()
-    return Served(published.batch_id, published.since, published.data_as_of, *(late or ()))
+    return PublicationStatus(*row, *(late or ()))
 
 
-def _runs(connection: psycopg.Connection, settings: Settings, limit: int) -> list[NightlyRunStatus]:
+def _latest_runs(connection: psycopg.Connection, target: str, limit: int) -> list[NightlyRunStatus]:
     with connection.cursor(row_factory=class_row(NightlyRunStatus)) as cursor:
         return cursor.execute(
             """
@@ -108,18 +106,15 @@ def _runs(connection: psycopg.Connection, settings: Settings, limit: int) -> lis
             order by scheduled_for desc
             limit %s
             """,
-            (settings.target, limit),
+            (target, limit),
         ).fetchall()
 
 
-def _last_build(connection: psycopg.Connection, settings: Settings) -> LastBuild | None:
-    row = connection.execute(
-        "select batch_id, status, continues, failure_summary from app.batches where target = %s order by batch_id desc limit 1",
-        (settings.target,),
-    ).fetchone()
-    if row is None:
+def _last_build(connection: psycopg.Connection, target: str) -> LastBuild | None:
+    build = latest_build(connection, target)
+    if build is None:
         return None
-    with connection.cursor(row_factory=class_row(ModelBatch)) as cursor:
+    with connection.cursor(row_factory=class_row(ModelRun)) as cursor:
         models = cursor.execute(
             """
             select
@@ -131,12 +126,6 @@ def _last_build(connection: psycopg.Connection, settings: Settings) -> LastBuild
             where target = %s and batch_id = %s
             order by ended_at
             """,
-            (settings.target, row[0]),
+            (target, build.batch_id),
         ).fetchall()
-    batch_id, status, continues, failure_summary = row
-    return LastBuild(batch_id, status, continues, failure_summary, models)
-
-
-def _one(connection: psycopg.Connection, kind: type[T], statement: LiteralString, settings: Settings) -> T | None:
-    with connection.cursor(row_factory=class_row(kind)) as cursor:
-        return cursor.execute(statement, {"target": settings.target}).fetchone()
+    return LastBuild(build, models)

@@ -1,4 +1,4 @@
-"""The command `mailmart`. Each command is a module of this folder, loaded when it is called."""
+"""The command `mailmart`: one module a command, imported when it is called. May import every other package."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ import click
 
 from api.errors import MailmartError
 
+# order of `mailmart --help`; in its own list, because importing all commands takes seconds
 COMMANDS = {
-    "demo": "Everything at once, with data to look at: servers, load, build, key, API.",
-    "up": "Start the embedded servers and migrate; with --all run everything.",
+    "demo": "Run everything with synthetic mail: servers, build, API key, API.",
+    "run": "Run everything: API server, worker, scheduler, embedded servers.",
+    "up": "Start the embedded servers and migrate the database.",
     "down": "Stop the embedded servers.",
-    "env": 'Print what dbt needs, for eval "$(mailmart env)".',
-    "migrate": "Bring the database to the newest migration.",
-    "ingest": "Land webhook bodies or events out of files.",
-    "generate": "Land synthetic mail, made inside the database.",
-    "build": "Run dbt build, and publish.",
-    "batch": "Builds and nightly runs: list, status, run now; go back to the publication before.",
-    "serve": "Serve the API.",
-    "worker": "Write exports and deliver reports.",
-    "scheduler": "Run the timetable: the nightly batch.",
+    "env": "Print the environment that dbt needs, or write it to .env.",
+    "settings": "Print all settings, as Markdown.",
+    "migrate": "Migrate the database.",
+    "ingest": "Load webhook bodies or events from files.",
+    "generate": "Load synthetic events.",
+    "build": "Run dbt build and publish the result.",
+    "batch": "List builds and nightly runs, start a run, roll back.",
+    "serve": "Run the API server.",
+    "worker": "Run the worker: exports and report deliveries.",
+    "scheduler": "Run scheduled jobs.",
     "keys": "Create, list and revoke API keys.",
-    "bench": "Measure builds against the same work in plain SQL.",
-    "openapi": "Write the API's OpenAPI document, or check it.",
-    "sdk": "Write SDKs out of the OpenAPI document.",
+    "bench": "Measure builds, queries, the API and exports.",
+    "openapi": "Write or check openapi.json.",
+    "sdk": "Generate SDKs from openapi.json.",
 }
 
 
 class Commands(click.Group):
-    """A group that imports a command's module only when it is called: dbt alone takes a second to load."""
+    """Imports a command's module only when it is called: dbt alone takes a second to import."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

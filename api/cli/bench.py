@@ -11,69 +11,81 @@ from api.settings import Settings
 from api.tools.bench.api import bench_api
 from api.tools.bench.batch import History, Run, bench_batch
 from api.tools.bench.export import COPY, bench_export
-from api.tools.bench.marts import Asked, bench_marts
+from api.tools.bench.marts import MeasuredQuery, bench_marts
 from api.tools.bench.report import BARE, CACHED, NOT_MODIFIED, SQL, STATIC_BARE, STATIC_FLASK, UNCACHED, Options, Report
 
-# what is kept in tables; the rest are views
-MODELS_SHOWN = ("fct_", "dim_")
+# models that are tables; all others are views
+TABLE_PREFIXES = ("fct_", "dim_")
 
 
 @click.group()
 def command() -> None:
-    """Measure, on servers of its own, beside controls of the same run."""
+    """Measure builds, queries, the API and exports, on temporary embedded servers, compared with controls."""
 
 
 @command.command("batch")
 @click.option(
-    "--messages", type=click.IntRange(1000), default=2_000_000, show_default=True, help="Over --days: the volume of a day."
+    "--messages",
+    type=click.IntRange(1000),
+    default=2_000_000,
+    show_default=True,
+    help="Messages of --days days: the daily volume of all histories.",
 )
-@click.option("--days", type=click.IntRange(30), default=120, show_default=True)
-@click.option("--history", "histories", type=click.IntRange(30), multiple=True, default=(30, 120, 365), show_default=True)
-@click.option("--nights", type=click.IntRange(1), default=3, show_default=True, help="Nightly runs on each; medians are shown.")
-def batch(messages: int, days: int, histories: tuple[int, ...], nights: int) -> None:
-    """First builds and nightly runs, against the same work in plain SQL.
+@click.option("--days", type=click.IntRange(30), default=120, show_default=True, help="Days over which --messages are sent.")
+@click.option(
+    "--history",
+    "histories",
+    type=click.IntRange(30),
+    multiple=True,
+    default=(30, 120, 365),
+    show_default=True,
+    help="Length of a history in days.",
+)
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Nightly runs on each history.")
+def batch(messages: int, days: int, histories: tuple[int, ...], runs: int) -> None:
+    """Measure first builds and nightly runs, compared with the same work in plain SQL.
 
-    A night brings 1 % of --messages, a tenth of the events late.
+    Before each nightly run, 1 % of --messages are loaded; a tenth of the events are late. Results are medians.
     """
     measured = bench_batch(
-        Settings.from_environment(), messages, days, histories, nights, lambda line: click.echo(f"  {line}", err=True)
+        Settings.from_environment(), messages, days, histories, runs, lambda line: click.echo(f"  {line}", err=True)
     )
     for history in measured:
         _show(history)
     if len(measured) > 1:
-        shortest, longest = min(measured, key=lambda found: found.days), max(measured, key=lambda found: found.days)
+        shortest, longest = min(measured, key=lambda history: history.days), max(measured, key=lambda history: history.days)
         ratio = _models(longest.nightly) / _models(shortest.nightly)
-        click.echo(f"a night on {longest.days} days against one on {shortest.days} days: {ratio:.2f}")
+        click.echo(f"nightly run on {longest.days} days / on {shortest.days} days: {ratio:.2f}")
 
 
 def _show(history: History) -> None:
     first = history.first
     click.echo(
         f"\n{history.days} days, {history.messages:,} messages;"
-        f" database {first.database_bytes / 2**30:.2f} GiB, at most {first.peak_bytes / 2**30:.2f} GiB while it was built"
+        f" database {first.database_bytes / 2**30:.2f} GiB, peak during the first build {first.peak_bytes / 2**30:.2f} GiB"
     )
     _table("first build", (first,))
     click.echo(f"    {history.messages / first.models:,.0f} messages and {first.rows / first.models:,.0f} rows a second")
-    _table(f"a night (median of {len(history.nightly)})", history.nightly)
+    _table(f"nightly run (median of {len(history.nightly)})", history.nightly)
 
 
 def _table(title: str, runs: tuple[Run, ...]) -> None:
     plain = {step: median(run.plain[step] for run in runs) for step in runs[0].plain}
-    ours = {model: median(run.sql.get(model, 0) for run in runs) for model in runs[0].sql}
-    whole = median(run.whole for run in runs)
+    by_model = {model: median(run.sql.get(model, 0) for run in runs) for model in runs[0].sql}
+    wall = median(run.wall for run in runs)
     tests = median(run.tests for run in runs)
-    itself = median(run.whole - run.busy for run in runs)
-    models, control, added = _models(runs), sum(plain.values()), sum(ours.values())
+    dbt_itself = median(run.wall - run.busy for run in runs)
+    models, control, added = _models(runs), sum(plain.values()), sum(by_model.values())
     click.echo(f"  {title}: models {models:.2f} s, plain SQL {control:.2f} s, ratio {models / control:.2f}")
     click.echo(
-        f"    the whole dbt build {whole:.2f} s: data tests {tests:.2f} s of SQL, dbt itself (no statement runs) {itself:.2f} s"
+        f"    dbt build, wall time {wall:.2f} s: data tests {tests:.2f} s, dbt itself (no statement runs) {dbt_itself:.2f} s"
     )
-    click.echo(f"    each model by itself, two of which can run at the same time: {added:.2f} s, ratio {added / control:.2f}")
-    shown = {model: seconds for model, seconds in ours.items() if model.startswith(MODELS_SHOWN)}
-    for model, seconds in sorted(shown.items(), key=lambda pair: -pair[1]):
+    click.echo(f"    sum of all models, of which two can run at the same time: {added:.2f} s, ratio {added / control:.2f}")
+    tables = {model: seconds for model, seconds in by_model.items() if model.startswith(TABLE_PREFIXES)}
+    for model, seconds in sorted(tables.items(), key=lambda pair: -pair[1]):
         click.echo(f"    {model:<28}{seconds:8.2f} s")
-    click.echo(f"    {'views, seeds, hooks':<28}{added - sum(shown.values()):8.2f} s")
-    click.echo("    plain: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in plain.items()))
+    click.echo(f"    {'views, seeds, hooks':<28}{added - sum(tables.values()):8.2f} s")
+    click.echo("    plain SQL: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in plain.items()))
 
 
 def _models(runs: tuple[Run, ...]) -> float:
@@ -81,17 +93,28 @@ def _models(runs: tuple[Run, ...]) -> float:
 
 
 @command.command("api")
-@click.option("--messages", type=click.IntRange(1000), default=200_000, show_default=True)
-@click.option("--days", type=click.IntRange(30), default=120, show_default=True)
+@click.option("--messages", type=click.IntRange(1000), default=200_000, show_default=True, help="Messages of one workspace.")
+@click.option("--days", type=click.IntRange(30), default=120, show_default=True, help="Days of sending.")
 @click.option(
-    "--seconds", type=click.FloatRange(0.1, 60), default=3.0, show_default=True, help="Of each measurement, after a warm-up."
+    "--seconds",
+    type=click.FloatRange(0.1, 60),
+    default=3.0,
+    show_default=True,
+    help="Length of a measurement.",
 )
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Of everything; medians are shown.")
-@click.option("--connections", type=click.IntRange(1, 64), multiple=True, default=(1, 8, 32), show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Rounds; results are medians.")
 @click.option(
-    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of the service and of each control."
+    "--connections",
+    type=click.IntRange(1, 64),
+    multiple=True,
+    default=(1, 8, 32),
+    show_default=True,
+    help="Number of connections.",
 )
-@click.option("--endpoint", "endpoints", multiple=True, help="Its exposure's name; default: all of them.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of the API server and of each control."
+)
+@click.option("--endpoint", "endpoints", multiple=True, help="Name of an exposure. Default: all.")
 def api(
     messages: int,
     days: int,
@@ -101,102 +124,119 @@ def api(
     workers: int,
     endpoints: tuple[str, ...],
 ) -> None:
-    """Requests a second and their times, against the same SQL in pgbench and in a bare WSGI function, and a static route."""
+    """Measure the API: requests a second and response times.
+
+    The controls are the same SQL in pgbench, a bare WSGI function and static routes.
+    """
     options = Options(messages, days, seconds, rounds, connections, workers, endpoints)
     report = bench_api(Settings.from_environment(), options, lambda line: click.echo(f"  {line}", err=True))
-    click.echo(f"\n{messages:,} messages over {days} days; {workers} worker(s); medians of {rounds} rounds of {seconds:g} s")
+    click.echo(f"\n{messages:,} messages over {days} days; {workers} server process(es); {rounds} rounds of {seconds:g} s")
     _show_measured(report, connections)
     _show_ratios(report, connections)
     if report.without_etag:
-        click.echo(f"\n304 is not measured, as the answer has no ETag: {', '.join(report.without_etag)}")
+        click.echo(f"\n304 is not measured, because the response has no ETag: {', '.join(report.without_etag)}")
 
 
 def _show_measured(report: Report, connections: tuple[int, ...]) -> None:
-    click.echo("requests a second; ms within which half and 99 % of them were answered\n")
+    click.echo("requests a second; 50th and 99th percentile of the response times in ms\n")
     click.echo(f"{'connections':<30}" + "".join(f"{number:>26}" for number in connections))
-    click.echo(f"{'':<30}" + f"{'a second':>10}{'p50':>8}{'p99':>8}" * len(connections))
+    click.echo(f"{'':<30}" + f"{'req/s':>10}{'p50':>8}{'p99':>8}" * len(connections))
     for endpoint in report.endpoints:
         click.echo(f"{endpoint} ({report.body_bytes[endpoint]:,} bytes)")
-        for kind in (UNCACHED, BARE, SQL, CACHED, NOT_MODIFIED):
-            _show_row(report, endpoint, kind, connections)
-    click.echo("controls of cached and 304")
-    for kind in (STATIC_FLASK, STATIC_BARE):
-        _show_row(report, "", kind, connections)
+        for label in (UNCACHED, BARE, SQL, CACHED, NOT_MODIFIED):
+            _show_row(report, endpoint, label, connections)
+    click.echo("controls for cached and 304")
+    for label in (STATIC_FLASK, STATIC_BARE):
+        _show_row(report, "", label, connections)
 
 
-def _show_row(report: Report, endpoint: str, kind: str, connections: tuple[int, ...]) -> None:
-    values = [report.value(endpoint, kind, number) for number in connections]
+def _show_row(report: Report, endpoint: str, label: str, connections: tuple[int, ...]) -> None:
+    values = [report.value(endpoint, label, number) for number in connections]
     cells = [f"{value.rate:>10,.0f}{value.p50:>8.2f}{value.p99:>8.2f}" for value in values if value]
     if cells:
-        click.echo(f"  {kind:<28}" + "".join(cells))
+        click.echo(f"  {label:<28}" + "".join(cells))
 
 
 def _show_ratios(report: Report, connections: tuple[int, ...]) -> None:
-    click.echo("\nratios of requests a second; connections" + "".join(f"{number:>8}" for number in connections))
+    click.echo("\nratios of requests a second, by connections" + "".join(f"{number:>8}" for number in connections))
     for endpoint in report.endpoints:
         click.echo(endpoint)
-        for kind, control in (
+        for label, control in (
             (UNCACHED, (endpoint, BARE)),
             (UNCACHED, (endpoint, SQL)),
             (CACHED, ("", STATIC_FLASK)),
             (NOT_MODIFIED, ("", STATIC_FLASK)),
         ):
-            ratios = [report.ratio(endpoint, kind, control, number) for number in connections]
+            ratios = [report.ratio(endpoint, label, control, number) for number in connections]
             cells = [f"{ratio:>8.2f}" for ratio in ratios if ratio is not None]
             if cells:
-                click.echo(f"  {kind + ' / ' + control[1]:<38}" + "".join(cells))
+                click.echo(f"  {label + ' / ' + control[1]:<38}" + "".join(cells))
 
 
 @command.command("export")
 @click.option(
-    "--size", "sizes", type=click.IntRange(1000), multiple=True, default=(100_000, 1_000_000, 5_000_000), show_default=True
+    "--size",
+    "sizes",
+    type=click.IntRange(1000),
+    multiple=True,
+    default=(100_000, 1_000_000, 5_000_000),
+    show_default=True,
+    help="Number of messages to export.",
 )
-@click.option("--format", "formats", type=click.Choice(list(FORMATS)), multiple=True, default=list(FORMATS), show_default=True)
-@click.option("--rounds", type=click.IntRange(1), default=1, show_default=True, help="Of each; medians are shown.")
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(list(FORMATS)),
+    multiple=True,
+    default=list(FORMATS),
+    show_default=True,
+    help="Format of the file.",
+)
+@click.option("--rounds", type=click.IntRange(1), default=1, show_default=True, help="Rounds; results are medians.")
 def export(sizes: tuple[int, ...], formats: tuple[str, ...], rounds: int) -> None:
-    """Rows a second and peak memory of exports of messages, beside COPY … TO STDOUT (FORMAT csv) of the same rows.
+    """Measure exports of messages: rows a second and peak memory, compared with COPY … TO STDOUT (FORMAT csv) of the same rows.
 
-    Each is a process of its own; COPY's is read and thrown away.
+    Each export and each COPY runs in its own process. The output of COPY is discarded.
     """
-    found = bench_export(Settings.from_environment(), sizes, formats, rounds, lambda line: click.echo(f"  {line}", err=True))
-    smallest = min(found)
-    for kinds in found.values():
-        copied = median(one.rows / one.seconds for one in kinds[COPY])
-        click.echo(f"\n{kinds[COPY][0].rows:,} rows")
-        click.echo(f"  {'':<10}{'rows a second':>15}{'to COPY':>9}{'MB':>9}{'peak MB':>9}{f'over {smallest:,}':>16}")
-        for kind, measured in kinds.items():
+    results = bench_export(Settings.from_environment(), sizes, formats, rounds, lambda line: click.echo(f"  {line}", err=True))
+    smallest = min(results)
+    for by_format in results.values():
+        copied = median(one.rows / one.seconds for one in by_format[COPY])
+        click.echo(f"\n{by_format[COPY][0].rows:,} rows")
+        click.echo(f"  {'':<10}{'rows a second':>15}{'/ COPY':>9}{'MB':>9}{'peak MB':>9}{f'over {smallest:,}':>16}")
+        for name, measured in by_format.items():
             rate = median(one.rows / one.seconds for one in measured)
             peak = max(one.peak for one in measured) / 1e6
-            least = max(one.peak for one in found[smallest][kind]) / 1e6
+            least = max(one.peak for one in results[smallest][name]) / 1e6
             megabytes = measured[0].size / 1e6
-            click.echo(f"  {kind:<10}{rate:>15,.0f}{rate / copied:>9.2f}{megabytes:>9.1f}{peak:>9.1f}{peak - least:>+13.1f} MB")
+            click.echo(f"  {name:<10}{rate:>15,.0f}{rate / copied:>9.2f}{megabytes:>9.1f}{peak:>9.1f}{peak - least:>+13.1f} MB")
 
 
 @command.command("marts")
-@click.option("--messages", type=click.IntRange(1000), default=2_000_000, show_default=True, help="Of one workspace.")
-@click.option("--days", type=click.IntRange(1), default=120, show_default=True)
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Of each query; medians are shown.")
+@click.option("--messages", type=click.IntRange(1000), default=2_000_000, show_default=True, help="Messages of one workspace.")
+@click.option("--days", type=click.IntRange(1), default=120, show_default=True, help="Days of sending.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Rounds; results are medians.")
 @click.option("--plans", is_flag=True, help="Show the plan of each view's slowest query.")
 def marts(messages: int, days: int, rounds: int, plans: bool) -> None:
-    """Each query of the API's over 90 days: its time, the facts that it reads from end to end, its plan.
+    """Measure each query of the API over 90 days: its time, its sequential scans of facts, and its plan.
 
-    Run as the API runs it: its role, its settings, the published batch.
+    Each query runs as in the API: with its role, its settings and the published batch.
     """
     measured = bench_marts(Settings.from_environment(), messages, days, rounds, lambda line: click.echo(f"  {line}", err=True))
-    click.echo(f"\n{messages:,} messages over {days} days in one workspace; medians of {rounds} rounds, planning and execution\n")
-    for asked in measured:
-        _show_asked(asked)
-    slow = sum(asked.is_slow for asked in measured)
-    scanning = sum(bool(asked.scanned) for asked in measured)
-    click.echo(f"\n{len(measured)} queries: {slow} over their limit, {scanning} read a fact from end to end")
+    click.echo(f"\n{messages:,} messages over {days} days in one workspace; planning and execution, {rounds} rounds\n")
+    for query in measured:
+        _show_query(query)
+    slow = sum(query.is_slow for query in measured)
+    scanning = sum(bool(query.scanned) for query in measured)
+    click.echo(f"\n{len(measured)} queries: {slow} over their limit, {scanning} with a sequential scan of a fact")
     if plans:
-        slowest = {asked.view: asked for asked in sorted(measured, key=lambda asked: asked.milliseconds)}
-        for asked in slowest.values():
-            click.echo(f"\n{asked.view}, {asked.about}\n{asked.plan}")
+        slowest = {query.view: query for query in sorted(measured, key=lambda query: query.milliseconds)}
+        for query in slowest.values():
+            click.echo(f"\n{query.view}, {query.about}\n{query.plan}")
 
 
-def _show_asked(asked: Asked) -> None:
-    said = ["over the limit"] if asked.is_slow else []
-    said += [f"reads {fact} from end to end" for fact in asked.scanned]
-    measured = f"{asked.endpoint:<20} {asked.view:<30} {asked.about:<14}{asked.milliseconds:8.2f} ms of {asked.limit:>3}"
-    click.echo("  ".join([measured, *said]))
+def _show_query(query: MeasuredQuery) -> None:
+    remarks = ["over the limit"] if query.is_slow else []
+    remarks += [f"sequential scan of {fact}" for fact in query.scanned]
+    measured = f"{query.endpoint:<20} {query.view:<30} {query.about:<14}{query.milliseconds:8.2f} ms of {query.limit:>3}"
+    click.echo("  ".join([measured, *remarks]))

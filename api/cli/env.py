@@ -2,16 +2,57 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from pathlib import Path
 
 import click
 
 from api.dbt.profile import dbt_environment
+from api.embedded.paths import write_private
 from api.settings import Settings
 
 
 @click.command()
-def command() -> None:
-    """Print, as exports, the variables with which plain dbt finds the database: eval "$(mailmart env)"."""
-    for name, value in dbt_environment(Settings.from_environment()).items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+@click.option("--write", "is_write", is_flag=True, help="Write the variables to .env in the project's folder instead.")
+def command(is_write: bool) -> None:
+    """Print the environment that plain dbt needs, with the database's password: eval "$(mailmart env)".
+
+    dbt's target is then dev: `dbt build` writes schemas of your own (dev_marts), and the API's data do not change. Publish with
+    `mailmart build` or `dbt build --target production`.
+
+    With --write, the variables go to the file .env, which editors and their dbt extensions read. Only you may read the file.
+    Other lines of an existing .env are kept.
+    """
+    settings = Settings.from_environment()
+    variables = developer_environment(settings)
+    if not is_write:
+        for name, value in variables.items():
+            click.echo(f"export {name}={shlex.quote(value)}")
+        return
+    path = settings.project_root / ".env"
+    write_private(path, _merged(path, variables))
+    click.echo(f"wrote {path}: it contains the database's password, and only you may read it", err=True)
+
+
+def developer_environment(settings: Settings) -> dict[str, str]:
+    """The environment of plain dbt, with the target dev. A prefix of the caller's environment is kept."""
+    variables = {**dbt_environment(settings), "MAILMART_DBT_TARGET": "dev"}
+    prefix = os.environ.get("MAILMART_DBT_PREFIX")
+    return {**variables, "MAILMART_DBT_PREFIX": prefix} if prefix and settings.is_production else variables
+
+
+def _merged(path: Path, variables: dict[str, str]) -> str:
+    """The lines of an existing file that set other variables, and then ours."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    kept = [line for line in lines if line.removeprefix("export ").split("=")[0].strip() not in variables]
+    return "".join(f"{line}\n" for line in [*kept, *(f"{name}={_quoted(value)}" for name, value in variables.items())])
+
+
+def _quoted(value: str) -> str:
+    """The value as readers of .env files take it literally: most of them expand $ outside of single quotes."""
+    if value and all(character.isalnum() or character in "-_./:@%+" for character in value):
+        return value
+    if "'" not in value:
+        return f"'{value}'"
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'

@@ -10,9 +10,9 @@ from api.settings import Settings
 
 @click.command()
 def command() -> None:
-    """Bring the database to the newest migration. Safe to run twice, and from two processes."""
+    """Apply all new migrations to the database. Several processes may do so at the same time."""
     applied = migrate(Settings.from_environment())
     for name in applied:
         click.echo(f"applied {name}")
     if not applied:
-        click.echo("nothing to do")
+        click.echo("the database is up to date")

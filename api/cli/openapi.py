@@ -15,16 +15,16 @@ from api.web.openapi import document_text
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Write nothing; fail, with the difference, if the file is not what the project says.")
+@click.option("--check", is_flag=True, help="Write nothing. Fail and show the difference if the file is out of date.")
 @click.option(
     "--file",
     "path",
     type=click.Path(path_type=Path),
     default=PROJECT_ROOT / "openapi.json",
-    help="Default: openapi.json.",
+    help="File to write or check. Default: openapi.json.",
 )
 def command(check: bool, path: Path) -> None:
-    """Write the API's OpenAPI document, out of the project's exposures and models."""
+    """Write the API's OpenAPI document, generated from the dbt project's exposures and models."""
     settings = Settings.from_environment()
     text = document_text(api_document(settings, parse_manifest(settings))).decode()
     if not check:
@@ -33,16 +33,16 @@ def command(check: bool, path: Path) -> None:
         return
     committed = path.read_text() if path.exists() else ""
     if committed == text:
-        click.echo(f"{path.name} is what the project says")
+        click.echo(f"{path.name} is up to date")
         return
     difference = difflib.unified_diff(
         committed.splitlines(),
         text.splitlines(),
         f"{path.name} (committed)",
-        f"{path.name} (of the project)",
+        f"{path.name} (generated)",
         lineterm="",
         n=2,
     )
     click.echo("\n".join(difference))
-    click.echo("run `mailmart openapi` and commit the file", err=True)
+    click.echo(f"{path.name} is out of date: run `mailmart openapi` and commit the file", err=True)
     sys.exit(1)

@@ -1,4 +1,4 @@
-"""What a command says while it works: a line a step, with a running clock in a terminal, and the time when it is done."""
+"""The progress of a command on standard error: a line a step, with a running clock in a terminal."""
 
 from __future__ import annotations
 
@@ -14,56 +14,60 @@ SECONDS_BEFORE_CLOCK = 2.0
 
 
 @contextmanager
-def step(what: str) -> Iterator[Callable[[str], None]]:
-    """Shows `what` while the block runs, then how it ended: the block calls the function it is given with a word or two.
+def step(title: str) -> Iterator[Callable[[str], None]]:
+    """Shows `title` while the block runs, then how it ended: the block calls the yielded function with a word or two.
 
-    In a terminal the line counts the seconds from the second one on; elsewhere (a log) it is two lines.
+    A terminal shows one line, which counts the seconds after a while. A log gets two lines.
     """
-    said = {"outcome": "done"}
+    outcome = "done"
     is_terminal = sys.stderr.isatty()
-    over = threading.Event()
-    began = time.monotonic()
+    finished = threading.Event()
+    started = time.monotonic()
+
+    def set_outcome(text: str) -> None:
+        nonlocal outcome
+        outcome = text
 
     def count() -> None:
-        while not over.wait(0.25):
-            seconds = time.monotonic() - began
+        while not finished.wait(0.25):
+            seconds = time.monotonic() - started
             if seconds >= SECONDS_BEFORE_CLOCK:
-                click.echo(f"\r  {what} … {seconds:.0f} s", nl=False, err=True)
+                click.echo(f"\r  {title} … {seconds:.0f} s", nl=False, err=True)
 
-    click.echo(f"  {what} …", nl=not is_terminal, err=True)
+    click.echo(f"  {title} …", nl=not is_terminal, err=True)
     clock = threading.Thread(target=count, daemon=True)
     if is_terminal:
         clock.start()
     try:
-        yield lambda outcome: said.update(outcome=outcome)
+        yield set_outcome
     except BaseException:
-        said["outcome"] = "failed"
+        outcome = "failed"
         raise
     finally:
-        over.set()
+        finished.set()
         if is_terminal:
             clock.join()
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - started
         start = "\r\033[K" if is_terminal else ""
-        mark = "✗" if said["outcome"] == "failed" else "✓"
-        click.echo(f"{start}{mark} {what}: {said['outcome']} ({seconds:.1f} s)", err=True)
+        mark = "✗" if outcome == "failed" else "✓"
+        click.echo(f"{start}{mark} {title}: {outcome} ({seconds:.1f} s)", err=True)
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int], None]]:
-    """Shows how many are done, from two seconds on: the block calls the function it is given with the number so far."""
-    began = shown = time.monotonic()
+def counting(title: str) -> Iterator[Callable[[int], None]]:
+    """Shows a count after two seconds: the block calls the yielded function with the number so far."""
+    started = last_shown = time.monotonic()
     is_terminal = sys.stderr.isatty()
 
     def show(count: int) -> None:
-        nonlocal shown
+        nonlocal last_shown
         now = time.monotonic()
-        # a log gets a line every ten seconds, a terminal one that changes
-        if now - began >= SECONDS_BEFORE_CLOCK and now - shown >= (0.25 if is_terminal else 10):
-            shown = now
+        # a log gets a line every ten seconds, a terminal one line that changes
+        if now - started >= SECONDS_BEFORE_CLOCK and now - last_shown >= (0.25 if is_terminal else 10):
+            last_shown = now
             start = "\r" if is_terminal else ""
-            click.echo(f"{start}  {what} … {count:,}", nl=not is_terminal, err=True)
+            click.echo(f"{start}  {title} … {count:,}", nl=not is_terminal, err=True)
 
     yield show
-    if is_terminal and shown != began:
+    if is_terminal and last_shown != started:
         click.echo("\r\033[K", nl=False, err=True)

@@ -17,22 +17,22 @@ from api.settings import Settings
 
 
 @click.command()
-@click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
+@click.option("--with-parent", is_flag=True, help="Stop when the parent process ends.")
 def command(with_parent: bool) -> None:
-    """Run the timetable (the nightly batch) until told to stop (Ctrl-C, SIGTERM).
+    """Run scheduled jobs until Ctrl-C or SIGTERM: the nightly run, due reports, deletion of expired exports.
 
-    Any number may run: one leads, the others stand by, and one of them takes over within seconds when it dies.
+    Several schedulers may run. One of them leads; if it ends, another one takes over within seconds.
     """
     settings = Settings.from_environment()
     configure_logs()
-    ending = threading.Event()
+    stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ending.set())
+        signal.signal(number, lambda *_: stopping.set())
     if with_parent:
         end_with_parent()
     try:
-        run_scheduler(settings, ending)
+        run_scheduler(settings, stopping)
     except ServerError as error:
-        logging.getLogger("api.scheduler").error("%s", error.message)  # noqa: TRY400 - a line says it all
-        # the thread of the job that hangs would keep an ordinary end waiting
+        logging.getLogger("api.scheduler").error("%s", error.message)  # noqa: TRY400 - a trace adds nothing
+        # an ordinary exit would wait for the thread of the job that hangs
         os._exit(1)

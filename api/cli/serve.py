@@ -12,13 +12,13 @@ from api.settings import Settings
 
 
 @click.command()
-@click.option("--host", help="Default: MAILMART_HOST, or 127.0.0.1.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Default: MAILMART_PORT, or 8080.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
-@click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
+@click.option("--host", help="Address to listen on. Default: MAILMART_HOST, or 127.0.0.1.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on. Default: MAILMART_PORT, or 8080.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of processes.")
+@click.option("--with-parent", is_flag=True, help="Stop when the parent process ends.")
 def command(host: str | None, port: int | None, workers: int, with_parent: bool) -> None:
-    """Serve the API until it is told to stop (Ctrl-C, SIGTERM); requests that run are finished."""
-    # the workers read their own environment
+    """Run the API server until Ctrl-C or SIGTERM. Accepted requests are finished first."""
+    # the worker processes read the settings from their own environment
     os.environ.update({name: str(value) for name, value in (("MAILMART_HOST", host), ("MAILMART_PORT", port)) if value})
     settings = Settings.from_environment()
     if with_parent:

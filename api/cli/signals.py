@@ -1,4 +1,4 @@
-"""What tells a command to end: Ctrl-C, SIGTERM, and the end of its terminal."""
+"""The signals that stop a command: Ctrl-C, SIGTERM, and the end of its terminal."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopSignal:
-    """From its making on, the first of them ends what the command does; those after it do not break off the ending.
+    """Raises KeyboardInterrupt at the first signal, but not inside `deferred`. Later signals do not interrupt the cleanup.
 
     Attributes:
-        was_told: there was one.
+        received: a signal has arrived.
     """
 
     def __init__(self) -> None:
-        self.was_told = False
+        self.received = False
         self._interrupts = True
         for number in SIGNALS:
-            # under nohup the terminal's end is nothing to us; a shell's background job is still ended by a SIGINT that it gets
+            # nohup ignores SIGHUP, and that must stay so; an ignored SIGINT (a background job of a shell) still stops us
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, self._tell)
+                signal.signal(number, self._handle)
 
     @contextmanager
-    def awaited(self) -> Iterator[None]:
-        """Within the block nothing is interrupted: it looks at `was_told`. Nor is anything after it."""
+    def deferred(self) -> Iterator[None]:
+        """From here on no signal raises: the block checks `received`."""
         self._interrupts = False
         yield
 
-    def _tell(self, number: int, _: FrameType | None) -> None:
+    def _handle(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGHUP:
-            # writing to it would fail
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
-        interrupts = self._interrupts and not self.was_told
-        self.was_told = True
+            # the terminal is closed: writing to it would fail
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, 1)
+            os.dup2(devnull, 2)
+        interrupts = self._interrupts and not self.received
+        self.received = True
         if interrupts:
             raise KeyboardInterrupt

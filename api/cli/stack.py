@@ -1,10 +1,9 @@
-"""Server, worker and scheduler as one command, on the embedded servers where no others are configured: up --all, and the demo."""
+"""Runs the whole installation in one process: embedded servers, migrations, API server, worker, scheduler."""
 
 from __future__ import annotations
 
 import fcntl
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,118 +16,107 @@ from api.db.migrate import migrate
 from api.embedded import servers
 from api.embedded.watchdog import ServerWatchdog
 from api.errors import MailmartError, ServerError
-from api.processes.probe import answers
+from api.processes.probe import responds
+from api.processes.stack import program_environment
 from api.processes.supervisor import Program, Supervisor
-from api.server.granian import SHUTDOWN_TIMEOUT_SECONDS
 from api.settings import Settings
 
-SECONDS_BETWEEN_LOOKS = 0.2
+POLL_INTERVAL_SECONDS = 0.2
 
 
-def programs(*, workers: int = 1, concurrency: int = 2, with_worker: bool = True) -> list[Program]:
-    """What belongs together, in the order in which it is stopped: first what takes new work, last what does it."""
-
-    def program(name: str, *options: object, seconds_to_stop: float = 30) -> Program:
-        command = [sys.executable, "-m", "api", name, "--with-parent", *map(str, options)]
-        return Program(name, command, seconds_to_stop)
-
-    return [
-        program("serve", "--workers", workers, seconds_to_stop=SHUTDOWN_TIMEOUT_SECONDS + 5),
-        program("scheduler"),
-        *([program("worker", "--concurrency", concurrency)] if with_worker else []),
-    ]
-
-
-def environment_of(settings: Settings) -> dict[str, str]:
-    """Where the programs find the installation, and answer."""
-    return {
-        "MAILMART_HOME": str(settings.home),
-        "MAILMART_HOST": settings.host,
-        "MAILMART_PORT": str(settings.port),
-    }
-
-
-@contextmanager
-def started_servers(settings: Settings) -> Iterator[StopSignal]:
-    """The embedded servers, migrated, while the block runs; those that ran before (`mailmart up`) are left running.
-
-    Told to end, the block is interrupted, and this ends as if it had been done.
+def start_and_migrate(settings: Settings) -> None:
+    """Starts the embedded servers and migrates the database, showing each step.
 
     Raises:
         ServerError: a server does not start.
-        MailmartError: there is another one for this home folder.
     """
-    endings = StopSignal()
+    with step("starting PostgreSQL and Valkey") as done:
+        started = servers.start(settings)
+        done("started" if started.postgres or started.valkey else "already running")
+    with step("migrating the database") as done:
+        applied = migrate(settings)
+        done(f"{len(applied)} migrations applied" if applied else "up to date")
+
+
+@contextmanager
+def running_servers(settings: Settings) -> Iterator[StopSignal]:
+    """Starts the embedded servers, migrates, and stops the servers after the block, unless they ran before (`mailmart up`).
+
+    A signal interrupts the block; the servers are then stopped as usual.
+
+    Raises:
+        ServerError: a server does not start.
+        MailmartError: another process runs this installation already.
+    """
+    stop_signal = StopSignal()
     with _only_one(settings):
         try:
-            with step("starting PostgreSQL and Valkey") as done:
-                _own(settings)
-                started = servers.start(settings)
-                done("started" if started.postgres or started.valkey else "running already")
-            with step("migrating") as done:
-                applied = migrate(settings)
-                done(f"{len(applied)} migrations applied" if applied else "nothing to do")
-            yield endings
+            _mark_servers(settings)
+            start_and_migrate(settings)
+            yield stop_signal
         except KeyboardInterrupt:
             click.echo("", err=True)
         finally:
-            with endings.awaited():
-                _stop(settings)
+            with stop_signal.deferred():
+                _stop_marked_servers(settings)
 
 
-def run(
+def run_programs(
     settings: Settings,
-    running: Sequence[Program],
-    endings: StopSignal,
-    greet: Callable[[], None],
+    programs: Sequence[Program],
+    stop_signal: StopSignal,
+    on_ready: Callable[[], None],
     *,
-    ready: str,
-    seconds_to_come_up: float = math.inf,
+    ready_path: str,
+    seconds_to_start: float = math.inf,
 ) -> None:
-    """Runs the programs until it is told to end, and the embedded servers with them; greets once the service answers `ready`.
+    """Runs the programs, and keeps the embedded servers running, until a signal arrives.
+
+    `on_ready` is called once, when the service first responds at `ready_path`.
 
     Raises:
-        ServerError: it does not answer in time; the programs are stopped.
+        ServerError: the service does not respond within `seconds_to_start`. The programs are stopped.
     """
-    supervisor, keeper = Supervisor(running, environment_of(settings), settings.project_root), ServerWatchdog(settings)
-    with endings.awaited():
-        keeper.start()
+    supervisor = Supervisor(programs, program_environment(settings), settings.project_root)
+    watchdog = ServerWatchdog(settings)
+    with stop_signal.deferred():
+        watchdog.start()
         try:
-            is_greeted, latest = False, time.monotonic() + seconds_to_come_up
-            while not endings.was_told:
-                supervisor.look()
-                if keeper.has_moved:
-                    keeper.has_moved = False
-                    supervisor.renew()
-                if not is_greeted and answers(settings, ready):
-                    is_greeted = True
-                    greet()
-                if not is_greeted and time.monotonic() > latest:
-                    raise ServerError(f"the service is not ready after {seconds_to_come_up:g} s", hint="What it said is above.")
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+            is_ready, deadline = False, time.monotonic() + seconds_to_start
+            while not stop_signal.received:
+                supervisor.poll()
+                if watchdog.url_changed:
+                    watchdog.url_changed = False
+                    supervisor.restart_all()
+                if not is_ready and responds(settings, ready_path):
+                    is_ready = True
+                    on_ready()
+                if not is_ready and time.monotonic() > deadline:
+                    raise ServerError(f"the service is not ready after {seconds_to_start:g} s", hint="Its output is above.")
+                time.sleep(POLL_INTERVAL_SECONDS)
         finally:
-            with step("stopping " + ", ".join(program.name for program in running)) as done:
+            with step("stopping " + ", ".join(program.name for program in programs)) as done:
                 supervisor.stop()
                 done("stopped")
-            keeper.stop()
+            watchdog.stop()
 
 
-def _own(settings: Settings) -> None:
-    """Notes that the servers are ours to stop, unless they run already without us; one of us that was killed has noted it."""
-    marker = settings.home / "owns_servers"
+def _mark_servers(settings: Settings) -> None:
+    """Records in the home folder that we start the servers and must stop them. The mark of a killed process stays valid."""
+    marker = settings.home / "started_by_run"
     if settings.database_url is not None and settings.redis_url is not None:
         return
-    if not marker.exists() and not servers.are_running(settings):
+    if not marker.exists() and not servers.any_running(settings):
         marker.touch()
 
 
-def _stop(settings: Settings) -> None:
-    marker = settings.home / "owns_servers"
+def _stop_marked_servers(settings: Settings) -> None:
+    marker = settings.home / "started_by_run"
     if not marker.exists():
         return
     with step("stopping Valkey and PostgreSQL") as done:
         servers.stop(settings)
-        done("stopped; the data stay")
+        done("stopped; the data are kept")
     marker.unlink()
 
 
@@ -136,17 +124,17 @@ def _stop(settings: Settings) -> None:
 def _only_one(settings: Settings) -> Iterator[None]:
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
-        file = (settings.home / "together_lock").open("a")
+        file = (settings.home / "run_lock").open("a")
     except OSError as error:
         raise ServerError(
-            f"cannot write to {settings.home}: {error.strerror}", hint="Set MAILMART_HOME to a folder of yours."
+            f"cannot write to {settings.home}: {error.strerror}", hint="Set MAILMART_HOME to a folder that you can write to."
         ) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise MailmartError(
-                "a demo or an `up --all` runs here already",
-                hint="Stop it with Ctrl-C, or set MAILMART_HOME to another folder for a second one.",
+                f"`mailmart run` or `mailmart demo` is already running for {settings.home}",
+                hint="Stop it with Ctrl-C, or set MAILMART_HOME to another folder to run a second one.",
             ) from None
         yield

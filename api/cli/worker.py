@@ -12,11 +12,11 @@ from api.worker.main import run_worker
 
 @click.command()
 @click.option("--concurrency", type=click.IntRange(1, 64), default=2, show_default=True, help="Jobs at a time.")
-@click.option("--with-parent", is_flag=True, help="End when the process that started this one ends.")
+@click.option("--with-parent", is_flag=True, help="Stop when the parent process ends.")
 def command(concurrency: int, with_parent: bool) -> None:
-    """Write exports and deliver reports until it is told to stop (Ctrl-C, SIGTERM). Run as many as there is to do.
+    """Run the worker until Ctrl-C or SIGTERM: it writes exports and delivers reports. Several workers may run.
 
-    A job that takes longer than ten seconds to end is put back, and another worker does it from the beginning.
+    A running job has ten seconds to finish. After that it goes back to the queue, and another worker starts it again.
     """
     configure_logs()
     if with_parent:

@@ -21,7 +21,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import marshmallow as ma
+
 from api.contract.exposures import Endpoint, Section, check_keys, check_parameter, models_of, read_section, view_name
+from api.contract.parameters import parameter_fields
 from api.contract.suggestions import suggest
 from api.errors import ContractError
 
@@ -46,6 +49,8 @@ class ExportType:
         series: the view that is included if a time series is requested; '' for none.
         parameters: the endpoint's parameters, by their names in an export's body.
         is_rows: the export is one list of rows, maybe millions.
+        choices: the allowed values of list parameters that choose columns.
+        defaults: the values of list parameters that a body does not have.
     """
 
     name: str
@@ -56,6 +61,12 @@ class ExportType:
     series: str
     parameters: Mapping[str, str]
     is_rows: bool
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    defaults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def field(self, parameter: str) -> ma.fields.Field[Any]:
+        """The field of an endpoint's parameter."""
+        return parameter_fields(parameter, self.choices.get(parameter, ()), self.defaults.get(parameter, ()))[parameter]
 
     @property
     def takes_campaigns(self) -> bool:
@@ -149,4 +160,6 @@ def _export_type(
         series=series,
         parameters={body_name(parameter): parameter for parameter in parameters if parameter not in COMMON_PARAMETERS},
         is_rows=endpoint is None,
+        choices={name: endpoint.parameters[name] for name in endpoint.defaults} if endpoint else {},
+        defaults=endpoint.defaults if endpoint else {},
     )

@@ -9,6 +9,8 @@ An exposure with `config.meta.endpoint` is an endpoint:
 `on_empty` is the code of the 404 if an `object` has no row; with `nullable` it is null instead. `not_found_if_rows` is the
 reverse: the view lists the requested ids that do not exist, and its first row is a 404 with the code `error`.
 
+`defaults` are the values of list parameters that a request does not have: {metrics: [open_rate, click_rate]}; without it, all.
+
 An endpoint whose `method` is post takes its parameters in a JSON body. `cache: false`: the response also changes with the clock,
 so it is not cached.
 
@@ -24,7 +26,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from api.contract.parameters import PARAMETERS, PATH_PARAMETERS
@@ -46,7 +48,7 @@ KINDS: dict[str, Kind] = {
     "timestamp with time zone": "date-time",
     "timestamptz": "date-time",
 }
-ENDPOINT_KEYS = ("cache", "limit", "method", "parameters", "path", "response")
+ENDPOINT_KEYS = ("cache", "defaults", "limit", "method", "parameters", "path", "response")
 SECTION_KEYS = ("error", "list", "not_found_if_rows", "nullable", "object", "on_empty", "path")
 COLUMN_KEYS = ("alias", "example", "group", "hidden", "if_param", "nullable")
 
@@ -105,6 +107,7 @@ class Endpoint:
         path: below the workspace's path.
         limit: requests a minute for each workspace.
         parameters: name → the allowed choices; () for all.
+        defaults: name of a list parameter → its value if the request has none.
     """
 
     name: str
@@ -117,6 +120,7 @@ class Endpoint:
     parameters: Mapping[str, tuple[str, ...]]
     sections: tuple[Section, ...]
     is_cached: bool = True
+    defaults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def operation_id(self) -> str:
@@ -173,6 +177,8 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
     models = models_of(exposure, nodes)
     sections = tuple(read_section(name, part, models) for part in response)
     _check_distinct_paths(name, sections)
+    parameters = _parameters(name, meta.get("parameters", []))
+    defaults = _choose_columns(name, sections, parameters, meta.get("defaults", {}))
     return Endpoint(
         name=name,
         label=exposure.get("label") or name.replace("_", " "),
@@ -181,9 +187,10 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
         path=path,
         limit=limit,
         path_parameters=_path_parameters(name, path),
-        parameters=_parameters(name, meta.get("parameters", [])),
+        parameters=parameters,
         sections=sections,
         is_cached=bool(meta.get("cache", True)),
+        defaults=defaults,
     )
 
 
@@ -214,6 +221,38 @@ def _parameters(name: str, items: Iterable[str | Mapping[str, Sequence[str]]]) -
                     )
             parameters[parameter] = tuple(choices)
     return parameters
+
+
+def _choose_columns(
+    name: str, sections: Iterable[Section], parameters: dict[str, tuple[str, ...]], defaults: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Sets the choices of list parameters to the columns that they choose, the default ones first. Returns the defaults."""
+    conditions = dict.fromkeys(field.if_param for section in sections for field in section.fields)
+    result: dict[str, tuple[str, ...]] = {}
+    for parameter in parameters:
+        if not PARAMETERS[parameter].chooses_columns:
+            continue
+        columns = [value for of_parameter, value in conditions if of_parameter == parameter]
+        if not columns:
+            raise ContractError(
+                f"exposure {name}: {parameter} has no choice",
+                hint=f"Its choices are columns with `if_param: {parameter}`; add one, or remove the parameter.",
+            )
+        result[parameter] = tuple(defaults.get(parameter, columns))
+        for default in result[parameter]:
+            if default not in columns:
+                raise ContractError(
+                    f"exposure {name}: the default {default} of {parameter} is not one of its choices",
+                    hint=suggest(str(default), columns),
+                )
+        parameters[parameter] = (*result[parameter], *(column for column in columns if column not in result[parameter]))
+    for parameter in defaults:
+        if parameter not in result:
+            raise ContractError(
+                f"exposure {name}: {parameter} cannot have defaults",
+                hint=f"defaults are only for the endpoint's list parameters. {suggest(str(parameter), result)}",
+            )
+    return result
 
 
 def check_parameter(parameter: str, where: str) -> None:

@@ -34,6 +34,17 @@ class AdvisoryLock:
         self._connection = connection
         return True
 
+    @property
+    def connection(self) -> psycopg.Connection:
+        """The connection that holds the lock; each of its statements commits by itself.
+
+        Raises:
+            psycopg.OperationalError: the lock is not held.
+        """
+        if self._connection is None:
+            raise psycopg.OperationalError(f"the lock {self._name} is not held")
+        return self._connection
+
     def wait_while_held(self, seconds: float) -> bool:
         """Waits `seconds`. True if the lock is still held; returns False early if the connection, and so the lock, is lost."""
         if self._connection is None:

@@ -7,9 +7,8 @@ from typing import Literal
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from api.embedded.database_url import embedded_database_url
 from api.errors import SettingsError
-from api.settings import Settings
+from api.settings import Settings, embedded_database_url
 
 Role = Literal["mailmart_owner", "mailmart_api", "mailmart_worker", "mailmart_analyst"]
 # each side notices within 15 s that the other machine is unreachable; the end of a process is noticed at once
@@ -32,11 +31,12 @@ def conninfo(settings: Settings, role: Role | None, *, options: str = "") -> str
     url = settings.database_url or embedded_database_url(settings.home)
     try:
         params = conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
+    except psycopg.ProgrammingError:
+        # psycopg's error contains the URL with its password
         raise SettingsError(
-            f"MAILMART_DATABASE_URL is not a connection string: {error}",
+            "MAILMART_DATABASE_URL is not a connection string",
             hint="Write it as postgresql://login:password@host:port/database.",
-        ) from error
+        ) from None
     parts = [str(params.get("options") or ""), OPTIONS, options, f"-c role={role}" if role else ""]
     defaults = {"application_name": "mailmart", **KEEPALIVES, **({} if role == "mailmart_owner" else SEND_TIMEOUT)}
     # the URL overrides them

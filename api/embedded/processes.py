@@ -1,4 +1,4 @@
-"""Whether a process whose number a file remembers is still the one that is meant."""
+"""Finds a server by the process id in its file."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import os
 from pathlib import Path
 
 
-def works_in(pid: int, folder: Path) -> bool:
-    """Whether process `pid` is alive and has `folder` as its working folder, as both servers have their own.
+def runs_in(pid: int, folder: Path) -> bool:
+    """Whether process `pid` is alive and has `folder` as its working folder, as each of the servers has its own.
 
-    A number alone does not tell: after a crash or a restart of the machine another program may have come by it, and the
-    folder of a copied project remembers the original's. Where the system does not show working folders, being alive counts.
+    An id alone proves nothing: after a crash another program may have the same id, and the copy of a home folder has the ids of
+    the original's servers. If the system does not show working folders (macOS), a living process is enough.
     """
     try:
         if Path("/proc/self/cwd").exists():
             return Path(f"/proc/{pid}/cwd").samefile(folder)
         os.kill(pid, 0)
     except OSError:
-        # gone, or of another user, as whom ours never run
+        # ended, or another user's: our servers never run as another user
         return False
     return True
 
 
-def remembered_pid(path: Path) -> int | None:
-    """The number in the first line of a file; None where there is none."""
+def read_pid(path: Path) -> int | None:
+    """The process id in the first line of a file; None if there is none."""
     try:
         return int(path.read_text().split("\n")[0])
     except (FileNotFoundError, ValueError):

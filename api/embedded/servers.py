@@ -1,4 +1,4 @@
-"""Both embedded servers together. Who starts or stops holds the home folder's lock; a second one waits, and finds it done."""
+"""Starts and stops both embedded servers, under a lock of the home folder: a second process waits."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from api.settings import Settings
 
 
 @dataclass(frozen=True)
-class Started:
-    """Which servers were started just now, as against found running or not ours."""
+class Changed:
+    """The servers that this call started or stopped. False: it was in that state already, or it is not an embedded one."""
 
     postgres: bool
     valkey: bool
 
 
-def start(settings: Settings) -> Started:
-    """Starts what the settings do not bring themselves.
+def start(settings: Settings) -> Changed:
+    """Starts the servers for which the settings have no URL.
 
     Raises:
         ServerError: a server does not start.
     """
-    wants_postgres, wants_valkey = settings.database_url is None, settings.redis_url is None
-    if not (wants_postgres or wants_valkey):
-        return Started(False, False)
+    needs_postgres, needs_valkey = settings.database_url is None, settings.redis_url is None
+    if not (needs_postgres or needs_valkey):
+        return Changed(False, False)
     with _locked(settings.home):
         folders = find_folders(settings.home)
-        started = Started(wants_postgres and not postgres.is_running(folders), wants_valkey and not valkey.is_running(folders))
-        if wants_postgres:
+        started = Changed(needs_postgres and not postgres.is_running(folders), needs_valkey and not valkey.is_running(folders))
+        if needs_postgres:
             postgres.start(folders)
-        if wants_valkey:
+        if needs_valkey:
             valkey.start(folders)
     return started
 
 
-def missing(settings: Settings) -> list[str]:
-    """The names of those that the settings do not bring themselves, and that do not run."""
+def not_running(settings: Settings) -> list[str]:
+    """Names of the embedded servers that should run and do not."""
     with _locked(settings.home):
         folders = find_folders(settings.home)
-        found = []
+        names = []
         if settings.database_url is None and not postgres.is_running(folders):
-            found.append("PostgreSQL")
+            names.append("PostgreSQL")
         if settings.redis_url is None and not valkey.is_running(folders):
-            found.append("Valkey")
-        return found
+            names.append("Valkey")
+        return names
 
 
-def are_running(settings: Settings) -> bool:
-    """Whether one of ours runs."""
+def any_running(settings: Settings) -> bool:
+    """Whether one of the embedded servers runs."""
     if not has_servers(settings.home):
         return False
     with _locked(settings.home):
@@ -62,13 +62,13 @@ def are_running(settings: Settings) -> bool:
         return postgres.is_running(folders) or valkey.is_running(folders)
 
 
-def stop(settings: Settings) -> Started:
-    """Stops what runs of ours, and says which."""
+def stop(settings: Settings) -> Changed:
+    """Stops the embedded servers that run."""
     if not has_servers(settings.home):
-        return Started(False, False)
+        return Changed(False, False)
     with _locked(settings.home):
         folders = find_folders(settings.home)
-        return Started(valkey=valkey.stop(folders), postgres=postgres.stop(folders))
+        return Changed(valkey=valkey.stop(folders), postgres=postgres.stop(folders))
 
 
 @contextmanager
@@ -77,8 +77,10 @@ def _locked(home: Path) -> Iterator[None]:
         home.mkdir(parents=True, exist_ok=True)
         file = (home / "lock").open("a")
     except OSError as error:
-        raise ServerError(f"cannot write to {home}: {error.strerror}", hint="Set MAILMART_HOME to a folder of yours.") from error
-    # the system lets go of it when its principal dies, so there is no stale lock
+        raise ServerError(
+            f"cannot write to {home}: {error.strerror}", hint="Set MAILMART_HOME to a folder that you can write to."
+        ) from error
+    # the system releases the lock when its process ends: it never becomes stale
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""The embedded Valkey: on a unix socket alone, in memory alone, within bounds; it holds only what may be lost."""
+"""The embedded Valkey: only on a unix socket, only in memory, with a memory limit. Its data may be lost at any time."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from api.embedded.paths import Folders
-from api.embedded.processes import remembered_pid, works_in
+from api.embedded.processes import read_pid, runs_in
 from api.errors import ServerError
 
 MEMORY = "64mb"
-SECONDS_TO_START = 10
-SECONDS_TO_STOP = 10
+START_TIMEOUT_SECONDS = 10
+STOP_TIMEOUT_SECONDS = 10
 
 
 def socket_path(folders: Folders) -> Path:
-    """Its unix socket."""
+    """Path of its unix socket."""
     return folders.sockets / "valkey.sock"
 
 
 def is_running(folders: Folders) -> bool:
-    """Whether it answers."""
+    """Whether it responds."""
     try:
-        # without the client's retries, which wait for seconds
+        # the client's own retries would wait for seconds
         with redis.Redis(
             unix_socket_path=str(socket_path(folders)), socket_connect_timeout=2, socket_timeout=2, retry=Retry(NoBackoff(), 0)
         ) as client:
@@ -39,14 +39,14 @@ def is_running(folders: Folders) -> bool:
 
 
 def start(folders: Folders) -> None:
-    """Starts it where it does not run.
+    """Starts it if it does not run.
 
     Raises:
-        ServerError: it does not come up.
+        ServerError: it does not start.
     """
     if is_running(folders):
         return
-    # one that lives and does not answer: its socket is gone, or it hangs
+    # a process that does not respond: its socket was deleted, or it hangs
     stop(folders)
     log = folders.servers / "valkey.log"
     subprocess.run(
@@ -75,27 +75,27 @@ def start(folders: Folders) -> None:
         start_new_session=True,
         check=False,
     )
-    deadline = time.monotonic() + SECONDS_TO_START
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while not is_running(folders):
         if time.monotonic() > deadline:
-            said = log.read_text(errors="replace").splitlines()[-2:] if log.exists() else []
-            raise ServerError(f"Valkey does not start: {' / '.join(said)}", hint=f"Its whole log is {log}.")
+            last_lines = log.read_text(errors="replace").splitlines()[-2:] if log.exists() else []
+            raise ServerError(f"Valkey does not start: {' / '.join(last_lines)}", hint=f"The whole log is {log}.")
         time.sleep(0.05)
 
 
 def stop(folders: Folders) -> bool:
-    """Stops it; whether there was one.
+    """Stops it. False if it did not run.
 
     Raises:
-        ServerError: it does not end.
+        ServerError: it does not stop.
     """
-    pid = remembered_pid(folders.servers / "valkey.pid")
-    if pid is None or not works_in(pid, folders.servers):
+    pid = read_pid(folders.servers / "valkey.pid")
+    if pid is None or not runs_in(pid, folders.servers):
         return False
     os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + SECONDS_TO_STOP
-    while works_in(pid, folders.servers):
+    deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+    while runs_in(pid, folders.servers):
         if time.monotonic() > deadline:
-            raise ServerError(f"Valkey (process {pid}) does not end", hint=f"End it with `kill -9 {pid}`.")
+            raise ServerError(f"Valkey (process {pid}) does not stop", hint=f"Stop it with `kill -9 {pid}`.")
         time.sleep(0.02)
     return True

@@ -1,4 +1,4 @@
-"""Starts the embedded servers again when they die."""
+"""Restarts the embedded servers when they end."""
 
 from __future__ import annotations
 
@@ -6,71 +6,71 @@ import logging
 import threading
 
 from api.embedded import servers
-from api.embedded.database_url import embedded_database_url
 from api.embedded.paths import has_servers
 from api.errors import MailmartError, ServerError
-from api.settings import Settings
+from api.settings import Settings, embedded_database_url
 
 LOG = logging.getLogger(__name__)
-SECONDS_BETWEEN_LOOKS = 1.0
-MAX_WAIT = 30.0
-# starting takes as long as PostgreSQL needs to repair what a crash has left: stopping waits for it, within reason
-SECONDS_TO_FINISH = 180.0
+CHECK_INTERVAL_SECONDS = 1.0
+MAX_RETRY_DELAY_SECONDS = 30.0
+# PostgreSQL may have to repair its data after a crash: stopping waits for a start that is under way
+STOP_TIMEOUT_SECONDS = 180.0
 
 
 class ServerWatchdog:
-    """Looks after the embedded servers in a thread of its own, because to start one takes its time.
+    """Checks the embedded servers once a second, in a thread: starting one takes a while.
 
     Attributes:
-        has_moved: PostgreSQL answers at another address than before; whoever acts on it takes it back.
+        url_changed: PostgreSQL has another port than before. The reader resets it.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.has_moved = False
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self.url_changed = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begins; with servers that are configured, there is nothing to do."""
+        """Starts checking; does nothing if no server is embedded."""
         if self._settings.database_url is None or self._settings.redis_url is None:
             self._thread.start()
 
     def stop(self) -> None:
-        """Ends; nothing is started afterwards."""
-        self._over.set()
+        """Stops checking; no server is started afterwards."""
+        self._stopping.set()
         if self._thread.ident is not None:
-            self._thread.join(SECONDS_TO_FINISH)
+            self._thread.join(STOP_TIMEOUT_SECONDS)
 
-    def _keep(self) -> None:
-        wait = SECONDS_BETWEEN_LOOKS
-        while not self._over.wait(wait):
+    def _run(self) -> None:
+        delay = CHECK_INTERVAL_SECONDS
+        while not self._stopping.wait(delay):
             try:
-                self._look()
-                wait = SECONDS_BETWEEN_LOOKS
+                self._check()
+                delay = CHECK_INTERVAL_SECONDS
             except MailmartError as error:
-                wait = min(wait * 2, MAX_WAIT)
-                LOG.error("%s (%s); it is tried again in %g s", error.message, error.hint, wait)  # noqa: TRY400 - it says it all
+                delay = min(delay * 2, MAX_RETRY_DELAY_SECONDS)
+                LOG.error("%s (%s); next check in %g s", error.message, error.hint, delay)  # noqa: TRY400 - a trace adds nothing
             except Exception:
-                wait = min(wait * 2, MAX_WAIT)
-                LOG.exception("the embedded servers cannot be looked after; it is tried again in %g s", wait)
+                delay = min(delay * 2, MAX_RETRY_DELAY_SECONDS)
+                LOG.exception("cannot check the embedded servers; next check in %g s", delay)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         home = self._settings.home
         if not has_servers(home):
-            # an empty database is no substitute
+            # never start an empty database in place of the lost one
             raise ServerError(
-                f"{home} is gone, and the embedded servers with it", hint="Put it back, or stop this and start anew."
+                f"{home} was deleted, with the data of the embedded servers",
+                hint="Restore it, or stop mailmart and start again with an empty database.",
             )
-        missing = servers.missing(self._settings)
-        if not missing:
+        stopped = " and ".join(servers.not_running(self._settings))
+        if not stopped:
             return
-        LOG.warning("%s %s died, and is started again", " and ".join(missing), "have" if len(missing) > 1 else "has")
-        address = self._address()
+        LOG.warning("%s ended unexpectedly; restarting", stopped)
+        url = self._database_url()
         servers.start(self._settings)
-        LOG.info("%s answers again", " and ".join(missing))
-        # the port was taken by somebody else meanwhile
-        self.has_moved = self.has_moved or self._address() != address
+        LOG.info("%s restarted", stopped)
+        # another program may have taken the port
+        self.url_changed = self.url_changed or self._database_url() != url
 
-    def _address(self) -> str:
+    def _database_url(self) -> str:
         return "" if self._settings.database_url else embedded_database_url(self._settings.home)

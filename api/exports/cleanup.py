@@ -1,4 +1,4 @@
-"""Files go after seven days, and so does what attempts that died have left. Called by the timetable; safe at any time."""
+"""Deletes expired files and old rows, and re-enqueues exports that lost their job. The scheduler runs it; it is idempotent."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from api.exports.storage import Storage
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
-AT_A_TIME = 500
+PAGE_SIZE = 500
 
-ENDED = """
+EXPIRE = """
     update app.exports set status = 'expired'
     where status = 'completed' and file_expires_at <= clock_timestamp()
 """
-# an attempt at what failed or was canceled, or one that was taken for dead there, may write for a while yet
-WITH_FILES = """
+# for an hour after an export has failed or was canceled, one of its attempts may still be writing
+WITH_UNNEEDED_FILES = """
     select created_at, export_id from app.exports
     where
         (created_at, export_id) > (%s, %s)
@@ -37,31 +37,25 @@ WITH_FILES = """
     order by created_at, export_id
     limit %s
 """
-# a job that is gone was deleted by hand, or its end was written and the export's was not
-WITHOUT_JOB = """
-    with lost as (
+# a job can be missing if somebody deleted it, or if the job ended and the update of the export failed
+ENQUEUE_AGAIN = """
+    with exports_without_job as (
         select export_id, priority from app.exports
         where
             status = 'processing'
             and created_at < clock_timestamp() - interval '1 minute'
-            and not exists (select from procrastinate.procrastinate_jobs as jobs where jobs.id = exports.job_id)
+            and not app.job_exists(job_id)
         for update skip locked
     )
 
     update app.exports
-    set job_id = (
-        procrastinate_defer_jobs_v1(
-            array[
-                (
-                    'exports', 'export', lost.priority, null, null, jsonb_build_object('export_id', lost.export_id), null
-                )::procrastinate_job_to_defer_v1
-            ]
-        )
-    )[1]
-    from lost
-    where exports.export_id = lost.export_id
+    set job_id = app.enqueue(
+        'exports', 'export', jsonb_build_object('export_id', exports_without_job.export_id), exports_without_job.priority
+    )
+    from exports_without_job
+    where exports.export_id = exports_without_job.export_id
 """
-LONG_AGO = """
+DELETE_OLD = """
     delete from app.exports
     where
         status in ('expired', 'failed', 'canceled')
@@ -71,49 +65,48 @@ LONG_AGO = """
 
 
 def clean_up(settings: Settings, storage: Storage) -> int:
-    """Removes files whose time is over or whose export is gone, and gives exports without a job a new one; how many files' worth.
+    """Returns the number of exports whose files were deleted.
 
     Raises:
-        StorageError: some files cannot be removed, and all others are; it is tried again the next time.
+        StorageError: some files could not be deleted (all others were); the next call tries again.
     """
     with connect(settings, "mailmart_worker") as connection:
         connection.autocommit = True
-        connection.execute("set search_path = procrastinate, pg_temp")
-        connection.execute(ENDED)
-        found = connection.execute(WITHOUT_JOB)
-        if found.rowcount:
-            LOG.warning("%s exports had no job, and have one again", found.rowcount)
-        removed, problems = _remove_files(connection, storage)
-        connection.execute(LONG_AGO)
-    if problems:
+        connection.execute(EXPIRE)
+        enqueued = connection.execute(ENQUEUE_AGAIN)
+        if enqueued.rowcount:
+            LOG.warning("%s exports had lost their job and are queued again", enqueued.rowcount)
+        deleted, errors = _delete_files(connection, storage)
+        connection.execute(DELETE_OLD)
+    if errors:
         raise StorageError(
-            f"The files of {len(problems)} exports cannot be removed: {problems[0].message}",
-            hint=problems[0].hint,
-            is_lasting=problems[0].is_lasting,
+            f"The files of {len(errors)} exports cannot be deleted: {errors[0].message}",
+            hint=errors[0].hint,
+            is_lasting=errors[0].is_lasting,
         )
-    return removed
+    return deleted
 
 
-def _remove_files(connection: psycopg.Connection, storage: Storage) -> tuple[int, list[StorageError]]:
-    removed = 0
-    problems: list[StorageError] = []
-    # after the last one, and not the first that are left: those that cannot be removed would fill the page
-    place: tuple[datetime | str, str] = ("-infinity", "")
+def _delete_files(connection: psycopg.Connection, storage: Storage) -> tuple[int, list[StorageError]]:
+    deleted = 0
+    errors: list[StorageError] = []
+    # pages continue after the last row: exports whose files cannot be deleted would fill the first page
+    last: tuple[datetime | str, str] = ("-infinity", "")
     while True:
-        found = connection.execute(WITH_FILES, (*place, AT_A_TIME)).fetchall()
-        for place in found:
-            export_id = place[1]
+        rows = connection.execute(WITH_UNNEEDED_FILES, (*last, PAGE_SIZE)).fetchall()
+        for last in rows:
+            export_id = last[1]
             try:
                 storage.delete_leftovers(f"{export_id}/")
             except StorageError as error:
-                LOG.warning("the files of %s cannot be removed: %s %s", export_id, error.message, error.hint)
-                problems.append(error)
+                LOG.warning("the files of %s cannot be deleted: %s %s", export_id, error.message, error.hint)
+                errors.append(error)
                 continue
-            removed += 1
+            deleted += 1
             with connection.transaction():
                 connection.execute("delete from app.exports where export_id = %s and removed_at is not null", (export_id,))
                 connection.execute(
                     "update app.exports set storage_key = null, attempt_token = null where export_id = %s", (export_id,)
                 )
-        if len(found) < AT_A_TIME:
-            return removed, problems
+        if len(rows) < PAGE_SIZE:
+            return deleted, errors

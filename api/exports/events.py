@@ -1,31 +1,31 @@
-"""What is told of exports that ended: a log line, and an operational event."""
+"""Reports exports that ended: a log line and a telemetry event."""
 
 from __future__ import annotations
 
 import logging
 
-from api.exports.run import End
+from api.exports.outcome import ExportOutcome
 from api.observability.posthog import Telemetry
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
 
 
-def tell(settings: Settings, telemetry: Telemetry, end: End) -> None:
-    """Says how an export ended."""
-    export = end.export
-    of_it: dict[str, str | int | float | None] = {
+def report_outcome(settings: Settings, telemetry: Telemetry, outcome: ExportOutcome) -> None:
+    """Logs an outcome and sends its telemetry event, which has no id of an export or a workspace."""
+    export = outcome.export
+    properties: dict[str, str | int | float | None] = {
         "export_type": export.export_type,
         "format": export.format,
         "attempts": export.attempts,
-        "seconds": round(end.seconds, 3),
+        "seconds": round(outcome.seconds, 3),
         "storage": "s3" if settings.export_bucket else "local",
     }
-    for_us = {**of_it, "export_id": export.export_id, "workspace_id": export.workspace_id}
-    if end.written:
-        more = {"rows": end.written.rows, "bytes": end.written.size}
-        LOG.info("an export is completed", extra={"fields": {**for_us, **more}})
-        telemetry.capture("export_completed", {**of_it, **more})
-    elif end.reason:
-        LOG.warning("an export has failed: %s", end.reason.message, extra={"fields": for_us})
-        telemetry.capture("export_failed", {**of_it, "reason": end.reason.word})
+    log_fields = {**properties, "export_id": export.export_id, "workspace_id": export.workspace_id}
+    if outcome.file:
+        file_properties = {"rows": outcome.file.rows, "bytes": outcome.file.size}
+        LOG.info("export completed", extra={"fields": {**log_fields, **file_properties}})
+        telemetry.capture("export_completed", {**properties, **file_properties})
+    elif outcome.reason:
+        LOG.warning("export failed: %s", outcome.reason.message, extra={"fields": log_fields})
+        telemetry.capture("export_failed", {**properties, "reason": outcome.reason.code})

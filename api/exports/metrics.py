@@ -1,4 +1,4 @@
-"""What metrics say of exports."""
+"""Metrics of exports."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from api.observability.db_metrics import DbMetric
 
 
 def export_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
-    """How many there are of each status, and since when the oldest of those that are being made has been."""
-    counted = connection.execute("select status, count(*) from app.exports group by status")
-    found: dict[str, int] = dict(counted.fetchall())
-    yield DbMetric("mailmart_exports", "Exports, by status.", [({"status": status}, found.get(status, 0)) for status in STATUSES])
+    """Exports by status, and the age of the oldest one that is processing."""
+    rows = connection.execute("select status, count(*) from app.exports group by status")
+    counts: dict[str, int] = dict(rows.fetchall())
+    yield DbMetric(
+        "mailmart_exports", "Exports, by status.", [({"status": status}, counts.get(status, 0)) for status in STATUSES]
+    )
     row = connection.execute(
         "select coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float from app.exports"
         " where status = 'processing'"
     ).fetchone()
     yield DbMetric(
         "mailmart_exports_oldest_processing_seconds",
-        "Since when the oldest export that is not ended was asked for; 0 without any.",
+        "Seconds since the oldest export that is processing was requested; 0 if there is none.",
         [({}, row[0] if row else 0)],
     )

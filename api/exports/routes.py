@@ -1,4 +1,4 @@
-"""The operations on exports: ask for one, see how far it is, list, cancel or remove."""
+"""The operations on exports: create, list, get, cancel or remove."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from api.contract.publication import PublicationCache
 from api.db.pool import ConnectionPool
 from api.errors import INVALID, NotFound, NothingPublished, ValidationFailed
 from api.exports.downloads import Downloads
-from api.exports.prepare import plan_export
+from api.exports.plan import plan_export
 from api.exports.repository import ExportRepository
-from api.exports.request_schema import EXAMPLE, export_schema
-from api.exports.schemas import PageQuery, answer_schema, export_body, export_status_schema, list_schema
+from api.exports.request_schemas import EXAMPLE, PageQuery, export_schema
+from api.exports.response_schemas import export_body, export_response_schema, export_status_schema, page_response_schema
 from api.web.operations import Operation, ResponseSpec, authorized_workspace, operations_blueprint
 from api.web.pagination import decode_cursor, encode_cursor
 from api.web.responses import empty_response, resource_response
 
+CURSOR_EXAMPLE = "MjAyNS0xMS0yNlQxMDowMDowMFp8ZXhwX3h5ejEyMw"
 View = Callable[..., Response]
 EXPORT_ID = {"name": "exportId", "description": "Export job identifier", "example": "exp_xyz123"}
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "required": False,
-    "description": "Names the request: sent again with the same body, it is answered with the same export.",
+    "description": "Identifies the request: a retry with the same key and body returns the same export.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
-LOCATION = {"Location": {"description": "Where its status is.", "schema": {"type": "string"}}}
+LOCATION = {"Location": {"description": "The URL of the export.", "schema": {"type": "string"}}}
 
 
 @dataclass(frozen=True)
 class ExportServices:
-    """What the operations need; `catalogue` is that of the app's contract."""
+    """The services that the operations use."""
 
     pool: ConnectionPool
     publications: PublicationCache
@@ -49,21 +50,22 @@ class ExportServices:
 
 
 def exports_blueprint(services: ExportServices) -> Blueprint:
-    """The routes, below the workspace."""
+    """The operations, below /workspaces/{workspaceId}."""
     status = export_status_schema(services.catalogue)
-    answer = answer_schema(status)
-    books = ExportRepository(services.pool)
+    response = export_response_schema(status)
+    page = page_response_schema("ExportList", "exports", status, CURSOR_EXAMPLE)
+    exports = ExportRepository(services.pool)
     return operations_blueprint(
         "Exports",
-        "Analytics as files.",
+        "Analytics data as files.",
         [
             (
                 Operation(
                     operation_id="createExport",
                     name="exports",
                     label="Export analytics data",
-                    description="Asks for a file with the numbers of an endpoint, or with messages one by one. It is written in"
-                    " the background: its status says how far it is, and where it can be fetched.",
+                    description="Creates a file with the data of an endpoint, or with single messages. The file is written in the"
+                    " background: poll the export for its progress and the download link.",
                     method="post",
                     path="/analytics/export",
                     limit=10,
@@ -71,9 +73,9 @@ def exports_blueprint(services: ExportServices) -> Blueprint:
                     arguments=export_schema(services.catalogue),
                     example=EXAMPLE,
                     headers=(IDEMPOTENCY_KEY,),
-                    responses={202: ResponseSpec(answer, "It is being written.", LOCATION)},
+                    responses={202: ResponseSpec(response, "The export was created and is processing.", LOCATION)},
                 ),
-                _create(services, books),
+                _create(services, exports),
             ),
             (
                 Operation(
@@ -86,63 +88,61 @@ def exports_blueprint(services: ExportServices) -> Blueprint:
                     limit=60,
                     scope="export",
                     arguments=PageQuery,
-                    responses={200: ResponseSpec(list_schema(status), "A page of them.")},
+                    responses={200: ResponseSpec(page, "A page of exports.")},
                 ),
-                _list(services, books),
+                _list(services, exports),
             ),
             (
                 Operation(
                     operation_id="getExport",
                     name="export_status",
                     label="Get export status",
-                    description="How far an export is, and once it is completed, where its file is: at each read an address that"
-                    " holds for an hour.",
+                    description="An export's progress. If it is completed, the response contains a new download link, valid for"
+                    " an hour.",
                     method="get",
                     path="/analytics/exports/{exportId}",
                     limit=60,
                     scope="export",
                     path_parameters=(EXPORT_ID,),
-                    responses={200: ResponseSpec(answer, "The export.")},
+                    responses={200: ResponseSpec(response, "The export.")},
                 ),
-                _get(services, books),
+                _get(services, exports),
             ),
             (
                 Operation(
                     operation_id="deleteExport",
                     name="export_deletion",
                     label="Cancel or remove an export",
-                    description="One that is being written is canceled, and stays in the list. Any other is removed, with its"
-                    " file.",
+                    description="An export that is processing is canceled and stays in the list. Any other export is removed,"
+                    " together with its file.",
                     method="delete",
                     path="/analytics/exports/{exportId}",
                     limit=60,
                     scope="export",
                     path_parameters=(EXPORT_ID,),
-                    responses={204: ResponseSpec(None, "Done.")},
+                    responses={204: ResponseSpec(None, "Canceled or removed.")},
                 ),
-                _delete(books),
+                _delete(exports),
             ),
         ],
         services.guard,
     )
 
 
-def _create(services: ExportServices, books: ExportRepository) -> View:
+def _create(services: ExportServices, exports: ExportRepository) -> View:
     def create(body: dict[str, Any], path: Mapping[str, str]) -> Response:
         publication = services.publications.require()
         if not services.catalogue.types:
             raise NothingPublished
         workspace_id = authorized_workspace()
         key = _idempotency_key()
-        given = _as_given(body)
-        resolved, size = plan_export(
-            services.pool.query, services.catalogue, publication, workspace_id, body, datetime.now(UTC).date()
-        )
-        export = books.request(workspace_id, given, resolved, size, key)
-        if export.request != given:
+        stored_body = _as_stored(body)
+        plan = plan_export(services.pool.query, services.catalogue, publication, workspace_id, body, datetime.now(UTC).date())
+        export = exports.request(workspace_id, stored_body, plan, key)
+        if export.request != stored_body:
             raise ValidationFailed(
-                "The Idempotency-Key was used for another request",
-                details={"Idempotency-Key": ["Was sent before, with another body."]},
+                "The Idempotency-Key was already used for another request",
+                details={"Idempotency-Key": ["Already used with another body."]},
             )
         location = f"/api/v1/workspaces/{path['workspaceId']}/analytics/exports/{export.export_id}"
         return resource_response(export_body(export, services.downloads.of(export)), 202, {"Location": location})
@@ -150,22 +150,23 @@ def _create(services: ExportServices, books: ExportRepository) -> View:
     return create
 
 
-def _list(services: ExportServices, books: ExportRepository) -> View:
-    def list_them(query: dict[str, Any], path: Mapping[str, str]) -> Response:
+def _list(services: ExportServices, exports: ExportRepository) -> View:
+    def list_exports(query: dict[str, Any], path: Mapping[str, str]) -> Response:
         limit = query["limit"]
         before = decode_cursor(query["cursor"]) if "cursor" in query else None
-        found = books.page(authorized_workspace(), limit + 1, before)
-        shown = found[:limit]
-        more = encode_cursor(shown[-1].created_at, shown[-1].export_id) if len(found) > limit else None
-        bodies = [export_body(export, services.downloads.of(export)) for export in shown]
-        return resource_response({"exports": bodies, "next_cursor": more})
+        # one more than the page, to know whether there is a next page
+        rows = exports.page(authorized_workspace(), limit + 1, before)
+        page = rows[:limit]
+        next_cursor = encode_cursor(page[-1].created_at, page[-1].export_id) if len(rows) > limit else None
+        bodies = [export_body(export, services.downloads.of(export)) for export in page]
+        return resource_response({"exports": bodies, "next_cursor": next_cursor})
 
-    return list_them
+    return list_exports
 
 
-def _get(services: ExportServices, books: ExportRepository) -> View:
+def _get(services: ExportServices, exports: ExportRepository) -> View:
     def get(path: Mapping[str, str]) -> Response:
-        export = books.find(authorized_workspace(), path["exportId"]) if "\0" not in path["exportId"] else None
+        export = exports.find(authorized_workspace(), path["exportId"]) if "\0" not in path["exportId"] else None
         if export is None:
             raise NotFound("EXPORT_NOT_FOUND", id=path["exportId"], workspace=path["workspaceId"])
         return resource_response(export_body(export, services.downloads.of(export)))
@@ -173,24 +174,24 @@ def _get(services: ExportServices, books: ExportRepository) -> View:
     return get
 
 
-def _delete(books: ExportRepository) -> View:
+def _delete(exports: ExportRepository) -> View:
     def delete(path: Mapping[str, str]) -> Response:
-        unwanted = path["exportId"]
-        if "\0" in unwanted or books.cancel_or_remove(authorized_workspace(), unwanted) is None:
-            raise NotFound("EXPORT_NOT_FOUND", id=unwanted, workspace=path["workspaceId"])
+        export_id = path["exportId"]
+        if "\0" in export_id or exports.cancel_or_remove(authorized_workspace(), export_id) is None:
+            raise NotFound("EXPORT_NOT_FOUND", id=export_id, workspace=path["workspaceId"])
         return empty_response()
 
     return delete
 
 
-def _as_given(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body as JSON: what is stored, and compared to that of another request with the same key."""
+def _as_stored(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body as JSON stores it, to compare it with an earlier request of the same Idempotency-Key."""
     stored: dict[str, Any] = orjson.loads(orjson.dumps(body))
     return stored
 
 
 def _idempotency_key() -> str | None:
-    given = request.headers.get("Idempotency-Key")
-    if given is not None and not re.fullmatch(r"[!-~]{1,255}", given):
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not re.fullmatch(r"[!-~]{1,255}", key):
         raise ValidationFailed(INVALID, details={"Idempotency-Key": ["Must be 1 to 255 visible ASCII characters."]})
-    return given
+    return key

@@ -1,1 +1,1 @@
-"""Lands files of webhook bodies and events, as they came; what they mean is read in SQL, in staging."""
+"""Loads webhook bodies and events from files into the raw tables. May import db, settings and errors."""

@@ -1,26 +1,26 @@
--- Lands the events that have arrived, one an object or several in an array. Returns one row with the number landed and one an event
--- refused: its line, the reason, and its text. A recipient's address is hashed here and not
--- stored; addresses in texts and URLs are masked in staging's way before they are.
+-- Inserts the incoming events: one as an object, or several in an array. Returns one row with the number of inserted events, and
+-- one row for each rejected event: its line, the reason and its text. A recipient's address is hashed and not stored. Addresses in
+-- texts and URLs are masked, as in staging.
 with checked as materialized (
     select
         line,
         body,
         (pg_input_error_info(body, 'jsonb')).message as reason
-    from arriving
+    from incoming
 ),
 
 events as materialized (
     select
         checked.line,
         element.event,
-        element.place
+        element.ordinal
     from checked
     cross join lateral jsonb_path_query(
         case when checked.reason is null then checked.body::jsonb end, '$[*]'
-    ) with ordinality as element (event, place)
+    ) with ordinality as element (event, ordinal)
 ),
 
-fields (name, kind, is_needed) as (
+fields (name, kind, is_required) as (
     values
     ('event_id', 'string', true),
     ('message_id', 'string', true),
@@ -43,16 +43,16 @@ fields (name, kind, is_needed) as (
 objects as materialized (
     select
         line,
-        place,
+        ordinal,
         event
     from events
     where jsonb_typeof(event) = 'object'
 ),
 
-given as materialized (
+members as materialized (
     select
         objects.line,
-        objects.place,
+        objects.ordinal,
         member.name,
         member.value
     from objects
@@ -60,43 +60,43 @@ given as materialized (
     where member.value <> 'null'
 ),
 
-faults as (
+problems as (
     select
-        given.line,
-        given.place,
+        members.line,
+        members.ordinal,
         case
-            when fields.name is null then 'unknown field ' || given.name
-            when jsonb_typeof(given.value) <> fields.kind then given.name || ' is not a ' || fields.kind
-            when given.name = 'occurred_at' then 'occurred_at is no time: ' || (given.value #>> '{}')
-            else 'smtp_code is no whole number: ' || (given.value #>> '{}')
-        end as fault
-    from given
-    left join fields on given.name = fields.name
+            when fields.name is null then 'unknown field ' || members.name
+            when jsonb_typeof(members.value) <> fields.kind then members.name || ' is not a ' || fields.kind
+            when members.name = 'occurred_at' then 'occurred_at is not a time: ' || (members.value #>> '{}')
+            else 'smtp_code is not a whole number: ' || (members.value #>> '{}')
+        end as problem
+    from members
+    left join fields on members.name = fields.name
     where
         fields.name is null
-        or jsonb_typeof(given.value) <> fields.kind
-        or (given.name = 'occurred_at' and not pg_input_is_valid(given.value #>> '{}', 'timestamptz'))
-        or (given.name = 'smtp_code' and not pg_input_is_valid(given.value #>> '{}', 'int'))
+        or jsonb_typeof(members.value) <> fields.kind
+        or (members.name = 'occurred_at' and not pg_input_is_valid(members.value #>> '{}', 'timestamptz'))
+        or (members.name = 'smtp_code' and not pg_input_is_valid(members.value #>> '{}', 'int'))
     union all
     select
         objects.line,
-        objects.place,
+        objects.ordinal,
         'no ' || fields.name
     from objects
-    inner join fields on fields.is_needed
+    inner join fields on fields.is_required
     where coalesce(objects.event ->> fields.name, '') = ''
 ),
 
-refused as materialized (
+rejected as materialized (
     select
         line,
-        place,
-        string_agg(fault, ', ' order by fault) as reason
-    from faults
-    group by line, place
+        ordinal,
+        string_agg(problem, ', ' order by problem) as reason
+    from problems
+    group by line, ordinal
 ),
 
-landed as (
+inserted as (
     insert into raw.email_events (
         event_id,
         workspace_id,
@@ -133,18 +133,18 @@ landed as (
         app.mask_addresses(objects.event ->> 'url'),
         objects.event ->> 'user_agent'
     from objects
-    left join refused on objects.line = refused.line and objects.place = refused.place
-    where refused.line is null
-    order by objects.line, objects.place
+    left join rejected on objects.line = rejected.line and objects.ordinal = rejected.ordinal
+    where rejected.line is null
+    order by objects.line, objects.ordinal
     returning 1
 )
 
 select
     null::bigint as line,
-    count(*) as landed,
+    count(*) as inserted,
     null::text as reason,
     null::text as body
-from landed
+from inserted
 union all
 select
     line,
@@ -163,9 +163,9 @@ from events
 where jsonb_typeof(event) <> 'object'
 union all
 select
-    refused.line,
+    rejected.line,
     null,
-    refused.reason,
+    rejected.reason,
     objects.event::text
-from refused
-inner join objects on refused.line = objects.line and refused.place = objects.place
+from rejected
+inner join objects on rejected.line = objects.line and rejected.ordinal = objects.ordinal

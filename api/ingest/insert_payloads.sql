@@ -1,11 +1,11 @@
--- Lands the bodies that have arrived. Returns one row with the number landed and one a body refused: its line and the
--- reason.
+-- Inserts the incoming webhook bodies. Returns one row with the number of inserted bodies, and one row for each rejected body: its
+-- line and the reason.
 with checked as materialized (
     select
         line,
         body,
         (pg_input_error_info(body, 'jsonb')).message as reason
-    from arriving
+    from incoming
 ),
 
 parsed as materialized (
@@ -16,7 +16,7 @@ parsed as materialized (
     where reason is null
 ),
 
-landed as (
+inserted as (
     insert into raw.webhook_payloads (provider, workspace_id, payload)
     select
         %(provider)s,
@@ -30,10 +30,10 @@ landed as (
 
 select
     null::bigint as line,
-    count(*) as landed,
+    count(*) as inserted,
     null::text as reason,
     null::text as body
-from landed
+from inserted
 union all
 select
     line,

@@ -1,4 +1,4 @@
-"""Lands documents by COPY, a batch a transaction; what PostgreSQL does not take comes back with its reason."""
+"""Loads documents with COPY, one transaction a batch. PostgreSQL checks them and returns the rejected ones with a reason."""
 
 from __future__ import annotations
 
@@ -19,66 +19,65 @@ BATCH_CHARACTERS = 32 * 1024 * 1024
 
 @dataclass(frozen=True)
 class LoadResult:
-    """How a file was landed: rows of raw.webhook_payloads (bodies) or raw.email_events (events), and lines rejected."""
+    """Number of rows inserted into raw.webhook_payloads or raw.email_events, and number of rejected lines or events."""
 
-    landed: int
+    loaded: int
     rejected: int
 
 
-def land(
+def load(
     settings: Settings,
     provider: str,
     workspace_id: str,
     documents: Iterable[Document | RejectedLine],
     reject: Callable[[RejectedLine], None],
-    progress: Callable[[int], None] = lambda landed: None,
+    progress: Callable[[int], None] = lambda loaded: None,
 ) -> LoadResult:
-    """Lands the documents of one file.
+    """Loads the documents of one file; provider `native` means events in mailmart's own format.
 
-    A batch is committed before the next is read, so that memory is bounded, and a run that is ended half way has lost nothing:
-    loading the file again changes no number. `reject` is called with each line that cannot be landed, `progress` after each
-    batch with the rows landed so far.
+    Each batch is committed before the next one is read. So memory is bounded, and an interrupted run keeps its batches: loading
+    the file again is idempotent. `reject` gets each line that cannot be loaded, `progress` the rows so far after each batch.
 
     Raises:
-        psycopg.Error: the database went away.
+        psycopg.Error: the database is unavailable.
     """
-    landed = rejected = 0
+    loaded = rejected = 0
     statement = _statement("insert_events.sql" if provider == "native" else "insert_payloads.sql")
     with connect(settings, "mailmart_owner") as connection:
-        connection.execute("create temporary table arriving (line bigint, body text) on commit delete rows")
+        connection.execute("create temporary table incoming (line bigint, body text) on commit delete rows")
         connection.commit()
         for batch in _batches(documents):
-            refused = [document for document in batch if isinstance(document, RejectedLine)]
-            arriving = [document for document in batch if isinstance(document, Document)]
-            if arriving:
-                count, refused_by_database = _land_batch(connection, statement, provider, workspace_id, arriving)
-                landed += count
-                refused += refused_by_database
-            for line in sorted(refused, key=lambda refused_line: refused_line.line):
+            rejects = [document for document in batch if isinstance(document, RejectedLine)]
+            accepted = [document for document in batch if isinstance(document, Document)]
+            if accepted:
+                count, rejected_by_database = _load_batch(connection, statement, provider, workspace_id, accepted)
+                loaded += count
+                rejects += rejected_by_database
+            for line in sorted(rejects, key=lambda rejected_line: rejected_line.line):
                 reject(line)
-            rejected += len(refused)
-            progress(landed)
-    return LoadResult(landed, rejected)
+            rejected += len(rejects)
+            progress(loaded)
+    return LoadResult(loaded, rejected)
 
 
-def workspace_is_known(settings: Settings, workspace_id: str) -> bool:
-    """Whether the app's tables have the workspace."""
+def workspace_exists(settings: Settings, workspace_id: str) -> bool:
+    """Whether raw.workspaces has the workspace."""
     with connect(settings, "mailmart_owner") as connection:
         row = connection.execute("select 1 from raw.workspaces where workspace_id = %s", (workspace_id,)).fetchone()
     return row is not None
 
 
-def _land_batch(
+def _load_batch(
     connection: psycopg.Connection, statement: bytes, provider: str, workspace_id: str, batch: list[Document]
 ) -> tuple[int, list[RejectedLine]]:
     with connection.transaction(), connection.cursor() as cursor:
-        with cursor.copy("copy arriving (line, body) from stdin") as copy:
+        with cursor.copy("copy incoming (line, body) from stdin") as copy:
             for document in batch:
                 copy.write_row((document.line, document.text))
         rows = cursor.execute(statement, {"provider": provider, "workspace_id": workspace_id}).fetchall()
     texts = {document.line: document.text for document in batch}
-    refused = [RejectedLine(line, reason, text or texts[line]) for line, _, reason, text in rows if line is not None]
-    return sum(count for line, count, _, _ in rows if line is None), refused
+    rejects = [RejectedLine(line, reason, text or texts[line]) for line, _, reason, text in rows if line is not None]
+    return sum(count for line, count, _, _ in rows if line is None), rejects
 
 
 def _batches(documents: Iterable[Document | RejectedLine]) -> Iterator[list[Document | RejectedLine]]:

@@ -1,4 +1,4 @@
-"""Cuts a stream into JSON documents: one a line, or one in the whole of a small file."""
+"""Splits a file into JSON documents: one on each line, or one in the whole of a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 import orjson
 
-# PostgreSQL takes no longer text into a jsonb
+# in bytes; PostgreSQL accepts no longer text as jsonb
 MAX_DOCUMENT = 255 * 1024 * 1024
 GZIP_MAGIC = b"\x1f\x8b"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -19,7 +19,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class Document:
-    """The text of one document, not yet known to be JSON, and the line (from 1) where it begins."""
+    """The text of one document, perhaps not valid JSON, and the number of its first line, from 1."""
 
     line: int
     text: str
@@ -27,19 +27,19 @@ class Document:
 
 @dataclass(frozen=True)
 class RejectedLine:
-    """A line that cannot be landed: its number (from 1), why, and what it says."""
+    """A line that cannot be loaded: its number from 1, the reason, and its text."""
 
     line: int
     reason: str
     text: str
 
 
-def documents(stream: BinaryIO) -> Iterator[Document | RejectedLine]:
-    """Yields the documents of a stream, plain or gzip, in constant memory where there is one a line.
+def read_documents(stream: BinaryIO) -> Iterator[Document | RejectedLine]:
+    """Yields the documents of a stream, plain or gzip. JSON lines are read in constant memory.
 
-    A file whose first line is no JSON by itself is tried as one document over many lines.
+    If the first line alone is not JSON, the whole stream may be one document of several lines.
     """
-    lines = _lines(_unpacked(stream))
+    lines = _lines(_decompressed(stream))
     first = next(lines, None)
     if first is None:
         return
@@ -70,7 +70,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _unpacked(stream: BinaryIO) -> BinaryIO:
+def _decompressed(stream: BinaryIO) -> BinaryIO:
     buffered = stream if isinstance(stream, BufferedReader) else BufferedReader(stream)  # type: ignore[type-var]
     if buffered.peek(2)[:2] == GZIP_MAGIC:
         return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
@@ -104,6 +104,6 @@ def _lines(stream: BinaryIO) -> Iterator[Document | RejectedLine]:
             yield RejectedLine(number, f"not UTF-8 at byte {error.start + 1}", line.decode(errors="backslashreplace"))
             continue
         if "\0" in text:
-            yield RejectedLine(number, "a NUL character", text.replace("\0", "\\0"))
+            yield RejectedLine(number, "it contains a NUL character", text.replace("\0", "\\0"))
             continue
         yield Document(number, text)

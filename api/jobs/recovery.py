@@ -1,4 +1,4 @@
-"""Jobs whose worker is no more, or no more at them, are put back into the queue."""
+"""Returns jobs to the queue if their worker died or lost them."""
 
 from __future__ import annotations
 
@@ -8,64 +8,48 @@ import psycopg
 from procrastinate import App, PsycopgConnector
 from psycopg.rows import scalar_row
 
-from api.jobs.tasks import Running
+from api.jobs.queue_sql import IS_HEARTBEAT_STALE, JOBS_OF_WORKER, RETRY_ORPHANED_JOBS
+from api.jobs.running_jobs import RunningJobs
 
 LOG = logging.getLogger(__name__)
-SECONDS_BETWEEN_HEARTBEATS = 5.0
-SECONDS_UNTIL_DEAD = 30.0
+HEARTBEAT_INTERVAL_SECONDS = 5.0
+# app.count_live_workers uses the same timeout
+HEARTBEAT_TIMEOUT_SECONDS = 30.0
 
 
 class StaleHeartbeat(psycopg.OperationalError):
-    """Others may have taken up this worker's jobs."""
+    """This worker's heartbeat is too old: other workers may have recovered its jobs."""
 
 
-async def recover(queue: App, worker_id: int, running: Running, lost: set[int]) -> set[int]:
-    """Puts back the jobs of workers that died, and of this one those that it lost: the database was away when they ended.
+async def recover_jobs(queue: App, worker_id: int, running: RunningJobs, lost: set[int]) -> set[int]:
+    """Returns the jobs of dead workers to the queue, and jobs that this worker lost.
 
-    A job of this worker's that is not running counts as lost when it was so the last time as well (`lost`); those of this time
-    are returned. A job that is put back is locked: two workers do not put back the same one.
+    A worker loses a job if the database is unavailable when the job ends: the job is still marked as running, but it is not. A
+    job may be just starting or ending, so it counts as lost only if it was missing in the previous call as well.
+
+    Args:
+        queue: the procrastinate app, connected to PostgreSQL.
+        worker_id: this worker's id.
+        running: the jobs that this process runs.
+        lost: the return value of the previous call.
+
+    Returns:
+        The ids of jobs that are marked as this worker's and are not running here. Pass them to the next call.
 
     Raises:
         StaleHeartbeat: this worker's own heartbeat is stale.
-        psycopg.Error: the database is away.
+        psycopg.Error: the database is unavailable.
     """
     connector = queue.connector
     if not isinstance(connector, PsycopgConnector):
         raise TypeError("the queue is not in PostgreSQL")
     async with connector.pool.connection() as connection, connection.cursor(row_factory=scalar_row) as cursor:
-        await cursor.execute(
-            "select coalesce(max(last_heartbeat), '-infinity') < now() - make_interval(secs => %s)"
-            " from procrastinate_workers where id = %s",
-            (SECONDS_UNTIL_DEAD - SECONDS_BETWEEN_HEARTBEATS, worker_id),
-        )
+        await cursor.execute(IS_HEARTBEAT_STALE, (HEARTBEAT_TIMEOUT_SECONDS - HEARTBEAT_INTERVAL_SECONDS, worker_id))
         if await cursor.fetchone():
-            raise StaleHeartbeat("this worker's heartbeat is stale; others may have its jobs")
-        await cursor.execute(
-            "select id from procrastinate_jobs where status = 'doing' and worker_id = %s and id <> all(%s::bigint[])",
-            (worker_id, running.jobs()),
-        )
+            raise StaleHeartbeat("this worker's heartbeat is stale; other workers may have recovered its jobs")
+        await cursor.execute(JOBS_OF_WORKER, (worker_id, running.ids()))
         missing = set(await cursor.fetchall())
-        await cursor.execute(
-            """
-            with orphaned as materialized (
-                select jobs.id
-                from procrastinate_jobs as jobs
-                left join procrastinate_workers as workers on jobs.worker_id = workers.id
-                where
-                    jobs.status = 'doing'
-                    and (
-                        workers.id is null
-                        or workers.last_heartbeat < now() - make_interval(secs => %s)
-                        or jobs.id = any(%s::bigint[])
-                    )
-                for update of jobs skip locked
-            )
-
-            select id from orphaned
-            cross join lateral procrastinate_retry_job_v2(id, now(), null, null, null)
-            """,
-            (SECONDS_UNTIL_DEAD, list(missing & lost)),
-        )
+        await cursor.execute(RETRY_ORPHANED_JOBS, (HEARTBEAT_TIMEOUT_SECONDS, list(missing & lost)))
         for job_id in await cursor.fetchall():
-            LOG.warning("job %s was begun by a worker that is no more; it is put back", job_id)
+            LOG.warning("job %s was orphaned by its worker; it is queued again", job_id)
     return missing - lost

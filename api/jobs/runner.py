@@ -1,7 +1,7 @@
-"""A worker: takes jobs out of the queue until it is told to end, and puts back those of workers that died.
+"""The worker loop: runs jobs until it is stopped, and recovers the jobs of dead workers.
 
-While the database is away it waits, and begins anew: as another worker, for the one that it was may have been taken for dead.
-If a job does not let it, the process ends.
+If the database becomes unavailable, the loop waits and starts again under a new worker id, because other workers may have
+recovered the old one's jobs. If a running job prevents that, the process exits.
 """
 
 from __future__ import annotations
@@ -19,52 +19,54 @@ from procrastinate import App
 from procrastinate.exceptions import ConnectorException
 from procrastinate.worker import Worker
 
-from api.jobs.recovery import SECONDS_BETWEEN_HEARTBEATS, SECONDS_UNTIL_DEAD, recover
-from api.jobs.tasks import QUEUES, Running
+from api.jobs.recovery import HEARTBEAT_INTERVAL_SECONDS, HEARTBEAT_TIMEOUT_SECONDS, recover_jobs
+from api.jobs.running_jobs import RunningJobs
+from api.jobs.tasks import QUEUES
 
 LOG = logging.getLogger(__name__)
-SECONDS_BETWEEN_RECOVERIES = 5.0
-SECONDS_UNTIL_TRIED_AGAIN = 2.0
-# jobs that take longer are broken off, and put back
-SECONDS_TO_FINISH = 10.0
-SECONDS_TO_END = 20.0
-# longer than it takes to find that the database is away
-SECONDS_TO_BEGIN_ANEW = 60.0
-AWAY = (psycopg.Error, ConnectorException, OSError)
+RECOVERY_INTERVAL_SECONDS = 5.0
+RESTART_DELAY_SECONDS = 2.0
+# jobs that take longer are aborted and queued again
+GRACEFUL_SHUTDOWN_SECONDS = 10.0
+SHUTDOWN_TIMEOUT_SECONDS = 20.0
+# more than it takes to notice that the database is unavailable
+RESTART_TIMEOUT_SECONDS = 60.0
+CONNECTION_ERRORS = (psycopg.Error, ConnectorException, OSError)
+MakeQueue = Callable[[RunningJobs], App]
 
 
-def work(make: Callable[[Running], App], concurrency: int) -> None:
-    """Runs jobs, at most `concurrency` at a time, until SIGTERM or SIGINT; `make` makes the queue for each beginning."""
-    # what it says of every job, ours say as well, in the books
+def run_jobs(make_queue: MakeQueue, concurrency: int) -> None:
+    """Runs up to `concurrency` jobs at a time until SIGTERM or SIGINT. Each restart of the loop makes a new queue."""
+    # procrastinate logs each job; exports and deliveries have log lines of their own
     logging.getLogger("procrastinate").setLevel(logging.WARNING)
-    asyncio.run(_work(make, concurrency))
+    asyncio.run(_run(make_queue, concurrency))
 
 
-async def _work(make: Callable[[Running], App], concurrency: int) -> None:
+async def _run(make_queue: MakeQueue, concurrency: int) -> None:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(concurrency + 2, "job"))
-    ending = asyncio.Event()
+    stopping = asyncio.Event()
 
-    def end() -> None:
-        if not ending.is_set():
-            ending.set()
-            # a job that does not even break off, in a query that waits for something, would keep the process
-            loop.call_later(SECONDS_TO_END, os._exit, 1)
+    def stop() -> None:
+        if not stopping.is_set():
+            stopping.set()
+            # a job that waits in a query cannot be aborted and would keep the process alive
+            loop.call_later(SHUTDOWN_TIMEOUT_SECONDS, os._exit, 1)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
-    while not ending.is_set():
+        loop.add_signal_handler(number, stop)
+    while not stopping.is_set():
         try:
-            await _work_until_lost(make, concurrency, ending)
-        except AWAY as error:
-            LOG.warning("the worker begins anew in a moment: %s", _said(error))
-        if not ending.is_set():
-            await asyncio.wait([asyncio.create_task(ending.wait())], timeout=SECONDS_UNTIL_TRIED_AGAIN)
+            await _run_until_disconnected(make_queue, concurrency, stopping)
+        except CONNECTION_ERRORS as error:
+            LOG.warning("the worker restarts in %s s: %s", RESTART_DELAY_SECONDS, _message(error))
+        if not stopping.is_set():
+            await asyncio.wait([asyncio.create_task(stopping.wait())], timeout=RESTART_DELAY_SECONDS)
 
 
-async def _work_until_lost(make: Callable[[Running], App], concurrency: int, ending: asyncio.Event) -> None:
-    running = Running()
-    queue = make(running)
+async def _run_until_disconnected(make_queue: MakeQueue, concurrency: int, stopping: asyncio.Event) -> None:
+    running = RunningJobs()
+    queue = make_queue(running)
     try:
         async with queue.open_async():
             worker = Worker(
@@ -73,57 +75,57 @@ async def _work_until_lost(make: Callable[[Running], App], concurrency: int, end
                 concurrency=concurrency,
                 fetch_job_polling_interval=2.0,
                 abort_job_polling_interval=2.0,
-                shutdown_graceful_timeout=SECONDS_TO_FINISH,
-                update_heartbeat_interval=SECONDS_BETWEEN_HEARTBEATS,
-                stalled_worker_timeout=SECONDS_UNTIL_DEAD,
-                # the books of exports and deliveries say what became of a job
+                shutdown_graceful_timeout=GRACEFUL_SHUTDOWN_SECONDS,
+                update_heartbeat_interval=HEARTBEAT_INTERVAL_SECONDS,
+                stalled_worker_timeout=HEARTBEAT_TIMEOUT_SECONDS,
+                # results are in app.exports and app.report_deliveries
                 delete_jobs="always",
                 install_signal_handlers=False,
             )
             working = asyncio.create_task(worker.run())  # type: ignore[no-untyped-call]
-            told = asyncio.create_task(ending.wait())
-            recovering = asyncio.create_task(_recover(queue, worker, running))
-            LOG.info("the worker takes %s jobs at a time", concurrency)
+            stop_requested = asyncio.create_task(stopping.wait())
+            recovering = asyncio.create_task(_recover_periodically(queue, worker, running))
+            LOG.info("the worker runs up to %s jobs at a time", concurrency)
             try:
-                await asyncio.wait([working, told, recovering], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([working, stop_requested, recovering], return_when=asyncio.FIRST_COMPLETED)
                 worker.stop()  # type: ignore[no-untyped-call]
-                with _limited(SECONDS_TO_BEGIN_ANEW):
+                with _exit_after(RESTART_TIMEOUT_SECONDS):
                     await working
                 if recovering.done():
                     recovering.result()
             finally:
                 recovering.cancel()
-                told.cancel()
+                stop_requested.cancel()
     finally:
-        # what still runs was this worker's, and is so no more
-        running.close()
+        # jobs that still run no longer belong to this worker
+        running.stop()
 
 
 @contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    """Ends the process if the block takes longer: threads cannot be ended, and a job in one would keep it from any other."""
+def _exit_after(seconds: float) -> Iterator[None]:
+    """Exits the process if the block takes longer: a thread cannot be killed, and its job would block this worker forever."""
 
-    def end() -> None:
-        LOG.error("a job does not break off, and the worker cannot begin anew: the process ends, to be started again")
+    def exit_process() -> None:
+        LOG.error("a job cannot be aborted, so the worker cannot restart: the process exits, to be started again")
         os._exit(1)
 
-    timer = asyncio.get_running_loop().call_later(seconds, end)
+    timer = asyncio.get_running_loop().call_later(seconds, exit_process)
     try:
         yield
     finally:
         timer.cancel()
 
 
-async def _recover(queue: App, worker: Worker, running: Running) -> None:
-    """Puts jobs back while the worker is alive; ends when it is taken for dead."""
+async def _recover_periodically(queue: App, worker: Worker, running: RunningJobs) -> None:
+    """Recovers jobs until this worker's own heartbeat is stale."""
     lost: set[int] = set()
     while True:
-        await asyncio.sleep(SECONDS_BETWEEN_RECOVERIES)
+        await asyncio.sleep(RECOVERY_INTERVAL_SECONDS)
         if worker.worker_id is not None:
-            lost = await recover(queue, worker.worker_id, running, lost)
+            lost = await recover_jobs(queue, worker.worker_id, running, lost)
 
 
-def _said(error: BaseException) -> str:
-    # procrastinate's own errors say nothing; what they come of does
+def _message(error: BaseException) -> str:
+    # procrastinate's own errors are empty; their cause is not
     inner = error.__cause__ or error
     return str(inner).strip() or type(inner).__name__

@@ -1,4 +1,4 @@
-"""A bound on what is said with another machine, however slowly it says it."""
+"""A deadline for a whole exchange over a socket, however slowly the other side sends."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-SECONDS_BETWEEN_TRIES = 0.1
+RETRY_SECONDS = 0.1
 
 
 @contextmanager
-def ended_after(seconds: float, current: Callable[[], socket.socket | None]) -> Iterator[threading.Event]:
-    """Shuts the block's socket down after so many seconds, and sets the event that it gives.
+def shut_down_after(seconds: float, current: Callable[[], socket.socket | None]) -> Iterator[threading.Event]:
+    """Shuts the socket down if the block takes longer than some seconds, and sets the event that it yields.
 
-    A socket's own timeout begins again with every byte. The socket is asked for at that moment, because it is another one once
-    TLS has begun.
+    The timeout of a socket restarts with every byte. `current` returns the socket; it is called at that moment, because TLS
+    replaces the socket.
     """
-    is_over, is_done = threading.Event(), threading.Event()
+    is_timed_out, is_done = threading.Event(), threading.Event()
 
     def watch() -> None:
         wait = seconds
         while not is_done.wait(wait):
-            is_over.set()
-            wait = SECONDS_BETWEEN_TRIES
+            is_timed_out.set()
+            wait = RETRY_SECONDS
             with suppress(OSError):
-                if (found := current()) is not None:
-                    # not the SSL socket's own, which would go on in plain text
-                    socket.socket.shutdown(found, socket.SHUT_RDWR)
+                if (current_socket := current()) is not None:
+                    # not SSLSocket.shutdown, after which the connection would continue in plain text
+                    socket.socket.shutdown(current_socket, socket.SHUT_RDWR)
 
     watcher = threading.Thread(target=watch, name="deadline", daemon=True)
     watcher.start()
     try:
-        yield is_over
+        yield is_timed_out
     finally:
         is_done.set()
         watcher.join()

@@ -1,4 +1,4 @@
-"""Which addresses a webhook may go to: those of the public internet, and those that the operator lists."""
+"""Protects against server-side request forgery: webhooks may call public addresses and networks that the operator allows."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# the registries of special-purpose addresses (RFC 6890 and what was added since), written out: what a release of Python takes
-# for global has changed more than once
-NOT_PUBLIC_4 = [
+# the IANA registries of special-purpose addresses (RFC 6890 and later additions), written out because ipaddress.is_global has
+# changed between releases of Python
+NON_PUBLIC_IPV4 = [
     IPv4Network(text)
     for text in (
         "0.0.0.0/8",
@@ -30,54 +30,51 @@ NOT_PUBLIC_4 = [
         "240.0.0.0/4",
     )
 ]
-PUBLIC_6 = IPv6Network("2000::/3")
-NOT_PUBLIC_6 = [
+PUBLIC_IPV6 = IPv6Network("2000::/3")
+NON_PUBLIC_IPV6 = [
     IPv6Network(text)
     for text in (
         # protocol assignments, with Teredo and ORCHID
         "2001::/23",
         "2001:db8::/32",
-        # 6to4: whatever IPv4 address is inside
+        # 6to4: contains an IPv4 address
         "2002::/16",
         "3fff::/20",
     )
 ]
-# IPv6 addresses that are an IPv4 address in their last 32 bits
-HOLDS_4 = [IPv6Network("::ffff:0:0/96"), IPv6Network("::ffff:0:0:0/96"), IPv6Network("64:ff9b::/96")]
+# IPv6 networks whose last 32 bits are an IPv4 address
+EMBEDDED_IPV4 = [IPv6Network("::ffff:0:0/96"), IPv6Network("::ffff:0:0:0/96"), IPv6Network("64:ff9b::/96")]
 
 
-def parsed(text: str) -> Address | None:
-    """The address that a text is; None where it is none. One with a zone (`fe80::1%eth0`) counts as none."""
+def parse_address(text: str) -> Address | None:
+    """The IP address of a text; None if it is not one, or has a zone (`fe80::1%eth0`)."""
     try:
-        found = ip_address(text)
+        address = ip_address(text)
     except ValueError:
         return None
-    return None if isinstance(found, IPv6Address) and found.scope_id is not None else found
+    return None if isinstance(address, IPv6Address) and address.scope_id is not None else address
 
 
-def may_be_called(address: Address, allowed: Iterable[Network]) -> bool:
-    """Whether an address is public, or in one of the networks that are allowed.
-
-    An IPv4 address inside an IPv6 one is looked at as what it is.
-    """
-    inside = _inner(address)
-    if any(one in network for network in allowed for one in {address, inside} if one.version == network.version):
+def is_allowed(address: Address, allowed: Iterable[Network]) -> bool:
+    """Whether an address is public or in an allowed network. An IPv4 address embedded in an IPv6 one is checked as IPv4."""
+    effective = _effective_address(address)
+    if any(one in network for network in allowed for one in {address, effective} if one.version == network.version):
         return True
-    if isinstance(inside, IPv4Address):
-        return not any(inside in network for network in NOT_PUBLIC_4) and inside.is_global and not inside.is_multicast
-    return inside in PUBLIC_6 and not any(inside in network for network in NOT_PUBLIC_6) and inside.is_global
+    if isinstance(effective, IPv4Address):
+        return not any(effective in network for network in NON_PUBLIC_IPV4) and effective.is_global and not effective.is_multicast
+    return effective in PUBLIC_IPV6 and not any(effective in network for network in NON_PUBLIC_IPV6) and effective.is_global
 
 
-def networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Addresses and networks as they are written in a setting.
+def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """The addresses and networks of a setting.
 
     Raises:
-        ValueError: one of them is neither.
+        ValueError: a text is neither.
     """
     return tuple(ip_network(text.strip(), strict=False) for text in texts if text.strip())
 
 
-def _inner(address: Address) -> Address:
-    if isinstance(address, IPv6Address) and any(address in network for network in HOLDS_4):
+def _effective_address(address: Address) -> Address:
+    if isinstance(address, IPv6Address) and any(address in network for network in EMBEDDED_IPV4):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address

@@ -1,4 +1,4 @@
-"""Metrics that the database knows: the same whatever processes there are, and whichever of them died."""
+"""Metrics that are read from the database: the same in every process, and not lost if a process dies."""
 
 from __future__ import annotations
 
@@ -17,100 +17,105 @@ from api.errors import MailmartError
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
-CONNECT_SECONDS = 2
-STATEMENT_SECONDS = 2
-# a server that hangs answers neither: who scrapes is told so after as long
-PATIENCE_SECONDS = CONNECT_SECONDS + STATEMENT_SECONDS
+CONNECT_TIMEOUT_SECONDS = 2
+STATEMENT_TIMEOUT_SECONDS = 2
+# after this time a scrape reports that the database is down
+SCRAPE_TIMEOUT_SECONDS = CONNECT_TIMEOUT_SECONDS + STATEMENT_TIMEOUT_SECONDS
 CACHE_TTL_SECONDS = 1.0
-SECONDS_BETWEEN_COMPLAINTS = 60.0
+WARNING_INTERVAL_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class DbMetric:
-    """A metric: its name, what it is, and its values by labels, of which none names a tenant."""
+    """A gauge.
+
+    Attributes:
+        name: as Prometheus shows it.
+        help: one sentence.
+        values: labels and value. All values of a metric have the same label names, and no label identifies a tenant.
+    """
 
     name: str
-    meaning: str
+    help: str
     values: Sequence[tuple[Mapping[str, str], float]]
 
 
-# what the part that owns some tables says of them; each in a transaction of its own, of the role mailmart_worker
-DbMetrics = Callable[[psycopg.Connection], Iterable[DbMetric]]
+# reads the metrics of one package, in a read-only transaction of the role mailmart_worker
+ReadMetrics = Callable[[psycopg.Connection], Iterable[DbMetric]]
 
 
 class DatabaseCollector(Collector):
-    """Asks the database when Prometheus asks, at most once a second, and tells how it was."""
+    """Reads the metrics when Prometheus scrapes, at most once per CACHE_TTL_SECONDS."""
 
-    def __init__(self, settings: Settings, parts: Sequence[DbMetrics]) -> None:
+    def __init__(self, settings: Settings, readers: Sequence[ReadMetrics]) -> None:
         self._settings = settings
-        self._parts = parts
+        self._readers = readers
         self._lock = threading.Lock()
-        self._asking: _Asked | None = None
+        self._query: _MetricsQuery | None = None
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """The figures; while the database is away, only that it is."""
-        asked = self._asked()
-        figures = asked.figures if asked.is_answered.wait(PATIENCE_SECONDS) else None
-        is_up = figures is not None
-        yield GaugeMetricFamily("mailmart_database_up", "1, or 0 while the database does not answer.", value=float(is_up))
-        for figure in figures or ():
-            # of the first value: all of a metric have the same labels
-            labels = list(figure.values[0][0]) if figure.values else []
-            family = GaugeMetricFamily(figure.name, figure.meaning, labels=labels)
-            for by, value in figure.values:
-                family.add_metric([by[label] for label in labels], value)
+        """The metrics; only mailmart_database_up = 0 if the database does not respond."""
+        query = self._current_query()
+        metrics = query.metrics if query.is_done.wait(SCRAPE_TIMEOUT_SECONDS) else None
+        is_up = metrics is not None
+        yield GaugeMetricFamily("mailmart_database_up", "1 if the database responds, otherwise 0.", value=float(is_up))
+        for metric in metrics or ():
+            labels = list(metric.values[0][0]) if metric.values else []
+            family = GaugeMetricFamily(metric.name, metric.help, labels=labels)
+            for label_values, value in metric.values:
+                family.add_metric([label_values[label] for label in labels], value)
             yield family
 
-    def _asked(self) -> _Asked:
+    def _current_query(self) -> _MetricsQuery:
         with self._lock:
-            asked = self._asking
-            # one that hangs is waited for, and no second one is sent after it
-            if asked is None or (asked.is_answered.is_set() and time.monotonic() - asked.began >= CACHE_TTL_SECONDS):
-                asked = self._asking = _Asked(self._settings, self._parts)
-            return asked
+            query = self._query
+            # while a query hangs, scrapes wait for it and start no second one
+            if query is None or (query.is_done.is_set() and time.monotonic() - query.started_at >= CACHE_TTL_SECONDS):
+                query = self._query = _MetricsQuery(self._settings, self._readers)
+            return query
 
 
-class _Asked:
-    """One asking, in a thread of its own: nothing on our side bounds the wait for a server that has stopped."""
+class _MetricsQuery:
+    """Reads all metrics once, in a thread: a client cannot bound its wait for a database server that is frozen."""
 
-    complained: float = -SECONDS_BETWEEN_COMPLAINTS
+    _last_warning_at: float = -WARNING_INTERVAL_SECONDS
 
-    def __init__(self, settings: Settings, parts: Sequence[DbMetrics]) -> None:
+    def __init__(self, settings: Settings, readers: Sequence[ReadMetrics]) -> None:
         self._settings = settings
-        self._parts = parts
-        self.began = time.monotonic()
-        self.figures: list[DbMetric] | None = None
-        self.is_answered = threading.Event()
-        threading.Thread(target=self._ask, name="figures", daemon=True).start()
+        self._readers = readers
+        self.started_at = time.monotonic()
+        self.metrics: list[DbMetric] | None = None
+        self.is_done = threading.Event()
+        threading.Thread(target=self._run, name="metrics", daemon=True).start()
 
-    def _ask(self) -> None:
+    def _run(self) -> None:
         try:
-            options = f"-c statement_timeout={STATEMENT_SECONDS * 1000} -c default_transaction_read_only=on"
+            options = f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS * 1000} -c default_transaction_read_only=on"
             with psycopg.connect(
                 conninfo(self._settings, "mailmart_worker", options=options),
-                connect_timeout=CONNECT_SECONDS,
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 autocommit=True,
             ) as connection:
-                self.figures = [figure for part in self._parts for figure in self._figures(part, connection)]
+                self.metrics = [metric for reader in self._readers for metric in self._read(reader, connection)]
         except (psycopg.Error, MailmartError) as error:
-            self._complain("the database cannot be asked for metrics: %s", error)
+            self._warn("metrics cannot be read from the database: %s", error)
         finally:
-            self.is_answered.set()
+            self.is_done.set()
 
-    def _figures(self, part: DbMetrics, connection: psycopg.Connection) -> list[DbMetric]:
-        """A part's figures, all or none: one whose tables are locked, or are still to be migrated, costs the others nothing."""
+    def _read(self, reader: ReadMetrics, connection: psycopg.Connection) -> list[DbMetric]:
+        """The metrics of one reader. None if it fails: its tables may be locked or not migrated; the others still count."""
         try:
             with connection.transaction():
-                return list(part(connection))
+                return list(reader(connection))
         except Exception as error:
             if connection.closed:
                 raise
-            self._complain(f"{part.__module__} has no metrics: %s", error)
+            self._warn(f"the metrics of {reader.__module__} cannot be read: %s", error)
             return []
 
     @classmethod
-    def _complain(cls, what: str, error: Exception) -> None:
+    def _warn(cls, message: str, error: Exception) -> None:
         now = time.monotonic()
-        if now - _Asked.complained >= SECONDS_BETWEEN_COMPLAINTS:
-            _Asked.complained = now
-            LOG.warning(what, str(error).strip())
+        if now - _MetricsQuery._last_warning_at >= WARNING_INTERVAL_SECONDS:
+            _MetricsQuery._last_warning_at = now
+            LOG.warning(message, str(error).strip())

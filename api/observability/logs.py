@@ -1,4 +1,4 @@
-"""Log lines: JSON objects for programs, plain lines at a terminal."""
+"""The format of log lines: JSON, or plain text on a terminal."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 
-class JsonLines(logging.Formatter):
-    """One object a line: time, level, logger, message, the fields of a request, the trace of an error."""
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: time, level, logger, message, the record's own fields, and the stack trace of an error."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -27,13 +27,13 @@ class JsonLines(logging.Formatter):
 
 
 def configure_logs() -> None:
-    """Sends the process's log to stderr."""
+    """Sends the log of this process to stderr."""
     handler = logging.StreamHandler()
     if sys.stderr.isatty():
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     else:
-        handler.setFormatter(JsonLines())
-    # of all lines, not only ours: whence a line was written, and by which thread, is in neither form, and is half of its cost
+        handler.setFormatter(JsonFormatter())
+    # neither format contains the caller or the thread, and finding them is half of a line's cost
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -1,4 +1,4 @@
-"""Operational events for PostHog, where a key for it is configured: what failed and what was completed, and nothing of whom."""
+"""Telemetry: operational events for PostHog, if a key is configured. No event identifies a workspace or a person."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOG = logging.getLogger(__name__)
 
 Properties = Mapping[str, str | int | float | None]
 
-# what each event may say; everything else that is given, or that the SDK adds by itself, stays here
+# the properties of each event; all others are dropped, including those that the SDK adds
 EVENTS: dict[str, frozenset[str]] = {
     "batch_completed": frozenset({"is_manual", "models", "rows", "seconds", "attempts"}),
     "batch_failed": frozenset({"is_manual", "models", "rows", "seconds", "attempts", "reason"}),
@@ -36,18 +36,18 @@ EVENTS: dict[str, frozenset[str]] = {
     "export_failed": frozenset({"export_type", "format", "seconds", "attempts", "reason", "storage"}),
     "api_error": frozenset({"endpoint", "code", "method", "status", "unsent"}),
 }
-# without an $ip of its own, PostHog notes the address that an event came from
-OF_EVERY_EVENT: dict[str, Any] = {"release": version("mailmart"), "$process_person_profile": False, "$ip": None}
-OF_THE_SDK = frozenset({"$lib", "$lib_version", "$is_server", "$geoip_disable"})
-# a word of ours, and no sentence: those can have anything in them
+# without an explicit $ip, PostHog stores the address that sent the event
+COMMON_PROPERTIES: dict[str, Any] = {"release": version("mailmart"), "$process_person_profile": False, "$ip": None}
+SDK_PROPERTIES = frozenset({"$lib", "$lib_version", "$is_server", "$geoip_disable"})
+# string properties are single words: a sentence, such as an error message, could contain personal data
 WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
-MAX_WAITING = 1000
-ERRORS_A_SECOND = 2
-SECONDS_TO_CLOSE = 1.5
-SECONDS_BETWEEN_TRIES = 5.0
-SECONDS_BETWEEN_COMPLAINTS = 600.0
-SECONDS_OF_A_REQUEST = 5
+MAX_QUEUED_EVENTS = 1000
+MAX_ERRORS_PER_SECOND = 2
+CLOSE_TIMEOUT_SECONDS = 1.5
+RETRY_SECONDS = 5.0
+WARNING_INTERVAL_SECONDS = 600.0
+REQUEST_TIMEOUT_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -58,94 +58,93 @@ class _Event:
 
 
 class Telemetry:
-    """Sends events in the background, or nothing at all without a key.
+    """Sends events in a background thread; does nothing without a key.
 
-    Nothing here waits for the network or the database but the telemetry's own threads, which are started with the first event
-    of a process, a forked one's too; nothing raises. What does not find a place in the queue is dropped.
+    The thread starts with the first event of a process, also of a forked one. Callers never wait for the network or the database,
+    and nothing raises. If the queue is full, events are dropped.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._is_on = settings.posthog_key is not None
+        self._is_enabled = settings.posthog_key is not None
         self._thread: threading.Thread | None
-        self._renew()
-        if self._is_on:
-            renew = weakref.WeakMethod(self._renew)
-            os.register_at_fork(after_in_child=lambda: _call(renew))
+        self._reset()
+        if self._is_enabled:
+            reset = weakref.WeakMethod(self._reset)
+            os.register_at_fork(after_in_child=lambda: _call(reset))
 
     def capture(self, event: str, properties: Properties) -> None:
-        """Takes up an event of EVENTS, with the properties that are listed there: numbers, and words without a space."""
-        if not self._is_on or self._closed.is_set():
+        """Queues an event of EVENTS with the properties listed there: numbers, and words without spaces."""
+        if not self._is_enabled or self._closed.is_set():
             return
         try:
-            self._take_up(event, properties)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is not worth a request or a batch
-            self._complain(error)
+            self._enqueue(event, properties)
+        except Exception as error:  # noqa: BLE001 - telemetry must not break a request or a build
+            self._warn(error)
 
     def close(self) -> None:
-        """Sends what waits, for as long as SECONDS_TO_CLOSE, and ends. Closed twice, it is closed."""
+        """Sends the queued events, for at most CLOSE_TIMEOUT_SECONDS, and stops. Idempotent."""
         self._closed.set()
         thread = self._thread
         if thread is not None:
-            self._something_waits.set()
-            thread.join(SECONDS_TO_CLOSE)
+            self._has_events.set()
+            thread.join(CLOSE_TIMEOUT_SECONDS)
 
-    def _take_up(self, event: str, properties: Properties) -> None:
-        said = {name: _harmless(value) for name, value in properties.items() if name in EVENTS[event]}
+    def _enqueue(self, event: str, properties: Properties) -> None:
+        allowed = {name: _sanitize(value) for name, value in properties.items() if name in EVENTS[event]}
         with self._lock:
-            if event == "api_error" and not self._errors.lets_through(said):
+            if event == "api_error" and not self._errors.allow(allowed):
                 return
-            # whoever sends removes them from the left
-            if len(self._waiting) >= MAX_WAITING:
+            if len(self._queue) >= MAX_QUEUED_EVENTS:
                 return
-            self._waiting.append(_Event(event, said, datetime.now(UTC)))
+            self._queue.append(_Event(event, allowed, datetime.now(UTC)))
             if self._thread is None:
-                # a daemon: the process never waits for it but in close()
-                started = threading.Thread(target=self._send, name="telemetry", daemon=True)
-                started.start()
-                self._thread = started
-        self._something_waits.set()
+                # a daemon: only close() waits for it
+                thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+                thread.start()
+                self._thread = thread
+        self._has_events.set()
 
-    def _renew(self) -> None:
-        """What a process begins with. A fork has none of its parent's threads, and a lock may be held by one of them."""
+    def _reset(self) -> None:
+        """The state of a new process. A fork has no threads, but may have inherited a lock that one of them held."""
         self._lock = threading.Lock()
-        self._waiting: deque[_Event] = deque()
-        self._errors = _Few(ERRORS_A_SECOND)
-        self._something_waits = threading.Event()
+        self._queue: deque[_Event] = deque()
+        self._errors = _ErrorLimiter(MAX_ERRORS_PER_SECOND)
+        self._has_events = threading.Event()
         self._thread = None
         self._closed = threading.Event()
-        self._complained = -SECONDS_BETWEEN_COMPLAINTS
+        self._last_warning_at = -WARNING_INTERVAL_SECONDS
 
-    def _send(self) -> None:
-        """Reads the installation's id, loads the SDK, and gives it the events; both take too long for a request."""
+    def _run(self) -> None:
+        """Reads the installation id, loads the SDK and passes it the events. The first two are too slow for a request."""
         try:
             installation_id = self._installation_id()
             if installation_id is None:
                 return
             client = self._client()
             while not self._closed.is_set():
-                self._something_waits.wait()
-                self._something_waits.clear()
-                self._hand_over(client, installation_id)
-            self._hand_over(client, installation_id)
-            # as long as it takes, or until nobody waits for it any more: see close()
+                self._has_events.wait()
+                self._has_events.clear()
+                self._send_queued(client, installation_id)
+            self._send_queued(client, installation_id)
+            # may take long; close() stops waiting after a while
             client.shutdown()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is not worth a request or a batch
-            self._complain(error)
+        except Exception as error:  # noqa: BLE001 - telemetry must not break a request or a build
+            self._warn(error)
 
-    def _hand_over(self, client: Posthog, installation_id: str) -> None:
-        while self._waiting:
-            event = self._waiting.popleft()
+    def _send_queued(self, client: Posthog, installation_id: str) -> None:
+        while self._queue:
+            event = self._queue.popleft()
             client.capture(
                 event.name,
                 distinct_id=installation_id,
-                properties={**event.properties, **OF_EVERY_EVENT},
+                properties={**event.properties, **COMMON_PROPERTIES},
                 timestamp=event.at,
                 disable_geoip=True,
             )
 
     def _installation_id(self) -> str | None:
-        """None: it was closed before the database answered."""
+        """None if closed before the database responded."""
         while True:
             try:
                 with connect(self._settings, "mailmart_api") as connection:
@@ -153,73 +152,73 @@ class Telemetry:
                 if row is not None:
                     return str(row[0])
             except (psycopg.Error, MailmartError) as error:
-                self._complain(error)
-            # it is away, perhaps, and the event that waits says so
-            if self._closed.wait(SECONDS_BETWEEN_TRIES):
+                self._warn(error)
+            # the database may be unavailable, which may be what the queued event reports
+            if self._closed.wait(RETRY_SECONDS):
                 return None
 
     def _client(self) -> Posthog:
-        # a second, and 30 MB: only for those who send something
+        # imported on use: it takes a second and 30 MB
         from posthog import Posthog
 
         client = Posthog(
             self._settings.posthog_key or "",
             host=self._settings.posthog_host,
-            max_queue_size=MAX_WAITING,
+            max_queue_size=MAX_QUEUED_EVENTS,
             flush_interval=1.0,
-            timeout=SECONDS_OF_A_REQUEST,
+            timeout=REQUEST_TIMEOUT_SECONDS,
             max_retries=2,
             disable_geoip=True,
-            before_send=_only_what_may_be_sent,
-            on_error=lambda error, _: self._complain(error),
+            before_send=_drop_unlisted_properties,
+            on_error=lambda error, _: self._warn(error),
             enable_exception_autocapture=False,
             enable_local_evaluation=False,
         )
-        # it would write a line for each batch that fails, and for each event that is dropped
+        # it logs each failed batch and each dropped event
         logging.getLogger("posthog").setLevel(logging.CRITICAL)
         return client
 
-    def _complain(self, error: Exception) -> None:
+    def _warn(self, error: Exception) -> None:
         now = time.monotonic()
-        if now - self._complained >= SECONDS_BETWEEN_COMPLAINTS:
-            self._complained = now
-            LOG.warning("telemetry is not sent: %s", str(error).replace(self._settings.posthog_key or "\0", "…"))
+        if now - self._last_warning_at >= WARNING_INTERVAL_SECONDS:
+            self._last_warning_at = now
+            LOG.warning("telemetry cannot be sent: %s", str(error).replace(self._settings.posthog_key or "\0", "…"))
 
 
-class _Few:
-    """Lets a few through in each second, and counts the others for the next one that goes through."""
+class _ErrorLimiter:
+    """Allows a few events per second. The next allowed event has the number of dropped ones in its property `unsent`."""
 
-    def __init__(self, a_second: int) -> None:
-        self._a_second = a_second
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
         self._second = 0
-        self._let_through = 0
-        self._held_back = 0
+        self._allowed_count = 0
+        self._dropped_count = 0
 
-    def lets_through(self, said: dict[str, Any]) -> bool:
+    def allow(self, properties: dict[str, Any]) -> bool:
         second = int(time.monotonic())
         if second != self._second:
-            self._second, self._let_through = second, 0
-        if self._let_through >= self._a_second:
-            self._held_back += 1
+            self._second, self._allowed_count = second, 0
+        if self._allowed_count >= self._per_second:
+            self._dropped_count += 1
             return False
-        self._let_through += 1
-        said["unsent"], self._held_back = self._held_back, 0
+        self._allowed_count += 1
+        properties["unsent"], self._dropped_count = self._dropped_count, 0
         return True
 
 
-def _only_what_may_be_sent(message: dict[str, Any]) -> dict[str, Any]:
-    """The SDK adds what it finds of the machine (system, its version, Python's) and in the environment."""
-    may = OF_EVERY_EVENT.keys() | OF_THE_SDK | EVENTS[message["event"]]
-    return {**message, "properties": {name: value for name, value in message["properties"].items() if name in may}}
+def _drop_unlisted_properties(message: dict[str, Any]) -> dict[str, Any]:
+    """Removes what the SDK adds: operating system, versions, and environment variables."""
+    allowed = COMMON_PROPERTIES.keys() | SDK_PROPERTIES | EVENTS[message["event"]]
+    return {**message, "properties": {name: value for name, value in message["properties"].items() if name in allowed}}
 
 
-def _harmless(value: Any) -> Any:
+def _sanitize(value: Any) -> Any:
     if isinstance(value, str):
         return value if WORD.fullmatch(value) else "other"
     return value if isinstance(value, int | float) else None
 
 
 def _call(method: weakref.WeakMethod[Any]) -> None:
-    found = method()
-    if found is not None:
-        found()
+    bound = method()
+    if bound is not None:
+        bound()

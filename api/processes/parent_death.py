@@ -1,4 +1,4 @@
-"""A process that ends with the one that started it, also when that one is killed without a word."""
+"""Ends a process when its parent ends, even if the parent is killed."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import signal
 import threading
 import time
 
-# the number of the one that started us; it may be gone before we get to ask for it
+# environment variable with the parent's process id: the parent may end before the child can ask for it
 PARENT = "MAILMART_PARENT"
 
 
 def end_with_parent(parent: int | None = None) -> None:
-    """Sends ourselves SIGTERM within a second of the death of our parent process; returns at once.
+    """Sends this process SIGTERM within a second of its parent's end. Returns at once.
 
-    `parent` is its id, where it is known: it may have died before we look.
+    `parent` is the parent's process id; by default the one in MAILMART_PARENT, or the current parent.
     """
-    # taken out: it is not the parent of those that we start
-    told = os.environ.pop(PARENT, "")
-    parent = parent or int(told or os.getppid())
+    # removed: this process is not the parent of the processes that it starts
+    from_environment = os.environ.pop(PARENT, "")
+    parent = parent or int(from_environment or os.getppid())
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -1,4 +1,4 @@
-"""Where the service answers, and whether it does."""
+"""The URL of this machine's service, and whether the service responds."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import urllib.request
 from api.settings import Settings
 
 
-def address(settings: Settings) -> str:
-    """The service's address as a client on this machine writes it."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - read, not listened at
+def local_url(settings: Settings) -> str:
+    """The service's URL for clients on this machine, without a slash at the end."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - read, not listened on
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
     return f"http://{host}:{settings.port}"
 
 
-def answers(settings: Settings, path: str = "/readyz") -> bool:
-    """Whether the service is ready; at /healthz, whether it is there at all."""
-    # a proxy is for the world outside
+def responds(settings: Settings, path: str = "/readyz") -> bool:
+    """Whether the service responds with 2xx: at /readyz if it has data to serve, at /healthz if it runs at all."""
+    # a proxy of the environment does not know this machine's services
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        opener.open(f"{address(settings)}{path}", timeout=5).close()
+        opener.open(f"{local_url(settings)}{path}", timeout=5).close()
     except (urllib.error.URLError, OSError):
         return False
     return True

@@ -1,4 +1,4 @@
-"""A program that runs under us: its lines are read, and it ends when we say so, or with us."""
+"""Runs a child process to its end, reads its output, and ends it on request."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-LINES_KEPT = 60
-SECONDS_TO_END = 5
+MAX_LINES = 60
+STOP_TIMEOUT_SECONDS = 5
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How it ended: the exit status, None where we ended it; and the last lines that it said."""
+    """How a child ended: its exit status, None if we ended it, and the last lines of its output."""
 
     status: int | None
     last_lines: list[str]
@@ -29,9 +29,9 @@ def run_child(
     should_continue: Callable[[], bool],
     show: Callable[[str], None] | None = None,
 ) -> Ended:
-    """Runs it to its end, or ends it as soon as `should_continue` (asked again and again; it waits a moment) says no.
+    """Runs a command until it ends, or until `should_continue` returns False. Standard error goes with standard output.
 
-    `show` is called with each line.
+    `should_continue` is called in a loop without a pause, so it must wait a moment itself. `show` gets each line of the output.
     """
     process = subprocess.Popen(
         command,
@@ -42,10 +42,10 @@ def run_child(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        # a terminal's Ctrl-C is for us alone, who end it
+        # Ctrl-C in a terminal must reach only us; we end the child
         start_new_session=True,
     )
-    lines: deque[str] = deque(maxlen=LINES_KEPT)
+    lines: deque[str] = deque(maxlen=MAX_LINES)
 
     def read() -> None:
         for line in process.stdout or ():
@@ -53,18 +53,18 @@ def run_child(
             if show is not None:
                 show(lines[-1])
 
-    reader = threading.Thread(target=read, name="child's lines", daemon=True)
+    reader = threading.Thread(target=read, name="child-output", daemon=True)
     reader.start()
-    was_ended = False
+    was_stopped = False
     try:
         while process.poll() is None:
             if not should_continue():
-                was_ended = process.poll() is None
+                was_stopped = process.poll() is None
                 break
     finally:
         _end(process)
-        reader.join(SECONDS_TO_END)
-    return Ended(None if was_ended else process.returncode, list(lines))
+        reader.join(STOP_TIMEOUT_SECONDS)
+    return Ended(None if was_stopped else process.returncode, list(lines))
 
 
 def _end(process: subprocess.Popen[str]) -> None:
@@ -72,7 +72,7 @@ def _end(process: subprocess.Popen[str]) -> None:
         return
     process.terminate()
     try:
-        process.wait(SECONDS_TO_END)
+        process.wait(STOP_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

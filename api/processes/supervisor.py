@@ -1,4 +1,4 @@
-"""Keeps programs running: starts again what dies, and stops all in order."""
+"""Keeps programs running: restarts those that end, and stops all of them in order."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ from typing import IO
 from api.processes.parent_death import PARENT
 
 LOG = logging.getLogger(__name__)
-FIRST_WAIT = 0.5
-MAX_WAIT = 30.0
-# who has lived for so long has not died at once
-LONG_ENOUGH = 30.0
+FIRST_RESTART_DELAY = 0.5
+MAX_RESTART_DELAY = 30.0
+# a program that ran for so long started well: its next restart does not wait longer than the first
+HEALTHY_AFTER_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Program:
-    """A program to keep running: its name for people, its command line, and how long its orderly end may take."""
+    """A program to keep running: its name in the log, its command line, and the seconds that it may take to stop."""
 
     name: str
     argv: Sequence[str]
     seconds_to_stop: float = 30.0
 
 
-class Child:
-    """A program that runs, in a session of its own: a terminal's Ctrl-C is for us alone, and what is left of it has its id."""
+class ChildProcess:
+    """A running program, in a session of its own.
+
+    Ctrl-C in a terminal then reaches only us, and the processes that the program starts can be killed by its process group.
+    """
 
     def __init__(
         self, program: Program, environment: Mapping[str, str], folder: Path | None = None, output: IO[bytes] | None = None
@@ -50,52 +53,55 @@ class Child:
         self.pid = self._process.pid
 
     def status(self) -> int | None:
-        """None while it runs; then its exit status, or minus the signal that ended it. What it started ends with it."""
+        """None while it runs; then its exit status, or minus the number of the signal that ended it.
+
+        Kills the processes that an ended program has left.
+        """
         if self._process.returncode is None and self._process.poll() is not None:
-            self._end_group()
+            self._kill_group()
         return self._process.returncode
 
-    def ask_to_stop(self) -> None:
-        """Tells it to end."""
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
         self._process.terminate()
 
     def kill(self) -> None:
-        """Ends it, and what it has started."""
-        self._end_group()
+        """Kills the program and the processes that it has started."""
+        self._kill_group()
         self._process.wait()
 
     def stop(self) -> bool:
-        """Ends it; whether it did so by itself, in the time that it has for it."""
-        self.ask_to_stop()
+        """Stops the program; True if it stopped within its time, False if it had to be killed."""
+        self.terminate()
         try:
             self._process.wait(self.program.seconds_to_stop)
         except subprocess.TimeoutExpired:
             self.kill()
             return False
-        self._end_group()
+        self._kill_group()
         return True
 
-    def _end_group(self) -> None:
-        # a server's workers would keep its port, and the next one could not have it
-        # mostly there are none; macOS says so with the other error
+    def _kill_group(self) -> None:
+        # workers that a server has left would keep its port, and the next server could not listen on it
+        # usually nothing is left; macOS reports that as PermissionError
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
 
 @dataclass
-class _Kept:
-    """A program and how it fares."""
+class _Supervised:
+    """A program and its state: `crashes` in a row, and the monotonic times of its start, next restart and forced kill."""
 
     program: Program
-    child: Child | None = None
-    began: float = 0.0
-    deaths: int = 0
-    start_at: float = 0.0
+    child: ChildProcess | None = None
+    started_at: float = 0.0
+    crashes: int = 0
+    restart_at: float = 0.0
     kill_at: float | None = None
 
 
 class Supervisor:
-    """Runs programs. Nothing happens by itself: somebody calls `look` a few times a second, and `stop` in the end."""
+    """Runs programs. It has no thread: call `poll` a few times a second, and `stop` at the end."""
 
     def __init__(
         self,
@@ -104,77 +110,77 @@ class Supervisor:
         folder: Path | None = None,
         output: IO[bytes] | None = None,
     ) -> None:
-        self._kept = [_Kept(program) for program in programs]
+        self._supervised = [_Supervised(program) for program in programs]
         self._environment = environment
         self._folder = folder
         self._output = output
 
-    def look(self) -> None:
-        """Notes who has died, and starts whose time has come: everybody's, at first."""
-        for kept in self._kept:
-            if kept.child is not None:
-                self._look_after(kept, kept.child)
-            elif time.monotonic() >= kept.start_at:
-                self._start(kept)
+    def poll(self) -> None:
+        """Notices programs that have ended, and starts those that are due: on the first call, all of them."""
+        for supervised in self._supervised:
+            if supervised.child is not None:
+                self._check(supervised, supervised.child)
+            elif time.monotonic() >= supervised.restart_at:
+                self._start(supervised)
 
-    def renew(self) -> None:
-        """Ends all programs, each in its own time, and `look` starts them anew: what they knew from the start has changed."""
-        for kept in self._kept:
-            if kept.child is not None and kept.kill_at is None:
-                kept.child.ask_to_stop()
-                kept.kill_at = time.monotonic() + kept.program.seconds_to_stop
+    def restart_all(self) -> None:
+        """Sends SIGTERM to all programs; `poll` starts each again once it has ended. For settings that have changed."""
+        for supervised in self._supervised:
+            if supervised.child is not None and supervised.kill_at is None:
+                supervised.child.terminate()
+                supervised.kill_at = time.monotonic() + supervised.program.seconds_to_stop
 
     def stop(self) -> None:
-        """Ends all programs, one after the other in their order."""
-        for kept in self._kept:
-            if kept.child is None or kept.child.status() is not None:
+        """Stops all programs, one after the other, in their order."""
+        for supervised in self._supervised:
+            if supervised.child is None or supervised.child.status() is not None:
                 continue
-            if not kept.child.stop():
+            if not supervised.child.stop():
                 LOG.warning(
-                    "%s (process %d) did not end in %g s, and was killed",
-                    kept.program.name,
-                    kept.child.pid,
-                    kept.program.seconds_to_stop,
+                    "%s (process %d) did not stop within %g s and was killed",
+                    supervised.program.name,
+                    supervised.child.pid,
+                    supervised.program.seconds_to_stop,
                 )
-            kept.child = None
+            supervised.child = None
 
-    def _start(self, kept: _Kept) -> None:
-        kept.began, kept.kill_at = time.monotonic(), None
+    def _start(self, supervised: _Supervised) -> None:
+        supervised.started_at, supervised.kill_at = time.monotonic(), None
         try:
-            kept.child = Child(kept.program, self._environment, self._folder, self._output)
+            supervised.child = ChildProcess(supervised.program, self._environment, self._folder, self._output)
         except OSError as error:
-            # no memory, or no more processes; it may be better later
-            self._count_death(kept, f"cannot be started: {error.strerror or error}")
+            # the machine may be out of memory or processes for a while
+            self._schedule_restart(supervised, f"cannot be started: {error.strerror or error}")
         else:
-            LOG.info("%s runs (process %d)", kept.program.name, kept.child.pid)
+            LOG.info("%s started (process %d)", supervised.program.name, supervised.child.pid)
 
-    def _look_after(self, kept: _Kept, child: Child) -> None:
+    def _check(self, supervised: _Supervised, child: ChildProcess) -> None:
         status = child.status()
         if status is not None:
-            kept.child = None
-            if kept.kill_at is None:
-                self._count_death(kept, f"(process {child.pid}) {_in_words(status)}")
-        elif kept.kill_at is not None and time.monotonic() >= kept.kill_at:
+            supervised.child = None
+            if supervised.kill_at is None:
+                self._schedule_restart(supervised, f"(process {child.pid}) {_exit_text(status)}")
+        elif supervised.kill_at is not None and time.monotonic() >= supervised.kill_at:
             child.kill()
 
-    def _count_death(self, kept: _Kept, what: str) -> None:
+    def _schedule_restart(self, supervised: _Supervised, reason: str) -> None:
         now = time.monotonic()
-        kept.deaths = 1 if now - kept.began >= LONG_ENOUGH else kept.deaths + 1
-        wait = wait_after(kept.deaths)
-        kept.start_at = now + wait
-        LOG.warning("%s %s; it is started again in %g s", kept.program.name, what, wait)
+        supervised.crashes = 1 if now - supervised.started_at >= HEALTHY_AFTER_SECONDS else supervised.crashes + 1
+        delay = restart_delay(supervised.crashes)
+        supervised.restart_at = now + delay
+        LOG.warning("%s %s; restarting in %g s", supervised.program.name, reason, delay)
 
 
-def wait_after(deaths: int) -> float:
-    """Seconds until a program is started again that has died so often, each time soon after its start."""
-    # an exponent without a bound would be no float one day
-    return float(min(FIRST_WAIT * 2 ** min(deaths - 1, 16), MAX_WAIT))
+def restart_delay(crashes: int) -> float:
+    """Seconds until the restart of a program that has crashed so many times in a row: doubles each time, up to a maximum."""
+    # a power without a bound would overflow a float
+    return float(min(FIRST_RESTART_DELAY * 2 ** min(crashes - 1, 16), MAX_RESTART_DELAY))
 
 
-def _in_words(status: int) -> str:
+def _exit_text(status: int) -> str:
     if status >= 0:
-        return f"has ended with status {status}"
+        return f"exited with status {status}"
     try:
-        return f"was ended by {signal.Signals(-status).name}"
+        return f"ended by {signal.Signals(-status).name}"
     except ValueError:
-        return f"was ended by signal {-status}"
+        return f"ended by signal {-status}"

@@ -1,4 +1,4 @@
-"""One attempt at telling somebody of a run; what a worker does for a job of the queue `deliveries`."""
+"""One attempt to deliver a report run: what a worker does for a job of the queue `deliveries`."""
 
 from __future__ import annotations
 
@@ -14,96 +14,102 @@ from psycopg.rows import dict_row
 from api.db.connection import conninfo
 from api.errors import DeliveryFailed
 from api.exports.downloads import PATH
-from api.exports.signed_urls import link
+from api.exports.signed_urls import signed_url
 from api.reports import run_repository as runs
-from api.reports.run_repository import Target
+from api.reports.run_repository import DeliveryTarget
 from api.reports.smtp import MailServer, send
-from api.reports.templates import RunNotification, mail_of, webhook_body
-from api.reports.webhook import Resolve, call, resolve
+from api.reports.templates import RunNotification, run_mail, webhook_body
+from api.reports.webhook import Resolve, resolve, send_webhook
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
-# between two attempts: it was removed, or its time was over
-FILE_IS_GONE = "The export's file is gone"
-TRIES_TO_NOTE = 5
-SECONDS_BETWEEN_NOTES = 3.0
+# it was removed or expired between two attempts
+FILE_DELETED = "The export's file was deleted"
+SAVE_ATTEMPTS = 5
+SAVE_RETRY_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What there is to tell, and what it takes to."""
+class _Delivery:
+    """What is sent, and the report's current recipients."""
 
-    outcome: RunNotification
+    notification: RunNotification
     recipients: list[str]
     webhook_url: str | None
-    is_webhook_off: bool
+    is_webhook_disabled: bool
     webhook_secrets: list[str]
 
 
 def run_delivery(
-    settings: Settings, run_id: str, channel: str, address: str, *, resolve: Resolve = resolve, is_patient: bool = True
+    settings: Settings,
+    run_id: str,
+    channel: str,
+    address: str,
+    *,
+    resolve: Resolve = resolve,
+    retry_saving: bool = True,
 ) -> None:
-    """Tries a delivery once, if it is to be tried now.
+    """Attempts a delivery if it is due.
 
-    That it was done is written down as soon as it was, and if the database is away at that moment, tried again for a while
-    (unless not patient): a delivery that nobody remembers is made twice.
+    The result is saved as soon as it is known. If the database is unavailable at that moment, saving is retried for a while
+    (unless `retry_saving` is false): a delivery whose result is lost would be sent twice.
 
     Raises:
-        psycopg.Error: the books cannot be read or written; the job is to be put back.
-        SettingsError: the mail server's address cannot be used.
+        psycopg.Error: the database is unavailable; the job must be retried.
+        SettingsError: the mail server's settings are invalid.
     """
-    target = Target(run_id, channel, address)
-    with _books(settings) as connection:
+    target = DeliveryTarget(run_id, channel, address)
+    with _connect(settings) as connection:
         attempt = runs.begin_attempt(connection, target)
         if attempt is None:
             return
-        told = _told(connection, settings, run_id)
-    if told is None:
+        delivery = _read_delivery(connection, settings, run_id)
+    if delivery is None:
         return
     try:
         if channel == "email":
-            _mail(settings, told, address)
+            _send_mail(settings, delivery, address)
         else:
-            _call(settings, told, address, resolve)
+            _send_webhook(settings, delivery, address, resolve)
     except DeliveryFailed as error:
-        LOG.info("attempt %s to tell %s of run %s failed: %s", attempt, channel, run_id, error.message)
-        failed = error
-        _note(settings, lambda connection: _failed(connection, target, attempt, failed), is_patient=is_patient)
+        LOG.info("attempt %s to deliver run %s by %s failed: %s", attempt, run_id, channel, error.message)
+        failure = error
+        _save(settings, lambda connection: _retry_or_fail(connection, target, attempt, failure), retry=retry_saving)
     else:
-        _note(settings, lambda connection: runs.end(connection, target, attempt), is_patient=is_patient)
+        _save(settings, lambda connection: runs.end(connection, target, attempt), retry=retry_saving)
 
 
-def _failed(connection: psycopg.Connection, target: Target, attempt: int, failure: DeliveryFailed) -> None:
+def _retry_or_fail(connection: psycopg.Connection, target: DeliveryTarget, attempt: int, failure: DeliveryFailed) -> None:
     if failure.is_lasting or attempt >= runs.MAX_ATTEMPTS:
         runs.end(connection, target, attempt, error=failure.message, is_gone=failure.is_gone)
     else:
         runs.retry_later(connection, target, attempt, failure.message)
 
 
-def _mail(settings: Settings, told: _Told, address: str) -> None:
-    if address not in told.recipients:
-        raise DeliveryFailed("The report has this recipient no more", is_lasting=True)
+def _send_mail(settings: Settings, delivery: _Delivery, address: str) -> None:
+    if address not in delivery.recipients:
+        raise DeliveryFailed("The recipient was removed from the report", is_lasting=True)
     if settings.smtp_url is None:
-        raise DeliveryFailed("This service is not set up to send mail", is_lasting=True)
-    send(MailServer.of(settings.smtp_url, settings.mail_from or ""), mail_of(told.outcome, address))
+        raise DeliveryFailed("No mail server is configured", is_lasting=True)
+    send(MailServer.of(settings.smtp_url, settings.mail_from or ""), run_mail(delivery.notification, address))
 
 
-def _call(settings: Settings, told: _Told, address: str, resolve: Resolve) -> None:
-    if address != told.webhook_url:
-        raise DeliveryFailed("The report has this webhook no more", is_lasting=True)
-    if told.is_webhook_off:
-        raise DeliveryFailed("The webhook was turned off", is_lasting=True)
-    call(
+def _send_webhook(settings: Settings, delivery: _Delivery, address: str, resolve: Resolve) -> None:
+    if address != delivery.webhook_url:
+        raise DeliveryFailed("The webhook was removed from the report", is_lasting=True)
+    if delivery.is_webhook_disabled:
+        raise DeliveryFailed("The webhook is disabled", is_lasting=True)
+    send_webhook(
         address,
-        webhook_body(told.outcome),
-        webhook_id=told.outcome.run_id,
-        keys=told.webhook_secrets,
+        webhook_body(delivery.notification),
+        webhook_id=delivery.notification.run_id,
+        keys=delivery.webhook_secrets,
         allowed=settings.webhook_allowed_networks,
         resolve=resolve,
     )
 
 
-def _told(connection: psycopg.Connection, settings: Settings, run_id: str) -> _Told | None:
+def _read_delivery(connection: psycopg.Connection, settings: Settings, run_id: str) -> _Delivery | None:
     with connection.cursor(row_factory=dict_row) as cursor:
         row = cursor.execute(
             """
@@ -111,7 +117,7 @@ def _told(connection: psycopg.Connection, settings: Settings, run_id: str) -> _T
                 runs.run_id, runs.scheduled_for, runs.exported_at, runs.error,
                 reports.report_id, reports.name, reports.workspace_id, reports.timezone,
                 reports.recipients, reports.webhook_url,
-                reports.webhook_disabled_at is not null as is_webhook_off,
+                reports.webhook_disabled_at is not null as is_webhook_disabled,
                 array_remove(
                     array[
                         reports.webhook_secret,
@@ -135,30 +141,30 @@ def _told(connection: psycopg.Connection, settings: Settings, run_id: str) -> _T
         ).fetchone()
     if row is None:
         return None
-    others = {name: row.pop(name) for name in ("recipients", "webhook_url", "is_webhook_off", "webhook_secrets")}
+    others = {name: row.pop(name) for name in ("recipients", "webhook_url", "is_webhook_disabled", "webhook_secrets")}
     key, secret = row.pop("storage_key"), bytes(row.pop("link_secret"))
     url = None
     if key is not None and row["expires_at"] > datetime.now(UTC):
-        # as long as the file: it leads to the storage, where that is elsewhere
-        url = link(settings.public_url, PATH, secret, key, int(row["expires_at"].timestamp()))
-    there = {"download_url": url, "expires_at": row["expires_at"] if url else None}
-    error = row["error"] or (None if url else FILE_IS_GONE)
-    return _Told(RunNotification(**{**row, **there, "error": error}), **others)
+        # valid as long as the file; the API redirects if the storage has URLs of its own
+        url = signed_url(settings.public_url, PATH, secret, key, int(row["expires_at"].timestamp()))
+    download = {"download_url": url, "expires_at": row["expires_at"] if url else None}
+    error = row["error"] or (None if url else FILE_DELETED)
+    return _Delivery(RunNotification(**{**row, **download, "error": error}), **others)
 
 
-def _note(settings: Settings, write: Callable[[psycopg.Connection], None], *, is_patient: bool) -> None:
-    for number in range(TRIES_TO_NOTE if is_patient else 1):
+def _save(settings: Settings, write: Callable[[psycopg.Connection], None], *, retry: bool) -> None:
+    for number in range(SAVE_ATTEMPTS if retry else 1):
         if number:
-            time.sleep(SECONDS_BETWEEN_NOTES)
+            time.sleep(SAVE_RETRY_SECONDS)
         try:
-            with _books(settings) as connection:
+            with _connect(settings) as connection:
                 write(connection)
         except psycopg.OperationalError:
-            if number == TRIES_TO_NOTE - 1 or not is_patient:
+            if number == SAVE_ATTEMPTS - 1 or not retry:
                 raise
         else:
             return
 
 
-def _books(settings: Settings) -> psycopg.Connection:
+def _connect(settings: Settings) -> psycopg.Connection:
     return psycopg.connect(conninfo(settings, "mailmart_worker"), autocommit=True, connect_timeout=10)

@@ -1,4 +1,4 @@
-"""What metrics say of deliveries of reports."""
+"""Metrics of report deliveries."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from api.reports.repository import CHANNELS, DELIVERY_STATUSES
 
 
 def delivery_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
-    """How many there are of each channel and status. Runs are removed with their report: a number can fall."""
-    counted = connection.execute("select channel, status, count(*) from app.report_deliveries group by channel, status")
-    found = {(channel, status): count for channel, status, count in counted}
+    """Deliveries by channel and status. A deleted report takes its deliveries with it, so the numbers can fall."""
+    rows = connection.execute("select channel, status, count(*) from app.report_deliveries group by channel, status")
+    counts = {(channel, status): count for channel, status, count in rows}
     yield DbMetric(
         "mailmart_deliveries",
-        "Deliveries of reports, by channel and status; those of a report that was deleted are gone.",
+        "Report deliveries, by channel and status; without those of deleted reports.",
         [
-            ({"channel": channel, "status": status}, found.get((channel, status), 0))
+            ({"channel": channel, "status": status}, counts.get((channel, status), 0))
             for channel in CHANNELS
             for status in DELIVERY_STATUSES
         ],

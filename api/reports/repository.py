@@ -1,4 +1,4 @@
-"""A workspace's reports and their runs, as the API keeps and shows them: row-level security shows a request its workspace's."""
+"""Reports of one workspace and their runs, as the API reads and writes them. Row-level security hides other workspaces'."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_REPORTS = 100
 
 @dataclass(frozen=True)
 class Report:
-    """A row of app.reports, without its secrets."""
+    """A row of app.reports without its secrets; see the comments of its columns."""
 
     report_id: str
     workspace_id: str
@@ -53,12 +53,12 @@ class Report:
         return Schedule(self.frequency, self.run_at, self.timezone, self.weekday, self.day_of_month)
 
 
-COLUMNS = sql.SQL(", ").join(sql.Identifier(name) for name in Report.__dataclass_fields__)
+REPORT_COLUMNS = sql.SQL(", ").join(sql.Identifier(name) for name in Report.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a report, and whom it was sent to."""
+    """A row of app.report_runs with its deliveries."""
 
     run_id: str
     scheduled_for: datetime
@@ -71,12 +71,12 @@ class Run:
 
 
 def new_report_id() -> str:
-    """An id that nobody guesses."""
+    """A random id that cannot be guessed."""
     return f"rep_{secrets.token_hex(12)}"
 
 
 def schedule_columns(schedule: Schedule) -> dict[str, Any]:
-    """A schedule as the columns have it."""
+    """The columns of app.reports that store a schedule."""
     return {
         "frequency": schedule.frequency,
         "run_at": schedule.at,
@@ -87,64 +87,64 @@ def schedule_columns(schedule: Schedule) -> dict[str, Any]:
 
 
 class ReportRepository:
-    """Reads and writes reports of one workspace at a time."""
+    """Reads and writes the reports of one workspace at a time."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
 
     def create(self, workspace_id: str, report_id: str, columns: Mapping[str, Any]) -> Report | None:
-        """Makes a report; None where there are as many as there may be. Should the connection die, the second try finds it."""
+        """Creates a report; None if the workspace has MAX_REPORTS. A retry after a lost connection finds it by its id."""
 
         def create(connection: psycopg.Connection) -> Report | None:
             with _in_workspace(connection, workspace_id) as cursor:
-                # two requests count one after the other
+                # serializes requests that count the reports
                 cursor.execute("select pg_advisory_xact_lock(hashtext('mailmart.reports'), hashtext(%s))", (workspace_id,))
-                found = _find(cursor, report_id)
-                if found is not None:
-                    return found
-                counted = connection.execute("select count(*) from app.reports").fetchone()
-                if counted is None or counted[0] >= MAX_REPORTS:
+                existing = _find(cursor, report_id)
+                if existing is not None:
+                    return existing
+                count = connection.execute("select count(*) from app.reports").fetchone()
+                if count is None or count[0] >= MAX_REPORTS:
                     return None
-                given = {"report_id": report_id, "workspace_id": workspace_id, **_stored(columns)}
+                values = {"report_id": report_id, "workspace_id": workspace_id, **_as_stored(columns)}
                 cursor.execute(
                     sql.SQL("insert into app.reports ({}) values ({})").format(
-                        sql.SQL(", ").join(map(sql.Identifier, given)), sql.SQL(", ").join(map(sql.Placeholder, given))
+                        sql.SQL(", ").join(map(sql.Identifier, values)), sql.SQL(", ").join(map(sql.Placeholder, values))
                     ),
-                    given,
+                    values,
                 )
                 return _find(cursor, report_id)
 
         return self._pool.execute(create)
 
     def find(self, workspace_id: str, report_id: str) -> Report | None:
-        """One of them; None where there is none."""
-        return self._in(workspace_id, lambda cursor: _find(cursor, report_id))
+        """A report by its id, or None."""
+        return self._execute(workspace_id, lambda cursor: _find(cursor, report_id))
 
     def page(self, workspace_id: str, limit: int, before: tuple[datetime, str] | None) -> list[Report]:
-        """The latest ones, or those before the place (time of creation, id), newest first."""
+        """Up to `limit` reports, newest first; `before` is the created_at and id of the last one of the previous page."""
         created_at, report_id = before or ("infinity", "")
-        return self._in(
+        return self._execute(
             workspace_id,
             lambda cursor: cursor.execute(
                 sql.SQL(
                     "select {} from app.reports where (created_at, report_id) < (%s::timestamptz, %s)"
                     " order by created_at desc, report_id desc limit %s"
-                ).format(COLUMNS),
+                ).format(REPORT_COLUMNS),
                 (created_at, report_id, limit),
             ).fetchall(),
         )
 
     def change(self, workspace_id: str, report_id: str, change: Callable[[Report], Mapping[str, Any]]) -> Report | None:
-        """Writes what `change` makes of a report, as one with reading it; None where there is none.
+        """Reads a report and writes the columns that `change` returns, in one transaction. None if there is no such report.
 
-        Should the connection die, `change` is asked again, and may find what it has made of it already.
+        After a lost connection `change` is called again, possibly with a report that it has already changed.
         """
 
         def work(cursor: psycopg.Cursor[Report]) -> Report | None:
-            found = _find(cursor, report_id, for_update=True)
-            if found is None:
+            report = _find(cursor, report_id, for_update=True)
+            if report is None:
                 return None
-            columns = _stored(change(found))
+            columns = _as_stored(change(report))
             if columns:
                 assignments = sql.SQL(", ").join(
                     sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in columns
@@ -157,23 +157,23 @@ class ReportRepository:
                 )
             return _find(cursor, report_id)
 
-        return self._in(workspace_id, work)
+        return self._execute(workspace_id, work)
 
     def delete(self, workspace_id: str, report_id: str) -> bool:
-        """Removes one with its runs, whose exports stay; whether there was one.
+        """Deletes a report and its runs, but not their exports. Returns whether there was such a report.
 
-        Should the connection die, the second try finds none, and knows what the first one found.
+        A retry after a lost connection remembers whether the first try deleted it.
         """
-        found: list[bool] = []
+        is_deleted: list[bool] = []
 
         def work(cursor: psycopg.Cursor[Report]) -> bool:
-            found.append(cursor.execute("delete from app.reports where report_id = %s", (report_id,)).rowcount == 1)
-            return any(found)
+            is_deleted.append(cursor.execute("delete from app.reports where report_id = %s", (report_id,)).rowcount == 1)
+            return any(is_deleted)
 
-        return self._in(workspace_id, work)
+        return self._execute(workspace_id, work)
 
     def runs(self, workspace_id: str, report_id: str, limit: int, before: tuple[datetime, str] | None) -> list[Run]:
-        """The latest runs of a report, or those before the place (what they were due at, id), newest first."""
+        """Up to `limit` runs, newest first; `before` is the scheduled_for and id of the last one of the previous page."""
         scheduled_for, run_id = before or ("infinity", "")
 
         def work(connection: psycopg.Connection) -> list[Run]:
@@ -196,7 +196,7 @@ class ReportRepository:
 
         return self._pool.execute(work)
 
-    def _in(self, workspace_id: str, work: Callable[[psycopg.Cursor[Report]], T]) -> T:
+    def _execute(self, workspace_id: str, work: Callable[[psycopg.Cursor[Report]], T]) -> T:
         def run(connection: psycopg.Connection) -> T:
             with _in_workspace(connection, workspace_id) as cursor:
                 return work(cursor)
@@ -214,9 +214,9 @@ def _in_workspace(connection: psycopg.Connection, workspace_id: str) -> Iterator
 def _find(cursor: psycopg.Cursor[Report], report_id: str, *, for_update: bool = False) -> Report | None:
     locked = sql.SQL(" for update" if for_update else "")
     return cursor.execute(
-        sql.SQL("select {} from app.reports where report_id = %s{}").format(COLUMNS, locked), (report_id,)
+        sql.SQL("select {} from app.reports where report_id = %s{}").format(REPORT_COLUMNS, locked), (report_id,)
     ).fetchone()
 
 
-def _stored(columns: Mapping[str, Any]) -> dict[str, Any]:
+def _as_stored(columns: Mapping[str, Any]) -> dict[str, Any]:
     return {name: Jsonb(value) if name == "request" else value for name, value in columns.items()}

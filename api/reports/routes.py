@@ -1,4 +1,4 @@
-"""The operations on reports: make, list, read, change, remove; and their runs."""
+"""The operations on reports: create, list, get, change, delete; and list their runs."""
 
 from __future__ import annotations
 
@@ -17,20 +17,14 @@ from api.contract.export_types import Catalogue
 from api.contract.publication import PublicationCache
 from api.db.pool import ConnectionPool
 from api.errors import INVALID, NotFound, NothingPublished, ValidationFailed
-from api.exports.prepare import plan_export
-from api.exports.schemas import PageQuery
+from api.exports.plan import plan_export
+from api.exports.request_schemas import PageQuery
+from api.exports.response_schemas import page_response_schema
 from api.net.ssrf import Network
 from api.reports.repository import MAX_REPORTS, Report, ReportRepository, new_report_id, schedule_columns
-from api.reports.schemas import (
-    list_schema,
-    report_body,
-    report_schema,
-    request_schemas,
-    run_body,
-    run_schema,
-    schedule_of,
-)
-from api.reports.webhook import new_secret
+from api.reports.request_schemas import parse_schedule, request_schemas
+from api.reports.response_schemas import report_body, report_schema, run_body, run_schema
+from api.reports.webhook_signature import new_secret
 from api.web.operations import Operation, ResponseSpec, authorized_workspace, operations_blueprint
 from api.web.pagination import decode_cursor, encode_cursor
 from api.web.responses import empty_response, resource_response
@@ -40,13 +34,14 @@ View = Callable[..., Response]
 READ_LIMIT = 30
 WRITE_LIMIT = 10
 REPORT_ID = {"name": "reportId", "description": "Report identifier", "example": "rep_xyz123"}
-LOCATION = {"Location": {"description": "Where the report is.", "schema": {"type": "string"}}}
-ONE = "/analytics/reports/{reportId}"
+LOCATION = {"Location": {"description": "The URL of the report.", "schema": {"type": "string"}}}
+CURSOR_EXAMPLE = "MjAyNS0xMS0yNlQxMDowMDowMFp8cmVwX3h5ejEyMw"
+REPORT_PATH = "/analytics/reports/{reportId}"
 
 
 @dataclass(frozen=True)
 class ReportServices:
-    """What the operations need; webhooks may go to public addresses and to the allowed networks."""
+    """The services that the operations use, and the private networks that webhooks may use."""
 
     pool: ConnectionPool
     publications: PublicationCache
@@ -56,10 +51,12 @@ class ReportServices:
 
 
 def reports_blueprint(services: ReportServices) -> Blueprint:
-    """The routes, below the workspace."""
-    books = ReportRepository(services.pool)
+    """The operations, below /workspaces/{workspaceId}."""
+    reports = ReportRepository(services.pool)
     report = report_schema(services.catalogue)
-    answer = data_schema("ReportResponse", ma.fields.Nested(report, required=True))
+    response = data_schema("ReportResponse", ma.fields.Nested(report, required=True))
+    report_page = page_response_schema("ReportList", "reports", report, CURSOR_EXAMPLE)
+    run_page = page_response_schema("ReportRunList", "runs", run_schema(), CURSOR_EXAMPLE)
     new, changes = request_schemas(services.catalogue, services.webhook_allowed_networks)
 
     def operation(operation_id: str, name: str, label: str, description: str, method: str, path: str, **more: Any) -> Operation:
@@ -71,21 +68,21 @@ def reports_blueprint(services: ReportServices) -> Blueprint:
 
     return operations_blueprint(
         "Reports",
-        "Exports by a timetable, and whom they are sent to.",
+        "Exports on a schedule, sent by e-mail or to a webhook.",
         [
             (
                 operation(
                     "createReport",
                     "report_creation",
                     "Create a report",
-                    "An export that is made daily, weekly or monthly, and sent by e-mail, to a webhook, or to nobody: its runs"
-                    " and their exports are here in any case. The secret that webhooks are signed with is shown this once.",
+                    "Creates an export that runs daily, weekly or monthly. Each run can be sent by e-mail and to a webhook; it"
+                    " is also listed here, with its export. Only this response contains the secret that signs webhooks.",
                     "post",
                     "/analytics/reports",
                     arguments=new,
-                    responses={201: ResponseSpec(answer, "The report.", LOCATION)},
+                    responses={201: ResponseSpec(response, "The report.", LOCATION)},
                 ),
-                _create(services, books),
+                _create(services, reports),
             ),
             (
                 operation(
@@ -96,73 +93,73 @@ def reports_blueprint(services: ReportServices) -> Blueprint:
                     "get",
                     "/analytics/reports",
                     arguments=PageQuery,
-                    responses={200: ResponseSpec(list_schema("ReportList", "reports", report), "A page of them.")},
+                    responses={200: ResponseSpec(report_page, "A page of reports.")},
                 ),
-                _list(books),
+                _list(reports),
             ),
             (
                 operation(
                     "getReport",
                     "report",
                     "Get a report",
-                    "What is sent when and to whom, and when next.",
+                    "A report: its export, schedule, recipients and next run.",
                     "get",
-                    ONE,
-                    responses={200: ResponseSpec(answer, "The report.")},
+                    REPORT_PATH,
+                    responses={200: ResponseSpec(response, "The report.")},
                 ),
-                _get(books),
+                _get(reports),
             ),
             (
                 operation(
                     "updateReport",
                     "report_change",
                     "Change a report",
-                    "What is given is changed, and the rest stays; `export` and `schedule` are given whole. A change of the"
-                    " schedule counts from now on.",
+                    "Changes the fields in the body; all others stay. `export` and `schedule` are replaced as a whole. A new"
+                    " schedule applies from now on.",
                     "patch",
-                    ONE,
+                    REPORT_PATH,
                     arguments=changes,
-                    responses={200: ResponseSpec(answer, "The report as it is now.")},
+                    responses={200: ResponseSpec(response, "The changed report.")},
                 ),
-                _change(services, books),
+                _change(services, reports),
             ),
             (
                 operation(
                     "deleteReport",
                     "report_deletion",
                     "Delete a report",
-                    "It and its runs are gone; the exports that they made stay.",
+                    "Deletes a report and its runs. Their exports stay.",
                     "delete",
-                    ONE,
-                    responses={204: ResponseSpec(None, "Done.")},
+                    REPORT_PATH,
+                    responses={204: ResponseSpec(None, "Deleted.")},
                 ),
-                _delete(books),
+                _delete(reports),
             ),
             (
                 operation(
                     "listReportRuns",
                     "report_runs",
                     "List a report's runs",
-                    "When it ran, what became of it and whom it reached, newest first. The file is found at the export.",
+                    "The runs of a report and their deliveries, newest first. Get a run's export for the file.",
                     "get",
-                    f"{ONE}/runs",
+                    f"{REPORT_PATH}/runs",
                     arguments=PageQuery,
-                    responses={200: ResponseSpec(list_schema("ReportRunList", "runs", run_schema()), "A page of them.")},
+                    responses={200: ResponseSpec(run_page, "A page of runs.")},
                 ),
-                _runs(books),
+                _runs(reports),
             ),
         ],
         services.guard,
     )
 
 
-def _create(services: ReportServices, books: ReportRepository) -> View:
+def _create(services: ReportServices, reports: ReportRepository) -> View:
     def create(body: dict[str, Any], path: Mapping[str, str]) -> Response:
         workspace_id = authorized_workspace()
         now = datetime.now(UTC)
-        schedule = schedule_of(body["schedule"])
+        schedule = parse_schedule(body["schedule"])
         secret = new_secret() if body["webhook_url"] else None
-        made = books.create(
+        report = reports.create(
             workspace_id,
             new_report_id(),
             {
@@ -176,57 +173,59 @@ def _create(services: ReportServices, books: ReportRepository) -> View:
                 "next_run_at": schedule.next_run(now) if body["is_enabled"] else None,
             },
         )
-        if made is None:
-            said = f"The workspace has {MAX_REPORTS} reports, which is as many as there can be"
-            raise ValidationFailed(said, details={"body": ["Delete a report first."]})
-        location = f"/api/v1/workspaces/{path['workspaceId']}/analytics/reports/{made.report_id}"
-        return resource_response(report_body(made, secret), 201, {"Location": location})
+        if report is None:
+            message = f"The workspace already has the maximum of {MAX_REPORTS} reports"
+            raise ValidationFailed(message, details={"body": ["Delete a report first."]})
+        location = f"/api/v1/workspaces/{path['workspaceId']}/analytics/reports/{report.report_id}"
+        return resource_response(report_body(report, secret), 201, {"Location": location})
 
     return create
 
 
-def _list(books: ReportRepository) -> View:
-    def list_them(query: dict[str, Any], path: Mapping[str, str]) -> Response:
+def _list(reports: ReportRepository) -> View:
+    def list_reports(query: dict[str, Any], path: Mapping[str, str]) -> Response:
         limit = query["limit"]
         before = decode_cursor(query["cursor"]) if "cursor" in query else None
-        found = books.page(authorized_workspace(), limit + 1, before)
-        shown = found[:limit]
-        more = encode_cursor(shown[-1].created_at, shown[-1].report_id) if len(found) > limit else None
-        return resource_response({"reports": [report_body(report) for report in shown], "next_cursor": more})
+        # one more than the page, to know whether there is a next page
+        rows = reports.page(authorized_workspace(), limit + 1, before)
+        page = rows[:limit]
+        next_cursor = encode_cursor(page[-1].created_at, page[-1].report_id) if len(rows) > limit else None
+        return resource_response({"reports": [report_body(report) for report in page], "next_cursor": next_cursor})
 
-    return list_them
+    return list_reports
 
 
-def _get(books: ReportRepository) -> View:
+def _get(reports: ReportRepository) -> View:
     def get(path: Mapping[str, str]) -> Response:
-        return resource_response(report_body(_found(books, path)))
+        return resource_response(report_body(_find(reports, path)))
 
     return get
 
 
-def _change(services: ReportServices, books: ReportRepository) -> View:
+def _change(services: ReportServices, reports: ReportRepository) -> View:
     def change(body: dict[str, Any], path: Mapping[str, str]) -> Response:
         workspace_id = authorized_workspace()
         now = datetime.now(UTC)
         columns = _simple_changes(body)
         if "export" in body:
             columns["request"] = _checked_export(services, workspace_id, body["export"], now)
-        fresh = new_secret()
-        shown: list[str] = []
+        secret = new_secret()
+        is_secret_new = False
 
-        def changed(report: Report) -> dict[str, Any]:
-            made = {**columns, **_webhook_changes(body, report, fresh), **_schedule_changes(body, report, now)}
-            if shown:
-                # asked again, because the connection died: what finds its own secret there would neither make one nor show it
-                made["webhook_secret"] = fresh
-            elif made.get("webhook_secret"):
-                shown.append(fresh)
-            return made
+        def changed_columns(report: Report) -> dict[str, Any]:
+            nonlocal is_secret_new
+            changes = {**columns, **_webhook_changes(body, report, secret), **_schedule_changes(body, report, now)}
+            if is_secret_new:
+                # a retry after a lost connection: the report may already have the new secret, which the response must contain
+                changes["webhook_secret"] = secret
+            elif changes.get("webhook_secret"):
+                is_secret_new = True
+            return changes
 
-        report = books.change(workspace_id, _readable(path), changed)
+        report = reports.change(workspace_id, _report_id(path), changed_columns)
         if report is None:
             raise _not_found(path)
-        return resource_response(report_body(report, shown[0] if shown else None))
+        return resource_response(report_body(report, secret if is_secret_new else None))
 
     return change
 
@@ -238,23 +237,23 @@ def _simple_changes(body: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def _webhook_changes(body: Mapping[str, Any], report: Report, fresh: str) -> dict[str, Any]:
+def _webhook_changes(body: Mapping[str, Any], report: Report, secret: str) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     url = body.get("webhook_url", report.webhook_url)
     if "webhook_url" in body:
-        # given, it is on, whatever became of it before
+        # enables a webhook that was disabled
         changes = {"webhook_url": url, "webhook_failures": 0, "webhook_disabled_at": None}
     if url is None and body.get("rotate_webhook_secret"):
-        raise ValidationFailed(INVALID, details={"rotate_webhook_secret": ["There is no webhook."]})
+        raise ValidationFailed(INVALID, details={"rotate_webhook_secret": ["The report has no webhook."]})
     if url is None and report.webhook_url is not None:
         changes["webhook_secret"] = None
     if url is not None and (report.webhook_url is None or body.get("rotate_webhook_secret")):
-        changes["webhook_secret"] = fresh
+        changes["webhook_secret"] = secret
     return changes
 
 
 def _schedule_changes(body: Mapping[str, Any], report: Report, now: datetime) -> dict[str, Any]:
-    schedule = schedule_of(body["schedule"]) if "schedule" in body else report.schedule
+    schedule = parse_schedule(body["schedule"]) if "schedule" in body else report.schedule
     is_enabled = body.get("is_enabled", report.is_enabled)
     changes = schedule_columns(schedule) if "schedule" in body else {}
     if "schedule" in body or is_enabled != report.is_enabled:
@@ -262,33 +261,33 @@ def _schedule_changes(body: Mapping[str, Any], report: Report, now: datetime) ->
     return changes
 
 
-def _delete(books: ReportRepository) -> View:
+def _delete(reports: ReportRepository) -> View:
     def delete(path: Mapping[str, str]) -> Response:
-        if not books.delete(authorized_workspace(), _readable(path)):
+        if not reports.delete(authorized_workspace(), _report_id(path)):
             raise _not_found(path)
         return empty_response()
 
     return delete
 
 
-def _runs(books: ReportRepository) -> View:
+def _runs(reports: ReportRepository) -> View:
     def runs(query: dict[str, Any], path: Mapping[str, str]) -> Response:
         limit = query["limit"]
         before = decode_cursor(query["cursor"]) if "cursor" in query else None
-        report = _found(books, path)
-        found = books.runs(authorized_workspace(), report.report_id, limit + 1, before)
-        shown = found[:limit]
-        more = encode_cursor(shown[-1].scheduled_for, shown[-1].run_id) if len(found) > limit else None
-        return resource_response({"runs": [run_body(run) for run in shown], "next_cursor": more})
+        report = _find(reports, path)
+        rows = reports.runs(authorized_workspace(), report.report_id, limit + 1, before)
+        page = rows[:limit]
+        next_cursor = encode_cursor(page[-1].scheduled_for, page[-1].run_id) if len(rows) > limit else None
+        return resource_response({"runs": [run_body(run) for run in page], "next_cursor": next_cursor})
 
     return runs
 
 
 def _checked_export(services: ReportServices, workspace_id: str, body: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """An export's body as it is stored, once it is one that could be made now.
+    """The body of an export request as it is stored, after planning an export to validate it.
 
     Raises:
-        ValidationFailed: something in it does not go with the type.
+        ValidationFailed: a field does not apply to the export type.
         NotFound: a campaign or a domain is not in the workspace.
     """
     publication = services.publications.require()
@@ -297,21 +296,21 @@ def _checked_export(services: ReportServices, workspace_id: str, body: Mapping[s
     try:
         plan_export(services.pool.query, services.catalogue, publication, workspace_id, body, now.date())
     except ValidationFailed as error:
-        problems = [f"{name}: {problem}" for name, found in (error.details or {}).items() for problem in found]
+        problems = [f"{name}: {message}" for name, messages in (error.details or {}).items() for message in messages]
         raise ValidationFailed(error.message, details={"export": problems}) from error
     stored: dict[str, Any] = orjson.loads(orjson.dumps(body))
     return stored
 
 
-def _found(books: ReportRepository, path: Mapping[str, str]) -> Report:
-    report = books.find(authorized_workspace(), _readable(path))
+def _find(reports: ReportRepository, path: Mapping[str, str]) -> Report:
+    report = reports.find(authorized_workspace(), _report_id(path))
     if report is None:
         raise _not_found(path)
     return report
 
 
-def _readable(path: Mapping[str, str]) -> str:
-    """The report's id; none has a NUL, which PostgreSQL cannot read."""
+def _report_id(path: Mapping[str, str]) -> str:
+    """The report id of the path. PostgreSQL cannot store a NUL, so no report has such an id."""
     if "\0" in path["reportId"]:
         raise _not_found(path)
     return path["reportId"]

@@ -1,4 +1,4 @@
-"""When a report runs: daily, weekly or monthly, at a time of day in a zone."""
+"""When a report runs: daily, weekly or monthly, at a local time in a time zone."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from zoneinfo import ZoneInfo
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 FREQUENCIES = ("daily", "weekly", "monthly")
 DAY = timedelta(days=1)
-# zones have left out whole days, so a moment can belong to a day a little before the one that it falls on
+# time zones have skipped whole days, so a run can belong to an earlier local date than the one it falls on
 MARGIN = 2 * DAY
-# how far back the last run can lie
-LONGEST = {"daily": 2 * DAY, "weekly": 8 * DAY, "monthly": 32 * DAY}
+# how far back the previous run can be
+MAX_INTERVAL = {"daily": 2 * DAY, "weekly": 8 * DAY, "monthly": 32 * DAY}
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """One run a day, a week or a month; each at the first moment at which the zone's clock shows the time or a later one.
+    """One run per day, week or month, at the first moment at which the local time is `at` or later.
 
-    So a time that a clock shows twice on a day counts the first time only, and one that it jumps over counts at the moment that
-    it jumps to. A day that a zone left out altogether has no daily run; a weekly or monthly one that falls on it is made at the
-    day's end, which is the next one's beginning.
+    If a local time occurs twice on a day, the run is at the first occurrence. If a change of clocks skips it, the run is at the
+    moment of the change. If a time zone skipped a whole day, that day has no daily run; a weekly or monthly run of that day is at
+    the start of the next day.
 
     Attributes:
         frequency: daily, weekly or monthly.
         at: the time of day, to the minute.
         timezone: an IANA name.
-        weekday: of a weekly one, by its English name; None otherwise.
-        day: of a monthly one, 1 to 31; in a month that is shorter, its last. None otherwise.
+        weekday: English name, for weekly runs; otherwise None.
+        day: 1 to 31, for monthly runs, or the last day of a shorter month; otherwise None.
     """
 
     frequency: Literal["daily", "weekly", "monthly"]
@@ -43,23 +43,23 @@ class Schedule:
 
     def next_run(self, moment: datetime) -> datetime:
         """The first run after a moment (UTC)."""
-        for day in self._days(self._local_date(moment) - MARGIN):
-            run = self._run_of(day)
+        for day in self._dates(self._local_date(moment) - MARGIN):
+            run = self._run_on(day)
             if run is not None and run > moment:
                 return run
-        raise AssertionError("days do not end")
+        raise AssertionError("there is always a next run")
 
     def previous_run(self, moment: datetime) -> datetime:
-        """The last run that is not after a moment (UTC)."""
-        latest: datetime | None = None
-        for day in self._days(self._local_date(moment) - LONGEST[self.frequency] - MARGIN):
-            run = self._run_of(day)
-            if run is not None and run > moment and latest is not None:
+        """The last run at or before a moment (UTC)."""
+        previous: datetime | None = None
+        for day in self._dates(self._local_date(moment) - MAX_INTERVAL[self.frequency] - MARGIN):
+            run = self._run_on(day)
+            if run is not None and run > moment and previous is not None:
                 break
-            latest = run or latest
-        if latest is None:
-            raise AssertionError("days have no beginning")
-        return latest
+            previous = run or previous
+        if previous is None:
+            raise AssertionError("there is always a previous run")
+        return previous
 
     @cached_property
     def _zone(self) -> ZoneInfo:
@@ -68,8 +68,8 @@ class Schedule:
     def _local_date(self, moment: datetime) -> date:
         return moment.astimezone(self._zone).date()
 
-    def _days(self, since: date) -> Iterator[date]:
-        """The days on which it runs, in order."""
+    def _dates(self, since: date) -> Iterator[date]:
+        """The local dates of runs, in order, from a date on."""
         if self.frequency == "monthly":
             year, month = since.year, since.month
             while True:
@@ -83,20 +83,20 @@ class Schedule:
             yield since
             since += step
 
-    def _run_of(self, day: date) -> datetime | None:
+    def _run_on(self, day: date) -> datetime | None:
         if self.frequency == "daily" and resolve_local_time(datetime.combine(day, time()), self._zone)[1].date() != day:
             return None
         return resolve_local_time(datetime.combine(day, self.at), self._zone)[0]
 
 
 def resolve_local_time(wall: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """The first moment (UTC) at which a zone's clock shows a time or a later one, and what it shows then."""
+    """The first moment (UTC) at which the local time of a zone is `wall` or later, and the local time at that moment."""
     local = wall.replace(tzinfo=zone)
     moment = local.astimezone(UTC)
     shown = moment.astimezone(zone).replace(tzinfo=None)
     if shown == wall:
         return moment, shown
-    # a gap: with fold=0 the offset before it holds, with fold=1 the one after it; the clock jumps between the two moments
+    # a gap: fold=0 uses the offset before it, fold=1 the one after it; the clocks change between these two moments
     before, after = local.replace(fold=1).astimezone(UTC), moment
     while after - before > timedelta(seconds=1):
         middle = (before + (after - before) / 2).replace(microsecond=0)

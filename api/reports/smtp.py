@@ -1,4 +1,4 @@
-"""E-mail over SMTP."""
+"""Sends e-mail over SMTP."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ from email.utils import format_datetime, formataddr, parseaddr
 from urllib.parse import unquote, urlsplit
 
 from api.errors import DeliveryFailed, SettingsError
-from api.net.deadline import ended_after
+from api.net.deadline import shut_down_after
 
-SECONDS_TO_ANSWER = 10.0
-SECONDS_IN_ALL = 60.0
-THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
-PORTS = {"smtp": 587, "smtps": 465}
-HINT = "Write it as smtp://user:password@host:587, or smtps://… (with %40 for an @ in the user or the password)."
-MAX_ANSWER = 200
-# controls, line and paragraph separators, halves of surrogate pairs
+RESPONSE_TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 60.0
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+DEFAULT_PORTS = {"smtp": 587, "smtps": 465}
+URL_HINT = "Write it as smtp://user:password@host:587, or smtps://… (with %40 for an @ in the user or the password)."
+SENDER_HINT = "Use Name <reports@example.com>, or an address without a name."
+MAX_RESPONSE_LENGTH = 200
+# Unicode categories: control characters, line and paragraph separators, surrogates
 CONTROLS = frozenset({"Cc", "Zl", "Zp", "Cs"})
 
 
 @dataclass(frozen=True)
 class MailServer:
-    """Where mail is handed in.
+    """The mail server that sends the mail.
 
     Attributes:
-        host: its name, which its certificate has to have.
+        host: its name, for which its certificate must be valid.
         port: 587 by default, 465 for smtps.
-        user: '' where it asks for none.
+        user: empty if the server needs no login.
         password: of the user.
         is_tls: TLS from the first byte (smtps).
-        needs_starttls: nothing is said before STARTTLS; only a server on this machine may do without.
-        sender: the From of all mail, a name and an address.
+        needs_starttls: the connection must switch to TLS first; only a server on this machine may do without.
+        sender: the From header of all mail: a name and an address.
     """
 
     host: str
@@ -61,18 +62,18 @@ class MailServer:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
         except ValueError as error:
-            # the error's own text would show the password
-            raise SettingsError("MAILMART_SMTP_URL is no address", hint=HINT) from error
-        if parts.scheme not in PORTS or not host or parts.path not in ("", "/") or parts.query or parts.fragment:
-            raise SettingsError("MAILMART_SMTP_URL is no address of a mail server", hint=HINT)
+            # the message of the ValueError could contain the password
+            raise SettingsError("MAILMART_SMTP_URL is not a valid URL", hint=URL_HINT) from error
+        if parts.scheme not in DEFAULT_PORTS or not host or parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise SettingsError("MAILMART_SMTP_URL is not the URL of a mail server", hint=URL_HINT)
         return cls(
             host=host,
-            port=port or PORTS[parts.scheme],
+            port=port or DEFAULT_PORTS[parts.scheme],
             user=unquote(parts.username or ""),
             password=unquote(parts.password or ""),
             is_tls=parts.scheme == "smtps",
-            needs_starttls=parts.scheme == "smtp" and host not in THIS_MACHINE,
-            sender=_sender(sender),
+            needs_starttls=parts.scheme == "smtp" and host not in LOCAL_HOSTS,
+            sender=_parse_sender(sender),
         )
 
 
@@ -81,70 +82,70 @@ class Mail:
     """A mail to one address.
 
     Attributes:
-        recipient: the address alone.
-        subject: any text; line breaks and other controls become spaces.
-        text: the plain form.
-        html: the same, as HTML.
-        name: what comes before the @ of its Message-ID: the same each time that it is sent.
-        date: when it was first meant to be sent.
+        recipient: an address without a name.
+        subject: any text; line breaks and other control characters become spaces.
+        text: the plain text.
+        html: the same as HTML.
+        message_id: the part of the Message-ID before the @; the same at each attempt.
+        date: the Date header; the same at each attempt.
     """
 
     recipient: str
     subject: str
     text: str
     html: str
-    name: str
+    message_id: str
     date: datetime
 
 
-def message_of(mail: Mail, sender: Address) -> MIMEMultipart:
-    """The mail as it goes over the wire.
+def build_message(mail: Mail, sender: Address) -> MIMEMultipart:
+    """The MIME message.
 
-    Made of the older classes of the library: the newer ones lose spaces of a long subject that is not ASCII.
+    It uses the older classes of `email`: EmailMessage loses spaces of a long subject that is not ASCII.
     """
     message = MIMEMultipart("alternative")
     subject = _one_line(mail.subject)
     message["From"] = formataddr((sender.display_name, sender.addr_spec))
     message["To"] = mail.recipient
-    # what looks like an encoded word would be read as one
+    # a subject that looks like an encoded word must be encoded, or mail clients decode it
     is_plain = subject.isascii() and "=?" not in subject
     message["Subject"] = subject if is_plain else Header(subject, "utf-8", header_name="Subject").encode()
     message["Date"] = format_datetime(mail.date)
-    message["Message-ID"] = f"<{mail.name}@{sender.domain}>"
-    # so that holiday replies stay away (RFC 3834)
+    message["Message-ID"] = f"<{mail.message_id}@{sender.domain}>"
+    # prevents out-of-office replies (RFC 3834)
     message["Auto-Submitted"] = "auto-generated"
     message.attach(MIMEText(mail.text, "plain", "utf-8"))
     message.attach(MIMEText(mail.html, "html", "utf-8"))
     return message
 
 
-def send(server: MailServer, mail: Mail, *, seconds: float = SECONDS_IN_ALL) -> None:
-    """Hands a mail in, within so many seconds; returning, the server has taken it.
+def send(server: MailServer, mail: Mail, *, seconds: float = TIMEOUT_SECONDS) -> None:
+    """Sends a mail within some seconds. It returns if the server has accepted the mail.
 
     Raises:
-        DeliveryFailed: it has not, or did not say so.
+        DeliveryFailed: the server did not accept it, or did not confirm it in time.
     """
-    message = message_of(mail, server.sender)
-    # asking DNS for the machine's whole name can take longer than the mail, and servers refuse one that is not whole
+    message = build_message(mail, server.sender)
+    # looking up this machine's full name in DNS can take longer than the mail, and servers reject a name without a domain
     host = socket.gethostname()
     name = host if "." in host else server.sender.domain
-    timeout = min(SECONDS_TO_ANSWER, seconds)
+    timeout = min(RESPONSE_TIMEOUT_SECONDS, seconds)
     smtp = (
         smtplib.SMTP_SSL(local_hostname=name, timeout=timeout, context=ssl.create_default_context())
         if server.is_tls
         else smtplib.SMTP(local_hostname=name, timeout=timeout)
     )
-    # what a certificate is checked against: only the constructor sets it, and that one would connect before it is watched
+    # the name for the certificate check: only the constructor sets it, and there it would connect before the deadline starts
     smtp._host = server.host  # type: ignore[attr-defined]
     try:
-        with ended_after(seconds, lambda: smtp.sock):
-            _hand_in(smtp, server, message, mail.recipient)
+        with shut_down_after(seconds, lambda: smtp.sock):
+            _deliver(smtp, server, message, mail.recipient)
     finally:
         smtp.close()
 
 
-def _hand_in(smtp: smtplib.SMTP, server: MailServer, message: MIMEMultipart, recipient: str) -> None:
-    is_taken = False
+def _deliver(smtp: smtplib.SMTP, server: MailServer, message: MIMEMultipart, recipient: str) -> None:
+    is_accepted = False
     try:
         smtp.connect(server.host, server.port)
         if server.needs_starttls:
@@ -152,54 +153,52 @@ def _hand_in(smtp: smtplib.SMTP, server: MailServer, message: MIMEMultipart, rec
         if server.user:
             smtp.login(server.user, server.password)
         smtp.send_message(message, server.sender.addr_spec, [recipient])
-        is_taken = True
+        is_accepted = True
         smtp.quit()
     except (smtplib.SMTPException, OSError, UnicodeError) as error:
-        # the mail is on its way, whatever happened to the goodbye
-        if not is_taken:
+        # an error of QUIT does not matter, the mail is accepted
+        if not is_accepted:
             raise _failure(error) from error
 
 
 def _failure(error: Exception) -> DeliveryFailed:
     if isinstance(error, smtplib.SMTPRecipientsRefused):
-        code, why = next(iter(error.recipients.values()))
-        said = _answer(code, why)
-        # how we speak is wrong, whoever the mail is for (many servers say so only here), and ours to mend
-        if said.startswith(f"{code} 5.5."):
-            return DeliveryFailed(f"The mail server refused the mail: {said}")
-        return DeliveryFailed(f"The address was refused: {said}", is_lasting=code >= 500)
-    # ours to mend, and it may be mended before the attempts are over
+        code, text = next(iter(error.recipients.values()))
+        response = _response_text(code, text)
+        # a protocol error, unrelated to the recipient (many servers report it only here): the operator can fix it
+        if response.startswith(f"{code} 5.5."):
+            return DeliveryFailed(f"The mail server rejected the mail: {response}")
+        return DeliveryFailed(f"The address was rejected: {response}", is_lasting=code >= 500)
+    # configuration errors: the operator can fix them before the last attempt
     if isinstance(error, smtplib.SMTPAuthenticationError):
-        return DeliveryFailed("The mail server refused the service's login")
+        return DeliveryFailed("The mail server rejected the login of this service")
     if isinstance(error, smtplib.SMTPNotSupportedError):
-        return DeliveryFailed("The mail server offers no STARTTLS or no login")
+        return DeliveryFailed("The mail server does not support STARTTLS or login")
     if isinstance(error, smtplib.SMTPResponseException) and error.smtp_code > 0:
-        said = f"The mail server refused the mail: {_answer(error.smtp_code, error.smtp_error)}"
-        return DeliveryFailed(said, is_lasting=error.smtp_code >= 500)
+        message = f"The mail server rejected the mail: {_response_text(error.smtp_code, error.smtp_error)}"
+        return DeliveryFailed(message, is_lasting=error.smtp_code >= 500)
     if isinstance(error, ssl.SSLError):
         return DeliveryFailed("The mail server's certificate is not valid")
     if isinstance(error, UnicodeError):
-        return DeliveryFailed("The address cannot be written to", is_lasting=True)
-    return DeliveryFailed("The mail server does not answer")
+        return DeliveryFailed("The address is invalid", is_lasting=True)
+    return DeliveryFailed("The mail server did not respond")
 
 
-def _answer(code: int, said: bytes | str) -> str:
-    text = said.decode(errors="replace") if isinstance(said, bytes) else said
-    return f"{code} {_one_line(text)}"[:MAX_ANSWER]
+def _response_text(code: int, response: bytes | str) -> str:
+    text = response.decode(errors="replace") if isinstance(response, bytes) else response
+    return f"{code} {_one_line(text)}"[:MAX_RESPONSE_LENGTH]
 
 
 def _one_line(text: str) -> str:
-    return " ".join("".join(" " if unicodedata.category(letter) in CONTROLS else letter for letter in text).split())
+    return " ".join("".join(" " if unicodedata.category(character) in CONTROLS else character for character in text).split())
 
 
-def _sender(text: str) -> Address:
+def _parse_sender(text: str) -> Address:
     name, address = parseaddr(text)
     try:
-        found = Address(name, addr_spec=address)
+        sender = Address(name, addr_spec=address)
     except (ValueError, IndexError) as error:
-        raise SettingsError(
-            f"MAILMART_MAIL_FROM is {text!r}", hint="Name <reports@example.com>, or the address alone."
-        ) from error
-    if not found.domain or not address.isascii():
-        raise SettingsError(f"MAILMART_MAIL_FROM is {text!r}", hint="Name <reports@example.com>, or the address alone.")
-    return found
+        raise SettingsError(f"MAILMART_MAIL_FROM is {text!r}", hint=SENDER_HINT) from error
+    if not sender.domain or not address.isascii():
+        raise SettingsError(f"MAILMART_MAIL_FROM is {text!r}", hint=SENDER_HINT)
+    return sender

@@ -1,4 +1,4 @@
-"""What people and programs are told of a run."""
+"""The contents of mails and webhooks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class RunNotification:
     """A run whose export has ended.
 
     Attributes:
-        error: why there is no file; None where there is one.
-        download_url: where the file is until `expires_at`; None without a file.
+        error: why there is no file; None if there is one.
+        download_url: the link to the file, valid until `expires_at`; None without a file.
     """
 
     run_id: str
@@ -42,66 +42,67 @@ class RunNotification:
     expires_at: datetime | None
 
 
-def webhook_body(outcome: RunNotification) -> bytes:
-    """The JSON that a webhook gets: the same at each attempt, unless the report or its file is another one by then."""
-    is_there = outcome.download_url is not None
+def webhook_body(notification: RunNotification) -> bytes:
+    """The JSON body of a webhook. It is the same at each attempt, unless the report was changed or its file deleted."""
+    has_file = notification.download_url is not None
     body = {
-        "type": "report.completed" if is_there else "report.failed",
-        "timestamp": outcome.exported_at,
+        "type": "report.completed" if has_file else "report.failed",
+        "timestamp": notification.exported_at,
         "data": {
-            "report_id": outcome.report_id,
-            "report_name": outcome.name,
-            "workspace_id": outcome.workspace_id,
-            "run_id": outcome.run_id,
-            "scheduled_for": outcome.scheduled_for,
-            "export_id": outcome.export_id,
-            "export_type": outcome.export_type,
-            "export_status": outcome.export_status,
-            "format": outcome.format,
-            "row_count": outcome.row_count if is_there else None,
-            "file_size_bytes": outcome.file_size_bytes if is_there else None,
-            "sha256": outcome.sha256 if is_there else None,
-            "data_as_of": outcome.data_as_of if is_there else None,
-            "download_url": outcome.download_url,
-            "expires_at": outcome.expires_at,
-            "error": outcome.error,
+            "report_id": notification.report_id,
+            "report_name": notification.name,
+            "workspace_id": notification.workspace_id,
+            "run_id": notification.run_id,
+            "scheduled_for": notification.scheduled_for,
+            "export_id": notification.export_id,
+            "export_type": notification.export_type,
+            "export_status": notification.export_status,
+            "format": notification.format,
+            "row_count": notification.row_count if has_file else None,
+            "file_size_bytes": notification.file_size_bytes if has_file else None,
+            "sha256": notification.sha256 if has_file else None,
+            "data_as_of": notification.data_as_of if has_file else None,
+            "download_url": notification.download_url,
+            "expires_at": notification.expires_at,
+            "error": notification.error,
         },
     }
     return orjson.dumps(body, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS)
 
 
-def mail_of(outcome: RunNotification, recipient: str) -> Mail:
-    """The mail to one of a report's people."""
-    zone = ZoneInfo(outcome.timezone)
-    facts = [("Report", outcome.name), ("Due", _said(outcome.scheduled_for, zone))]
-    facts.append(("Contents", f"{outcome.export_type.replace('_', ' ')} ({outcome.format})"))
-    if outcome.download_url is None or outcome.expires_at is None:
-        title, action = "The report could not be made", outcome.error or ""
+def run_mail(notification: RunNotification, recipient: str) -> Mail:
+    """The mail to one recipient of a report."""
+    zone = ZoneInfo(notification.timezone)
+    facts = [("Report", notification.name), ("Due", _local_time(notification.scheduled_for, zone))]
+    facts.append(("Contents", f"{notification.export_type.replace('_', ' ')} ({notification.format})"))
+    if notification.download_url is None or notification.expires_at is None:
+        title, action = "The report could not be created", notification.error or ""
         link_as_text, link_as_html = action, escape(action)
     else:
         title = "The report is ready"
-        if outcome.row_count is not None:
-            facts.append(("Rows", f"{outcome.row_count:,}"))
-        if outcome.data_as_of is not None:
-            facts.append(("Data until", _said(outcome.data_as_of, zone)))
-        until = _said(outcome.expires_at, zone)
-        link_as_text = f"Download it until {until}. Whoever has this link can:\n{outcome.download_url}"
+        if notification.row_count is not None:
+            facts.append(("Rows", f"{notification.row_count:,}"))
+        if notification.data_as_of is not None:
+            facts.append(("Data until", _local_time(notification.data_as_of, zone)))
+        until = _local_time(notification.expires_at, zone)
+        link_as_text = f"Download it until {until}. Anyone with this link can download it:\n{notification.download_url}"
         link_as_html = (
-            f'<a href="{escape(outcome.download_url)}">Download it</a> until {escape(until)}. Whoever has this link can.'
+            f'<a href="{escape(notification.download_url)}">Download it</a> until {escape(until)}.'
+            " Anyone with this link can download it."
         )
-    why = f"You get this because your address is in the report's recipients (workspace {outcome.workspace_id})."
+    why = f"You receive this mail because your address is a recipient of the report (workspace {notification.workspace_id})."
     text = "\n".join([f"{title}.", "", *(f"{label}: {value}" for label, value in facts), "", link_as_text, "", why, ""])
     rows = "".join(f"<tr><td>{label}&nbsp;</td><td>{escape(value)}</td></tr>" for label, value in facts)
     html = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"></head><body>'
         f'<p>{title}.</p><table dir="auto">{rows}</table><p>{link_as_html}</p><p><small>{escape(why)}</small></p></body></html>'
     )
-    subject = outcome.name if outcome.download_url is not None else f"{outcome.name}: could not be made"
-    # another one for each recipient, and the same at each attempt: what arrives twice can be seen to be one
-    name = f"{outcome.run_id}.{hashlib.sha256(recipient.encode()).hexdigest()[:12]}"
-    return Mail(recipient, subject, text, html, name, outcome.exported_at)
+    subject = notification.name if notification.download_url is not None else f"{notification.name}: could not be created"
+    # different for each recipient and the same at each attempt, so that mail clients can detect duplicates
+    name = f"{notification.run_id}.{hashlib.sha256(recipient.encode()).hexdigest()[:12]}"
+    return Mail(recipient, subject, text, html, name, notification.exported_at)
 
 
-def _said(moment: datetime, zone: ZoneInfo) -> str:
+def _local_time(moment: datetime, zone: ZoneInfo) -> str:
     local = moment.astimezone(zone)
     return f"{local.day} {local:%B %Y, %H:%M} ({zone.key})"

@@ -1,4 +1,4 @@
-"""The scheduler: of all its processes one leads, and runs the timetable; the others stand by."""
+"""The scheduler: one of its processes leads and runs the scheduled jobs; the others are on standby."""
 
 from __future__ import annotations
 
@@ -14,75 +14,74 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from api.db.advisory_lock import AdvisoryLock
 from api.errors import ServerError
-from api.scheduler.schedule import Job, timetable
+from api.scheduler.schedule import Job, scheduled_jobs
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
-SECONDS_BETWEEN_TRIES_TO_LEAD = 2.0
+SECONDS_BETWEEN_ATTEMPTS_TO_LEAD = 2.0
 SECONDS_TO_FINISH = 20.0
 
 Jobs = Callable[[Settings, threading.Event], list[Job]]
 
 
-def run_scheduler(settings: Settings, ending: threading.Event, jobs: Jobs = timetable) -> None:
-    """Leads, or waits until it can, until `ending` is set; jobs that run are finished or, the long ones, broken off.
+def run_scheduler(settings: Settings, stopping: threading.Event, jobs: Jobs = scheduled_jobs) -> None:
+    """Leads, or waits until it can, until `stopping` is set. Jobs that are running finish; long ones are interrupted.
 
-    Leading is a lock in the database that goes with its connection. The database may be away; nothing is led until it is back.
+    The leader holds a lock in the database, which goes with its connection. While the database is unavailable, nobody leads.
 
     Raises:
         SettingsError: no database is configured.
-        ServerError: a job does not end, so this process must.
+        ServerError: a job does not end, so the process has to.
     """
-    # its lines about each start of a job would be all that a log has
+    # a line for each start of a job would be all that the log has
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    was_told = ""
+    logged_state = ""
     with AdvisoryLock(settings, f"mailmart.scheduler.{settings.target}") as lock:
-        while not ending.is_set():
+        while not stopping.is_set():
             state = _try_to_lead(lock)
-            if state == "leads":
+            if state == "leading":
                 LOG.info("leading")
-                _lead(settings, lock, ending, jobs)
-            elif state != was_told:
-                LOG.log(logging.INFO if state == "standing by" else logging.WARNING, state)
-            was_told = state
-            if not ending.is_set():
-                ending.wait(SECONDS_BETWEEN_TRIES_TO_LEAD)
-    LOG.info("ended")
+                _lead(settings, lock, stopping, jobs)
+            elif state != logged_state:
+                LOG.log(logging.INFO if state == "on standby" else logging.WARNING, state)
+            logged_state = state
+            if not stopping.is_set():
+                stopping.wait(SECONDS_BETWEEN_ATTEMPTS_TO_LEAD)
+    LOG.info("stopped")
 
 
 def _try_to_lead(lock: AdvisoryLock) -> str:
     try:
-        return "leads" if lock.acquire() else "standing by"
+        return "leading" if lock.acquire() else "on standby"
     except psycopg.OperationalError as error:
         return f"no connection: {error}"
 
 
-def _lead(settings: Settings, lock: AdvisoryLock, ending: threading.Event, jobs: Jobs) -> None:
-    over = threading.Event()
-    todo = jobs(settings, over)
+def _lead(settings: Settings, lock: AdvisoryLock, stopping: threading.Event, jobs: Jobs) -> None:
+    interrupt = threading.Event()
+    to_run = jobs(settings, interrupt)
     scheduler = BackgroundScheduler(
         timezone=UTC,
-        # each has a thread, so that a long one keeps none waiting
-        executors={"default": ThreadPoolExecutor(len(todo) or 1)},
+        # a thread for each job, so that a long one blocks no other
+        executors={"default": ThreadPoolExecutor(len(to_run) or 1)},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 3600},
     )
-    for job in todo:
+    for job in to_run:
         scheduler.add_job(partial(_run, job), job.trigger, id=job.name, next_run_time=datetime.now(UTC))
     scheduler.start()
     try:
-        while not ending.is_set():
+        while not stopping.is_set():
             if not lock.wait_while_held(0.5):
-                LOG.warning("the connection of the lock is gone: leading no longer")
+                LOG.warning("lost the connection that holds the lock: no longer leading")
                 break
     finally:
-        # nothing new begins from here on
-        over.set()
+        interrupt.set()
         _shut_down(scheduler)
         lock.release()
 
 
 def _shut_down(scheduler: BackgroundScheduler) -> None:
-    finishing = threading.Thread(target=scheduler.shutdown, name="finishing", daemon=True)
+    finishing = threading.Thread(target=scheduler.shutdown, name="scheduler-shutdown", daemon=True)
     finishing.start()
     finishing.join(SECONDS_TO_FINISH)
     if finishing.is_alive():

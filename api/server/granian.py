@@ -9,11 +9,11 @@ from granian.constants import Interfaces
 from granian.server import Server
 
 from api.errors import ServerError
+from api.processes.stack import SERVER_DRAIN_SECONDS
 from api.server.metrics_server import serve_metrics
 from api.settings import Settings
 
 THREADS = 4
-SHUTDOWN_TIMEOUT_SECONDS = 20
 
 
 def serve(settings: Settings, *, workers: int = 1, target: str = "api.server.wsgi:create_wsgi_app") -> None:
@@ -34,7 +34,7 @@ def serve(settings: Settings, *, workers: int = 1, target: str = "api.server.wsg
             blocking_threads=THREADS,
             backlog=1024,
             respawn_failed_workers=True,
-            workers_kill_timeout=SHUTDOWN_TIMEOUT_SECONDS,
+            workers_kill_timeout=SERVER_DRAIN_SECONDS,
             working_dir=Path(settings.project_root),
             log_level="warning",  # type: ignore[arg-type]
         ).serve()

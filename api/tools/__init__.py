@@ -1,0 +1,1 @@
+"""Tools around the service: benchmarks, demo, synthetic events, SDKs, reference pages. May import everything below cli."""

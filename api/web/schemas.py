@@ -11,7 +11,7 @@ from typing import Any
 import marshmallow as ma
 
 from api.contract.exposures import Endpoint, Field, Section
-from api.contract.parameters import PARAMETERS
+from api.contract.parameters import PARAMETERS, parameter_fields
 from api.errors import NOT_FOUND
 
 ERROR_CODES = (
@@ -92,7 +92,7 @@ def request_schema(endpoint: Endpoint) -> type[ma.Schema]:
     """The schema of an endpoint's query or body; unknown parameters are rejected."""
     fields: dict[str, Any] = {}
     for name, choices in endpoint.parameters.items():
-        fields |= PARAMETERS[name].fields(choices)
+        fields |= parameter_fields(name, choices, endpoint.defaults.get(name, ()))
     return _schema(f"{_pascal(endpoint.name)}{'Request' if endpoint.method == 'post' else 'Query'}", fields, strict=True)
 
 

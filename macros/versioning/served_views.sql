@@ -1,6 +1,6 @@
 {#
-    The views that publications serve: each definition of a mart under a name of its own, so that a build that changes a mart
-    changes no answer before it is published, and none at all if it fails.
+    The views that publications serve: each definition of a mart has a view with a name of its own, so a build that changes a mart
+    changes no response before it is published, and none at all if it fails.
 #}
 
 {% macro served_schema() -%}
@@ -8,13 +8,13 @@
 {%- endmacro %}
 
 
-{# At most 63 characters, as PostgreSQL has them. #}
+{# At most 63 characters, PostgreSQL's limit. #}
 {% macro served_name(mart, definition) -%}
     {{ return(mart[:49] ~ '__' ~ definition[:12]) }}
 {%- endmacro %}
 
 
-{# Makes the schema of a developer's own warehouse; production's comes with the migrations. #}
+{# Creates the schema of a developer's warehouse; production's is created by a migration. #}
 {% macro make_served_schema() -%}
     {%- if run_query("select to_regnamespace('" ~ served_schema() ~ "')").rows[0][0] is none -%}
         {%- do run_query(
@@ -25,7 +25,7 @@
 {%- endmacro %}
 
 
-{# Makes the view of a definition of this mart, unless it is there; another model's is not served. #}
+{# Creates the view of this mart's definition, unless it exists. A model that is no mart is not served. #}
 {% macro serve_view(definition, sql) -%}
     {%- if 'marts' not in model.fqn -%} {{ return('') }} {%- endif -%}
     {%- set view = served_schema() ~ '."' ~ served_name(this.identifier, definition) ~ '"' -%}
@@ -38,8 +38,8 @@
 {%- endmacro %}
 
 
-{# The definitions of the marts as they stand, by name. #}
-{% macro standing_definitions() -%}
+{# The current definition of each mart, by name. #}
+{% macro mart_definitions() -%}
     {%- set found = run_query(
         "select view_name, definition from app.view_definitions where view_schema = '" ~ generate_schema_name('marts', none) ~ "'"
     ) -%}
@@ -51,38 +51,12 @@
 {%- endmacro %}
 
 
-{# Drops the views that no publication names that one can go back to; one that is being read is left to the next build. #}
-{% macro drop_unserved_views() -%}
-    {%- set definitions = standing_definitions() -%}
-    {%- set standing = [] -%}
+{# The names of the views of the marts' current definitions. #}
+{% macro current_served_views() -%}
+    {%- set definitions = mart_definitions() -%}
+    {%- set views = [] -%}
     {%- for node in graph.nodes.values() if 'marts' in node.fqn and node.alias in definitions -%}
-        {%- do standing.append("'" ~ served_name(node.alias, definitions[node.alias]) ~ "'") -%}
+        {%- do views.append(served_name(node.alias, definitions[node.alias])) -%}
     {%- endfor -%}
-    do $drop$
-    declare
-        unserved text;
-    begin
-        set local lock_timeout = '1s';
-        for unserved in
-            select views.viewname
-            from pg_views as views
-            left join (
-                select nodes.node ->> 'alias' as alias
-                from app.publications as publications
-                cross join json_each(publications.contract -> 'nodes') as nodes (node_id, node)
-                where publications.target = '{{ warehouse_name() }}'
-            ) as published on views.viewname = published.alias
-            where
-                views.schemaname = '{{ served_schema() }}'
-                and published.alias is null
-                and views.viewname not in ({{ standing | join(', ') or 'null' }})
-        loop
-            begin
-                execute format('drop view %I.%I', '{{ served_schema() }}', unserved);
-            exception
-                when lock_not_available then null;
-            end;
-        end loop;
-    end
-    $drop$;
+    {{ return(views) }}
 {%- endmacro %}

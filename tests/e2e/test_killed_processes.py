@@ -1,6 +1,6 @@
-"""`mailmart up --all` while everything that it runs is killed: every export ends whole or says why not, and none is stuck.
+"""All processes of `mailmart run` are killed: every export completes or fails with a message, and none is stuck.
 
-MAILMART_TEST_PROCESS_KILLS kills of each kind, at random moments of MAILMART_TEST_EXPORTS exports and of a nightly run.
+Each is killed MAILMART_TEST_PROCESS_KILLS times, at random times during MAILMART_TEST_EXPORTS exports and a nightly run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from api.db.connection import connect
 from api.db.migrate import migrate
 from api.embedded import servers
 from api.embedded.paths import find_folders
-from api.embedded.processes import remembered_pid
+from api.embedded.processes import read_pid
 from api.exports.cleanup import clean_up
 from api.exports.formats import FORMATS
 from api.exports.storage import storage_of
@@ -59,7 +59,7 @@ pytestmark = pytest.mark.timeout(900 + KILLS * 120)
 
 @pytest.fixture
 def installation() -> Iterator[Settings]:
-    """Servers of its own, with mail and a publication; the nightly run is due within a minute."""
+    """Embedded servers with events and a publication; the nightly run is due within a minute."""
     home = Path(tempfile.mkdtemp(prefix="mailmart-killed-"))
     home.chmod(0o755)
     settings = Settings(database_url=None, redis_url=None, home=home, port=free_port())
@@ -78,12 +78,12 @@ def installation() -> Iterator[Settings]:
 
 
 @contextmanager
-def all_running(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`mailmart up --all`, while the block runs; it ends in order."""
+def running(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`mailmart run` while the block runs; it must stop in order."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAILMART_")}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "api", "up", "--all", "--concurrency", "2"],
+            [sys.executable, "-m", "api", "run", "--concurrency", "2"],
             env={
                 **inherited,
                 "MAILMART_HOME": str(settings.home),
@@ -103,14 +103,14 @@ def all_running(settings: Settings, log: Path) -> Iterator[subprocess.Popen[byte
 
 
 class Client:
-    """Asks, and asks again while nobody answers."""
+    """An HTTP client that repeats its requests while the service is unavailable."""
 
     def __init__(self, settings: Settings, keys: dict[str, str]) -> None:
         self._address = f"http://127.0.0.1:{settings.port}"
         self._keys = keys
 
     def call(self, workspace: str, method: str, path: str, body: Any = None, key: str = "") -> dict[str, Any]:
-        """The data of an answer."""
+        """The data of a response."""
         headers = {"Authorization": f"Bearer {self._keys[workspace]}", "Content-Type": "application/json"}
         if key:
             headers["Idempotency-Key"] = key
@@ -120,11 +120,11 @@ class Client:
             headers=headers,
             data=orjson.dumps(body) if body is not None else None,
         )
-        answer: dict[str, Any] = orjson.loads(self.patiently(request))["data"]
-        return answer
+        data: dict[str, Any] = orjson.loads(self.read(request))["data"]
+        return data
 
-    def patiently(self, request: urllib.request.Request | str) -> bytes:
-        """The body of a 2xx; what is away comes back."""
+    def read(self, request: urllib.request.Request | str) -> bytes:
+        """The body of a 2xx response, which may take a few tries."""
         deadline = time.monotonic() + 180
         while True:
             try:
@@ -132,12 +132,12 @@ class Client:
                     content: bytes = response.read()
                     return content
             except urllib.error.HTTPError as error:
-                # a trace never: 503 is what an answer without a database is
+                # 503 is the only error that an unavailable database may cause
                 if error.code != 503:
                     raise AssertionError(error.read()) from error
             except (OSError, http.client.HTTPException):
                 pass
-            assert time.monotonic() < deadline, "nobody answers"
+            assert time.monotonic() < deadline, "the service does not respond"
             time.sleep(0.3)
 
 
@@ -145,10 +145,10 @@ def pid_of(settings: Settings, kind: str) -> int | None:
     """The process of a kind that runs now."""
     folders = find_folders(settings.home)
     if kind == "valkey":
-        return remembered_pid(folders.servers / "valkey.pid")
+        return read_pid(folders.servers / "valkey.pid")
     if kind == "postgres":
-        found = next(folders.servers.glob("**/postmaster.pid"), None)
-        return remembered_pid(found) if found else None
+        path = next(folders.servers.glob("**/postmaster.pid"), None)
+        return read_pid(path) if path else None
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             arguments = (folder / "cmdline").read_bytes().split(b"\0")
@@ -159,7 +159,7 @@ def pid_of(settings: Settings, kind: str) -> int | None:
 
 
 def kill(settings: Settings, kind: str, log: Path) -> None:
-    """Kills it, once it is there."""
+    """Kills the process of a kind, as soon as it runs."""
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         pid = pid_of(settings, kind)
@@ -171,14 +171,14 @@ def kill(settings: Settings, kind: str, log: Path) -> None:
     raise AssertionError(f"{kind} did not come back:\n{log.read_text()[-5000:]}")
 
 
-def test_whatever_is_killed_no_export_is_lost(installation: Settings, tmp_path: Path, seed: int) -> None:
+def test_no_export_is_lost(installation: Settings, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     log = tmp_path / "log"
     keys = {name: create_key(installation, name, name="kills", scopes=("read", "export")) for name in WORKSPACES}
     client = Client(installation, keys)
-    asked: dict[str, tuple[str, dict[str, Any]]] = {}
+    requested: dict[str, tuple[str, dict[str, Any]]] = {}
 
-    def ask() -> None:
+    def request_exports() -> None:
         for number in range(EXPORTS):
             body = {
                 "export_type": TYPES[number % len(TYPES)],
@@ -187,27 +187,27 @@ def test_whatever_is_killed_no_export_is_lost(installation: Settings, tmp_path: 
             }
             workspace = WORKSPACES[number % len(WORKSPACES)]
             data = client.call(workspace, "POST", "export", body, key=f"once-{number}")
-            assert data["export_id"] not in asked
-            asked[data["export_id"]] = (workspace, body)
+            assert data["export_id"] not in requested
+            requested[data["export_id"]] = (workspace, body)
 
-    with all_running(installation, log):
+    with running(installation, log):
         client.call(WORKSPACES[0], "GET", "freshness")
         problems: list[str] = []
-        asking = threading.Thread(target=_noting(ask, problems))
-        asking.start()
+        requesting = threading.Thread(target=_recording(request_exports, problems))
+        requesting.start()
         kills = [kind for kind in KINDS for _ in range(KILLS)]
         chance.shuffle(kills)
         for kind in kills:
             time.sleep(chance.random() * 2 * SECONDS_BETWEEN_KILLS)
             kill(installation, kind, log)
-        asking.join(SECONDS_TO_END)
+        requesting.join(SECONDS_TO_END)
         assert problems == [], (seed, problems)
-        assert len(asked) == EXPORTS
-        ended = _all_ended(client, asked, log, seed)
-        _published_is_never_failed(installation, log, seed)
+        assert len(requested) == EXPORTS
+        ended = _all_ended(client, requested, log, seed)
+        _check_publication(installation, log, seed)
         for export_id, status in ended.items():
             if status["status"] == "completed":
-                content = client.patiently(client.call(asked[export_id][0], "GET", f"exports/{export_id}")["download_url"])
+                content = client.read(client.call(requested[export_id][0], "GET", f"exports/{export_id}")["download_url"])
                 assert (len(content), hashlib.sha256(content).hexdigest()) == (status["file_size_bytes"], status["sha256"]), seed
                 if status["format"] == "csv":
                     rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
@@ -216,11 +216,11 @@ def test_whatever_is_killed_no_export_is_lost(installation: Settings, tmp_path: 
             else:
                 assert status["error"]["message"].startswith("Failed to generate export: "), (seed, status)
     with_file = [export_id for export_id, status in ended.items() if status["status"] == "completed"]
-    _nothing_is_left_behind(installation, with_file, seed)
+    _check_files(installation, with_file, seed)
     print(f"seed {seed}: {len(kills)} kills, {Counter(status['status'] for status in ended.values())}")
 
 
-def _noting(work: Callable[[], None], problems: list[str]) -> Callable[[], None]:
+def _recording(work: Callable[[], None], problems: list[str]) -> Callable[[], None]:
     def run() -> None:
         try:
             work()
@@ -230,37 +230,39 @@ def _noting(work: Callable[[], None], problems: list[str]) -> Callable[[], None]
     return run
 
 
-def _all_ended(client: Client, asked: dict[str, tuple[str, dict[str, Any]]], log: Path, seed: int) -> dict[str, dict[str, Any]]:
+def _all_ended(
+    client: Client, requested: dict[str, tuple[str, dict[str, Any]]], log: Path, seed: int
+) -> dict[str, dict[str, Any]]:
     deadline = time.monotonic() + SECONDS_TO_END
     while True:
-        found = {export_id: client.call(of[0], "GET", f"exports/{export_id}") for export_id, of in asked.items()}
-        stuck = [status for status in found.values() if status["status"] == "processing"]
+        statuses = {export_id: client.call(of[0], "GET", f"exports/{export_id}") for export_id, of in requested.items()}
+        stuck = [status for status in statuses.values() if status["status"] == "processing"]
         if not stuck:
-            return found
+            return statuses
         assert time.monotonic() < deadline, (seed, stuck, log.read_text()[-5000:])
         time.sleep(2)
 
 
-def _published_is_never_failed(settings: Settings, log: Path, seed: int) -> None:
-    """The night is over, well, and what is served is what a build published."""
+def _check_publication(settings: Settings, log: Path, seed: int) -> None:
+    """The nightly run succeeds or uses up its attempts, and the current publication is of a published build."""
     deadline = time.monotonic() + SECONDS_TO_END
     while True:
         with connect(settings, "mailmart_owner") as connection:
-            nights = connection.execute("select status, tries from app.nightly_runs").fetchall()
-            served = connection.execute(
+            runs = connection.execute("select status, attempts from app.nightly_runs").fetchall()
+            published = connection.execute(
                 "select batches.status from app.current_publication as publication"
                 " inner join app.batches as batches on publication.batch_id = batches.batch_id"
             ).fetchall()
-        assert served == [("published",)], (seed, served)
-        if nights and all(status != "running" for status, _ in nights):
+        assert published == [("published",)], (seed, published)
+        if runs and all(status != "running" for status, _ in runs):
             break
-        assert time.monotonic() < deadline, (seed, nights, log.read_text()[-5000:])
+        assert time.monotonic() < deadline, (seed, runs, log.read_text()[-5000:])
         time.sleep(2)
-    assert all(status == "succeeded" or tries == 3 for status, tries in nights), (seed, nights)
+    assert all(status == "succeeded" or attempts == 3 for status, attempts in runs), (seed, runs)
 
 
-def _nothing_is_left_behind(settings: Settings, with_file: list[str], seed: int) -> None:
-    """Each completed export has one file, and no other has any; each was tried three times at the most."""
+def _check_files(settings: Settings, with_file: list[str], seed: int) -> None:
+    """Each completed export has one file, no other export has one, and each had at most three attempts."""
     with connect(settings, "mailmart_worker") as connection:
         connection.execute("update app.exports set completed_at = completed_at - interval '2 hours' where status <> 'completed'")
         connection.commit()

@@ -10,14 +10,14 @@ from api.dbt.runner import dbt_command
 from api.settings import Settings
 from tests.support.forked_dbt import run_forked
 
-# seeds and models: what a test does that is about neither the unit tests nor the data tests
+# seeds and models alone, for tests that are about neither unit tests nor data tests
 WITHOUT_TESTS = ("build", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test")
 
 
 def run_dbt(
     settings: Settings, command: str, *arguments: str, target_path: str = "target", check: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a dbt command to its end; with `check`, a failure fails the test with what dbt said."""
+    """Runs a dbt command to its end. With `check`, a failure fails the test and shows dbt's output."""
     completed = run_forked(
         _arguments(settings, command, arguments, target_path), _environment(settings), settings.project_root, timeout=240
     )
@@ -27,7 +27,7 @@ def run_dbt(
 
 
 def dbt_process(settings: Settings, command: str, *arguments: str, target_path: str = "target") -> subprocess.Popen[bytes]:
-    """Starts a dbt command in a process group of its own, so that a test can end it at any moment."""
+    """Starts a dbt command in a process group of its own, so that a test can kill it at any moment."""
     return subprocess.Popen(
         dbt_command(*_arguments(settings, command, arguments, target_path)),
         env=_environment(settings),

@@ -1,4 +1,4 @@
-"""The formats of exported files. Each writes a source to a sink in a stream, and keeps no more of it than a batch of rows."""
+"""The file formats of exports. Each streams a source to a sink and holds at most a batch of rows in memory."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ __all__ = ["FORMATS", "Column", "Format", "Sink", "Source", "Table"]
 
 @dataclass(frozen=True)
 class Format:
-    """One format: the end of its files' names, what they are in HTTP, and the module of this folder that writes them."""
+    """A format. The module of this package with its name writes it."""
 
     name: str
     extension: str
     content_type: str
 
     def write(self, source: Source, sink: Sink) -> None:
-        """Writes the whole file. What the source or the sink raises goes through."""
-        # not before it is needed: who writes CSV alone does without Arrow in memory
+        """Writes the whole file. Exceptions of the source and the sink are passed on."""
+        # imported on first use: writing CSV does not need Arrow in memory
         import_module(f"{__name__}.{self.name}").write(source, sink)
 
 
 FORMATS: Mapping[str, Format] = {
-    given.name: given
-    for given in (
+    form.name: form
+    for form in (
         Format("csv", "csv", "text/csv; charset=utf-8"),
         Format("json", "json", "application/json"),
         Format("ndjson", "ndjson", "application/x-ndjson"),

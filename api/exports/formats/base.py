@@ -1,4 +1,4 @@
-"""What a format writes, and where to."""
+"""The interfaces between a format, the data that it writes, and the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from api.contract.exposures import Kind
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; `name` is its header."""
+    """A column of a table; `name` is its header in the file."""
 
     name: str
     kind: Kind
@@ -20,18 +20,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of an export: a sheet in xlsx, with its name."""
+    """A table of an export; in xlsx a sheet with this name."""
 
     name: str
     columns: tuple[Column, ...]
 
 
 class Source(Protocol):
-    """What an export consists of, in one snapshot of the database.
+    """The data of an export, from one snapshot of the database.
 
     Attributes:
-        tables: the first is the one that a flat format (csv, ndjson, parquet) has.
-        head: what a JSON file begins with: the export's id and type, the workspace, the window, the data's time.
+        tables: flat formats (csv, ndjson, parquet) write the first one.
+        head: the fields at the start of a JSON file: export id and type, workspace, time range, data_as_of.
     """
 
     @property
@@ -41,17 +41,17 @@ class Source(Protocol):
     def head(self) -> dict[str, Any]: ...
 
     def rows(self, table: Table) -> Iterator[list[tuple[Any, ...]]]:
-        """A table's rows in batches. Numbers are int or float, dates date, times datetime with a zone; null is None."""
+        """A table's rows in batches: int or float, str, bool, date, datetime with a time zone; None for null."""
 
     def csv_lines(self, table: Table) -> Iterator[bytes]:
-        """A table as blocks of CSV lines without the header, formulas escape_formula."""
+        """A table as blocks of CSV lines without the header, with formulas escaped."""
 
     def documents(self) -> Iterator[dict[str, Any]]:
-        """The objects of a JSON file, as the API answers them."""
+        """The objects of a JSON file, as the API returns them."""
 
 
 class Sink(Protocol):
-    """Where a file goes to: any binary file that is open for writing, or an upload. Nobody seeks in it."""
+    """The file: any binary file that is open for writing, or an upload. Formats never seek in it."""
 
     def write(self, data: bytes, /) -> Any:
-        """Takes all of the bytes."""
+        """Writes all of the bytes."""

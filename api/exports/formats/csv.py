@@ -1,4 +1,4 @@
-"""CSV as RFC 4180 has it, in UTF-8: a header, and the lines as PostgreSQL's COPY writes them, which end with a line feed."""
+"""CSV (RFC 4180, UTF-8): a header, and the lines as PostgreSQL's COPY writes them, terminated by a line feed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from api.exports.formats.base import Sink, Source
 
 
 def write(source: Source, sink: Sink) -> None:
-    """Writes the first table. An empty field is null; an empty text is in quotes."""
+    """Writes the first table. Null is an empty field; an empty text is a pair of quotes."""
     table = source.tables[0]
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow(column.name for column in table.columns)

@@ -1,17 +1,17 @@
-"""One JSON object: the source's head, and its documents in `data`, one a line."""
+"""One JSON object: the source's head, and its documents in `data`, one per line."""
 
 from __future__ import annotations
 
 import orjson
 
 from api.exports.formats.base import Sink, Source
-from api.exports.formats.buffer import Blocks
+from api.exports.formats.streams import BlockWriter
 from api.web.responses import JSON_OPTIONS
 
 
 def write(source: Source, sink: Sink) -> None:
-    """Writes the documents as the API shows them."""
-    blocks = Blocks(sink)
+    """Writes the documents as the API returns them."""
+    blocks = BlockWriter(sink)
     head = orjson.dumps(source.head, option=JSON_OPTIONS)[1:-1]
     blocks.write(b"{" + head + (b"," if head else b"") + b'"data":[')
     separator = b"\n"

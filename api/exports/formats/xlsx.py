@@ -1,70 +1,68 @@
-"""Excel workbooks, written in a stream: a sheet a table, and as many more as its rows need.
+"""Excel workbooks, streamed: a sheet per table, and further sheets if the table has more rows than a sheet can hold.
 
-A library would keep each sheet on disk as it grows, and cost six times the time: a cell here is one piece of text, made by its
-column's function.
+Libraries buffer each sheet on disk and take six times as long. Here a cell is one string, made by a function per column.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from api.exports.formats.base import Sink, Source, Table
-from api.exports.formats.buffer import Blocks
+from api.exports.formats.streams import BlockWriter, UnseekableFile
 from api.exports.formats.xlsx_cells import cell_maker, text_cell
 from api.exports.formats.xlsx_parts import HEADER, SHEET_END, sheet_start, workbook_parts
 
-# rows of a sheet in Excel, with the header
+# rows that a sheet can hold in Excel, including the header
 MAX_ROWS = 1_048_576
-# a larger part of a zip file needs 64-bit sizes, with which Excel does not open one that was written in a stream
+# a larger zip entry needs 64-bit sizes, and Excel cannot open those in a streamed zip file
 MAX_BYTES = 2_000_000_000
-# rows that are made into text at a time
-ROWS_AT_A_TIME = 1_000
-COMPRESSION = 3
+# rows that are formatted at a time
+BATCH_ROWS = 1_000
+COMPRESSION_LEVEL = 3
 
 
-def write(source: Source, sink: Sink, *, most_rows: int = MAX_ROWS) -> None:
+def write(source: Source, sink: Sink, *, max_rows: int = MAX_ROWS) -> None:
     """Writes all tables."""
-    blocks = Blocks(sink)
+    blocks = BlockWriter(sink)
     names: list[str] = []
-    with ZipFile(_Unseekable(blocks), "w", ZIP_DEFLATED, compresslevel=COMPRESSION) as archive:
+    with ZipFile(UnseekableFile(blocks), "w", ZIP_DEFLATED, compresslevel=COMPRESSION_LEVEL) as archive:
         for table in source.tables:
             rows = _Rows(source.rows(table))
             number = 1
             while rows.has_more or number == 1:
                 names.append(sheet_name(table.name, number))
-                with archive.open(_part(f"xl/worksheets/sheet{len(names)}.xml"), "w") as file:
-                    _write_sheet(file, table, rows, most_rows, is_first=len(names) == 1)
+                with archive.open(_zip_entry(f"xl/worksheets/sheet{len(names)}.xml"), "w") as file:
+                    _write_sheet(file, table, rows, max_rows, is_first=len(names) == 1)
                 number += 1
         for path, text in workbook_parts(names).items():
-            archive.writestr(_part(path), text)
+            archive.writestr(_zip_entry(path), text)
     blocks.flush()
 
 
 def sheet_name(table: str, number: int) -> str:
-    """`name`, `name (2)`, …; Excel takes 31 characters."""
+    """`name`, `name (2)`, …, within Excel's limit of 31 characters."""
     suffix = f" ({number})" if number > 1 else ""
     return table[: 31 - len(suffix)] + suffix
 
 
-def _part(path: str) -> ZipInfo:
-    # the same rows make the same file: a part has no time
-    part = ZipInfo(path, (1980, 1, 1, 0, 0, 0))
-    part.compress_type = ZIP_DEFLATED
-    part._compresslevel = COMPRESSION  # type: ignore[attr-defined]
-    return part
+def _zip_entry(path: str) -> ZipInfo:
+    # without a timestamp, so that the same rows give the same file
+    entry = ZipInfo(path, (1980, 1, 1, 0, 0, 0))
+    entry.compress_type = ZIP_DEFLATED
+    entry._compresslevel = COMPRESSION_LEVEL  # type: ignore[attr-defined]
+    return entry
 
 
-def _write_sheet(file: IO[bytes], table: Table, rows: _Rows, most_rows: int, *, is_first: bool) -> None:
+def _write_sheet(file: IO[bytes], table: Table, rows: _Rows, max_rows: int, *, is_first: bool) -> None:
     start = sheet_start(table, is_first=is_first)
-    header = "".join(text_cell(_letters(at), 1, column.name, style=HEADER) for at, column in enumerate(table.columns))
+    header = "".join(text_cell(_column_letters(at), 1, column.name, style=HEADER) for at, column in enumerate(table.columns))
     file.write(f'{start}<row r="1">{header}</row>'.encode())
-    makers = [cell_maker(column.kind, _letters(at)) for at, column in enumerate(table.columns)]
+    makers = [cell_maker(column.kind, _column_letters(at)) for at, column in enumerate(table.columns)]
     size, row = 0, 2
-    while row <= most_rows and size < MAX_BYTES:
-        batch = rows.next(min(ROWS_AT_A_TIME, most_rows - row + 1))
+    while row <= max_rows and size < MAX_BYTES:
+        batch = rows.next(min(BATCH_ROWS, max_rows - row + 1))
         if not batch:
             break
         data = _rows_text(batch, makers, row).encode()
@@ -76,13 +74,13 @@ def _write_sheet(file: IO[bytes], table: Table, rows: _Rows, most_rows: int, *, 
 
 def _rows_text(batch: Sequence[tuple[Any, ...]], makers: Sequence[Callable[[int, Any], str]], first: int) -> str:
     numbers = range(first, first + len(batch))
-    # a column at a time: its function is looked up once
+    # column by column, so that its function is looked up once
     columns = [map(make, numbers, values) for make, values in zip(makers, zip(*batch, strict=True), strict=True)]
     starts = [f'<row r="{number}">' for number in numbers]
     return "</row>".join(map("".join, zip(starts, *columns, strict=True))) + "</row>"
 
 
-def _letters(at: int) -> str:
+def _column_letters(at: int) -> str:
     """A, B, … Z, AA, …"""
     letters = ""
     at += 1
@@ -93,7 +91,7 @@ def _letters(at: int) -> str:
 
 
 class _Rows:
-    """Rows in the batches that the writer wants, and whether there are more."""
+    """Splits batches of rows into batches of the size that the writer needs."""
 
     def __init__(self, batches: Iterator[list[tuple[Any, ...]]]) -> None:
         self._batches = batches
@@ -103,31 +101,16 @@ class _Rows:
     @property
     def has_more(self) -> bool:
         while self._at >= len(self._batch):
-            following = next(self._batches, None)
-            if following is None:
+            batch = next(self._batches, None)
+            if batch is None:
                 return False
-            self._batch, self._at = following, 0
+            self._batch, self._at = batch, 0
         return True
 
-    def next(self, most: int) -> list[tuple[Any, ...]]:
-        """The next rows of one batch, at most so many; none at the end."""
+    def next(self, limit: int) -> list[tuple[Any, ...]]:
+        """The next rows, at most `limit`; empty at the end."""
         if not self.has_more:
             return []
-        taken = self._batch[self._at : self._at + most]
-        self._at += len(taken)
-        return taken
-
-
-class _Unseekable(io.RawIOBase):
-    """Blocks as a zip file takes them: sizes then follow each part."""
-
-    def __init__(self, blocks: Blocks) -> None:
-        self._blocks = blocks
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        given = bytes(data)
-        self._blocks.write(given)
-        return len(given)
+        rows = self._batch[self._at : self._at + limit]
+        self._at += len(rows)
+        return rows

@@ -1,4 +1,4 @@
-"""What a workbook has beside its cells (ECMA-376, as small as it may be)."""
+"""The parts of a workbook other than its cells: the minimum that ECMA-376 requires."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xml.sax.saxutils import quoteattr
 from api.contract.exposures import Kind
 from api.exports.formats.base import Table
 
-# places in the list of styles below
+# indexes of cellXfs in the styles below
 DATE, DATE_TIME, HEADER, QUOTED = 1, 2, 3, 4
 
 SHEET_END = "</sheetData></worksheet>"
@@ -42,7 +42,7 @@ _STYLES = (
 
 
 def sheet_start(table: Table, *, is_first: bool) -> str:
-    """A sheet up to its first row: the header stays where it is, and the first sheet is shown."""
+    """A sheet's XML up to its first row. The header row is frozen, and the first sheet is selected."""
     selected = ' tabSelected="1"' if is_first else ""
     widths = "".join(
         f'<col min="{at}" max="{at}" width="{max(_WIDTHS[column.kind], len(column.name) + 2)}" customWidth="1"/>'
@@ -56,7 +56,7 @@ def sheet_start(table: Table, *, is_first: bool) -> str:
 
 
 def workbook_parts(sheets: Sequence[str]) -> dict[str, str]:
-    """Path in the zip file → text, of everything but the sheets, which have these names."""
+    """Path in the zip file → XML, for everything but the sheets themselves."""
     numbered = list(enumerate(sheets, 1))
     listed = "".join(f'<sheet name={quoteattr(name)} sheetId="{at}" r:id="rId{at}"/>' for at, name in numbered)
     relations = "".join(_relation(at, f"{_RELATIONS}/worksheet", f"worksheets/sheet{at}.xml") for at, _ in numbered)

@@ -1,4 +1,4 @@
-"""Where exported files are kept: a local folder, or a bucket of S3."""
+"""The storage of exported files: a local folder or an S3 bucket."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ __all__ = ["Storage", "Upload", "storage_of"]
 
 
 def storage_of(settings: Settings) -> Storage:
-    """The storage of this installation. It can be used by several threads; a process makes its own.
+    """The configured storage. It is thread-safe; each process makes its own.
 
     Raises:
-        StorageError: nothing can be kept there as it is configured.
+        StorageError: the configuration is invalid.
     """
     if settings.export_bucket is None:
         from api.exports.storage.local import LocalStorage
 
         return LocalStorage(settings.export_folder or settings.home / "exports")
-    # boto3 takes a third of a second and 40 MB
+    # imported on use: boto3 takes a third of a second and 40 MB
     from api.exports.storage.s3 import S3Storage
 
     return S3Storage(settings.export_bucket, settings.export_prefix, settings.export_encryption)

@@ -1,4 +1,4 @@
-"""What a storage is, and which keys it takes."""
+"""The interface of a storage, and the validation of its keys."""
 
 from __future__ import annotations
 
@@ -13,53 +13,53 @@ _NAME = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
 
 
 class Upload(Protocol):
-    """A file that is being written."""
+    """An unfinished file."""
 
     def write(self, data: bytes, /) -> int:
-        """Takes all of the bytes.
+        """Writes all of the bytes.
 
         Raises:
-            StorageError: they could not be kept.
+            StorageError: they could not be written.
         """
 
 
 class Storage(Protocol):
-    """Files by keys `<export id>/<attempt>.<extension>`. Everything raises StorageError where the storage does not do it."""
+    """Files with keys `<export id>/<attempt token>.<extension>`. All methods raise StorageError if the storage fails."""
 
     def create(self, key: str, content_type: str) -> AbstractContextManager[Upload]:
-        """A new file: it is there once the block was left whole; an exception in the block leaves nothing."""
+        """A new file. It becomes visible when the block ends normally; an exception in the block leaves nothing behind."""
 
     def delete(self, key: str) -> None:
-        """Removes a file, also one that is not there."""
+        """Deletes a file; does nothing if it does not exist."""
 
     def delete_leftovers(self, prefix: str, *, but: Collection[str] = ()) -> None:
-        """Removes all files of an export, whole or unfinished, but those of some keys."""
+        """Deletes all files of an export, complete or unfinished, except those of some keys."""
 
     def open(self, key: str) -> BinaryIO:
-        """A file for reading."""
+        """Opens a file for reading."""
 
     def url(self, key: str, file_name: str, content_type: str, seconds: int) -> str | None:
-        """An address that gives the file as an attachment for a while; None where the API has to sign one itself (links.py)."""
+        """A URL of the storage that serves the file as an attachment for some seconds; None if the API has to serve it."""
 
 
 def checked_key(key: str) -> str:
-    """The key, if it is one of a file below the storage.
+    """Returns the key if it is valid.
 
     Raises:
-        StorageError: it is none, or leads out of it.
+        StorageError: it is malformed, or would lead out of the storage.
     """
     if not re.fullmatch(f"{_NAME}(/{_NAME})+", key):
-        raise StorageError("There is no such file.", hint=f"The key {key!r} is none.", is_lasting=True)
+        raise StorageError("There is no such file.", hint=f"The key {key!r} is invalid.", is_lasting=True)
     return key
 
 
 def checked_folder(prefix: str) -> str:
-    """An export's folder, without a slash at its end.
+    """Returns the folder of an export, without a trailing slash.
 
     Raises:
-        StorageError: it is none: the whole storage, for example.
+        StorageError: the prefix is invalid; empty, for example, which would be the whole storage.
     """
     folder = prefix.rstrip("/")
     if not re.fullmatch(f"{_NAME}(/{_NAME})*", folder):
-        raise StorageError("There is no such export.", hint=f"The prefix {prefix!r} is no export's.", is_lasting=True)
+        raise StorageError("There is no such export.", hint=f"The prefix {prefix!r} is invalid.", is_lasting=True)
     return folder

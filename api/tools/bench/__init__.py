@@ -1,1 +1,1 @@
-"""What `mailmart bench` measures: on servers of its own, beside controls of the same run."""
+"""Benchmarks of builds, queries, the API and exports, on servers of their own, beside controls of the same run."""

@@ -1,4 +1,4 @@
-"""The service under load, beside controls in the same run: its own SQL in pgbench, bare WSGI functions, a static Flask route."""
+"""Measures the API under load, beside controls: its SQL in pgbench, bare WSGI functions, a static Flask route."""
 
 from __future__ import annotations
 
@@ -14,172 +14,172 @@ from api.auth.api_keys import create_key
 from api.contract.exposures import Endpoint
 from api.errors import MailmartError
 from api.settings import Settings
-from api.tools.bench.control_answers import write_answers
+from api.tools.bench.control_responses import write_responses
 from api.tools.bench.controls import STATIC
 from api.tools.bench.load import HOST, Load, Measured, measure
-from api.tools.bench.pgbench import measure_sql
-from api.tools.bench.questions import Question, ask_each
+from api.tools.bench.pgbench import measure_transaction
 from api.tools.bench.report import BARE, CACHED, NOT_MODIFIED, SQL, STATIC_BARE, STATIC_FLASK, UNCACHED, Options, Report
-from api.tools.bench.running import body_and_etag, control, service
-from api.tools.bench.scratch import published, scratch_servers, settle
-from api.tools.bench.statements import log_every_statement, log_length, log_no_statement, transactions_since
+from api.tools.bench.requests import BenchRequest, bench_requests
+from api.tools.bench.scratch import current_publication, scratch_servers, vacuum_analyze
+from api.tools.bench.services import body_and_etag, control, service
+from api.tools.bench.statement_log import log_all_statements, log_size, stop_logging_statements, transactions_since
 from api.tools.demo.build import build
 from api.tools.synthetic.generate import GenerateOptions, generate
 
-# whose body the static routes return
-STATIC_OF = "campaign_analytics"
+# the endpoint whose response the static routes return
+STATIC_ENDPOINT = "campaign_analytics"
 WARM_UP_SHARE = 0.25
 MAX_WARM_UP = 1.0
-SECONDS_TO_BE_LOGGED = 10
+LOG_TIMEOUT_SECONDS = 10
 
 
 @dataclass(frozen=True)
-class _Subject:
-    """One thing to measure: of an endpoint ('' for a static route), under a name, at a number of connections."""
+class _Measurement:
+    """One measurement: of an endpoint ('' for a static route), with its label, at a number of connections."""
 
     endpoint: str
-    kind: str
+    label: str
     measure: Callable[[int], Measured]
 
 
-def bench_api(settings: Settings, options: Options, say: Callable[[str], None]) -> Report:
-    """Measures on servers of its own, and removes them.
+def bench_api(settings: Settings, options: Options, progress: Callable[[str], None]) -> Report:
+    """Measures on embedded servers in a temporary home folder. `progress` gets a line for each step.
 
     Raises:
-        MailmartError: the build fails, an answer is wrong, or a control's is not the service's.
+        MailmartError: the build fails, or a response is wrong or differs between the service and a control.
     """
     with scratch_servers(dataclasses.replace(settings, host=HOST)) as scratch, ExitStack() as stack:
-        say(f"making {options.messages:,} messages")
+        progress(f"generating {options.messages:,} messages")
         generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=options.messages, days=options.days))
-        say("dbt build")
+        progress("dbt build")
         build(scratch)
-        settle(scratch)
-        publication = published(scratch)
+        vacuum_analyze(scratch)
+        publication = current_publication(scratch)
         endpoints = publication.contract.endpoints
         names = _chosen(endpoints, options.endpoints)
-        workspace, questions = ask_each(scratch, endpoints)
+        workspace, requests = bench_requests(scratch, endpoints)
         key = create_key(scratch, workspace, name="bench")
 
-        say("comparing the controls' answers with the service's")
+        progress("comparing the responses of the controls with those of the service")
         ports = {UNCACHED: stack.enter_context(service(scratch, UNCACHED, options.workers, is_cached=False))}
-        bodies = {question.endpoint.name: body_and_etag(ports[UNCACHED], question, key)[0] for question in questions}
-        transactions = _transactions(scratch, ports[UNCACHED], questions, key)
-        write_answers(
-            scratch, transactions, questions, publication.data_as_of, bodies.get(STATIC_OF) or max(bodies.values(), key=len)
+        bodies = {request.endpoint.name: body_and_etag(ports[UNCACHED], request, key)[0] for request in requests}
+        transactions = _transactions(scratch, ports[UNCACHED], requests, key)
+        write_responses(
+            scratch, transactions, requests, publication.data_as_of, bodies.get(STATIC_ENDPOINT) or max(bodies.values(), key=len)
         )
         ports[BARE] = stack.enter_context(control(scratch, "bare", options.workers))
         ports[STATIC_FLASK] = stack.enter_context(control(scratch, "flask", options.workers))
         ports[CACHED] = stack.enter_context(service(scratch, CACHED, options.workers, is_cached=True))
         etags = {}
-        for question in questions:
-            name = question.endpoint.name
-            _same(question, BARE, bodies[name], body_and_etag(ports[BARE], question, key)[0])
-            body, etags[name] = body_and_etag(ports[CACHED], question, key)
-            _same(question, CACHED, bodies[name], body)
+        for request in requests:
+            name = request.endpoint.name
+            _check_same(request, BARE, bodies[name], body_and_etag(ports[BARE], request, key)[0])
+            body, etags[name] = body_and_etag(ports[CACHED], request, key)
+            _check_same(request, CACHED, bodies[name], body)
 
-        questions = [question for question in questions if question.endpoint.name in names]
-        subjects = _subjects(scratch, options, questions, key, ports, etags, transactions)
+        requests = [request for request in requests if request.endpoint.name in names]
+        measurements = _measurements(scratch, options, requests, key, ports, etags, transactions)
         return Report(
             endpoints=names,
             body_bytes={name: len(body.encode()) for name, body in bodies.items()},
             without_etag=tuple(
-                question.endpoint.name for question in questions if question.method == "GET" and not etags[question.endpoint.name]
+                request.endpoint.name for request in requests if request.method == "GET" and not etags[request.endpoint.name]
             ),
-            rounds=_rounds(options, subjects, say),
+            rounds=_rounds(options, measurements, progress),
         )
 
 
 def _chosen(endpoints: Sequence[Endpoint], names: Sequence[str]) -> tuple[str, ...]:
-    there_are = tuple(endpoint.name for endpoint in endpoints)
-    unknown = sorted(set(names) - set(there_are))
+    available = tuple(endpoint.name for endpoint in endpoints)
+    unknown = sorted(set(names) - set(available))
     if unknown:
-        raise MailmartError(f"no such endpoint: {', '.join(unknown)}", hint=f"There are {', '.join(there_are)}.")
-    return tuple(name for name in there_are if not names or name in names)
+        raise MailmartError(f"no such endpoint: {', '.join(unknown)}", hint=f"The endpoints are {', '.join(available)}.")
+    return tuple(name for name in available if not names or name in names)
 
 
-def _transactions(scratch: Settings, port: int, questions: Sequence[Question], key: str) -> dict[str, str]:
-    """What the service sends for each request, word by word as it reached the server, by the endpoints' names.
+def _transactions(scratch: Settings, port: int, requests: Sequence[BenchRequest], key: str) -> dict[str, str]:
+    """The text of the transaction that the service sends for each request, from the server's log, by endpoint.
 
     Raises:
-        MailmartError: it is not in the server's log.
+        MailmartError: a transaction is not in the log.
     """
-    found = {}
-    log_every_statement(scratch)
+    transactions = {}
+    log_all_statements(scratch)
     try:
-        for question in questions:
-            deadline = time.monotonic() + SECONDS_TO_BE_LOGGED
+        for request in requests:
+            deadline = time.monotonic() + LOG_TIMEOUT_SECONDS
             sent: list[str] = []
-            # a session takes a new setting in its own time
+            # a session applies a new setting with a delay
             while not sent:
                 if time.monotonic() > deadline:
-                    raise MailmartError(f"the transaction of {question.endpoint.name} is not in the server's log")
-                since = log_length(scratch)
-                body_and_etag(port, question, key)
+                    raise MailmartError(f"the transaction of {request.endpoint.name} is not in the server's log")
+                since = log_size(scratch)
+                body_and_etag(port, request, key)
                 time.sleep(0.05)
                 sent = transactions_since(scratch, since)
-            found[question.endpoint.name] = sent[-1]
+            transactions[request.endpoint.name] = sent[-1]
     finally:
-        log_no_statement(scratch)
-    return found
+        stop_logging_statements(scratch)
+    return transactions
 
 
-def _same(question: Question, kind: str, ours: str, theirs: str) -> None:
-    """A control is one only if it answers the same.
+def _check_same(request: BenchRequest, label: str, service: str, control: str) -> None:
+    """Checks that a control returns the same data as the service.
 
     Raises:
         MailmartError: it does not.
     """
-    expected, found = (json.loads(text)["data"] for text in (ours, theirs))
-    if expected != found:
-        differing = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
-        raise MailmartError(f"{question.endpoint.name}: the answer of {kind} differs in {', '.join(differing)}")
+    expected, actual = (json.loads(text)["data"] for text in (service, control))
+    if expected != actual:
+        differing = sorted(name for name in {*expected, *actual} if expected.get(name) != actual.get(name))
+        raise MailmartError(f"{request.endpoint.name}: the response of {label} differs in {', '.join(differing)}")
 
 
-def _subjects(
+def _measurements(
     scratch: Settings,
     options: Options,
-    questions: Sequence[Question],
+    requests: Sequence[BenchRequest],
     key: str,
     ports: Mapping[str, int],
     etags: Mapping[str, str],
     transactions: Mapping[str, str],
-) -> list[_Subject]:
-    """In the order in which they are measured: each beside its control."""
+) -> list[_Measurement]:
+    """All measurements, each next to its control."""
     warm_up = min(options.seconds * WARM_UP_SHARE, MAX_WARM_UP)
 
-    def load(port: int, request: str, status: int = 200) -> Callable[[int], Measured]:
-        return lambda connections: measure(Load(port, request, status, connections, options.seconds, warm_up))
+    def load(port: int, text: str, status: int = 200) -> Callable[[int], Measured]:
+        return lambda connections: measure(Load(port, text, status, connections, options.seconds, warm_up))
 
     def sql(transaction: str) -> Callable[[int], Measured]:
-        return lambda connections: measure_sql(scratch, transaction, connections, options.seconds, warm_up)
+        return lambda connections: measure_transaction(scratch, transaction, connections, options.seconds, warm_up)
 
-    subjects = []
-    for question in questions:
-        name, request = question.endpoint.name, question.request(key)
-        subjects += [
-            _Subject(name, UNCACHED, load(ports[UNCACHED], request)),
-            _Subject(name, BARE, load(ports[BARE], request)),
-            _Subject(name, SQL, sql(transactions[name])),
-            _Subject(name, CACHED, load(ports[CACHED], request)),
+    measurements = []
+    for request in requests:
+        name, text = request.endpoint.name, request.to_http(key)
+        measurements += [
+            _Measurement(name, UNCACHED, load(ports[UNCACHED], text)),
+            _Measurement(name, BARE, load(ports[BARE], text)),
+            _Measurement(name, SQL, sql(transactions[name])),
+            _Measurement(name, CACHED, load(ports[CACHED], text)),
         ]
-        if question.method == "GET" and etags[name]:
-            subjects.append(_Subject(name, NOT_MODIFIED, load(ports[CACHED], question.request(key, etags[name]), 304)))
+        if request.method == "GET" and etags[name]:
+            measurements.append(_Measurement(name, NOT_MODIFIED, load(ports[CACHED], request.to_http(key, etags[name]), 304)))
     static = f"GET {STATIC} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
-    subjects += [
-        _Subject("", STATIC_FLASK, load(ports[STATIC_FLASK], static)),
-        _Subject("", STATIC_BARE, load(ports[BARE], static)),
+    measurements += [
+        _Measurement("", STATIC_FLASK, load(ports[STATIC_FLASK], static)),
+        _Measurement("", STATIC_BARE, load(ports[BARE], static)),
     ]
-    return subjects
+    return measurements
 
 
 def _rounds(
-    options: Options, subjects: Sequence[_Subject], say: Callable[[str], None]
+    options: Options, measurements: Sequence[_Measurement], progress: Callable[[str], None]
 ) -> dict[tuple[str, str, int], list[Measured]]:
-    # one after the other, again and again: what else the machine does meets all of them
-    found: dict[tuple[str, str, int], list[Measured]] = defaultdict(list)
+    # all in turn, several times: other load of the machine then affects all of them
+    results: dict[tuple[str, str, int], list[Measured]] = defaultdict(list)
     for connections in options.connections:
         for number in range(options.rounds):
-            say(f"{connections} connections, round {number + 1} of {options.rounds}")
-            for subject in subjects:
-                found[subject.endpoint, subject.kind, connections].append(subject.measure(connections))
-    return dict(found)
+            progress(f"{connections} connections, round {number + 1} of {options.rounds}")
+            for measurement in measurements:
+                results[measurement.endpoint, measurement.label, connections].append(measurement.measure(connections))
+    return dict(results)

@@ -1,4 +1,4 @@
-"""Builds measured against the same work in plain SQL: a first build, and nightly runs on histories of several lengths."""
+"""Measures builds against the same work in plain SQL: a first build, and nightly runs on histories of several lengths."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from api.db.connection import connect
 from api.dbt.runner import run_dbt
 from api.errors import MailmartError
 from api.settings import Settings
-from api.tools.bench.disk import watched_size
-from api.tools.bench.scratch import scratch_servers, settle
-from api.tools.bench.statements import busy_seconds, log_every_statement, log_length, seconds_by_node, statements_since
+from api.tools.bench.disk import watch_disk_usage
+from api.tools.bench.scratch import scratch_servers, vacuum_analyze
+from api.tools.bench.statement_log import busy_seconds, log_all_statements, log_size, seconds_by_node, statements_since
 from api.tools.synthetic.generate import GenerateOptions, generate
 
 NEW_SHARE = 0.01
 LATE_SHARE = 0.1
-EVENTS_OF_A_MESSAGE = 2.52
+EVENTS_PER_MESSAGE = 2.52
 
 
 @dataclass(frozen=True)
 class Run:
-    """One build and its plain control, in seconds.
+    """One build and its control in plain SQL. Times are in seconds.
 
     Attributes:
-        models: how long any model's statement ran: the control's clock. The data tests run beside them.
-        sql: what the server spent on each model's statements; what two models do at the same time counts twice.
-        tests: what it spent on the data tests' statements, in the same way.
-        plain: the control's steps.
-        whole: the build's wall time, with dbt's own.
-        busy: how much of it the server was at any statement of it.
-        rows: rows opened and closed.
-        database_bytes: the database's size after the build.
-        peak_bytes: the most that it had while it was built, with temporary files.
+        models: time in which at least one statement of a model ran; comparable with the control. Data tests run beside models.
+        sql: time of each model's statements. Two models at the same time both count.
+        tests: time of the data tests' statements. Two tests at the same time both count.
+        plain: time of each step of the control.
+        wall: wall time of the build, with dbt's own.
+        busy: time in which at least one statement ran.
+        rows: rows inserted and expired.
+        database_bytes: size of the database after the build.
+        peak_bytes: peak size of the database during the build, with temporary files.
     """
 
     models: float
     sql: dict[str, float]
     tests: float
     plain: dict[str, float]
-    whole: float
+    wall: float
     busy: float
     rows: int
     database_bytes: int
@@ -56,7 +56,7 @@ class Run:
 
 @dataclass(frozen=True)
 class History:
-    """A warehouse of so many days: its first build, and nightly runs after it."""
+    """A history of some days: its first build, and the nightly runs after it."""
 
     days: int
     messages: int
@@ -65,95 +65,95 @@ class History:
 
 
 def bench_batch(
-    settings: Settings, messages: int, days: int, histories: Sequence[int], nights: int, say: Callable[[str], None]
+    settings: Settings, messages: int, days: int, histories: Sequence[int], runs: int, progress: Callable[[str], None]
 ) -> list[History]:
-    """Measures each history in a database of its own, on a server of its own, and removes both.
+    """Measures each history on a new embedded server in a temporary home folder.
 
-    `messages` over `days` is the volume of a day, which all histories have; so a night brings the same to each.
+    `messages` / `days` is the volume of a day. It is the same for all histories, so a nightly run gets the same number of events.
 
     Raises:
-        MailmartError: a build fails.
+        MailmartError: a build fails, or its result differs from the control's.
     """
-    return [_history(settings, messages, messages * length // days, length, nights, say) for length in histories]
+    return [_history(settings, messages, messages * length // days, length, runs, progress) for length in histories]
 
 
-def _history(settings: Settings, volume: int, messages: int, days: int, nights: int, say: Callable[[str], None]) -> History:
+def _history(settings: Settings, volume: int, messages: int, days: int, runs: int, progress: Callable[[str], None]) -> History:
     with scratch_servers(settings) as scratch:
-        log_every_statement(scratch)
-        say(f"{days} days: making {messages:,} messages")
-        with _landing_long_ago(scratch):
+        log_all_statements(scratch)
+        progress(f"{days} days: generating {messages:,} messages")
+        with _loaded_long_ago(scratch):
             generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days))
-        say(f"{days} days: first build")
+        progress(f"{days} days: first build")
         first = _measured(scratch)
-        settle(scratch)
-        say(f"{days} days: the same in plain SQL")
+        vacuum_analyze(scratch)
+        progress(f"{days} days: the same in plain SQL")
         first = dataclasses.replace(first, plain=_plain(scratch, "plain_first.sql"))
         _plain(scratch, "plain_indexes.sql")
         nightly = []
-        for night in range(nights):
-            say(f"{days} days: night {night + 1}")
-            _let_a_day_pass(scratch)
-            since = _land_night(scratch, volume, night)
+        for number in range(runs):
+            progress(f"{days} days: nightly run {number + 1}")
+            _age_by_a_day(scratch)
+            since = _load_day(scratch, volume, number)
             run = _measured(scratch)
             nightly.append(dataclasses.replace(run, plain=_plain(scratch, "plain_nightly.sql", {"since": since})))
-        _same_result(scratch)
+        _check_same_result(scratch)
         return History(days, messages, first, tuple(nightly))
 
 
 @contextmanager
-def _landing_long_ago(scratch: Settings) -> Iterator[None]:
-    """A night looks again at the last hours of what has landed: history is not among them."""
+def _loaded_long_ago(scratch: Settings) -> Iterator[None]:
+    """Backdates the loading of the history: a nightly run reads the events of the last hours again."""
     change = "alter table raw.email_events alter column loaded_at set default clock_timestamp()"
     with connect(scratch, "mailmart_owner") as connection:
         connection.execute(f"{change} - interval '1 day'")
     yield
     with connect(scratch, "mailmart_owner") as connection:
         connection.execute(change)
-        # the newest landing decides how far back a night looks
+        # the newest loaded_at decides how far back a nightly run reads
         connection.execute(
             "insert into raw.email_events (event_id, workspace_id, message_id, event_type, occurred_at)"
             " values ('newest', 'ws_demo_1', 'newest', 'sent', now())"
         )
-    settle(scratch)
+    vacuum_analyze(scratch)
 
 
-def _let_a_day_pass(scratch: Settings) -> None:
-    """A night looks again at the last hours before the one before it, not at all that this brought minutes ago."""
+def _age_by_a_day(scratch: Settings) -> None:
+    """Backdates all loads by a day: a nightly run must not read the events of the previous one, loaded minutes ago, again."""
     with connect(scratch, "mailmart_owner") as connection:
         connection.execute(
             "update raw.email_events set loaded_at = loaded_at - interval '1 day' where loaded_at > now() - interval '1 day'"
         )
-    settle(scratch)
+    vacuum_analyze(scratch)
 
 
-def _land_night(scratch: Settings, volume: int, night: int) -> datetime:
-    """Lands 1 % of the volume's events, a tenth of them late; returns when that began."""
-    events = int(volume * EVENTS_OF_A_MESSAGE * NEW_SHARE)
+def _load_day(scratch: Settings, volume: int, number: int) -> datetime:
+    """Loads 1 % of the volume's events, a tenth of them late. Returns the time at which loading started."""
+    events = int(volume * EVENTS_PER_MESSAGE * NEW_SHARE)
     late = int(events * LATE_SHARE)
     with connect(scratch, "mailmart_owner") as connection:
         since = _row(connection, "select clock_timestamp()")
         connection.execute(_text("late_events.sql"), {"events": late})
-    # a day of mail, whole: it ends yesterday
+    # a complete day, which ends yesterday
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    made = GenerateOptions(
+    options = GenerateOptions(
         workspaces=1,
         campaigns=15,
-        messages=int((events - late) / EVENTS_OF_A_MESSAGE),
+        messages=int((events - late) / EVENTS_PER_MESSAGE),
         days=1,
-        seed=1000 + night,
+        seed=1000 + number,
         until=yesterday,
     )
-    generate(scratch, made)
-    moment: datetime = since[0]
-    return moment
+    generate(scratch, options)
+    started: datetime = since[0]
+    return started
 
 
 def _measured(scratch: Settings) -> Run:
-    logged = log_length(scratch)
-    began = time.monotonic()
-    with watched_size(scratch) as peak:
+    logged = log_size(scratch)
+    started = time.monotonic()
+    with watch_disk_usage(scratch) as peak:
         built = run_dbt(scratch, ["--no-use-colors", "build", "--exclude-resource-type", "unit_test"], quiet=True)
-        whole = time.monotonic() - began
+        wall = time.monotonic() - started
         peak_bytes = peak()
     if built.returncode != 0:
         raise MailmartError("dbt build failed", hint="\n".join(built.stdout.splitlines()[-40:]))
@@ -167,10 +167,10 @@ def _measured(scratch: Settings) -> Run:
         )
     return Run(
         models=busy_seconds(of_models),
-        sql={node.split(".")[-1]: taken for node, taken in seconds_by_node(of_models).items()},
-        tests=sum(taken for node, taken in seconds_by_node(statements).items() if node.startswith("test.")),
+        sql={node.split(".")[-1]: seconds for node, seconds in seconds_by_node(of_models).items()},
+        tests=sum(seconds for node, seconds in seconds_by_node(statements).items() if node.startswith("test.")),
         plain={},
-        whole=whole,
+        wall=wall,
         busy=busy_seconds(statements),
         rows=rows[0],
         database_bytes=rows[1],
@@ -179,29 +179,29 @@ def _measured(scratch: Settings) -> Run:
 
 
 def _plain(scratch: Settings, name: str, parameters: dict[str, Any] | None = None) -> dict[str, float]:
-    taken: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     with connect(scratch, None) as connection:
         connection.execute("set role mailmart_owner")
-        # as a build plans
+        # the same plans as in a build
         connection.execute("set random_page_cost = 1.1")
         connection.execute("set work_mem = '128MB'")
         _, *steps = _text(name).split("-- step: ") if "-- step: " in _text(name) else ("", f"all\n{_text(name)}")
         for step in steps:
             title, body = step.split("\n", 1)
-            began = time.monotonic()
+            started = time.monotonic()
             for statement in body.split(";\n"):
                 if statement.strip():
                     connection.execute(statement, parameters)
-            taken[title] = time.monotonic() - began
+            seconds[title] = time.monotonic() - started
         connection.commit()
-    return taken
+    return seconds
 
 
-def _same_result(scratch: Settings) -> None:
-    """The control is one only if it comes to the same.
+def _check_same_result(scratch: Settings) -> None:
+    """Compares row counts and sums of the facts with those of the control.
 
     Raises:
-        MailmartError: it does not.
+        MailmartError: they differ.
     """
     engaged = ["sent", "delivered", "opened", "clicked", "replied"]
     pairs = {
@@ -212,15 +212,15 @@ def _same_result(scratch: Settings) -> None:
     with connect(scratch, "mailmart_owner") as connection:
         for fact, (plain, counts) in pairs.items():
             sums = sql.SQL(", ").join(sql.SQL("sum({})").format(sql.Identifier(count)) for count in counts)
-            ours = _row(
+            built = _row(
                 connection,
                 sql.SQL("select count(*), {} from core.{} where valid_to = 9223372036854775807").format(
                     sums, sql.Identifier(fact)
                 ),
             )
-            theirs = _row(connection, sql.SQL("select count(*), {} from plain.{}").format(sums, sql.Identifier(plain)))
-            if ours != theirs:
-                raise MailmartError(f"{fact} has {ours}, the plain script {theirs}")
+            plain_row = _row(connection, sql.SQL("select count(*), {} from plain.{}").format(sums, sql.Identifier(plain)))
+            if built != plain_row:
+                raise MailmartError(f"{fact} has {built}, plain SQL has {plain_row}")
 
 
 def _row(connection: Connection, statement: LiteralString | sql.Composed) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
-"""What the service is measured against, under granian as the service is: with no key, no limit, no log and no framework.
+"""The controls of `bench api`: they run under granian like the service, without authentication, rate limits, log and framework.
 
-`bare` runs the very transaction of the service, makes the same body of its rows, and has a route that returns a constant;
-`flask` is a Flask app with that route alone.
+`bare` runs the same transaction as the service, makes the same response, and has a static route. `flask` is a Flask app with only
+that static route.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from api.db.connection import conninfo
 from api.processes.parent_death import end_with_parent
 from api.server.granian import serve
 from api.settings import Settings
-from api.tools.bench.control_answers import Answer, read_answers
+from api.tools.bench.control_responses import ControlResponse, read_responses
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -31,40 +31,41 @@ READY = "/readyz"
 TARGETS = {"bare": "api.tools.bench.controls:make_bare", "flask": "api.tools.bench.controls:make_flask"}
 
 Row = tuple[Any, ...]
-Shape = Callable[[Row], dict[str, Any]]
+RowShape = Callable[[Row], dict[str, Any]]
 
 
 def make_bare() -> WSGIApplication:
     """The bare WSGI function of this process."""
     end_with_parent()
     settings = Settings.from_environment()
-    told = read_answers(settings)
+    stored = read_responses(settings)
     pool = ConnectionPool(
         conninfo(settings, "mailmart_api"),
         min_size=1,
         max_size=settings.pool_size,
         kwargs={"autocommit": True, "prepare_threshold": None},
-        configure=_read_numbers_as_json_has_them,
+        configure=_load_numeric_as_float,
         open=True,
     )
-    meta = {"data_as_of": datetime.fromisoformat(told["data_as_of"])}
-    constants = {STATIC: told["static"].encode(), READY: b"{}"}
-    answers = {
-        asked: (answer["transaction"].encode(), _shapes(answer), answer["shown"]) for asked, answer in told["answers"].items()
+    meta = {"data_as_of": datetime.fromisoformat(stored["data_as_of"])}
+    constants = {STATIC: stored["static"].encode(), READY: b"{}"}
+    responses = {
+        request: (response["transaction"].encode(), _sections(response), response["fields"])
+        for request, response in stored["responses"].items()
     }
 
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         constant = constants.get(environ["PATH_INFO"])
         if constant is not None:
-            return _answered(constant, start_response)
-        transaction, shapes, shown = answers[f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"]
+            return _respond(constant, start_response)
+        transaction, sections, fields = responses[f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"]
         with pool.connection() as connection:
-            found = _rows(connection, transaction)
-        data = dict(shown)
-        for section, rows in zip(shapes, found, strict=True):
+            results = _rows(connection, transaction)
+        data = dict(fields)
+        for section, rows in zip(sections, results, strict=True):
             section(data, rows)
         body = {"success": True, "data": data, "meta": meta}
-        return _answered(orjson.dumps(body, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS), start_response)
+        return _respond(orjson.dumps(body, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS), start_response)
 
     return application
 
@@ -73,7 +74,7 @@ def make_flask() -> WSGIApplication:
     """The Flask app of this process."""
     end_with_parent()
     app = Flask(__name__, static_folder=None)
-    body = read_answers(Settings.from_environment())["static"].encode()
+    body = read_responses(Settings.from_environment())["static"].encode()
 
     @app.get(STATIC)
     @app.get(READY)
@@ -83,64 +84,64 @@ def make_flask() -> WSGIApplication:
     return app
 
 
-def _answered(body: bytes, start_response: StartResponse) -> Iterable[bytes]:
+def _respond(body: bytes, start_response: StartResponse) -> Iterable[bytes]:
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
 
 
 def _rows(connection: psycopg.Connection, transaction: bytes) -> list[list[Row]]:
     cursor = connection.execute(transaction)
-    found = []
+    results = []
     while True:
         if cursor.description is not None:
-            found.append(cursor.fetchall())
+            results.append(cursor.fetchall())
         if not cursor.nextset():
-            return found
+            return results
 
 
 Section = Callable[[dict[str, Any], list[Row]], None]
 
 
-def _shapes(answer: Answer) -> list[Section]:
-    """For each statement what puts its rows into the data; all that can be is worked out here, once."""
+def _sections(response: ControlResponse) -> list[Section]:
+    """For each statement a function that adds its rows to the data, prepared once so that a request does little."""
     return [
-        _section(tuple(section["at"]), section["columns"], is_list=section["is_list"], is_nullable=section["is_nullable"])
-        for section in answer["sections"]
+        _section(tuple(section["path"]), section["columns"], is_list=section["is_list"], is_nullable=section["is_nullable"])
+        for section in response["sections"]
     ]
 
 
-def _section(at: tuple[str, ...], columns: list[tuple[int, str, str]] | None, *, is_list: bool, is_nullable: bool) -> Section:
+def _section(path: tuple[str, ...], columns: list[tuple[int, str, str]] | None, *, is_list: bool, is_nullable: bool) -> Section:
     if columns is None:
         return lambda data, rows: None
-    shape = _shape(columns)
+    shape = _row_shape(columns)
 
     def put(data: dict[str, Any], rows: list[Row]) -> None:
-        if not at:
+        if not path:
             if rows:
                 data.update(shape(rows[0]))
             return
-        for name in at[:-1]:
+        for name in path[:-1]:
             data = data.setdefault(name, {})
         if is_list:
-            data[at[-1]] = [shape(row) for row in rows]
+            data[path[-1]] = [shape(row) for row in rows]
         elif rows:
-            data.setdefault(at[-1], {}).update(shape(rows[0]))
+            data.setdefault(path[-1], {}).update(shape(rows[0]))
         elif is_nullable:
-            data[at[-1]] = None
+            data[path[-1]] = None
 
     return put
 
 
-def _shape(columns: list[tuple[int, str, str]]) -> Shape:
+def _row_shape(columns: list[tuple[int, str, str]]) -> RowShape:
     names = [name for _, _, name in columns]
-    if [(index, inside) for index, inside, _ in columns] == [(place, "") for place in range(len(columns))]:
+    if [(index, group) for index, group, _ in columns] == [(position, "") for position in range(len(columns))]:
         return lambda row: dict(zip(names, row, strict=False))
 
     def shape(row: Row) -> dict[str, Any]:
         shaped: dict[str, Any] = {}
-        for index, inside, name in columns:
-            if inside:
-                shaped.setdefault(inside, {})[name] = row[index]
+        for index, group, name in columns:
+            if group:
+                shaped.setdefault(group, {})[name] = row[index]
             else:
                 shaped[name] = row[index]
         return shaped
@@ -148,12 +149,12 @@ def _shape(columns: list[tuple[int, str, str]]) -> Shape:
     return shape
 
 
-def _read_numbers_as_json_has_them(connection: psycopg.Connection) -> None:
+def _load_numeric_as_float(connection: psycopg.Connection) -> None:
     connection.adapters.register_loader("numeric", FloatLoader)
 
 
 def main() -> None:
-    """`python -m api.tools.bench.controls bare 1`: serves one of them with so many workers, at the environment's address."""
+    """`python -m api.tools.bench.controls bare 1`: serves a control with one worker, on MAILMART_HOST and MAILMART_PORT."""
     _, which, workers = sys.argv
     end_with_parent()
     serve(Settings.from_environment(), workers=int(workers), target=TARGETS[which])

@@ -1,4 +1,4 @@
-"""How much room a build takes while it runs: sorts and temporary tables are gone when it has ended."""
+"""Peak disk usage of a build, with the temporary files that are deleted when it ends."""
 
 from __future__ import annotations
 
@@ -9,37 +9,36 @@ from contextlib import contextmanager
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from api.embedded.database_url import embedded_database_url
-from api.settings import Settings
-from api.tools.bench.statements import superuser
+from api.settings import Settings, embedded_database_url
+from api.tools.bench.statement_log import superuser
 
-SECONDS_BETWEEN = 0.2
+SAMPLE_INTERVAL_SECONDS = 0.2
 SIZE = "select pg_database_size(%s) + (select coalesce(sum(size), 0) from pg_ls_tmpdir())::bigint"
 
 
 @contextmanager
-def watched_size(scratch: Settings) -> Iterator[Callable[[], int]]:
-    """Gives a function for the most bytes that database and temporary files have had since, at the moments looked at."""
+def watch_disk_usage(scratch: Settings) -> Iterator[Callable[[], int]]:
+    """Yields a function that returns the peak size of database and temporary files in bytes, among the samples so far."""
     database = conninfo_to_dict(embedded_database_url(scratch.home))["dbname"]
     stop = threading.Event()
-    most = 0
+    peak = 0
 
     with psycopg.connect(superuser(scratch), autocommit=True) as connection:
 
-        def look() -> int:
-            nonlocal most
+        def sample() -> int:
+            nonlocal peak
             row = connection.execute(SIZE, (database,)).fetchone()
-            most = max(most, row[0] if row else 0)
-            return most
+            peak = max(peak, row[0] if row else 0)
+            return peak
 
-        def keep_looking() -> None:
-            while not stop.wait(SECONDS_BETWEEN):
-                look()
+        def keep_sampling() -> None:
+            while not stop.wait(SAMPLE_INTERVAL_SECONDS):
+                sample()
 
-        watching = threading.Thread(target=keep_looking)
-        watching.start()
+        thread = threading.Thread(target=keep_sampling)
+        thread.start()
         try:
-            yield look
+            yield sample
         finally:
             stop.set()
-            watching.join()
+            thread.join()

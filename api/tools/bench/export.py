@@ -1,4 +1,4 @@
-"""Exports of messages measured, each in a process of its own, beside COPY of the same rows."""
+"""Measures exports of messages, each in its own process, beside COPY of the same rows."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from api.db.connection import connect, conninfo
 from api.db.request_context import WORKSPACE_ID
 from api.dbt.runner import run_dbt
 from api.errors import MailmartError
+from api.exports.plan import ExportPlan, resolve_request
 from api.exports.repository import new_export_id, request_export
-from api.exports.request_schema import resolve
 from api.settings import Settings
-from api.tools.bench.scratch import scratch_servers, settle
+from api.tools.bench.scratch import scratch_servers, vacuum_analyze
 from api.tools.synthetic.generate import GenerateOptions, generate
 
 WORKSPACE = "ws_demo_1"
 COPY = "COPY"
+COPY_MESSAGES = "copy (select * from marts.messages) to stdout with (format csv)"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One file, or COPY: its rows and bytes, the seconds it took, and the peak memory of the process in bytes."""
+    """One file, or one COPY: rows, bytes, seconds, and the peak memory of the process in bytes."""
 
     rows: int
     size: int
@@ -39,42 +40,42 @@ class Measured:
 
 
 def bench_export(
-    settings: Settings, sizes: Sequence[int], formats: Sequence[str], rounds: int, say: Callable[[str], None]
+    settings: Settings, sizes: Sequence[int], formats: Sequence[str], rounds: int, progress: Callable[[str], None]
 ) -> dict[int, dict[str, list[Measured]]]:
-    """For each size (messages) and format, and COPY between them, so many rounds; on a server of its own, which is removed.
+    """Results by size (messages) and format, or COPY, one for each round. Measures on a temporary embedded server.
 
     Raises:
         MailmartError: a build or an export fails.
     """
     largest = max(sizes)
     with scratch_servers(settings) as scratch:
-        say(f"making {largest:,} messages")
-        # the last day may be cut short by the clock: a little more is made than is asked for
+        progress(f"generating {largest:,} messages")
+        # a few more than needed, because the last day may be incomplete
         days = 100
         generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=largest * 102 // 100, days=days))
-        say("building")
+        progress("dbt build")
         built = run_dbt(scratch, ["--no-use-colors", "build", "--exclude-resource-type", "unit_test"], quiet=True)
         if built.returncode != 0:
             raise MailmartError("dbt build failed", hint=built.stdout[-2000:])
-        settle(scratch)
+        vacuum_analyze(scratch)
         with connect(scratch, "mailmart_worker") as connection:
             publication = read_publication(connection, scratch.target)
             if publication is None:
                 raise MailmartError("the build published nothing")
             catalogue = publication.contract.catalogue
-        found: dict[int, dict[str, list[Measured]]] = {}
+        results: dict[int, dict[str, list[Measured]]] = {}
         for size in sizes:
             first = _first_day(scratch, size)
-            kinds = found[size] = {kind: [] for kind in (COPY, *formats)}
+            by_format = results[size] = {kind: [] for kind in (COPY, *formats)}
             for number in range(rounds):
-                for kind, measured in kinds.items():
-                    say(f"{size:,} messages, round {number + 1}: {kind}")
+                for kind, measured in by_format.items():
+                    progress(f"{size:,} messages, round {number + 1}: {kind}")
                     measured.append(_copied(scratch, first) if kind == COPY else _exported(scratch, catalogue, kind, first))
-        return found
+        return results
 
 
 def _first_day(scratch: Settings, size: int) -> date:
-    """From when on there are at least so many messages."""
+    """The latest day since which at least `size` messages were sent."""
     with connect(scratch, "mailmart_owner") as connection:
         row = connection.execute(
             """
@@ -101,10 +102,10 @@ def _exported(scratch: Settings, catalogue: Catalogue, form: str, first: date) -
         "end_date": today + timedelta(days=1),
         "include_time_series": False,
     }
-    resolved = resolve(body, catalogue, today)
+    plan = ExportPlan(resolve_request(body, catalogue, today), 1)
     stored = orjson.loads(orjson.dumps(body))
     with psycopg.connect(conninfo(scratch, "mailmart_worker"), autocommit=True) as connection:
-        export = request_export(connection, WORKSPACE, new_export_id(), stored, resolved, 1)
+        export = request_export(connection, WORKSPACE, new_export_id(), stored, plan)
     return _in_a_process(scratch, "export", export.export_id)
 
 
@@ -113,7 +114,7 @@ def _copied(scratch: Settings, first: date) -> Measured:
 
 
 def _in_a_process(scratch: Settings, *arguments: str) -> Measured:
-    """What api.tools.bench.export_process measured of itself."""
+    """The measurement of api.tools.bench.export_process."""
     completed = subprocess.run(
         [sys.executable, "-m", "api.tools.bench.export_process", str(scratch.home), *arguments],
         cwd=scratch.project_root,
@@ -127,11 +128,8 @@ def _in_a_process(scratch: Settings, *arguments: str) -> Measured:
     return Measured(**measured)
 
 
-COPY_MESSAGES = "copy (select * from marts.messages) to stdout with (format csv)"
-
-
 def copy_settings(first: date) -> dict[str, str]:
-    """The settings under which COPY_MESSAGES has the same rows as an export of messages since that day."""
+    """The settings under which COPY_MESSAGES has the rows of an export of messages since that day."""
     return {
         WORKSPACE_ID: WORKSPACE,
         "mailmart.range_start": first.isoformat(),

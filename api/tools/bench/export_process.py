@@ -1,4 +1,4 @@
-"""One export, or one COPY, in a process of its own; prints as JSON what it took."""
+"""Does one export or one COPY in a process of its own, and prints its rows, bytes, time and memory as JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psycopg
 
 from api.db.connection import connect, conninfo
 from api.db.request_context import apply_settings
-from api.exports.run import run_attempt
+from api.exports.attempt import run_attempt
 from api.exports.storage import storage_of
 from api.settings import Settings
 from api.tools.bench.export import COPY_MESSAGES, Measured, copy_settings
@@ -28,14 +28,14 @@ def main(home: str, what: str, which: str) -> None:
         "export": lambda: _export(settings, which),
         "copy": lambda: _copy(settings, date.fromisoformat(which)),
     }[what]
-    began = time.perf_counter()
+    started = time.perf_counter()
     rows, size = work()
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - started
     sys.stdout.buffer.write(orjson.dumps(Measured(rows, size, seconds, _peak())))
 
 
 def _peak() -> int:
-    """The most memory that this process had, in bytes. What getrusage says begins with what its parent had."""
+    """Peak memory of this process in bytes. getrusage starts with the memory of the parent, so /proc is better."""
     status = Path("/proc/self/status")
     if status.exists():
         (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
@@ -44,13 +44,13 @@ def _peak() -> int:
 
 
 def _export(settings: Settings, export_id: str) -> tuple[int, int]:
-    run_attempt(settings, storage_of(settings), export_id, lambda: False)
+    run_attempt(settings, storage_of(settings), export_id, lambda: False, lambda connection, export_id: None)
     with connect(settings, "mailmart_worker") as connection:
         row = connection.execute(
             "select row_count, file_size_bytes, error from app.exports where export_id = %s", (export_id,)
         ).fetchone()
     if row is None or row[0] is None:
-        raise SystemExit(f"the export came to nothing: {row}")
+        raise SystemExit(f"the export failed: {row}")
     storage_of(settings).delete_leftovers(f"{export_id}/")
     return row[0], row[1]
 

@@ -1,5 +1,5 @@
--- Late events: a second open, of messages that were sent in the last 30 days (any of them, so that they touch as many cells as
--- they can), out of the log itself.
+-- Late events: another open of messages delivered in the last 30 days. The messages are chosen at random, so that the events change
+-- as many aggregates as possible.
 insert into raw.email_events (
     event_id, workspace_id, message_id, event_type, occurred_at, campaign_id, mailbox_id, domain_id, recipient_hash, recipient_domain
 )

@@ -1,6 +1,6 @@
-"""Asks a server on this machine one thing over and over, out of a process of its own, and measures the answers.
+"""A load generator: sends one request to a local server again and again, and measures the responses.
 
-A process, because the clock of one that does anything else tells of that; no threads, because they wait for each other.
+It runs in its own process, so that nothing else disturbs its clock, and without threads, which would wait for each other.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from dataclasses import dataclass
 from api.errors import MailmartError
 
 HOST = "127.0.0.1"
-SECONDS_FOR_AN_ANSWER = 30
-# of each connection: in a window that ends sooner the slow ones are missing
-MIN_ANSWERS = 3
+RESPONSE_TIMEOUT_SECONDS = 30
+# responses on each connection: a shorter measurement would miss slow responses
+MIN_RESPONSES = 3
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
-RECEIVED_AT_ONCE = 1 << 18
+RECEIVE_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked, and for how long.
+    """A request, and for how long to send it.
 
     Attributes:
-        port: of the server, on 127.0.0.1.
-        request: the whole of it; one character a byte.
-        status: what each answer has to have.
-        connections: how many ask at the same time, each the next as soon as it has the answer.
-        seconds: how long it is measured, after `warm_up` seconds; longer where few answers have come by then.
+        port: port of the server on 127.0.0.1.
+        request: the whole HTTP request in Latin-1.
+        status: expected status of each response.
+        connections: number of connections; each sends the next request as soon as it has the response.
+        seconds: length of the measurement after `warm_up` seconds; longer if there are too few responses by then.
     """
 
     port: int
@@ -49,7 +49,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Measured:
-    """Answers a second, and in how many milliseconds half and 99 per cent of them came."""
+    """Responses a second, and the 50th and 99th percentile of their times in milliseconds."""
 
     rate: float
     p50: float
@@ -60,9 +60,9 @@ def measure(load: Load) -> Measured:
     """Runs the load.
 
     Raises:
-        MailmartError: an answer was not what it has to be, or did not come.
+        MailmartError: a response is wrong, or does not come in time.
     """
-    limit = load.warm_up + load.seconds + MIN_ANSWERS * SECONDS_FOR_AN_ANSWER
+    limit = load.warm_up + load.seconds + MIN_RESPONSES * RESPONSE_TIMEOUT_SECONDS
     try:
         completed = subprocess.run(
             [sys.executable, "-m", "api.tools.bench.load"],
@@ -73,42 +73,44 @@ def measure(load: Load) -> Measured:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise MailmartError(f"the load did not end within {limit:.0f} s") from error
+        raise MailmartError(f"the load generator did not end within {limit:.0f} s") from error
     if completed.returncode != 0:
-        raise MailmartError(f"the load failed: {completed.stderr.strip().splitlines()[-1]}", hint=load.request.split("\r\n")[0])
+        raise MailmartError(
+            f"the load generator failed: {completed.stderr.strip().splitlines()[-1]}", hint=load.request.split("\r\n")[0]
+        )
     return Measured(**json.loads(completed.stdout))
 
 
 def summary(nanoseconds: Sequence[int], seconds: float) -> Measured:
-    """What so many answers in so many seconds come to. There is at least one."""
+    """Rate and percentiles of the times of at least one response, which all came within `seconds`."""
     ordered = sorted(nanoseconds)
 
-    def share(part: float) -> float:
-        return ordered[min(int(len(ordered) * part), len(ordered) - 1)] / 1e6
+    def percentile(share: float) -> float:
+        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] / 1e6
 
-    return Measured(len(ordered) / seconds, share(0.5), share(0.99))
+    return Measured(len(ordered) / seconds, percentile(0.5), percentile(0.99))
 
 
 class _Connection:
-    """One that asks; `asked` is when, in the clock's nanoseconds."""
+    """A connection. `sent_at` is the time of its last request, in nanoseconds of the performance counter."""
 
-    __slots__ = ("asked", "received", "socket")
+    __slots__ = ("received", "sent_at", "socket")
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection((HOST, port), timeout=SECONDS_FOR_AN_ANSWER)
+        self.socket = socket.create_connection((HOST, port), timeout=RESPONSE_TIMEOUT_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.received = b""
-        self.asked = 0
+        self.sent_at = 0
 
-    def ask(self, request: bytes) -> None:
-        self.asked = time.perf_counter_ns()
+    def send(self, request: bytes) -> None:
+        self.sent_at = time.perf_counter_ns()
         self.socket.sendall(request)
 
 
 def _drive(load: Load) -> Measured:
     request = load.request.encode("latin-1")
     start = f"HTTP/1.1 {load.status} ".encode()
-    taken: list[int] = []
+    times: list[int] = []
     with selectors.DefaultSelector() as selector:
         connections = [_Connection(load.port) for _ in range(load.connections)]
         for connection in connections:
@@ -117,66 +119,66 @@ def _drive(load: Load) -> Measured:
         counted_from = now + int(load.warm_up * 1e9)
         until = counted_from + int(load.seconds * 1e9)
         for connection in connections:
-            connection.ask(request)
-        asking = len(connections)
-        enough = asking * MIN_ANSWERS
+            connection.send(request)
+        open_requests = len(connections)
+        enough = open_requests * MIN_RESPONSES
         counted_until = until
-        # what is asked is waited for: the server would still be at it when the next measurement begins
-        while asking:
-            events = selector.select(SECONDS_FOR_AN_ANSWER)
+        # wait for all responses: otherwise the server is still busy when the next measurement begins
+        while open_requests:
+            events = selector.select(RESPONSE_TIMEOUT_SECONDS)
             if not events:
-                raise MailmartError(f"no answer within {SECONDS_FOR_AN_ANSWER} s")
+                raise MailmartError(f"no response within {RESPONSE_TIMEOUT_SECONDS} s")
             for key, _ in events:
-                asked: _Connection = key.data
-                if not _is_whole(asked, start, load.status):
+                connection = key.data
+                if not _is_complete(connection, start, load.status):
                     continue
                 now = time.perf_counter_ns()
-                should_continue = now < until or len(taken) < enough
+                should_continue = now < until or len(times) < enough
                 if counted_from <= now and should_continue:
-                    taken.append(now - asked.asked)
+                    times.append(now - connection.sent_at)
                     counted_until = max(until, now)
                 if should_continue:
-                    asked.ask(request)
+                    connection.send(request)
                 else:
-                    asking -= 1
+                    open_requests -= 1
         for connection in connections:
             connection.socket.close()
-    return summary(taken, (counted_until - counted_from) / 1e9)
+    return summary(times, (counted_until - counted_from) / 1e9)
 
 
-def _is_whole(connection: _Connection, start: bytes, status: int) -> bool:
-    """Takes what has come; whether that is the answer to its end.
+def _is_complete(connection: _Connection, start: bytes, status: int) -> bool:
+    """Receives data; True if the response is complete.
 
     Raises:
-        MailmartError: it is another one, or its end cannot be told.
+        MailmartError: the response is wrong, or has no Content-Length.
     """
-    arrived = connection.socket.recv(RECEIVED_AT_ONCE)
+    arrived = connection.socket.recv(RECEIVE_BYTES)
     if not arrived:
         raise MailmartError("the server closed a connection")
-    answer = connection.received + arrived
-    connection.received = answer
-    end = answer.find(b"\r\n\r\n")
+    response = connection.received + arrived
+    connection.received = response
+    end = response.find(b"\r\n\r\n")
     if end < 0:
         return False
-    if not answer.startswith(start):
-        raise MailmartError(f"an answer is {answer[:200]!r}")
+    if not response.startswith(start):
+        raise MailmartError(f"unexpected response: {response[:200]!r}")
     size = end + 4
-    # a 304 has no body, whatever length it names
+    # a 304 has no body, but may have a Content-Length
     if status != 304:
-        length = LENGTH.search(answer, 0, end + 2)
+        length = LENGTH.search(response, 0, end + 2)
         if length is None:
-            raise MailmartError(f"an answer has no length: {answer[:end]!r}")
+            raise MailmartError(f"a response has no Content-Length: {response[:end]!r}")
         size += int(length.group(1))
-    if len(answer) > size:
-        raise MailmartError(f"an answer has {len(answer) - size} bytes too many")
-    if len(answer) < size:
+    if len(response) > size:
+        raise MailmartError(f"a response has {len(response) - size} bytes too many")
+    if len(response) < size:
         return False
     connection.received = b""
     return True
 
 
 def main() -> None:
-    """Reads a load from standard input and writes what it measured."""
+    """Reads a load from standard input and writes the result as JSON."""
     load = Load(**json.load(sys.stdin))
     gc.disable()
     try:

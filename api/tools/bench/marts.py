@@ -12,12 +12,11 @@ from psycopg import Connection
 
 from api.analytics.routes import resolve_settings
 from api.contract.exposures import Endpoint, Section
-from api.contract.parameters import METRICS
 from api.contract.response import statement
 from api.db.connection import connect
 from api.db.request_context import apply_settings, tenant_settings
 from api.settings import Settings
-from api.tools.bench.scratch import published, scratch_servers, settle
+from api.tools.bench.scratch import current_publication, scratch_servers, vacuum_analyze
 from api.tools.demo.build import build
 from api.tools.synthetic.generate import GenerateOptions, generate
 from api.web.schemas import request_schema
@@ -31,7 +30,7 @@ OF_A_CAMPAIGN = ("campaign_analytics", "deliverability")
 
 
 @dataclass(frozen=True)
-class Asked:
+class MeasuredQuery:
     """One query, measured.
 
     Attributes:
@@ -55,7 +54,7 @@ class Asked:
         return self.milliseconds > self.limit
 
 
-def bench_marts(settings: Settings, messages: int, days: int, rounds: int, say: Callable[[str], None]) -> list[Asked]:
+def bench_marts(settings: Settings, messages: int, days: int, rounds: int, say: Callable[[str], None]) -> list[MeasuredQuery]:
     """Measures on a server of its own, and removes it.
 
     Raises:
@@ -66,8 +65,8 @@ def bench_marts(settings: Settings, messages: int, days: int, rounds: int, say: 
         generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days))
         say("dbt build")
         build(scratch)
-        settle(scratch)
-        publication = published(scratch)
+        vacuum_analyze(scratch)
+        publication = current_publication(scratch)
         workspace, ids = _ids(scratch)
         fixed = tenant_settings(workspace, publication.batch_id)
         found = []
@@ -95,7 +94,8 @@ def _ids(scratch: Settings) -> tuple[str, dict[str, Any]]:
 
 def _questions(endpoint: Endpoint, ids: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The largest window, all campaigns that can be compared, all rates; then each filter by itself."""
-    largest = {"timeRange": "90d", "time_range": "90d", "campaign_ids": ids["campaign_ids"], "metrics": list(METRICS)}
+    largest: dict[str, Any] = {"timeRange": "90d", "time_range": "90d", "campaign_ids": ids["campaign_ids"]}
+    largest |= {name: list(endpoint.parameters[name]) for name in endpoint.defaults}
     asked = {name: value for name, value in largest.items() if name in endpoint.parameters}
     yield (ONE_CAMPAIGN if endpoint.path_parameters else ALL_MAIL), asked
     for about, name, value in (
@@ -115,7 +115,7 @@ def _measured(
     fixed: Mapping[str, str],
     ids: Mapping[str, Any],
     rounds: int,
-) -> list[Asked]:
+) -> list[MeasuredQuery]:
     path = {name: ids[name] for name in endpoint.path_parameters}
     context, _ = resolve_settings(endpoint, request_schema(endpoint)().load(given), path, datetime.now(UTC).date())
     limit = LIMIT_OF_A_CAMPAIGN if about == ONE_CAMPAIGN and endpoint.name in OF_A_CAMPAIGN else LIMIT
@@ -124,11 +124,13 @@ def _measured(
         return [_explained(connection, endpoint, section, about, limit, rounds) for section in endpoint.sections]
 
 
-def _explained(connection: Connection, endpoint: Endpoint, section: Section, about: str, limit: int, rounds: int) -> Asked:
+def _explained(
+    connection: Connection, endpoint: Endpoint, section: Section, about: str, limit: int, rounds: int
+) -> MeasuredQuery:
     query = statement(section)
-    # the first one reads the catalogue, as no other of the connection does
+    # the first query of a connection also reads the catalogue
     _, *plans = [_plan(connection, query) for _ in range(rounds + 1)]
-    return Asked(
+    return MeasuredQuery(
         endpoint=endpoint.name,
         view=section.name,
         about=about,

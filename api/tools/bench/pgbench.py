@@ -1,4 +1,4 @@
-"""PostgreSQL's own pgbench, which comes with the embedded server, running a transaction of the service: what there is to win."""
+"""Runs a transaction of the service with PostgreSQL's own pgbench: the upper bound for the API."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from api.errors import MailmartError
 from api.settings import Settings
 from api.tools.bench.load import Measured, summary
 
-# a literal or a name, which may have semicolons inside; or one that ends a statement
+# a literal or quoted name, which may contain semicolons, or the semicolon that ends a statement
 TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|;""")
-SECONDS_TO_START = 60
+START_TIMEOUT_SECONDS = 60
 
 
-def measure_sql(scratch: Settings, transaction: str, connections: int, seconds: float, warm_up: float) -> Measured:
-    """Runs the transaction for so many seconds after the warm-up, as the API's role; one message each, as the service sends it.
+def measure_transaction(scratch: Settings, transaction: str, connections: int, seconds: float, warm_up: float) -> Measured:
+    """Runs the transaction for a number of seconds after the warm-up, under the API's role, as one message like the service.
 
     Raises:
-        MailmartError: pgbench failed; with what it said.
+        MailmartError: pgbench failed; with its output.
     """
     with tempfile.TemporaryDirectory(dir=scratch.home, prefix="pgbench-") as name:
         folder = Path(name)
         (folder / "script.sql").write_text(as_one_message(transaction))
-        whole = math.ceil(warm_up + seconds)
+        total_seconds = math.ceil(warm_up + seconds)
         completed = subprocess.run(
             [
                 str(find_folders(scratch.home).binaries / "pgbench"),
@@ -40,7 +40,7 @@ def measure_sql(scratch: Settings, transaction: str, connections: int, seconds: 
                 "--file=script.sql",
                 f"--client={connections}",
                 "--jobs=1",
-                f"--time={whole}",
+                f"--time={total_seconds}",
                 "--log",
                 "--log-prefix=log",
             ],
@@ -49,7 +49,7 @@ def measure_sql(scratch: Settings, transaction: str, connections: int, seconds: 
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=whole + SECONDS_TO_START,
+            timeout=total_seconds + START_TIMEOUT_SECONDS,
             check=False,
         )
         if completed.returncode != 0:
@@ -59,20 +59,20 @@ def measure_sql(scratch: Settings, transaction: str, connections: int, seconds: 
 
 
 def as_one_message(transaction: str) -> str:
-    r"""A script of pgbench's, which sends statements that end in `\;` along with the next."""
-    return TOKEN.sub(lambda found: r"\;" if found.group() == ";" else found.group(), transaction).rstrip() + ";\n"
+    r"""A script for pgbench, which sends a statement that ends in `\;` together with the next one."""
+    return TOKEN.sub(lambda token: r"\;" if token.group() == ";" else token.group(), transaction).rstrip() + ";\n"
 
 
 def _connection(scratch: Settings) -> dict[str, str]:
-    # not on the command line, which anybody can read
+    # not on the command line, which every user of the machine can read
     variables = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD"}
     variables |= {"dbname": "PGDATABASE", "options": "PGOPTIONS", "application_name": "PGAPPNAME"}
-    given = conninfo_to_dict(conninfo(scratch, "mailmart_api"))
-    return {variable: str(given[name]) for name, variable in variables.items() if given.get(name) is not None}
+    params = conninfo_to_dict(conninfo(scratch, "mailmart_api"))
+    return {variable: str(params[name]) for name, variable in variables.items() if params.get(name) is not None}
 
 
 def _summary(log: str, seconds: float, warm_up: float) -> Measured:
-    """Out of pgbench's log: client, number, microseconds taken, script, second and microsecond of the end."""
+    """Evaluates pgbench's log: client, number, duration in microseconds, script, second and microsecond of the end."""
     ended = []
     for line in log.splitlines():
         _, _, taken, _, second, microsecond = line.split()[:6]
@@ -82,7 +82,7 @@ def _summary(log: str, seconds: float, warm_up: float) -> Measured:
     counted_from = min(end - taken for end, taken in ended) + warm_up * 1e6
     until = counted_from + seconds * 1e6
     counted = [taken * 1000 for end, taken in ended if counted_from <= end < until]
-    # a transaction that takes longer than all of it
+    # no transaction was shorter than the window: use the last one
     if not counted:
         until, counted = max(ended)[0], [max(ended)[1] * 1000]
         counted_from = until - counted[0] / 1000

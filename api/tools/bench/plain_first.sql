@@ -1,19 +1,19 @@
--- The first build by hand: the same events, messages and cells in plain tables with the keys that the facts have. No versions,
--- no row-level security, no webhooks: what is left is what the aggregation itself costs.
+-- The first build in plain SQL: the same events, messages and aggregates, in plain tables with the keys of the facts. Without
+-- versions, row-level security and webhooks, only the cost of the aggregation remains.
 -- step: events
 create schema plain;
 create table plain.events as
 with numbered as (
     select
         *,
-        row_number() over (partition by workspace_id, event_id order by loaded_at) as landing_number
+        row_number() over (partition by workspace_id, event_id order by loaded_at) as load_number
     from raw.email_events
     where
         event_id <> '' and workspace_id <> '' and message_id <> '' and event_type <> ''
         and isfinite(occurred_at) and occurred_at <= loaded_at + interval '1 day'
 ),
 
--- each text once
+-- each distinct text once
 bounces as materialized (
     select distinct smtp_status, smtp_code, diagnostic from raw.email_events
     where event_type = 'bounced'
@@ -43,7 +43,7 @@ select
         where classified.smtp_status = numbered.smtp_status and classified.diagnostic = numbered.diagnostic
     ) end as bounce_reason
 from numbered
-where landing_number = 1;
+where load_number = 1;
 create unique index on plain.events (workspace_id, event_id);
 create index on plain.events (workspace_id, message_id);
 analyze plain.events;

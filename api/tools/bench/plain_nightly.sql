@@ -1,14 +1,14 @@
--- The nightly run by hand: what landed since the last one, the messages and the cells that it changes, computed again.
+-- The nightly run in plain SQL: the events loaded since the last run, and the messages and aggregates that they change.
 -- step: events
 create temporary table new_events as
-select distinct on (landed.workspace_id, landed.event_id) landed.*
-from raw.email_events as landed
-left join plain.events as known on landed.workspace_id = known.workspace_id and landed.event_id = known.event_id
+select distinct on (loaded.workspace_id, loaded.event_id) loaded.*
+from raw.email_events as loaded
+left join plain.events as known on loaded.workspace_id = known.workspace_id and loaded.event_id = known.event_id
 where
-    landed.loaded_at > %(since)s and known.event_id is null
-    and landed.event_id <> '' and landed.workspace_id <> '' and landed.message_id <> '' and landed.event_type <> ''
-    and isfinite(landed.occurred_at) and landed.occurred_at <= landed.loaded_at + interval '1 day'
-order by landed.workspace_id, landed.event_id, landed.loaded_at;
+    loaded.loaded_at > %(since)s and known.event_id is null
+    and loaded.event_id <> '' and loaded.workspace_id <> '' and loaded.message_id <> '' and loaded.event_type <> ''
+    and isfinite(loaded.occurred_at) and loaded.occurred_at <= loaded.loaded_at + interval '1 day'
+order by loaded.workspace_id, loaded.event_id, loaded.loaded_at;
 insert into plain.events
 select
     workspace_id, event_id, message_id, coalesce(campaign_id, ''), coalesce(mailbox_id, ''), coalesce(domain_id, ''),

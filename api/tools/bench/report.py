@@ -1,4 +1,4 @@
-"""What `mailmart bench api` measures, and how: the numbers of all rounds, and their medians."""
+"""Options and results of `mailmart bench api`: the values of all rounds, their medians and ratios."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ STATIC_FLASK, STATIC_BARE = "static Flask route", "static bare WSGI"
 
 @dataclass(frozen=True)
 class Options:
-    """For each number of connections so many rounds of everything, each for so many seconds.
+    """What to measure.
 
     Attributes:
-        messages: of one workspace with 15 campaigns.
-        days: over which they were sent.
+        messages: messages of one workspace with 15 campaigns.
+        days: days over which they were sent.
+        seconds: length of each measurement.
+        rounds: rounds of all measurements, for each number of connections.
         workers: processes of the service and of each control.
-        endpoints: names; none for all.
+        endpoints: names of endpoints; empty for all.
     """
 
     messages: int
@@ -36,13 +38,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was measured.
+    """All results.
 
     Attributes:
-        endpoints: their names.
-        body_bytes: of each endpoint's answer.
-        without_etag: those of a GET whose answer has none; there is no 304 of them.
-        rounds: by endpoint ('' for the static routes), kind and connections a value for each round.
+        endpoints: names of the endpoints.
+        body_bytes: size of each endpoint's response.
+        without_etag: GET endpoints without an ETag, for which 304 cannot be measured.
+        rounds: a value for each round, by endpoint ('' for the static routes), label and connections.
     """
 
     endpoints: tuple[str, ...]
@@ -50,16 +52,16 @@ class Report:
     without_etag: tuple[str, ...]
     rounds: Mapping[tuple[str, str, int], list[Measured]]
 
-    def value(self, endpoint: str, kind: str, connections: int) -> Measured | None:
-        """The medians of the rounds; None where that is not measured."""
-        found = self.rounds.get((endpoint, kind, connections))
-        if not found:
+    def value(self, endpoint: str, label: str, connections: int) -> Measured | None:
+        """The medians of the rounds; None if it was not measured."""
+        values = self.rounds.get((endpoint, label, connections))
+        if not values:
             return None
-        return Measured(*(median(column) for column in zip(*map(dataclasses.astuple, found), strict=True)))
+        return Measured(*(median(column) for column in zip(*map(dataclasses.astuple, values), strict=True)))
 
-    def ratio(self, endpoint: str, kind: str, control: tuple[str, str], connections: int) -> float | None:
-        """The median of the rates by the control's of the same round; None where one of them is not measured."""
-        ours = self.rounds.get((endpoint, kind, connections), [])
-        theirs = self.rounds.get((*control, connections), [])
-        ratios = [one.rate / other.rate for one, other in zip(ours, theirs, strict=False)]
+    def ratio(self, endpoint: str, label: str, control: tuple[str, str], connections: int) -> float | None:
+        """The median of the ratios to the control's rate in the same round; None if one of the two was not measured."""
+        measured = self.rounds.get((endpoint, label, connections), [])
+        controls = self.rounds.get((*control, connections), [])
+        ratios = [one.rate / other.rate for one, other in zip(measured, controls, strict=False)]
         return median(ratios) if ratios else None

@@ -1,4 +1,4 @@
-"""Servers of a bench's own: what is measured has them to itself, and nothing stays."""
+"""Embedded servers for one benchmark, in a temporary home folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from api.settings import Settings
 
 @contextmanager
 def scratch_servers(settings: Settings) -> Iterator[Settings]:
-    """Settings of embedded servers in a new home folder, migrated and empty; both are removed with the block.
+    """Settings of new, migrated, empty embedded servers. Servers and data are deleted after the block.
 
     Raises:
         ServerError: a server does not start.
@@ -35,23 +35,23 @@ def scratch_servers(settings: Settings) -> Iterator[Settings]:
     finally:
         servers.stop(scratch)
         if has_servers(home):
-            # not always below the home folder
+            # they may be outside of the home folder
             folders = find_folders(home)
             shutil.rmtree(folders.servers, ignore_errors=True)
             shutil.rmtree(folders.sockets, ignore_errors=True)
         shutil.rmtree(home, ignore_errors=True)
 
 
-def settle(scratch: Settings) -> None:
-    """What the server does by itself within minutes, and a night finds done: else it does it while we measure."""
+def vacuum_analyze(scratch: Settings) -> None:
+    """Does now what autovacuum would do within minutes, in the middle of a measurement."""
     with connect(scratch, "mailmart_owner") as connection:
         connection.commit()
         connection.autocommit = True
         connection.execute("vacuum analyze")
 
 
-def published(scratch: Settings) -> Publication:
-    """What a service would serve.
+def current_publication(scratch: Settings) -> Publication:
+    """The publication that a service would serve.
 
     Raises:
         MailmartError: nothing is published.
@@ -63,5 +63,5 @@ def published(scratch: Settings) -> Publication:
     finally:
         pool.close()
     if publication is None:
-        raise MailmartError("the build has published nothing")
+        raise MailmartError("the build published nothing")
     return publication

@@ -1,1 +1,1 @@
-"""What `mailmart demo` makes and remembers beside the servers: data, a build, a key, and what it says at the end."""
+"""The parts of `mailmart demo`: synthetic events, a build if one is needed, an API key, and the text with commands to try."""

@@ -1,4 +1,4 @@
-"""The demo's mail: made the first time, topped up to today later."""
+"""The demo's synthetic events: generated on the first start, and up to today on later starts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from api.tools.synthetic.generate import GenerateOptions, generate
 
 
 @dataclass(frozen=True)
-class Load:
-    """One making of mail, as the home folder remembers it.
+class GeneratedData:
+    """The last generation of events, as demo.json in the home folder records it.
 
     Attributes:
-        database: which one it went to; the folder's memory does not hold for another.
-        options: what was made; `until` is a date, so that one that was interrupted is made again just so, with the same ids.
-        is_complete: it ended.
+        database: id of the database; the record is not valid for another one.
+        options: what was generated. `until` is a date, so an interrupted generation can be repeated with the same ids.
+        is_complete: the generation was not interrupted.
     """
 
     database: str
@@ -29,10 +29,10 @@ class Load:
     is_complete: bool
 
 
-def missing_mail(settings: Settings, messages: int, today: date) -> GenerateOptions | None:
-    """What is still to be made, so that there is mail up to today (UTC); None: nothing.
+def missing_data(settings: Settings, messages: int, today: date) -> GenerateOptions | None:
+    """Options that generate the missing events up to today (UTC); None if none are missing.
 
-    The first time `messages` over 120 days; after an interrupted time the same again; else the days since the last time.
+    The first time `messages` over 120 days; after an interruption the same again; otherwise the days since the last time.
     """
     whole = GenerateOptions(messages=messages, until=today)
     last = _read(settings)
@@ -43,16 +43,16 @@ def missing_mail(settings: Settings, messages: int, today: date) -> GenerateOpti
     days = min((today - (last.options.until or today)).days, whole.days)
     if days <= 0:
         return None
-    # another seed: the first time's ids are in use
+    # another seed, because the ids of the first one are in use
     return dataclasses.replace(whole, days=days, messages=max(messages * days // whole.days, 1), seed=today.toordinal())
 
 
-def make_mail(settings: Settings, options: GenerateOptions, progress: Callable[[int], None]) -> int:
-    """Makes it, remembers it, and returns the number of events; `progress` gets the messages made so far."""
+def generate_data(settings: Settings, options: GenerateOptions, progress: Callable[[int], None]) -> int:
+    """Generates events, records that, and returns their number; `progress` gets the number of messages so far."""
     database = _database(settings)
-    _write(settings, Load(database, options, is_complete=False))
+    _write(settings, GeneratedData(database, options, is_complete=False))
     events = generate(settings, options, progress)
-    _write(settings, Load(database, options, is_complete=True))
+    _write(settings, GeneratedData(database, options, is_complete=True))
     return events
 
 
@@ -64,18 +64,18 @@ def _database(settings: Settings) -> str:
     return str(row[0]) if row else ""
 
 
-def _read(settings: Settings) -> Load | None:
+def _read(settings: Settings) -> GeneratedData | None:
     try:
         stored = json.loads(_path(settings).read_text())
         options = {**stored["options"], "until": date.fromisoformat(stored["options"]["until"])}
-        return Load(stored["database"], GenerateOptions(**options), stored["is_complete"])
+        return GeneratedData(stored["database"], GenerateOptions(**options), stored["is_complete"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        # not there, half written, or of an earlier version: the same mail made again changes no number
+        # missing, incomplete, or of an earlier version: generating the same events again is idempotent
         return None
 
 
-def _write(settings: Settings, load: Load) -> None:
-    _path(settings).write_text(json.dumps(dataclasses.asdict(load), default=str))
+def _write(settings: Settings, data: GeneratedData) -> None:
+    _path(settings).write_text(json.dumps(dataclasses.asdict(data), default=str))
 
 
 def _path(settings: Settings) -> Path:

@@ -1,11 +1,11 @@
-"""What the demo says when it serves: where to look, and lines to paste."""
+"""What the demo prints when it is ready: the URL of the documentation, the API key, and commands to try."""
 
 from __future__ import annotations
 
 import shutil
 from datetime import date, timedelta
 
-from api.processes.probe import address
+from api.processes.probe import local_url
 from api.settings import Settings
 
 WORKSPACE = "ws_demo_1"
@@ -14,29 +14,39 @@ EXPORT = '{"export_type": "campaign_performance", "format": "csv", "time_range":
 
 
 def greeting(settings: Settings, key: str, today: date) -> str:
-    """The address of the documentation and `curl` commands, a line each, for the demo's biggest campaign and an export."""
-    workspace = f"{address(settings)}/api/v1/workspaces/{WORKSPACE}"
+    """The text, with a `curl` command a line for the demo's largest campaign, its workspace and an export."""
+    url = local_url(settings)
+    workspace = f"{url}/api/v1/workspaces/{WORKSPACE}"
     campaign = f"{workspace}/campaigns/{CAMPAIGN}/analytics"
     week = f"timeRange=custom&startDate={today - timedelta(days=6)}&endDate={today}"
-    urls = (
-        campaign,
-        f"{campaign}?{week}&groupBy=week",
-        f"{workspace}/analytics/overview?timeRange=90d",
-        f"{workspace}/analytics/deliverability",
-        f"{workspace}/analytics/engagement-heatmap?timezone=Asia/Kathmandu",
-    )
     pretty = " | python3 -m json.tool" if shutil.which("python3") else ""
     curl = f"curl -s -H 'Authorization: Bearer {key}'"
-    lines = "\n".join(f"{curl} '{url}'{pretty}" for url in urls)
+
+    def get(url: str) -> str:
+        return f"{curl} '{url}'{pretty}"
+
     return f"""
-mailmart is ready. Documentation to try things out in: {address(settings)}/docs   (Ctrl-C stops everything)
+mailmart is ready.
 
-API key of {WORKSPACE}: {key}
+  Documentation    {url}/docs
+  Workspace        {WORKSPACE}
+  API key          {key}
+  Stop             Ctrl-C
 
-{lines}
+Commands to try in another terminal:
 
-A file of it, and then where it is:
+# one campaign
+{get(campaign)}
 
+# the same campaign in the last seven days, by week
+{get(f"{campaign}?{week}&groupBy=week")}
+
+# the workspace: overview, deliverability, best hours to send
+{get(f"{workspace}/analytics/overview?timeRange=90d")}
+{get(f"{workspace}/analytics/deliverability")}
+{get(f"{workspace}/analytics/engagement-heatmap?timezone=Asia/Kathmandu")}
+
+# request an export, then get its status and download URL
 {curl} -H 'Content-Type: application/json' -d '{EXPORT}' '{workspace}/analytics/export'{pretty}
-{curl} '{workspace}/analytics/exports?limit=1'{pretty}
+{get(f"{workspace}/analytics/exports?limit=1")}
 """

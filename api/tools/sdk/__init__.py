@@ -1,1 +1,1 @@
-"""SDKs of the API, out of openapi.json, by generators that others keep."""
+"""Generates SDKs of the API from openapi.json, with generators that other projects maintain."""

@@ -1,4 +1,4 @@
-"""The generators, and what each is told so that its SDK reads as if somebody had written it."""
+"""The SDK generators and their options."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PACKAGE = "mailmart_client"
 
 @dataclass(frozen=True)
 class Generator:
-    """A generator: the programs that it needs, and what writes its sources for a document into a folder."""
+    """A generator: the programs that it needs, and the function that writes the SDK of a document into a folder."""
 
     programs: tuple[str, ...]
     write: Callable[[Path, Path], None]
 
 
 def generate(name: str, document: Path, folder: Path) -> None:
-    """Writes the SDK called `name` into `folder`, in place of what is there.
+    """Writes the SDK `name` into `folder`, and deletes the folder's earlier content.
 
     Raises:
         ProgramFailed: the generator cannot read the document.
@@ -36,7 +36,7 @@ def generate(name: str, document: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     GENERATORS[name].write(document.absolute(), folder.absolute())
-    # the generators' own package files have places for a repository that there is not
+    # our own package files: those of the generators name a repository that does not exist
     for file in sorted((FILES / name).iterdir()):
         (folder / file.name.removesuffix(".in")).write_text(Template(file.read_text()).substitute(version=version("mailmart")))
 
@@ -46,45 +46,45 @@ def _python(document: Path, folder: Path) -> None:
 
 
 def _typescript_fetch(document: Path, folder: Path) -> None:
-    # without a name there is no folder src
+    # with a name, the generator writes a folder src
     naming = {"npmName": "mailmart-client", "stringEnums": "true", "enumPropertyNaming": "UPPERCASE"}
     options = {**naming, "importFileExtension": ".js"}
     _openapi_generator("typescript-fetch", document, folder, ("src", "docs"), options)
 
 
 def _openapi_generator(name: str, document: Path, folder: Path, parts: tuple[str, ...], options: dict[str, str]) -> None:
-    """Takes the parts of what it makes that are about this API."""
+    """Runs openapi-generator, and moves only the given parts of its output into the folder."""
     with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch) / "made"
-        simple = Path(scratch) / "openapi.json"
-        simple.write_bytes(_simplified(document))
+        output = Path(scratch) / "output"
+        simplified = Path(scratch) / "openapi.json"
+        simplified.write_bytes(_simplified(document))
         run(
             "openapi-generator-cli",
             "generate",
-            *("-g", name, "-i", simple, "-o", made),
+            *("-g", name, "-i", simplified, "-o", output),
             *("--additional-properties", ",".join(f"{key}={value}" for key, value in options.items())),
             *("--global-property", "apiTests=false,modelTests=false"),
             cwd=Path(scratch),
         )
         for part in parts:
-            shutil.move(made / part, folder / part)
+            shutil.move(output / part, folder / part)
 
 
 def _simplified(document: Path) -> bytes:
-    """The document without what openapi-generator makes no good type of.
+    """The document without the parts for which openapi-generator writes bad types.
 
-    Of a date or a date-time it would make a class that holds neither: dates alone remain. Of a constant true it would make an
-    enum, and of other constants and of patterns functions without types: the plain types remain.
+    For "date or date-time" it writes a class that can hold neither: only "date" remains. For a constant true it writes an enum,
+    for other constants and for patterns functions without types: the plain types remain.
     """
-    read = orjson.loads(document.read_bytes())
-    schemas = read["components"]["schemas"]
+    simplified = orjson.loads(document.read_bytes())
+    schemas = simplified["components"]["schemas"]
     for name, schema in schemas.items():
         if all("format" in part for part in schema.get("anyOf", [{}])):
             schemas[name] = schema["anyOf"][0]
         for described in schema.get("properties", {}).values():
             described.pop("const", None)
             described.pop("pattern", None)
-    return orjson.dumps(read)
+    return orjson.dumps(simplified)
 
 
 def _openapi_python_client(document: Path, folder: Path) -> None:
@@ -96,7 +96,7 @@ def _openapi_python_client(document: Path, folder: Path) -> None:
 
 def _openapi_typescript(document: Path, folder: Path) -> None:
     program = npm_packages() / ".bin" / "openapi-typescript"
-    # what has a default need not be sent
+    # a property with a default is optional in a request
     options = ("--root-types", "--root-types-no-schema-prefix", "--default-non-nullable=false")
     run(program, document, *("--output", folder / "schema.d.ts"), *options, cwd=folder)
 

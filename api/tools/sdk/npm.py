@@ -8,27 +8,27 @@ import shutil
 from pathlib import Path
 
 from api.settings import PROJECT_ROOT
-from api.tools.sdk.programs import need, run
+from api.tools.sdk.programs import require, run
 
 LOCKED = ("package.json", "package-lock.json", ".npmrc")
 HERE = Path(__file__).parent
 
 
 def npm_packages(folder: Path = PROJECT_ROOT / "build" / "npm") -> Path:
-    """The folder node_modules of the pinned packages; the network is asked only where they are not yet there.
+    """The folder node_modules of the pinned packages. The network is used only if they are not installed yet.
 
     Raises:
-        ProgramMissing: there is no npm.
-        ProgramFailed: they cannot be installed.
+        ProgramMissing: npm is not installed.
+        ProgramFailed: npm cannot install them.
     """
     wanted = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in LOCKED)).hexdigest()
     installed = folder / "installed"
     folder.mkdir(parents=True, exist_ok=True)
-    # two test processes may want them at the same time
+    # several test processes may install them at the same time
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not installed.exists() or installed.read_text() != wanted:
-            need(["npm"])
+            require(["npm"])
             installed.unlink(missing_ok=True)
             for name in LOCKED:
                 shutil.copy(HERE / name, folder / name)

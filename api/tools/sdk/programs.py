@@ -1,4 +1,4 @@
-"""Programs that this project does not bring along: which of them are missing, and where the others are."""
+"""External programs of the SDK generators: finds, checks and runs them."""
 
 from __future__ import annotations
 
@@ -11,53 +11,53 @@ from pathlib import Path
 
 from api.errors import MailmartError
 
-WHAT_FOR = {
+VERSIONS = {
     "java": "Java 11 or later",
     "node": "Node 18.17 or later",
-    "npm": "beside Node",
-    "openapi-generator-cli": "of the Python requirements",
-    "openapi-python-client": "of the Python requirements",
+    "npm": "part of Node",
+    "openapi-generator-cli": "from the Python requirements",
+    "openapi-python-client": "from the Python requirements",
 }
 HINT = "On Debian: apt-get install nodejs npm openjdk-17-jre-headless. The Python requirements: make install-dev."
 
 
 class ProgramMissing(MailmartError):
-    """A program that something needs is not on this machine."""
+    """A required program is not installed."""
 
 
 class ProgramFailed(MailmartError):
-    """A program ended with an error; its last words are the hint."""
+    """A program failed; the hint is the end of its output."""
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}"
 
 
 def missing(names: Iterable[str]) -> list[str]:
-    """Those of the programs that are not there, each once."""
+    """The programs that are not installed, each once."""
     return [name for name in dict.fromkeys(names) if shutil.which(name, path=_path()) is None]
 
 
-def need(names: Iterable[str]) -> None:
-    """Goes on if all of them are there.
+def require(names: Iterable[str]) -> None:
+    """Checks that all of the programs are installed.
 
     Raises:
-        ProgramMissing: names all that are not, in one line.
+        ProgramMissing: some are not; the message names all of them.
     """
-    gone = missing(names)
-    if gone:
-        listed = ", ".join(f"{name} ({WHAT_FOR[name]})" for name in gone)
-        raise ProgramMissing(f"not on this machine: {listed}", hint=HINT)
+    not_installed = missing(names)
+    if not_installed:
+        listed = ", ".join(f"{name} ({VERSIONS[name]})" for name in not_installed)
+        raise ProgramMissing(f"not installed: {listed}", hint=HINT)
 
 
 def run(program: str | Path, *arguments: str | Path, cwd: Path) -> str:
-    """What the program printed.
+    """Runs a program and returns its output.
 
     Raises:
         ProgramFailed: its exit status is not 0.
     """
-    found = shutil.which(program, path=_path()) or str(program)
+    path = shutil.which(program, path=_path()) or str(program)
     completed = subprocess.run(
-        [found, *map(str, arguments)],
+        [path, *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, "PATH": _path()},
         stdin=subprocess.DEVNULL,
@@ -72,5 +72,5 @@ def run(program: str | Path, *arguments: str | Path, cwd: Path) -> str:
 
 
 def _path() -> str:
-    # the environment's own programs first, active or not
+    # the programs of this virtual environment first, even if it is not activated
     return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"

@@ -1,1 +1,1 @@
-"""Synthetic mail, repeatable, made inside the database."""
+"""Synthetic events, generated inside the database, the same for the same seed."""

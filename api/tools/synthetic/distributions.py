@@ -1,11 +1,11 @@
-"""What the synthetic mail is like: every number that shapes it."""
+"""Every number that shapes the synthetic events."""
 
 from __future__ import annotations
 
-# a campaign's share falls with its rank: the nth has 1 / n ** ZIPF of the first one's
+# size of campaigns: the nth has 1 / n ** ZIPF of the messages of the first
 ZIPF = 0.8
 
-# relative mail by weekday (Monday first) and by hour of the day, UTC
+# relative volume by weekday, from Monday, and by hour of the day in UTC
 WEEKDAYS = (1.1, 1.25, 1.2, 1.15, 0.95, 0.25, 0.2)
 HOURS = (1, 1, 1, 1, 1, 2, 4, 8, 14, 18, 17, 14, 10, 13, 15, 13, 10, 7, 5, 4, 3, 3, 2, 1)
 
@@ -31,10 +31,10 @@ UNSUBSCRIBED = 0.0025
 MACHINE_OPENS = 0.18
 MACHINE_CLICKS = 0.06
 LATE = 0.03
-LANDED_TWICE = 0.005
+DUPLICATED = 0.005
 UNKNOWN_TYPE = 0.001
 
-# share of bounces: enhanced status code, SMTP code, what the receiving server says
+# share of bounces, enhanced status code, SMTP code, text of the receiving server
 BOUNCES = (
     (0.42, "5.1.1", 550, "550 5.1.1 <address>: Recipient address rejected: User unknown"),
     (0.12, "5.1.2", 550, "550 5.1.2 Host unknown"),
@@ -77,7 +77,7 @@ CAMPAIGN_NAMES = (
     "Renewals",
     "Case studies",
 )
-# the campaigns that no mail is of
-NOT_BEGUN = ("scheduled", "draft")
+# campaigns without messages
+NOT_STARTED = ("scheduled", "draft")
 MAILBOXES_PER_DOMAIN = 4
 DOMAINS_PER_WORKSPACE = 2

@@ -1,5 +1,5 @@
--- The events of the messages from %(first)s to %(last)s. All chance comes from a hash of the seed, the message's number and a
--- purpose's number, so the same call makes the same rows whatever the plan. Nothing that is still to come is landed.
+-- Inserts the events of the messages from %(first)s to %(last)s. Every random number is a hash of the seed, the message's number and
+-- a purpose, so the same parameters generate the same rows with any plan. Events in the future are left out.
 with drawn as (
     select
         message,
@@ -19,7 +19,7 @@ with drawn as (
     from generate_series(%(first)s::bigint, %(last)s::bigint) as message
 ),
 
--- worked out once: inlined, a message would be drawn again for each of its events
+-- materialized: inlined, the random numbers would be computed again for each event of a message
 sent as materialized (
     select
         *,
@@ -35,11 +35,11 @@ sent as materialized (
     from drawn
 ),
 
--- the delays, in seconds, are the usual ones of mail: most engagement within hours, some after days
-happened as (
+-- delays in seconds: most engagement comes within hours, some after days
+occurred as (
     select
         sent.*,
-        kind.place,
+        kind.ordinal,
         kind.event_type,
         sent.sent_at + kind.seconds * interval '1 second' as occurred_at,
         kind.is_machine
@@ -72,17 +72,17 @@ happened as (
             is_delivered and answer_chance between 0.6 and 0.6 + %(unsubscribed)s
         ),
         (14, 'rendered', 40, null, odd_chance < %(unknown_type)s * 2.5)
-    ) as kind (place, event_type, seconds, is_machine, occurs)
+    ) as kind (ordinal, event_type, seconds, is_machine, occurs)
     where kind.occurs
 ),
 
-landing as (
+events_to_load as (
     select
-        happened.*,
-        pg_temp.chance(message * 16 + place, 20) < %(late)s as is_late
-    from happened
+        occurred.*,
+        pg_temp.chance(message * 16 + ordinal, 20) < %(late)s as is_late
+    from occurred
     cross join lateral generate_series(
-        1, 1 + (pg_temp.chance(message * 16 + place, 21) < %(landed_twice)s)::int
+        1, 1 + (pg_temp.chance(message * 16 + ordinal, 21) < %(duplicated)s)::int
     )
     where occurred_at <= now()
 )
@@ -106,7 +106,7 @@ insert into raw.email_events (
     user_agent
 )
 select
-    'evt_' || %(seed)s || '_' || message || '_' || place,
+    'evt_' || %(seed)s || '_' || message || '_' || ordinal,
     'ws_demo_' || workspace,
     'msg_' || %(seed)s || '_' || message,
     event_type,
@@ -132,6 +132,6 @@ select
     is_machine,
     case when event_type = 'clicked' then 'https://example.com/offer/' || campaign end,
     case when event_type in ('opened', 'clicked') then case when is_machine then 'ImageProxy' else 'Mozilla/5.0' end end
-from landing
--- late ones come after all others of their share
+from events_to_load
+-- late events are loaded after all others of their part
 order by is_late

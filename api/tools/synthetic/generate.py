@@ -1,4 +1,4 @@
-"""Runs the statements that make the mail: a share of the messages each, two at a time."""
+"""Generates events with SQL statements, each for a part of the messages, two at a time."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from api.errors import MailmartError
 from api.settings import Settings
 from api.tools.synthetic import distributions as like
 
-MESSAGES_AT_A_TIME = 25_000
+BATCH_MESSAGES = 25_000
 CONNECTIONS = 2
-# times 1000, plus a purpose, it is a bigint
+# seed * 1000 + purpose must be a bigint
 MAX_SEED = 2**31 - 1
 
-# a number from 0 to 1 out of the seed, a number and a purpose; PostgreSQL's own hash of a bigint is the cheapest there is
+# a pseudo-random number from 0 to 1, from seed, number and purpose; PostgreSQL's hash of a bigint is the fastest
 CHANCE = """
     create function pg_temp.chance(number bigint, purpose int) returns float8
     language sql immutable parallel safe
@@ -33,7 +33,7 @@ CHANCE = """
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """How much to make. `campaigns` are of all workspaces; `days` end with `until` (UTC; None: today)."""
+    """How much to generate: totals of all workspaces. `until` is the last of the `days` in UTC; None: today."""
 
     workspaces: int = 3
     campaigns: int = 15
@@ -44,53 +44,53 @@ class GenerateOptions:
 
 
 def generate(settings: Settings, options: GenerateOptions, progress: Callable[[int], None] = lambda messages: None) -> int:
-    """Makes the app's rows and the events, and returns how many events landed; `progress` gets the messages made so far.
+    """Loads the rows of the app's tables and the events. Returns the number of events; `progress` gets the messages so far.
 
-    The same options make the same rows, with the same ids: landed again, they change no number. Events whose time is still
-    to come are left out, so a later call with the same `until` can land more. Landing times are real.
+    The same options generate the same rows with the same ids, so loading is idempotent. Events in the future are left out: a
+    later call with the same `until` can load more. `loaded_at` is the real time.
 
     Raises:
-        MailmartError: an option makes no mail.
+        MailmartError: an option is out of range.
     """
     for name in ("workspaces", "campaigns", "messages", "days"):
         if getattr(options, name) < 1:
-            raise MailmartError(f"{name} is {getattr(options, name)}", hint="Give at least 1.")
+            raise MailmartError(f"{name} is {getattr(options, name)}", hint="Use at least 1.")
     if options.campaigns < options.workspaces:
         raise MailmartError(
             f"{options.campaigns} campaigns are not enough for {options.workspaces} workspaces",
-            hint="Each workspace has at least one campaign.",
+            hint="Each workspace needs at least one campaign.",
         )
     if not 0 <= options.seed <= MAX_SEED:
-        raise MailmartError(f"seed is {options.seed}", hint=f"Give a number from 0 to {MAX_SEED}.")
+        raise MailmartError(f"seed is {options.seed}", hint=f"Use a number from 0 to {MAX_SEED}.")
     parameters = _parameters(options)
     with connect(settings, "mailmart_owner") as connection:
         connection.execute(_statement("tables.sql"), parameters)
-    shares = [
-        {"first": first, "last": min(first + MESSAGES_AT_A_TIME, options.messages) - 1}
-        for first in range(0, options.messages, MESSAGES_AT_A_TIME)
+    parts = [
+        {"first": first, "last": min(first + BATCH_MESSAGES, options.messages) - 1}
+        for first in range(0, options.messages, BATCH_MESSAGES)
     ]
-    made = 0
+    messages_done = 0
     lock = threading.Lock()
-    idle = [_connection(settings, options.seed) for _ in range(min(CONNECTIONS, len(shares)))]
+    idle = [_connection(settings, options.seed) for _ in range(min(CONNECTIONS, len(parts)))]
 
-    def land(share: dict[str, int]) -> int:
-        nonlocal made
+    def load(part: dict[str, int]) -> int:
+        nonlocal messages_done
         with lock:
             connection = idle.pop()
         try:
             with connection.transaction():
-                landed = connection.execute(_statement("events.sql"), {**parameters, **share}).rowcount
+                loaded = connection.execute(_statement("events.sql"), {**parameters, **part}).rowcount
         finally:
             with lock:
                 idle.append(connection)
         with lock:
-            made += share["last"] - share["first"] + 1
-            progress(made)
-        return landed
+            messages_done += part["last"] - part["first"] + 1
+            progress(messages_done)
+        return loaded
 
     try:
         with ThreadPoolExecutor(len(idle)) as pool:
-            events = sum(pool.map(land, shares))
+            events = sum(pool.map(load, parts))
     finally:
         for connection in idle:
             connection.close()
@@ -102,7 +102,7 @@ def generate(settings: Settings, options: GenerateOptions, progress: Callable[[i
 def _connection(settings: Settings, seed: int) -> psycopg.Connection:
     connection = connect(settings, "mailmart_owner")
     connection.execute(CHANCE.format(seed=int(seed)).encode())
-    # what is lost with the machine is made again
+    # after a crash of the machine, the events can be generated again
     connection.execute("set synchronous_commit = off")
     connection.execute("set jit = off")
     connection.commit()
@@ -149,18 +149,18 @@ def _parameters(options: GenerateOptions) -> dict[str, Any]:
         "machine_opens": like.MACHINE_OPENS,
         "machine_clicks": like.MACHINE_CLICKS,
         "late": like.LATE,
-        "landed_twice": like.LANDED_TWICE,
+        "duplicated": like.DUPLICATED,
         "unknown_type": like.UNKNOWN_TYPE,
     }
 
 
 def _campaign_weight(rank: int) -> float:
     status = like.CAMPAIGN_STATUSES[rank % len(like.CAMPAIGN_STATUSES)]
-    return 0 if status in like.NOT_BEGUN else 1 / (rank + 1) ** like.ZIPF
+    return 0 if status in like.NOT_STARTED else 1 / (rank + 1) ** like.ZIPF
 
 
 def _bounds(weights: Sequence[float]) -> list[float]:
-    """The inner bounds between shares that go by the weights, for width_bucket, which counts from 0 below the first."""
+    """The inner bounds of intervals with these weights, for width_bucket, which returns 0 below the first bound."""
     total = sum(weights)
     return [bound / total for bound in accumulate(weights)][:-1]
 

@@ -1,4 +1,4 @@
--- The app's tables: repeated, it changes nothing.
+-- Inserts the rows of the app's tables. Idempotent.
 with numbers as (
     select
         workspace,
@@ -69,7 +69,7 @@ ip_addresses as (
         '192.0.2.' || (1 + (workspace * 8 + domain) %% 254),
         'active',
         'good',
-        -- both shapes occur
+        -- providers use both shapes
         case
             when workspace %% 3 = 2 and domain = 1 then '{"spamhaus": {"listed": true, "since": "2025-11-01"}}'::jsonb
             when domain = 1 then '{"spamhaus": false, "barracuda": false}'::jsonb

@@ -14,13 +14,13 @@ import pytest
 from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
-from api.builds.repository import go_back
+from api.builds.repository import rollback
 from api.db.connection import connect
 from api.server.app import WsgiApp
 from api.settings import PROJECT_ROOT, Settings
 from tests.integration.api.conftest import Caller
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
 
 # a new count of a fact, and a new column of a mart
@@ -61,7 +61,7 @@ def test_new_column_is_deployed_and_rolled_back_without_a_failed_request(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.contract.publication.CACHE_TTL_SECONDS", 0.0)
-    land(
+    load_events(
         settings,
         [SENT, dataclasses.replace(SENT, event_id="d", event_type="delivered")],
         datetime.now(UTC) - timedelta(hours=1),
@@ -93,10 +93,12 @@ def test_new_column_is_deployed_and_rolled_back_without_a_failed_request(
             _run(settings, NOT_SLOW)
             assert max(waits) < 4
             assert summary(caller)["emails_named"] == 1
-            go_back(settings)
+            rollback(settings)
             assert "emails_named" not in summary(caller)
             # the original project, on a fact that has the new column by now, with a new message
-            land(settings, [dataclasses.replace(SENT, event_id="s2", message_id="m2", campaign_id="c2")], datetime.now(UTC))
+            load_events(
+                settings, [dataclasses.replace(SENT, event_id="s2", message_id="m2", campaign_id="c2")], datetime.now(UTC)
+            )
             build(settings)
             assert "emails_named" not in summary(caller)
             assert summary(caller, "c2")["emails_sent"] == 1

@@ -15,7 +15,7 @@ from api.builds.metrics import build_metrics, nightly_run_metrics
 from api.db.connection import connect
 from api.exports.metrics import export_metrics
 from api.jobs.metrics import job_metrics
-from api.observability.db_metrics import CACHE_TTL_SECONDS, PATIENCE_SECONDS, DatabaseCollector, DbMetric, DbMetrics
+from api.observability.db_metrics import CACHE_TTL_SECONDS, SCRAPE_TIMEOUT_SECONDS, DatabaseCollector, DbMetric, ReadMetrics
 from api.reports.metrics import delivery_metrics
 from api.settings import Settings
 
@@ -137,7 +137,7 @@ def test_locked_or_missing_tables_do_not_affect_other_metrics(settings: Settings
         connection.execute("select * from app.of_another_release")
         yield DbMetric("never", "Never.", [])
 
-    parts: list[DbMetrics] = [missing, export_metrics, job_metrics]
+    parts: list[ReadMetrics] = [missing, export_metrics, job_metrics]
     with connect(settings, "mailmart_owner") as connection:
         connection.execute("lock table app.exports in access exclusive mode")
         metrics = scraped(DatabaseCollector(settings, parts))
@@ -167,6 +167,6 @@ def test_unavailable_database_is_reported_in_bounded_time(settings: Settings, ho
         for _ in range(2):
             began = time.monotonic()
             assert scraped(collector) == {"mailmart_database_up": 0}
-            assert time.monotonic() - began < PATIENCE_SECONDS + 5
-        threads = [thread for thread in threading.enumerate() if thread.name == "figures" and thread.is_alive()]
+            assert time.monotonic() - began < SCRAPE_TIMEOUT_SECONDS + 5
+        threads = [thread for thread in threading.enumerate() if thread.name == "metrics" and thread.is_alive()]
         assert len(threads) <= 1

@@ -24,9 +24,8 @@ from api.auth.api_keys import create_key
 from api.db.connection import connect
 from api.db.migrate import migrate
 from api.embedded import postgres, servers
-from api.embedded.database_url import embedded_database_url
 from api.embedded.paths import find_folders
-from api.settings import Settings
+from api.settings import Settings, embedded_database_url
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
 from tests.integration.api.metrics import samples
 from tests.integration.api.publishing import publish_empty_contract

@@ -26,7 +26,7 @@ import pytest
 from werkzeug.test import Client
 
 from api.errors import SettingsError
-from api.observability.posthog import ERRORS_A_SECOND, MAX_WAITING, SECONDS_TO_CLOSE, Telemetry
+from api.observability.posthog import CLOSE_TIMEOUT_SECONDS, MAX_ERRORS_PER_SECOND, MAX_QUEUED_EVENTS, Telemetry
 from api.server.app import WsgiApp
 from api.settings import PROJECT_ROOT, Settings
 from tests.integration.api.forwarding import Forwarder
@@ -174,7 +174,7 @@ def test_many_errors_are_counted_and_not_all_sent(settings: Settings, recorder: 
         assert time.monotonic() < deadline, recorder.events
         time.sleep(0.05)
     errors = [event for event in recorder.events if event["event"] == "api_error"]
-    assert len(errors) <= ERRORS_A_SECOND * (int(seconds) + 2) + 1
+    assert len(errors) <= MAX_ERRORS_PER_SECOND * (int(seconds) + 2) + 1
     assert len(recorder.events) == len(errors) + 1
 
 
@@ -190,7 +190,7 @@ def test_no_request_waits_for_posthog(settings: Settings, recorder: Recorder, ho
     telemetry = Telemetry(sending_to(settings, address))
     plain, sending = WsgiApp(settings), WsgiApp(settings, telemetry)
     fastest = {service: _fastest(service) for service in (plain, sending)}
-    for _ in range(MAX_WAITING + 500):
+    for _ in range(MAX_QUEUED_EVENTS + 500):
         telemetry.capture("export_failed", {"format": "csv"})
     if how == "hanging":
         recorder.wait_for(1)
@@ -199,7 +199,7 @@ def test_no_request_waits_for_posthog(settings: Settings, recorder: Recorder, ho
     assert fastest[sending] < fastest[plain] + 0.1
     began = time.monotonic()
     sending.close()
-    assert time.monotonic() - began < SECONDS_TO_CLOSE + 1
+    assert time.monotonic() - began < CLOSE_TIMEOUT_SECONDS + 1
     plain.close()
 
 
@@ -227,7 +227,7 @@ def test_process_exits_while_posthog_hangs(settings: Settings, recorder: Recorde
     process.communicate(b"\n", timeout=PATIENCE)
     assert process.returncode == 0
     # plus time for the interpreter to exit
-    assert time.monotonic() - began < SECONDS_TO_CLOSE + 5
+    assert time.monotonic() - began < CLOSE_TIMEOUT_SECONDS + 5
 
 
 def test_without_a_key_no_sdk_is_loaded_and_no_thread_started(settings: Settings) -> None:
@@ -257,17 +257,17 @@ def _python(program: str, settings: Settings, address: str, stdin: int | None = 
 def test_events_wait_until_the_database_is_available(
     settings: Settings, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.observability.posthog.SECONDS_BETWEEN_TRIES", 0.2)
+    monkeypatch.setattr("api.observability.posthog.RETRY_SECONDS", 0.2)
     with Forwarder(str(settings.database_url)) as database:
         telemetry = Telemetry(sending_to(dataclasses.replace(settings, database_url=database.url), recorder.address))
-        for _ in range(MAX_WAITING + 10):
+        for _ in range(MAX_QUEUED_EVENTS + 10):
             telemetry.capture("export_completed", {"format": "csv"})
         time.sleep(0.5)
         assert recorder.events == []
         database.start()
-        recorder.wait_for(MAX_WAITING)
+        recorder.wait_for(MAX_QUEUED_EVENTS)
         telemetry.close()
-    assert len(recorder.events) == MAX_WAITING
+    assert len(recorder.events) == MAX_QUEUED_EVENTS
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

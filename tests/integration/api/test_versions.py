@@ -15,7 +15,7 @@ from werkzeug.test import Client, TestResponse
 from api.analytics.cache import ResponseCache
 from api.analytics.conditional_get import body_unless_current
 from api.auth.api_keys import create_key
-from api.builds.repository import go_back
+from api.builds.repository import rollback
 from api.contract.publication import PublicationCache
 from api.db.connection import connect
 from api.db.pool import ConnectionPool
@@ -27,7 +27,7 @@ from tests.integration.api.conftest import OTHER_WORKSPACE, Caller
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
 from tests.integration.api.publishing import publish_empty_contract
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
 
 PATH = f"{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
@@ -174,7 +174,7 @@ def test_every_body_belongs_to_the_batch_of_its_etag(settings: Settings, monkeyp
     monkeypatch.setattr("api.contract.publication.CACHE_TTL_SECONDS", 0.01)
     now = datetime.now(UTC)
     event = Event("e0", "w", "m0", "sent", now - timedelta(days=1), campaign_id="c")
-    land(settings, [event], now - timedelta(hours=1))
+    load_events(settings, [event], now - timedelta(hours=1))
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
     service = WsgiApp(settings)
     key = create_key(settings, "w", name="versions")
@@ -201,9 +201,9 @@ def test_every_body_belongs_to_the_batch_of_its_etag(settings: Settings, monkeyp
     try:
         for number in range(1, 4):
             moved = [dataclasses.replace(event, event_id=f"e{number}", message_id=f"m{number}")]
-            land(settings, moved, datetime.now(UTC) - timedelta(minutes=30 - number))
+            load_events(settings, moved, datetime.now(UTC) - timedelta(minutes=30 - number))
             run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
-        go_back(settings)
+        rollback(settings)
     finally:
         stop.set()
         for reader in readers:

@@ -1,4 +1,4 @@
-"""The small project for each test that names it."""
+"""A small dbt project with a database of its own."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from tests.integration.builds.project import small_project
 
 @pytest.fixture
 def project(settings: Settings, tmp_path: Path) -> Settings:
-    """Settings of a fresh database, and of a project of two models."""
+    """Settings of a new database and a project of two models."""
     return small_project(settings, tmp_path / "project")

@@ -1,4 +1,4 @@
-"""Schedulers as processes of their own."""
+"""Schedulers in processes of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from api.settings import Settings
 
 @contextmanager
 def scheduler(settings: Settings, log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`mailmart scheduler`, which writes to the log; killed at the end of the block, if it is still there."""
+    """Runs `mailmart scheduler` with its output in the log; kills it at the end of the block."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "api", "scheduler", *arguments],

@@ -1,4 +1,4 @@
-"""A dbt project of two models, with the real one's settings and macros: quick to build, to break and to mend."""
+"""A dbt project of two models with the real project's settings and macros: quick to build, with tests that fail on demand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from api.builds.dbt_attempt import Attempt, attempt
+from api.builds.dbt_attempt import AttemptResult, run_attempt
+from api.builds.nightly import nightly_lock
 from api.db.connection import connect
 from api.settings import PROJECT_ROOT, Settings
 
@@ -35,7 +36,7 @@ models:
 """,
     "models/core/_exposures.yml": """
 exposures:
-  - name: shown
+  - name: campaign_names
     type: application
     owner: {name: api}
     depends_on: [ref('second')]
@@ -53,15 +54,16 @@ where {{ is_current() }}
 group by name
 """,
     "seeds/words.csv": "word\nmail\n",
-    # between the two: where it fails, the second model is skipped
-    "tests/dbt/first_is_whole.sql": "-- depends_on: {{ ref('first') }}\nselect * from raw.broken where place = 'first'\n",
-    # the last of all
-    "tests/dbt/second_is_whole.sql": "-- depends_on: {{ ref('second') }}\nselect * from raw.broken where place = 'second'\n",
+    # between the two models: if it fails, the second one is skipped
+    "tests/dbt/first_is_valid.sql": "-- depends_on: {{ ref('first') }}\nselect * from raw.failing_tests where model = 'first'\n",
+    # the last node
+    "tests/dbt/second_is_valid.sql": "-- depends_on: {{ ref('second') }}\n"
+    "select * from raw.failing_tests where model = 'second'\n",
 }
 
 
 def small_project(settings: Settings, folder: Path) -> Settings:
-    """Makes the project, and the table in which a test says what is broken."""
+    """Creates the project in the folder, and the table that makes its data tests fail."""
     for part in ("macros", "dbt_project.yml", "profiles.yml.example"):
         source = PROJECT_ROOT / part
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
@@ -69,35 +71,37 @@ def small_project(settings: Settings, folder: Path) -> Settings:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     with connect(settings, "mailmart_owner") as connection:
-        connection.execute("create table raw.broken (place text)")
+        connection.execute("create table raw.failing_tests (model text)")
     return dataclasses.replace(settings, project_root=folder)
 
 
-def break_it(settings: Settings, place: str) -> None:
-    """From now on the data test of the first or the second model fails."""
+def make_test_fail(settings: Settings, model: str) -> None:
+    """From now on, the data test of the model `first` or `second` fails."""
     with connect(settings, "mailmart_owner") as connection:
-        connection.execute("insert into raw.broken values (%s)", (place,))
+        connection.execute("insert into raw.failing_tests values (%s)", (model,))
 
 
-def mend_it(settings: Settings) -> None:
-    """It does not fail any longer."""
+def make_tests_pass(settings: Settings) -> None:
+    """From now on, both data tests pass."""
     with connect(settings, "mailmart_owner") as connection:
-        connection.execute("delete from raw.broken")
+        connection.execute("delete from raw.failing_tests")
 
 
-def land_campaign(settings: Settings, campaign: str) -> None:
-    """A row that both models see."""
+def load_campaign(settings: Settings, campaign: str) -> None:
+    """Inserts a row that changes both models."""
     with connect(settings, "mailmart_owner") as connection:
         connection.execute("insert into raw.campaigns (campaign_id, workspace_id, name) values (%s, 'w', 'n')", (campaign,))
 
 
-def build(settings: Settings) -> Attempt:
-    """One try of a nightly run that began long ago."""
-    return attempt(settings, since=datetime.min.replace(tzinfo=UTC), should_continue=lambda: True)
+def build(settings: Settings) -> AttemptResult:
+    """Makes an attempt of a nightly run that began long ago."""
+    with nightly_lock(settings) as lock:
+        assert lock.acquire()
+        return run_attempt(settings, lock, since=datetime.min.replace(tzinfo=UTC), should_continue=lambda: True)
 
 
-def fail(settings: Settings, place: str) -> None:
-    """One that fails; what was broken is mended afterwards."""
-    break_it(settings, place)
+def fail_build(settings: Settings, model: str) -> None:
+    """Makes an attempt in which the model's data test fails; afterwards the test passes again."""
+    make_test_fail(settings, model)
     assert build(settings).status == "failed"
-    mend_it(settings)
+    make_tests_pass(settings)

@@ -1,4 +1,4 @@
-"""Of all schedulers one leads; another takes over when it dies, and nothing is run twice."""
+"""One scheduler leads; another takes over when it dies, and nothing runs twice."""
 
 from __future__ import annotations
 
@@ -25,48 +25,48 @@ from api.scheduler.schedule import Job
 from api.settings import PROJECT_ROOT, Settings
 from tests.conftest import Server
 from tests.integration.builds.processes import scheduler
-from tests.integration.builds.queries import builds, nights, rows, served
+from tests.integration.builds.queries import builds, nightly_runs, published_batch, rows
 from tests.support.waiting import wait_for_waiting, wait_until
 
 
 @pytest.mark.timeout(300)
-def test_two_schedulers_and_one_night(settings: Settings, tmp_path: Path) -> None:
+def test_two_schedulers_make_one_nightly_run(settings: Settings, tmp_path: Path) -> None:
     logs = [tmp_path / name for name in ("first", "second", "third")]
     with scheduler(settings, logs[0]) as first, connect(settings, "mailmart_owner") as lock:
-        # the build waits here, in its middle
+        # the build waits for this lock
         lock.execute("lock table raw.campaigns in access exclusive mode")
         wait_for_waiting(settings)
         with scheduler(settings, logs[1]) as second:
-            wait_until(lambda: b"standing by" in logs[1].read_bytes(), "the second scheduler stands by")
+            wait_until(lambda: b"on standby" in logs[1].read_bytes(), "the second scheduler is on standby")
             assert builds(settings) == [("build", "running")]
             child = _only_child(first)
             first.kill()
             first.wait()
             lock.rollback()
-            wait_until(lambda: b'"leading"' in logs[1].read_bytes(), "the second one leads", 15)
-            wait_until(lambda: not _runs(child), "the build has ended with its scheduler", 15)
-            wait_until(lambda: nights(settings) == [("succeeded", 2)], "the night is run", 120)
+            wait_until(lambda: b'"leading"' in logs[1].read_bytes(), "the second scheduler leads", 15)
+            wait_until(lambda: not _runs(child), "the build of the killed scheduler has ended", 15)
+            wait_until(lambda: nightly_runs(settings) == [("succeeded", 2)], "the nightly run has succeeded", 120)
             assert builds(settings) == [("build", "abandoned"), ("build", "published")]
-            assert served(settings) == 2
+            assert published_batch(settings) == 2
 
-            # a leader whose connection dies leads no longer; as nobody else stands by, it leads again
+            # a leader whose connection dies stops leading; no other scheduler is on standby, so it leads again
             _end_connections_that_lock(settings)
-            wait_until(lambda: b"leading no longer" in logs[1].read_bytes(), "the leader notices")
+            wait_until(lambda: b"no longer leading" in logs[1].read_bytes(), "the leader stops leading")
             wait_until(lambda: logs[1].read_bytes().count(b'"leading"') == 2, "it leads again")
             second.send_signal(signal.SIGTERM)
             assert second.wait(timeout=30) == 0
-    # what is done is done
+    # the run is not repeated
     with scheduler(settings, logs[2]) as third:
-        wait_until(lambda: b'"leading"' in logs[2].read_bytes(), "the third one leads")
+        wait_until(lambda: b'"leading"' in logs[2].read_bytes(), "the third scheduler leads")
         time.sleep(1)
         third.send_signal(signal.SIGINT)
         assert third.wait(timeout=30) == 0
-    assert nights(settings) == [("succeeded", 2)]
+    assert nightly_runs(settings) == [("succeeded", 2)]
     assert len(builds(settings)) == 2
     assert b"Traceback" not in b"".join(log.read_bytes() for log in logs)
 
 
-def test_it_ends_with_its_parent(settings: Settings, tmp_path: Path) -> None:
+def test_a_scheduler_ends_with_its_parent(settings: Settings, tmp_path: Path) -> None:
     # nothing is due
     rows(
         settings,
@@ -103,52 +103,54 @@ def test_it_ends_with_its_parent(settings: Settings, tmp_path: Path) -> None:
 
 @contextmanager
 def leading(settings: Settings, *jobs: Job) -> Iterator[threading.Event]:
-    """A scheduler of these jobs in a thread of ours; gives what ends it."""
-    ending = threading.Event()
-    thread = threading.Thread(target=run_scheduler, args=(settings, ending, lambda *_: list(jobs)))
+    """Runs a scheduler of these jobs in a thread; yields the event that stops it."""
+    stopping = threading.Event()
+    thread = threading.Thread(target=run_scheduler, args=(settings, stopping, lambda *_: list(jobs)))
     thread.start()
     try:
-        yield ending
+        yield stopping
     finally:
-        ending.set()
+        stopping.set()
         thread.join(timeout=40)
         assert not thread.is_alive()
 
 
-def every_tenth(name: str, run: partial[None]) -> Job:
+def ten_times_a_second(name: str, run: partial[None]) -> Job:
     return Job(name, IntervalTrigger(seconds=0.1, timezone=UTC), run)
 
 
-def test_a_job_that_fails_ends_nothing(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_job_that_fails_is_run_again(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     calls: list[str] = []
 
     def fails(name: str) -> None:
         calls.append(name)
         raise ValueError(name)
 
-    with leading(settings, every_tenth("one", partial(fails, "one")), every_tenth("other", partial(fails, "other"))):
-        wait_until(lambda: calls.count("one") > 2 and calls.count("other") > 2, "both run again and again")
+    with leading(
+        settings, ten_times_a_second("one", partial(fails, "one")), ten_times_a_second("other", partial(fails, "other"))
+    ):
+        wait_until(lambda: calls.count("one") > 2 and calls.count("other") > 2, "both run several times")
     assert "one failed" in {record.getMessage() for record in caplog.records}
 
 
 def test_a_job_never_runs_twice_at_a_time(settings: Settings) -> None:
     running: list[int] = []
-    most: list[int] = []
+    concurrent: list[int] = []
 
     def slow() -> None:
         running.append(1)
-        most.append(len(running))
+        concurrent.append(len(running))
         time.sleep(0.5)
         running.pop()
 
-    with leading(settings, every_tenth("slow", partial(slow))):
-        wait_until(lambda: len(most) > 2, "it runs again")
-    assert set(most) == {1}
-    # and what ran was finished
+    with leading(settings, ten_times_a_second("slow", partial(slow))):
+        wait_until(lambda: len(concurrent) > 2, "it runs again")
+    assert set(concurrent) == {1}
+    # the last one was finished
     assert running == []
 
 
-def test_the_database_goes_away_and_comes_back(settings: Settings, server: Server) -> None:
+def test_an_unavailable_database_interrupts_leading(settings: Settings, server: Server) -> None:
     calls: list[float] = []
     name = str(settings.database_url).split("@/")[1].split("?")[0]
 
@@ -158,11 +160,10 @@ def test_the_database_goes_away_and_comes_back(settings: Settings, server: Serve
             connection.execute(statement.format(sql.Identifier(name), sql.SQL(is_allowed)))
             connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", (name,))
 
-    with leading(settings, every_tenth("job", partial(lambda: calls.append(time.monotonic())))):
+    with leading(settings, ten_times_a_second("job", partial(lambda: calls.append(time.monotonic())))):
         wait_until(lambda: calls, "it leads")
         allow("false")
-        # it notices at once, and stops
-        wait_until(lambda: time.monotonic() - calls[-1] > 1, "it leads no longer", 10)
+        wait_until(lambda: time.monotonic() - calls[-1] > 1, "it stops leading", 10)
         count = len(calls)
         time.sleep(3)
         assert len(calls) == count
@@ -178,7 +179,7 @@ def _only_child(process: subprocess.Popen[bytes]) -> int:
 
 def _runs(pid: int) -> bool:
     try:
-        # the parent is gone: whoever inherited it may not have asked how it ended
+        # a zombie has ended, too: its new parent may not have reaped it
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return False

@@ -1,4 +1,4 @@
-"""A warehouse with a few campaigns, whose names are what spreadsheets fear, the service in front of it, and its storage."""
+"""A warehouse with campaigns whose names are hard to export, and a service that reads it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from werkzeug.test import Client, TestResponse
 
 from api.auth.api_keys import create_key
 from api.db.connection import connect
-from api.exports.run import run_attempt
+from api.exports.attempt import run_attempt
+from api.exports.attempt_repository import AttemptRepository
+from api.exports.outcome import ExportOutcome
 from api.exports.storage import Storage, storage_of
 from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 
 WORKSPACE = "ws_exports"
@@ -34,14 +37,14 @@ BOUNCES = (("5.1.1", "user unknown"), ("5.2.2", "mailbox full"), ("4.4.7", "deli
 
 
 def events() -> Iterator[Event]:
-    """600 messages of four campaigns and of none over 20 days; some bounce, some are opened, clicked and answered."""
+    """600 messages over 20 days, with or without a campaign; some bounce, some are opened, clicked and answered."""
     today = datetime.now(UTC).replace(hour=8, minute=30, second=0, microsecond=0)
     campaigns = ["cmp_formula", "cmp_lines", "cmp_rtl", "cmp_plain", None]
     for number in range(600):
         sent_at = today - timedelta(days=1 + number % 20, minutes=number)
         kinds = ["sent", "bounced" if number % 11 == 0 else "delivered"]
         kinds += ["opened"] * (number % 3 == 0) + ["clicked"] * (number % 7 == 0) + ["replied"] * (number % 13 == 0)
-        status, said = BOUNCES[number % 3]
+        status, diagnostic = BOUNCES[number % 3]
         for step, kind in enumerate(kinds):
             yield Event(
                 f"x{number}-{kind}",
@@ -53,7 +56,7 @@ def events() -> Iterator[Event]:
                 mailbox_id=f"mbx_{number % 2}",
                 domain_id="-dom" if number % 2 else None,
                 smtp_status=status if kind == "bounced" else None,
-                diagnostic=said if kind == "bounced" else None,
+                diagnostic=diagnostic if kind == "bounced" else None,
             )
     for number in range(7):
         yield Event(f"o{number}", OTHER_WORKSPACE, f"m{number}", "sent", today - timedelta(days=1), campaign_id="cmp_plain")
@@ -61,7 +64,7 @@ def events() -> Iterator[Event]:
 
 @pytest.fixture(scope="session")
 def warehouse(_fresh_database: Callable[[], Settings]) -> Settings:
-    """Built and published."""
+    """A database with loaded events and a published build."""
     settings = _fresh_database()
     with connect(settings, "mailmart_owner") as connection:
         for campaign, name in NAMES.items():
@@ -69,20 +72,24 @@ def warehouse(_fresh_database: Callable[[], Settings]) -> Settings:
                 "insert into raw.campaigns (campaign_id, workspace_id, name, status) values (%s, %s, %s, 'sending')",
                 (campaign, WORKSPACE, name),
             )
-    land(settings, events(), datetime.now(UTC) - timedelta(hours=1))
+    load_events(settings, events(), datetime.now(UTC) - timedelta(hours=1))
     run_dbt(settings, *WITHOUT_TESTS)
     publish(settings)
     return settings
 
 
 def publish(settings: Settings) -> None:
-    """Builds whole, so that it is published."""
+    """Runs a full build, which publishes."""
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+
+
+def ignore_end(connection: psycopg.Connection, export_id: str) -> None:
+    """For attempts at exports that belong to no report run."""
 
 
 @dataclass(frozen=True)
 class Exporter:
-    """Asks the service in this process for exports, with a key, and makes the attempts of a worker."""
+    """Calls the service in this process with an API key, and runs attempts as a worker does."""
 
     settings: Settings
     service: WsgiApp
@@ -95,14 +102,14 @@ class Exporter:
         return storage_of(self.settings)
 
     def call(self, method: str, path: str, **options: Any) -> TestResponse:
-        """A request below the workspace's analytics."""
+        """A request to /workspaces/{workspaceId}/analytics/{path}."""
         headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
         return self.client.open(
             f"/api/v1/workspaces/{self.workspace_id}/analytics/{path}", method=method, headers=headers, **options
         )
 
-    def ask(self, **body: Any) -> dict[str, Any]:
-        """Asks for an export, which has to be taken on."""
+    def request(self, **body: Any) -> dict[str, Any]:
+        """Requests an export."""
         response = self.call("POST", "export", json={"export_type": "campaign_performance", "format": "csv", **body})
         assert response.status_code == 202, response.text
         data: dict[str, Any] = response.get_json()["data"]
@@ -114,13 +121,20 @@ class Exporter:
         data: dict[str, Any] = response.get_json()["data"]
         return data
 
-    def attempt(self, export_id: str) -> None:
-        """What a worker does for its job."""
-        run_attempt(self.settings, self.storage, export_id, lambda: False)
+    def attempt(
+        self, export_id: str, storage: Storage | None = None, is_stopping: Callable[[], bool] = lambda: False
+    ) -> ExportOutcome | None:
+        """Runs an attempt, as a worker does for the export's job."""
+        return run_attempt(self.settings, storage or self.storage, export_id, is_stopping, ignore_end)
 
-    def fetched(self, **body: Any) -> bytes:
-        """The file of an export that is asked for and written."""
-        export_id = self.ask(**body)["export_id"]
+    def claim(self, export_id: str, token: str) -> bool:
+        """Starts an attempt, as another worker does."""
+        with psycopg.connect(str(self.settings.database_url), options="-c role=mailmart_worker", autocommit=True) as connection:
+            return AttemptRepository(connection, ignore_end).claim(export_id, token) is not None
+
+    def download(self, **body: Any) -> bytes:
+        """Requests an export, runs its attempt and downloads the file."""
+        export_id = self.request(**body)["export_id"]
         self.attempt(export_id)
         status = self.status(export_id)
         assert status["status"] == "completed", status
@@ -133,7 +147,7 @@ class Exporter:
 
 @pytest.fixture(scope="session")
 def exporter_of(warehouse: Settings) -> Iterator[Callable[[str], Exporter]]:
-    """Makes one of a workspace."""
+    """Makes an exporter for a workspace."""
     service = WsgiApp(warehouse)
 
     def make(workspace_id: str) -> Exporter:
@@ -146,5 +160,5 @@ def exporter_of(warehouse: Settings) -> Iterator[Callable[[str], Exporter]]:
 
 @pytest.fixture(scope="session")
 def exporter(exporter_of: Callable[[str], Exporter]) -> Exporter:
-    """Of the workspace with mail."""
+    """The exporter of the workspace with messages."""
     return exporter_of(WORKSPACE)

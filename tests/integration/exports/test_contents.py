@@ -1,4 +1,4 @@
-"""What stands in the files is what the API answers, whatever the type and the format."""
+"""Exported files contain what the API returns, for each type and format."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ WINDOW = {
 QUERY = {"timeRange": "custom", "startDate": WINDOW["start_date"], "endDate": WINDOW["end_date"]}
 
 
-def answered(exporter: Exporter, path: str, **query: Any) -> dict[str, Any]:
-    """The endpoint's data."""
+def endpoint_data(exporter: Exporter, path: str, **query: Any) -> dict[str, Any]:
+    """The data of an endpoint's response."""
     response = exporter.client.get(
         f"/api/v1/workspaces/{exporter.workspace_id}/{path}",
         query_string=query,
@@ -36,8 +36,8 @@ def answered(exporter: Exporter, path: str, **query: Any) -> dict[str, Any]:
 
 
 def as_json(exporter: Exporter, **body: Any) -> list[dict[str, Any]]:
-    """The objects of an export as JSON."""
-    file = json.loads(exporter.fetched(format="json", **body))
+    """The objects of a JSON export."""
+    file = json.loads(exporter.download(format="json", **body))
     assert file["workspace_id"] == exporter.workspace_id
     assert file["export_type"] == body["export_type"]
     assert datetime.fromisoformat(file["data_as_of"]).tzinfo is not None
@@ -46,34 +46,34 @@ def as_json(exporter: Exporter, **body: Any) -> list[dict[str, Any]]:
 
 
 def as_csv(exporter: Exporter, **body: Any) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(exporter.fetched(format="csv", **body).decode(), newline="")))
+    return list(csv.DictReader(io.StringIO(exporter.download(format="csv", **body).decode(), newline="")))
 
 
 def as_ndjson(exporter: Exporter, **body: Any) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in exporter.fetched(format="ndjson", **body).splitlines()]
+    return [json.loads(line) for line in exporter.download(format="ndjson", **body).splitlines()]
 
 
 def as_parquet(exporter: Exporter, **body: Any) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(exporter.fetched(format="parquet", **body))).to_pylist()
+    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(exporter.download(format="parquet", **body))).to_pylist()
     return rows
 
 
 def as_sheets(exporter: Exporter, **body: Any) -> dict[str, list[dict[str, Any]]]:
-    book = openpyxl.load_workbook(io.BytesIO(exporter.fetched(format="xlsx", **body)))
+    workbook = openpyxl.load_workbook(io.BytesIO(exporter.download(format="xlsx", **body)))
     sheets = {}
-    for sheet in book:
+    for sheet in workbook:
         header, *rows = sheet.iter_rows(values_only=True)
         sheets[sheet.title] = [dict(zip(header, row, strict=True)) for row in rows]
     return sheets
 
 
-def in_a_spreadsheet(text: str) -> str:
-    """A text as CSV has it: what begins a formula stands behind an apostrophe."""
+def escaped(text: str) -> str:
+    """A text as CSV contains it: formulas start with an apostrophe."""
     return f"'{text}" if text[0] in "=+-@" else text
 
 
 def flat(data: dict[str, Any]) -> dict[str, Any]:
-    """The columns of a campaign's row, by the names of the mart, out of the endpoint's answer."""
+    """The endpoint's response for a campaign as a flat row, with the column names of the mart."""
     human = {f"human_{name.replace('emails_', 'emails_')}": value for name, value in data["engagement_by_human"].items()}
     return {
         "campaign_id": data["campaign_id"],
@@ -86,13 +86,13 @@ def flat(data: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def campaigns(exporter: Exporter) -> dict[str, dict[str, Any]]:
-    """What the endpoint says of each campaign."""
-    return {name: answered(exporter, f"campaigns/{name}/analytics", **QUERY) for name in sorted(NAMES)}
+    """The endpoint's data for each campaign."""
+    return {name: endpoint_data(exporter, f"campaigns/{name}/analytics", **QUERY) for name in sorted(NAMES)}
 
 
-def test_campaigns_as_json_are_the_endpoints_answers(exporter: Exporter, campaigns: dict[str, dict[str, Any]]) -> None:
-    found = as_json(exporter, export_type="campaign_performance", include_time_series=True, **WINDOW)
-    assert found == list(campaigns.values())
+def test_a_json_export_of_campaigns_equals_the_endpoint(exporter: Exporter, campaigns: dict[str, dict[str, Any]]) -> None:
+    actual = as_json(exporter, export_type="campaign_performance", include_time_series=True, **WINDOW)
+    assert actual == list(campaigns.values())
     bare = as_json(exporter, export_type="campaign_performance", **WINDOW)
     assert bare == [{name: part for name, part in data.items() if name != "time_series"} for data in campaigns.values()]
 
@@ -105,7 +105,7 @@ def test_campaigns_in_every_format(exporter: Exporter, campaigns: dict[str, dict
     assert as_parquet(exporter, **body) == expected
     assert as_sheets(exporter, **body) == {"campaign_performance": expected}
     for row, wanted in zip(as_csv(exporter, **body), expected, strict=True):
-        assert row.pop("campaign_name") == in_a_spreadsheet(wanted["campaign_name"])
+        assert row.pop("campaign_name") == escaped(wanted["campaign_name"])
         assert row.pop("campaign_id") == wanted["campaign_id"]
         assert {name: float(text) for name, text in row.items()} == {name: wanted[name] for name in row}
         assert len(row) == len(wanted) - 2
@@ -126,15 +126,15 @@ def test_time_series_in_every_format(exporter: Exporter, campaigns: dict[str, di
     assert sheets["campaign_performance"] == [flat(campaigns[name]) for name in named]
     assert [{**row, "date": row["date"].date()} for row in sheets["campaign_series"]] == dated
     texts = [{name: str(value) for name, value in row.items()} for row in expected]
-    assert as_csv(exporter, **body) == [{**row, "campaign_name": in_a_spreadsheet(row["campaign_name"])} for row in texts]
+    assert as_csv(exporter, **body) == [{**row, "campaign_name": escaped(row["campaign_name"])} for row in texts]
     weekly = as_ndjson(exporter, **body, group_by="week")
     assert [row["sent"] for row in weekly if row["campaign_id"] == "cmp_rtl"] == [
-        point["sent"] for point in answered(exporter, "campaigns/cmp_rtl/analytics", **QUERY, groupBy="week")["time_series"]
+        point["sent"] for point in endpoint_data(exporter, "campaigns/cmp_rtl/analytics", **QUERY, groupBy="week")["time_series"]
     ]
 
 
-def test_the_overview(exporter: Exporter) -> None:
-    data = answered(exporter, "analytics/overview", **QUERY)
+def test_workspace_overview(exporter: Exporter) -> None:
+    data = endpoint_data(exporter, "analytics/overview", **QUERY)
     body = {"export_type": "workspace_overview", **WINDOW}
     assert as_json(exporter, **body) == [data]
     sheets = as_sheets(exporter, **body)
@@ -145,29 +145,29 @@ def test_the_overview(exporter: Exporter) -> None:
 
 
 def test_deliverability_of_the_workspace_and_of_campaigns(exporter: Exporter) -> None:
-    data = answered(exporter, "analytics/deliverability", timeRange="30d")
+    data = endpoint_data(exporter, "analytics/deliverability", timeRange="30d")
     assert as_json(exporter, export_type="deliverability") == [data]
     named = ["cmp_plain", "cmp_rtl"]
-    of_each = [answered(exporter, "analytics/deliverability", timeRange="30d", campaignId=name) for name in named]
-    found = as_json(exporter, export_type="deliverability", campaign_ids=named)
-    assert [{key: part for key, part in item.items() if not key.startswith("campaign_")} for item in found] == of_each
-    assert [item["campaign_id"] for item in found] == named
+    of_each = [endpoint_data(exporter, "analytics/deliverability", timeRange="30d", campaignId=name) for name in named]
+    actual = as_json(exporter, export_type="deliverability", campaign_ids=named)
+    assert [{key: part for key, part in item.items() if not key.startswith("campaign_")} for item in actual] == of_each
+    assert [item["campaign_id"] for item in actual] == named
     sheets = as_sheets(exporter, export_type="deliverability", campaign_ids=named)
     assert list(sheets) == ["deliverability", "top_bounce_reasons", "reputation_trend", "blacklist_status"]
     assert [row["reason"] for row in sheets["top_bounce_reasons"]] == [
         reason["reason"] for item in of_each for reason in item["bounce_analysis"]["top_bounce_reasons"]
     ]
-    of_domain = answered(exporter, "analytics/deliverability", timeRange="30d", domainId="-dom")
+    of_domain = endpoint_data(exporter, "analytics/deliverability", timeRange="30d", domainId="-dom")
     assert as_json(exporter, export_type="deliverability", domain_id="-dom") == [of_domain]
 
 
-def test_the_heatmap(exporter: Exporter) -> None:
+def test_engagement_heatmap(exporter: Exporter) -> None:
     query = {"timeRange": "90d", "timezone": "Asia/Kathmandu", "granularity": "hour"}
-    data = answered(exporter, "analytics/engagement-heatmap", **query)
+    data = endpoint_data(exporter, "analytics/engagement-heatmap", **query)
     body = {"export_type": "engagement_heatmap", "time_range": "90d", "timezone": "Asia/Kathmandu", "granularity": "hour"}
-    (found,) = as_json(exporter, **body)
-    assert found.pop("time_range")["period"] == "90d"
-    assert found == {key: part for key, part in data.items() if key != "time_range"}
+    (actual,) = as_json(exporter, **body)
+    assert actual.pop("time_range")["period"] == "90d"
+    assert actual == {key: part for key, part in data.items() if key != "time_range"}
     cells = as_ndjson(exporter, **body)
     assert cells == data["heatmap"]
     assert len(cells) == 168
@@ -175,30 +175,30 @@ def test_the_heatmap(exporter: Exporter) -> None:
     assert len(as_csv(exporter, export_type="engagement_heatmap")) == 28
 
 
-def test_the_comparison(exporter: Exporter) -> None:
+def test_campaign_comparison(exporter: Exporter) -> None:
     named = ["cmp_rtl", "cmp_plain", "cmp_idle"]
     compared = exporter.call("POST", "compare", json={"campaign_ids": named, "metrics": ["bounce_rate", "open_rate"]})
     data = compared.get_json()["data"]
     body = {"export_type": "campaign_comparison", "campaign_ids": named, "metrics": ["bounce_rate", "open_rate"]}
-    (found,) = as_json(exporter, **body)
-    assert found == data
+    (actual,) = as_json(exporter, **body)
+    assert actual == data
     rows = as_ndjson(exporter, **body)
     assert [row["campaign_id"] for row in rows] == named
     assert rows[0].keys() == {"campaign_id", "campaign_name", "bounce_rate", "open_rate"}
 
 
-def test_messages_add_up_to_what_the_endpoints_say(exporter: Exporter, campaigns: dict[str, dict[str, Any]]) -> None:
+def test_counts_of_messages_equal_the_endpoints(exporter: Exporter, campaigns: dict[str, dict[str, Any]]) -> None:
     body = {"export_type": "messages", **WINDOW}
     rows = as_ndjson(exporter, **body)
-    overview = answered(exporter, "analytics/overview", **QUERY)
+    overview = endpoint_data(exporter, "analytics/overview", **QUERY)
     assert len(rows) == overview["summary"]["emails_sent"]
     assert len({row["message_id"] for row in rows}) == len(rows)
     for name, data in campaigns.items():
-        mine = [row for row in rows if row["campaign_id"] == name]
+        own_rows = [row for row in rows if row["campaign_id"] == name]
         summary = data["summary"]
-        assert len(mine) == summary["emails_sent"]
+        assert len(own_rows) == summary["emails_sent"]
         for flag in ("delivered", "bounced", "opened", "clicked", "replied"):
-            assert sum(row[f"is_{flag}"] for row in mine) == summary[f"emails_{flag}"], (name, flag)
+            assert sum(row[f"is_{flag}"] for row in own_rows) == summary[f"emails_{flag}"], (name, flag)
     assert {row["campaign_name"] for row in rows if row["campaign_id"] == ""} == {None}
     assert {row["bounce_reason"] for row in rows} == {None, "Invalid recipient", "Mailbox full", "Delivery timed out"}
     assert as_json(exporter, **body) == rows
@@ -225,9 +225,9 @@ def by_id(row: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("export_type", ["messages", "campaign_performance"])
 @pytest.mark.parametrize("form", ["csv", "json", "ndjson", "xlsx", "parquet"])
-def test_nothing_to_export_is_a_failure_that_says_so(exporter_of: Callable[[str], Exporter], export_type: str, form: str) -> None:
+def test_an_export_without_data_fails(exporter_of: Callable[[str], Exporter], export_type: str, form: str) -> None:
     exporter = exporter_of(EMPTY_WORKSPACE)
-    export_id = exporter.ask(export_type=export_type, format=form)["export_id"]
+    export_id = exporter.request(export_type=export_type, format=form)["export_id"]
     exporter.attempt(export_id)
     status = exporter.status(export_id)
     assert status["status"] == "failed"

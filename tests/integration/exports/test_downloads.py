@@ -1,4 +1,4 @@
-"""Fetching a file: whole or a part of it, and what is said when it cannot be had."""
+"""Downloading a file: all of it, a range, and errors."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ def fetch(exporter: Exporter, link: str, **headers: str) -> TestResponse:
 
 
 def completed(exporter: Exporter) -> tuple[str, str]:
-    """An export that is written, and the link to its file."""
-    export_id = exporter.ask()["export_id"]
+    """A completed export and its download link."""
+    export_id = exporter.request()["export_id"]
     exporter.attempt(export_id)
     return export_id, exporter.status(export_id)["download_url"]
 
 
-def test_a_range_that_means_nothing_is_ignored(exporter: Exporter) -> None:
+def test_an_invalid_range_is_ignored(exporter: Exporter) -> None:
     _, link = completed(exporter)
     whole = fetch(exporter, link).data
     for ignored in ("nonsense", "bytes=", "bytes=5-2", "bytes=a-b", "items=0-5", "bytes=0-0,-1", "bytes=0-1,5-6,9-"):
-        answer = fetch(exporter, link, Range=ignored)
-        assert (answer.status_code, answer.data) == (200, whole), ignored
-        assert answer.headers["Accept-Ranges"] == "bytes"
-    for wanted, found in (("bytes=0-0", whole[:1]), ("bytes=-5", whole[-5:]), ("bytes=3-", whole[3:])):
-        answer = fetch(exporter, link, Range=wanted)
-        assert (answer.status_code, answer.data) == (206, found), wanted
+        response = fetch(exporter, link, Range=ignored)
+        assert (response.status_code, response.data) == (200, whole), ignored
+        assert response.headers["Accept-Ranges"] == "bytes"
+    for byte_range, expected in (("bytes=0-0", whole[:1]), ("bytes=-5", whole[-5:]), ("bytes=3-", whole[3:])):
+        response = fetch(exporter, link, Range=byte_range)
+        assert (response.status_code, response.data) == (206, expected), byte_range
     beyond = fetch(exporter, link, Range="bytes=99999999-")
     assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{len(whole)}")
 
 
-def test_a_file_is_missing_or_cannot_be_read(exporter: Exporter, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_or_unreadable_file(exporter: Exporter, caplog: pytest.LogCaptureFixture) -> None:
     export_id, link = completed(exporter)
     (file,) = files(exporter, export_id)
     file.unlink()
     missing = fetch(exporter, link)
     assert (missing.status_code, missing.get_json()["error"]["code"]) == (404, "FILE_NOT_FOUND")
-    # what no right is needed for to be refused
+    # a folder cannot be opened as a file, whatever the permissions
     file.mkdir()
     unreadable = fetch(exporter, link)
     assert (unreadable.status_code, unreadable.get_json()["error"]["code"]) == (503, "STORAGE_UNAVAILABLE")
@@ -57,7 +57,7 @@ def test_a_file_is_missing_or_cannot_be_read(exporter: Exporter, caplog: pytest.
 
 @pytest.fixture
 def without_credentials(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exporter]:
-    """Asks a service whose files are in a bucket that it has no credentials for."""
+    """Calls a service that has no credentials for its bucket."""
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)
@@ -71,11 +71,11 @@ def without_credentials(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> 
     service.close()
 
 
-def test_exports_are_shown_while_their_storage_refuses_us(
+def test_exports_are_shown_if_the_storage_denies_access(
     exporter: Exporter, without_credentials: Exporter, caplog: pytest.LogCaptureFixture
 ) -> None:
     body = {"export_type": "campaign_performance", "format": "csv"}
-    headers = {"Idempotency-Key": "while the storage refuses us".replace(" ", "-")}
+    headers = {"Idempotency-Key": "while-access-is-denied"}
     export_id = exporter.call("POST", "export", json=body, headers=headers).get_json()["data"]["export_id"]
     exporter.attempt(export_id)
     link = exporter.status(export_id)["download_url"]
@@ -87,7 +87,7 @@ def test_exports_are_shown_while_their_storage_refuses_us(
     assert listed.status_code == 200
     assert {export["download_url"] for export in listed.get_json()["data"]["exports"]} == {None}
     assert (again.status_code, again.get_json()["data"]) == (202, status)
-    # what is the matter is said once, not once an export
+    # logged once, not once per export
     assert len(caplog.records) == 1
     assert "credentials" in caplog.text
     fetched = fetch(without_credentials, link)

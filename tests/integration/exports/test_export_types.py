@@ -1,4 +1,4 @@
-"""What YAML can say of exports: a new type needs no Python, and what cannot be one is refused by name."""
+"""Export types are defined in YAML: a new type needs no Python, and an invalid one is rejected by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from api.settings import Settings
 
 @pytest.fixture(scope="module")
 def manifest() -> dict[str, Any]:
-    """The project's own."""
+    """The manifest of this project."""
     return parse_manifest(Settings.from_environment({}))
 
 
@@ -25,7 +25,7 @@ def with_export(manifest: dict[str, Any], exposure: str, export: dict[str, Any])
     return changed
 
 
-def test_the_types_are_the_issues(manifest: dict[str, Any]) -> None:
+def test_the_project_defines_these_export_types(manifest: dict[str, Any]) -> None:
     types = read_contract(manifest).catalogue.types
     assert list(types) == [
         "campaign_comparison",
@@ -39,14 +39,14 @@ def test_the_types_are_the_issues(manifest: dict[str, Any]) -> None:
     assert [name for name, kind in types.items() if not kind.takes_campaigns] == ["workspace_overview"]
 
 
-def test_a_line_of_yaml_makes_a_type(manifest: dict[str, Any]) -> None:
+def test_one_line_of_yaml_defines_a_type(manifest: dict[str, Any]) -> None:
     made = read_contract(with_export(manifest, "data_quality", {"type": "data_quality"})).catalogue.types["data_quality"]
     assert [section.name for section in made.sections] == ["data_quality"]
     assert (made.units, made.table, made.is_rows, dict(made.parameters)) == ("workspace", "data_quality", False, {})
 
 
 @pytest.mark.parametrize(
-    ("exposure", "export", "said"),
+    ("exposure", "export", "message"),
     [
         ("data_quality", {}, "has no valid type"),
         ("data_quality", {"type": "Data"}, "has no valid type"),
@@ -60,12 +60,14 @@ def test_a_line_of_yaml_makes_a_type(manifest: dict[str, Any]) -> None:
         ("messages", {"type": "messages", "list": "messages", "parameters": ["colour"]}, "unknown parameter colour"),
     ],
 )
-def test_what_cannot_be_one_is_named(manifest: dict[str, Any], exposure: str, export: dict[str, Any], said: str) -> None:
-    with pytest.raises(ContractError, match=said):
+def test_an_invalid_type_is_rejected_by_name(
+    manifest: dict[str, Any], exposure: str, export: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ContractError, match=message):
         read_contract(with_export(manifest, exposure, export))
 
 
-def test_a_contract_of_before_there_were_exports_has_none(manifest: dict[str, Any]) -> None:
+def test_a_contract_without_the_exports_exposure_has_no_types(manifest: dict[str, Any]) -> None:
     old = deepcopy(manifest)
     del old["exposures"]["exposure.mailmart.exports"]
     assert dict(read_contract(old).catalogue.types) == {}

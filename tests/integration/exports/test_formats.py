@@ -1,4 +1,4 @@
-"""Each format, opened again by readers that nobody on this project wrote."""
+"""Each format, read back by independent libraries."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from api.exports.formats import FORMATS, Column, Source, Table
 from api.exports.formats import parquet as parquet_format
 from api.exports.formats import xlsx as xlsx_format
 from api.exports.formats.formula_injection import is_dangerous
-from tests.integration.exports.given import EVERY_KIND, ROWS, Given, given, texts
+from tests.integration.exports.memory_source import ALL_KINDS, ROWS, MemorySource, source_of, source_of_texts
 
-NAMES = [column.name for column in EVERY_KIND.columns]
+NAMES = [column.name for column in ALL_KINDS.columns]
 HOSTILE = [
     "=1+1",
     '=HYPERLINK("http://elsewhere.test","click")',
@@ -71,7 +71,7 @@ def written(form: str, source: Source) -> bytes:
 
 
 class NotSeekable:
-    """A sink that can be written to, and nothing else."""
+    """A sink that supports only write."""
 
     def __init__(self, out: io.BytesIO) -> None:
         self._out = out
@@ -87,63 +87,65 @@ def sheets(data: bytes) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def as_excel_reads(text: str) -> str:
-    """As ECMA-376 (22.9.2.19) has it; openpyxl leaves it as the file says."""
+    """Decodes _xHHHH_ (ECMA-376, 22.9.2.19), which openpyxl does not."""
     return re.sub("_x([0-9A-Fa-f]{4})_", lambda match: chr(int(match[1], 16)), text)
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_format_says_what_it_is(name: str) -> None:
+def test_files_start_with_the_signature_of_their_format(name: str) -> None:
     assert (FORMATS[name].name, FORMATS[name].extension) == (name, name)
-    data = written(name, given(ROWS))
-    begins = {"csv": b"message_id,", "json": b"{", "ndjson": b"{", "xlsx": b"PK\x03\x04", "parquet": b"PAR1"}[name]
-    assert data.startswith(begins)
+    data = written(name, source_of(ROWS))
+    signature = {"csv": b"message_id,", "json": b"{", "ndjson": b"{", "xlsx": b"PK\x03\x04", "parquet": b"PAR1"}[name]
+    assert data.startswith(signature)
 
 
-def test_csv_has_a_header_and_the_sources_lines() -> None:
-    source = texts(*(text for text in HOSTILE if "\r" not in text))
+def test_csv_contains_a_header_and_the_lines_of_the_source() -> None:
+    source = source_of_texts(*(text for text in HOSTILE if "\r" not in text))
     text = written("csv", source).decode()
     assert list(csv.reader(io.StringIO(text, newline=""))) == [
         ["text"],
         *(list(row) for batch in source.rows(source.tables[0]) for row in batch),
     ]
     odd = Table("odd", (Column('a "name", of two\nlines', "string", False), Column("é", "integer", True)))
-    assert next(csv.reader(io.StringIO(written("csv", given([], odd)).decode(), newline=""))) == [
+    assert next(csv.reader(io.StringIO(written("csv", source_of([], odd)).decode(), newline=""))) == [
         column.name for column in odd.columns
     ]
 
 
 @pytest.mark.parametrize("form", ["json", "ndjson"])
-def test_json_says_all_of_it(form: str) -> None:
-    data = written(form, given(ROWS))
+def test_json_contains_all_values(form: str) -> None:
+    data = written(form, source_of(ROWS))
     if form == "json":
         whole = json.loads(data)
         assert list(whole) == ["export_id", "data_as_of", "data"]
         assert whole["data_as_of"] == "2025-11-02T00:00:00Z"
-        found = whole["data"]
+        actual = whole["data"]
     else:
-        found = [json.loads(line) for line in data.decode().splitlines()]
+        actual = [json.loads(line) for line in data.decode().splitlines()]
         assert data.endswith(b"}\n")
-    shown = [[value.isoformat().replace("+00:00", "Z") if isinstance(value, date) else value for value in row] for row in ROWS]
-    assert found == [dict(zip(NAMES, row, strict=True)) for row in shown]
-    assert pl.read_ndjson(io.BytesIO(written("ndjson", given(ROWS)))).height == len(ROWS)
+    expected_rows = [
+        [value.isoformat().replace("+00:00", "Z") if isinstance(value, date) else value for value in row] for row in ROWS
+    ]
+    assert actual == [dict(zip(NAMES, row, strict=True)) for row in expected_rows]
+    assert pl.read_ndjson(io.BytesIO(written("ndjson", source_of(ROWS)))).height == len(ROWS)
 
 
 @pytest.mark.parametrize("form", ["json", "ndjson"])
-def test_json_keeps_any_text(form: str) -> None:
-    data = written(form, texts(*HOSTILE))
+def test_json_preserves_any_text(form: str) -> None:
+    data = written(form, source_of_texts(*HOSTILE))
     documents = json.loads(data)["data"] if form == "json" else [json.loads(line) for line in data.split(b"\n")[:-1]]
     assert [document["text"] for document in documents] == HOSTILE
 
 
-def test_json_without_documents_and_without_a_head() -> None:
-    assert json.loads(written("json", given([]))) == {"export_id": "exp_1", "data_as_of": "2025-11-02T00:00:00Z", "data": []}
-    nothing = Given((EVERY_KIND,), lambda _: iter(()), head={})
-    assert json.loads(written("json", nothing)) == {"data": []}
-    assert written("ndjson", nothing) == b""
+def test_json_without_documents_or_head() -> None:
+    assert json.loads(written("json", source_of([]))) == {"export_id": "exp_1", "data_as_of": "2025-11-02T00:00:00Z", "data": []}
+    empty = MemorySource((ALL_KINDS,), lambda _: iter(()), head={})
+    assert json.loads(written("json", empty)) == {"data": []}
+    assert written("ndjson", empty) == b""
 
 
-def test_parquet_has_types_and_says_all_of_it() -> None:
-    data = written("parquet", given(ROWS))
+def test_parquet_contains_types_and_all_values() -> None:
+    data = written("parquet", source_of(ROWS))
     schema = pq.read_schema(io.BytesIO(data))
     assert [(field.name, str(field.type), field.nullable) for field in schema] == [
         ("message_id", "string", False),
@@ -155,29 +157,29 @@ def test_parquet_has_types_and_says_all_of_it() -> None:
         ("diagnostic", "string", True),
     ]
     assert [tuple(row.values()) for row in pq.read_table(io.BytesIO(data)).to_pylist()] == ROWS
-    # its reader is another one, in Rust
+    # another reader, written in Rust
     assert pl.read_parquet(io.BytesIO(data)).rows() == ROWS
-    assert [row[0] for row in pl.read_parquet(io.BytesIO(written("parquet", texts(*HOSTILE)))).rows()] == HOSTILE
-    assert pl.read_parquet(io.BytesIO(written("parquet", given([])))).columns == NAMES
+    assert [row[0] for row in pl.read_parquet(io.BytesIO(written("parquet", source_of_texts(*HOSTILE)))).rows()] == HOSTILE
+    assert pl.read_parquet(io.BytesIO(written("parquet", source_of([])))).columns == NAMES
 
 
-def test_parquets_groups_of_rows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parquet_row_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet_format, "MAX_ROWS", 12_000)
     table = Table("numbers", (Column("number", "integer", False),))
-    data = written("parquet", given([(number,) for number in range(40_000)], table))
+    data = written("parquet", source_of([(number,) for number in range(40_000)], table))
     file = pq.ParquetFile(io.BytesIO(data))
     groups = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
     assert max(groups) <= 15_000
     assert file.read().column("number").to_pylist() == list(range(40_000))
     monkeypatch.setattr(parquet_format, "MAX_BYTES", 100_000)
-    data = written("parquet", texts(*("long" * 5_000 for _ in range(50_00)), "last"))
+    data = written("parquet", source_of_texts(*("long" * 5_000 for _ in range(50_00)), "last"))
     assert pq.ParquetFile(io.BytesIO(data)).num_row_groups == 2
 
 
-def test_xlsx_says_all_of_it() -> None:
-    (found,) = sheets(written("xlsx", given(ROWS))).values()
-    assert found[0] == tuple(NAMES)
-    for row, cells in zip(ROWS, found[1:], strict=True):
+def test_xlsx_contains_all_values() -> None:
+    (actual,) = sheets(written("xlsx", source_of(ROWS))).values()
+    assert actual[0] == tuple(NAMES)
+    for row, cells in zip(ROWS, actual[1:], strict=True):
         assert cells == tuple(map(as_a_cell, row))
 
 
@@ -193,15 +195,15 @@ def as_a_cell(value: Any) -> Any:
     return value
 
 
-def test_xlsx_opens_in_another_reader_with_the_same_cells() -> None:
-    """Excel's own days, also around the 29th of February that 1900 had in it alone."""
+def test_xlsx_dates_are_right_in_two_readers() -> None:
+    """Including the days around 29 February 1900, which exists only in Excel."""
     days = [date(1900, 1, 1) + timedelta(days=number) for number in range(90)] + [date(1904, 1, 1), date(2024, 2, 29)]
     table = Table("days", (Column("day", "date", False), Column("moment", "date-time", False)))
     moments = [datetime(day.year, day.month, day.day, 13, 59, 59, tzinfo=UTC) for day in days]
-    data = written("xlsx", given(list(zip(days, moments, strict=True)), table))
-    (found,) = sheets(data).values()
-    assert [row[0].date() for row in found[1:]] == days
-    assert [row[1] for row in found[1:]] == [moment.replace(tzinfo=None) for moment in moments]
+    data = written("xlsx", source_of(list(zip(days, moments, strict=True)), table))
+    (actual,) = sheets(data).values()
+    assert [row[0].date() for row in actual[1:]] == days
+    assert [row[1] for row in actual[1:]] == [moment.replace(tzinfo=None) for moment in moments]
     frame = pl.read_excel(io.BytesIO(data), engine="calamine")
     assert frame["day"].cast(pl.Date).to_list()[60:] == days[60:]
     assert frame["moment"].cast(pl.Datetime("ms")).to_list()[60:] == [m.replace(tzinfo=None) for m in moments[60:]]
@@ -211,15 +213,15 @@ def test_xlsx_opens_in_another_reader_with_the_same_cells() -> None:
 def test_xlsx_shows_times_of_any_zone_in_utc(zone: Any) -> None:
     moment = datetime.fromisoformat("2025-06-01T01:30:00.250+05:45")
     table = Table("times", (Column("at", "date-time", False),))
-    (found,) = sheets(written("xlsx", given([(moment if zone is None else moment.astimezone(zone),)], table))).values()
-    assert found[1][0] == datetime(2025, 5, 31, 19, 45, 0, 250_000)  # noqa: DTZ001 - a cell has no zone
+    (actual,) = sheets(written("xlsx", source_of([(moment if zone is None else moment.astimezone(zone),)], table))).values()
+    assert actual[1][0] == datetime(2025, 5, 31, 19, 45, 0, 250_000)  # noqa: DTZ001 - a cell has no zone
 
 
-def test_xlsx_keeps_any_text_as_text() -> None:
-    data = written("xlsx", texts(*HOSTILE))
+def test_xlsx_preserves_any_text_as_text() -> None:
+    data = written("xlsx", source_of_texts(*HOSTILE))
     sheet = openpyxl.load_workbook(io.BytesIO(data)).active
     cells = [row[0] for row in sheet.iter_rows(min_row=2)]
-    # an empty text is a cell, and not a null
+    # an empty text is a cell; null is not
     assert [as_excel_reads(cell.value) for cell in cells] == HOSTILE
     for cell, text in zip(cells, HOSTILE, strict=True):
         assert cell.data_type in ("s", "inlineStr")
@@ -227,100 +229,101 @@ def test_xlsx_keeps_any_text_as_text() -> None:
         assert cell.hyperlink is None
     assert b"<f>" not in ZipFile(io.BytesIO(data)).read("xl/worksheets/sheet1.xml")
     frame = pl.read_excel(io.BytesIO(data), engine="calamine", infer_schema_length=None, drop_empty_rows=False)
-    found = ["" if text is None else text for text in frame["text"].to_list()]
+    actual = ["" if text is None else text for text in frame["text"].to_list()]
     same = [text for text in HOSTILE if text.isprintable() and "_x" not in text]
-    assert [text for text in found if text in same] == same
+    assert [text for text in actual if text in same] == same
 
 
-def test_xlsx_keeps_random_text(seed: int) -> None:
+def test_xlsx_preserves_random_text(seed: int) -> None:
     generator = random.Random(seed)
     hard = "=+-@\t\r\n &<>\"'_x0123ABCabc\x01\x0b\x1f\ufffe\uffff\u2028\xa0é漢👩"
-    given_texts = ["".join(generator.choices(hard, k=generator.randrange(12))) for _ in range(2_000)]
-    given_texts += [
+    random_texts = ["".join(generator.choices(hard, k=generator.randrange(12))) for _ in range(2_000)]
+    random_texts += [
         "".join(chr(c) for c in generator.choices(range(1, 0x110000), k=5) if not 0xD800 <= c < 0xE000) for _ in range(500)
     ]
-    sheet = openpyxl.load_workbook(io.BytesIO(written("xlsx", texts(*given_texts)))).active
-    found = [row[0] for row in sheet.iter_rows(min_row=2, values_only=True)]
-    for text, cell in zip(given_texts, found, strict=True):
+    sheet = openpyxl.load_workbook(io.BytesIO(written("xlsx", source_of_texts(*random_texts)))).active
+    actual = [row[0] for row in sheet.iter_rows(min_row=2, values_only=True)]
+    for text, cell in zip(random_texts, actual, strict=True):
         assert as_excel_reads(cell) == text, (seed, text)
 
 
-def test_xlsx_cuts_what_excel_cannot_hold_and_says_so() -> None:
+def test_xlsx_truncates_texts_that_are_too_long_for_excel() -> None:
     whole, halves = "é" * 32_767, "👩" * 16_383 + "x"
-    found = [
-        row[0] for row in sheets(written("xlsx", texts(whole, whole + "é", halves, halves + "👩", "y" * 2_000_000)))["texts"]
+    actual = [
+        row[0]
+        for row in sheets(written("xlsx", source_of_texts(whole, whole + "é", halves, halves + "👩", "y" * 2_000_000)))["texts"]
     ][1:]
-    assert (found[0], found[2]) == (whole, halves)
-    for cell in (found[1], found[3], found[4]):
+    assert (actual[0], actual[2]) == (whole, halves)
+    for cell in (actual[1], actual[3], actual[4]):
         assert cell.endswith(" … (cut)")
         assert len(cell.encode("utf-16-le")) // 2 in (32_766, 32_767)
         assert unicodedata.category(cell[-9]) != "Cs"
 
 
-def test_xlsx_has_as_many_sheets_as_the_rows_need() -> None:
+def test_xlsx_splits_a_table_over_several_sheets() -> None:
     numbers = Table("time_series", (Column("number", "integer", False),))
     for count in (0, 1, 8, 9, 10, 18, 19, 20, 27):
         out = io.BytesIO()
-        xlsx_format.write(given([(number,) for number in range(count)], numbers, EMPTY), out, most_rows=10)
-        found = sheets(out.getvalue())
+        xlsx_format.write(source_of([(number,) for number in range(count)], numbers, EMPTY), out, max_rows=10)
+        actual = sheets(out.getvalue())
         wanted = max(1, -(-count // 9))
-        names = [name for name in found if name.startswith("time_series")]
+        names = [name for name in actual if name.startswith("time_series")]
         assert names == ["time_series", *(f"time_series ({number})" for number in range(2, wanted + 1))]
-        rows = [row[0] for name in names for row in found[name][1:]]
+        rows = [row[0] for name in names for row in actual[name][1:]]
         assert rows == list(range(count))
-        assert all(found[name][0] == ("number",) and len(found[name]) <= 10 for name in names)
-        # the other table's sheets are its own
-        assert len(found) == 2 * wanted
+        assert all(actual[name][0] == ("number",) and len(actual[name]) <= 10 for name in names)
+        # and as many sheets of the other table
+        assert len(actual) == 2 * wanted
 
 
 EMPTY = Table("a_name_that_is_far_too_long_for_a_sheet", (Column("other", "integer", False),))
 
 
-def test_xlsx_without_rows_is_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = sheets(written("xlsx", given([], EVERY_KIND, EMPTY)))
-    assert list(found) == ["messages", "a_name_that_is_far_too_long_for"]
-    assert found["messages"] == [tuple(NAMES)]
+def test_xlsx_without_rows_contains_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    actual = sheets(written("xlsx", source_of([], ALL_KINDS, EMPTY)))
+    assert list(actual) == ["messages", "a_name_that_is_far_too_long_for"]
+    assert actual["messages"] == [tuple(NAMES)]
     assert [xlsx_format.sheet_name(EMPTY.name, number) for number in (2, 10)] == [
         "a_name_that_is_far_too_long (2)",
         "a_name_that_is_far_too_lon (10)",
     ]
-    # a part of the zip file that would become too large is ended as well
+    # a zip entry that would become too large starts a new sheet, too
     monkeypatch.setattr(xlsx_format, "MAX_BYTES", 1)
-    assert len(sheets(written("xlsx", texts(*("x" for _ in range(2_500)))))) == 3
+    assert len(sheets(written("xlsx", source_of_texts(*("x" for _ in range(2_500)))))) == 3
 
 
-def test_xlsx_is_laid_out_for_reading() -> None:
-    sheet = openpyxl.load_workbook(io.BytesIO(written("xlsx", given(ROWS)))).active
+def test_xlsx_header_and_number_formats() -> None:
+    sheet = openpyxl.load_workbook(io.BytesIO(written("xlsx", source_of(ROWS)))).active
     assert sheet.freeze_panes == "A2"
     assert all(cell.font.b for cell in sheet[1])
     assert sheet["E2"].number_format == "yyyy\\-mm\\-dd"
     assert sheet["F2"].number_format == "yyyy\\-mm\\-dd\\ hh:mm:ss"
 
 
-def test_xlsx_has_columns_beyond_z() -> None:
+def test_xlsx_with_more_columns_than_letters() -> None:
     wide = Table("wide", tuple(Column(f"c{number}", "integer", False) for number in range(800)))
-    (found,) = sheets(written("xlsx", given([tuple(range(800))], wide))).values()
-    assert found[1] == tuple(range(800))
+    (actual,) = sheets(written("xlsx", source_of([tuple(range(800))], wide))).values()
+    assert actual[1] == tuple(range(800))
 
 
 @pytest.mark.parametrize("form", ["xlsx", "parquet", "json", "ndjson", "csv"])
-def test_what_the_source_raises_goes_through(form: str) -> None:
-    """And nothing of the file's end is written after it: half a file does not look whole."""
+def test_exceptions_of_the_source_are_passed_on(form: str) -> None:
+    """The end of the file is not written, so that a partial file does not look complete."""
 
     def rows(_: Table) -> Iterator[list[tuple[Any, ...]]]:
         yield ROWS[:1]
-        raise LookupError("the database is gone")
+        raise LookupError("the database is unavailable")
 
     out = io.BytesIO()
     with pytest.raises(LookupError):
-        FORMATS[form].write(Given((EVERY_KIND,), rows), out)
+        FORMATS[form].write(MemorySource((ALL_KINDS,), rows), out)
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_what_the_sink_raises_goes_through(form: str) -> None:
+def test_exceptions_of_the_sink_are_passed_on(form: str) -> None:
     class Full:
         def write(self, data: bytes, /) -> None:
             raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        FORMATS[form].write(given(ROWS), Full())
+        FORMATS[form].write(source_of(ROWS), Full())

@@ -1,4 +1,4 @@
-"""Files of any size are written in the same memory."""
+"""The memory of a format does not grow with the file."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import pytest
 
 from api.exports.formats import FORMATS
 
-# the peak after a tenth of the rows, and after all: what a format keeps of each row would be seen
+# compares the peak after a tenth of the rows with the final peak: it would show if a format kept data of each row
 PROGRAM = """
 import resource, sys
 from datetime import UTC, datetime
 from api.exports.formats import FORMATS, Column, Table
-from tests.integration.exports.given import Given
+from tests.integration.exports.memory_source import MemorySource
 
 ROWS, BATCH = 2_000_000, 5_000
 WHEN = datetime(2025, 11, 1, tzinfo=UTC)
@@ -32,7 +32,7 @@ def rows(table):
             peaks.append(peak())
         yield [(f"m{number}", WHEN) for number in range(start, start + BATCH)]
 
-class Source(Given):
+class Source(MemorySource):
     def csv_lines(self, table):
         for batch in rows(table):
             yield b"".join(b"%b,x\\n" % row[0].encode() for row in batch)

@@ -1,4 +1,4 @@
-"""The command: what lands, what is rejected, and that nothing is lost."""
+"""`mailmart ingest`: what is loaded, what is rejected, and that nothing is lost."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from api.settings import Settings
 from tests.support.command import mailmart
 
 
-def landed(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
+def rows(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
     with connect(settings, "mailmart_owner") as connection:
         return connection.execute(statement).fetchall()
 
 
 def bodies(settings: Settings) -> list[Any]:
-    return [body for (body,) in landed(settings, "select payload from raw.webhook_payloads order by payload_id")]
+    return [body for (body,) in rows(settings, "select payload from raw.webhook_payloads order by payload_id")]
 
 
 def ingest(settings: Settings, path: Path | str, provider: str = "sendgrid", stdin: bytes = b"") -> Any:
@@ -41,7 +41,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
-def test_bodies_land_as_they_came(settings: Settings, tmp_path: Path, shape: str, packed: bool) -> None:
+def test_bodies_are_loaded_unchanged(settings: Settings, tmp_path: Path, shape: str, packed: bool) -> None:
     text = SHAPES[shape].encode()
     path = tmp_path / "bodies.json"
     path.write_bytes(gzip.compress(text) if packed else text)
@@ -49,17 +49,17 @@ def test_bodies_land_as_they_came(settings: Settings, tmp_path: Path, shape: str
     assert result.exit_code == 0, result.output
     expected = [EVENT, EVENT] if shape.startswith("lines") else [json.loads(SHAPES[shape].lstrip("\ufeff"))]
     assert bodies(settings) == expected
-    assert landed(settings, "select distinct provider, workspace_id from raw.webhook_payloads") == [("sendgrid", "w")]
+    assert rows(settings, "select distinct provider, workspace_id from raw.webhook_payloads") == [("sendgrid", "w")]
 
 
 def test_standard_input(settings: Settings) -> None:
     result = ingest(settings, "-", stdin=json.dumps(EVENT).encode())
     assert result.exit_code == 0, result.output
-    assert "standard input: 1 bodies landed, 0 rejected" in result.output
+    assert "standard input: 1 bodies loaded, 0 rejected" in result.output
     assert bodies(settings) == [EVENT]
 
 
-def test_broken_lines_are_set_aside_and_the_rest_lands(settings: Settings, tmp_path: Path) -> None:
+def test_broken_lines_are_rejected_and_the_others_loaded(settings: Settings, tmp_path: Path) -> None:
     good = json.dumps(EVENT).encode()
     path = tmp_path / "bodies.jsonl"
     path.write_bytes(
@@ -67,7 +67,7 @@ def test_broken_lines_are_set_aside_and_the_rest_lands(settings: Settings, tmp_p
     )
     result = ingest(settings, path)
     assert result.exit_code == 1
-    assert "3 bodies landed, 6 rejected" in result.output
+    assert "3 bodies loaded, 6 rejected" in result.output
     assert bodies(settings) == [EVENT] * 3
     rejected = [json.loads(line) for line in Path(f"{path}.rejected.jsonl").read_text().splitlines()]
     assert [line["line"] for line in rejected] == [2, 4, 5, 6, 7, 8]
@@ -78,16 +78,16 @@ def test_broken_lines_are_set_aside_and_the_rest_lands(settings: Settings, tmp_p
     assert all(line["reason"] and line["text"] for line in rejected)
 
 
-def test_a_broken_first_line_takes_nothing_with_it(settings: Settings, tmp_path: Path) -> None:
+def test_a_broken_first_line_rejects_no_other(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "bodies.jsonl"
     path.write_text("{broken\n" + json.dumps(EVENT) + "\n")
     assert ingest(settings, path).exit_code == 1
     assert bodies(settings) == [EVENT]
 
 
-def test_a_gzip_that_breaks_off_lands_what_is_there(settings: Settings, tmp_path: Path) -> None:
+def test_a_truncated_gzip_file_is_loaded_as_far_as_possible(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "bodies.jsonl.gz"
-    # what does not pack well, so that a part of it holds lines
+    # text that compresses badly, so that a part of the file contains whole lines
     text = b"".join(json.dumps({"n": number, "x": hash(str(number))}).encode() + b"\n" for number in range(20_000))
     path.write_bytes(gzip.compress(text)[:-5000])
     result = ingest(settings, path)
@@ -96,12 +96,12 @@ def test_a_gzip_that_breaks_off_lands_what_is_there(settings: Settings, tmp_path
     assert "cannot be read from here on" in Path(f"{path}.rejected.jsonl").read_text()
 
 
-def test_more_than_a_batch(settings: Settings, tmp_path: Path) -> None:
+def test_a_file_of_several_batches(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "bodies.jsonl"
     path.write_text("".join(json.dumps({"n": number}) + "\n" for number in range(45_000)) + "broken\n")
     result = ingest(settings, path)
-    assert "45000 bodies landed, 1 rejected" in result.output
-    assert landed(settings, "select count(*), count(distinct payload) from raw.webhook_payloads") == [(45_000, 45_000)]
+    assert "45000 bodies loaded, 1 rejected" in result.output
+    assert rows(settings, "select count(*), count(distinct payload) from raw.webhook_payloads") == [(45_000, 45_000)]
     assert json.loads(Path(f"{path}.rejected.jsonl").read_text())["line"] == 45_001
 
 
@@ -127,13 +127,13 @@ def test_native_events(settings: Settings, tmp_path: Path) -> None:
     path.write_text("\n".join(json.dumps(line) for line in [event | more, [event, broken[0]], *broken[1:]]))
     result = ingest(settings, path, "native")
     assert result.exit_code == 1
-    assert "2 events landed, 7 rejected" in result.output
-    rows = landed(
+    assert "2 events loaded, 7 rejected" in result.output
+    events = rows(
         settings,
         "select event_id, workspace_id, recipient_domain, smtp_code, diagnostic, url, recipient_hash,"
         " app.recipient_hash('jane@example.com') from raw.email_events order by recipient_domain nulls last",
     )
-    assert rows[0][:6] == (
+    assert events[0][:6] == (
         "e",
         "w",
         "example.com",
@@ -141,20 +141,20 @@ def test_native_events(settings: Settings, tmp_path: Path) -> None:
         "550 5.1.1 <address>: no such user",
         "https://x.example/?to=<address>",
     )
-    assert rows[0][6] == rows[0][7] is not None
+    assert events[0][6] == events[0][7] is not None
     reasons = [json.loads(line)["reason"] for line in Path(f"{path}.rejected.jsonl").read_text().splitlines()]
     assert reasons == [
         "no event_id",
-        "occurred_at is no time: yesterday-ish",
+        "occurred_at is not a time: yesterday-ish",
         "smtp_code is not a number",
-        "smtp_code is no whole number: 5.5",
+        "smtp_code is not a whole number: 5.5",
         "unknown field smtp_codes",
         "no event_type, no message_id, no occurred_at",
         "a JSON number, not an object",
     ]
 
 
-def test_what_cannot_be_run_says_why(settings: Settings, tmp_path: Path) -> None:
+def test_wrong_arguments_are_explained(settings: Settings, tmp_path: Path) -> None:
     assert "does not exist" in ingest(settings, tmp_path / "nothing.json").output
     result = mailmart(settings, "ingest", "--provider", "sendgrid", "--workspace", " ", "-")
     assert result.exit_code == 2
@@ -163,5 +163,5 @@ def test_what_cannot_be_run_says_why(settings: Settings, tmp_path: Path) -> None
     empty.write_text("")
     result = ingest(settings, empty)
     assert result.exit_code == 0
-    assert "0 bodies landed" in result.output
-    assert "has no 'w' yet" in result.output
+    assert "0 bodies loaded" in result.output
+    assert "has no workspace 'w' yet" in result.output

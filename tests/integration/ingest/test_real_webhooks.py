@@ -1,4 +1,4 @@
-"""Every webhook of the corpus, through the command and the build, against what an independent implementation reads in it."""
+"""Every webhook of a corpus, loaded and built, compared with what an independent implementation reads in it."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def lines(provider: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def taken_up(module_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Each line in a workspace of its own, so that an event is found by it; landed twice."""
+def loaded(module_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Each body is in its own workspace, by which its event is found, and is loaded twice."""
     folder = tmp_path_factory.mktemp("bodies")
     for provider, number in cases():
         body: Path = folder / f"{provider}-{number}.json"
@@ -47,21 +47,21 @@ def taken_up(module_settings: Settings, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.parametrize(("provider", "number"), list(cases()))
-def test_the_event_is_what_is_expected(taken_up: Settings, provider: str, number: int) -> None:
+def test_the_event_equals_the_independent_one(loaded: Settings, provider: str, number: int) -> None:
     expected = lines(provider)[number]["expected"]
-    with connect(taken_up, "mailmart_owner") as connection:
-        found = connection.execute(
+    with connect(loaded, "mailmart_owner") as connection:
+        rows = connection.execute(
             "select event_type, occurred_at, provider_message_id, recipient_domain, recipient_hash, diagnostic,"
             " app.mask_addresses(%s), url, smtp_status, app.recipient_hash(%s)"
             " from core.fct_email_events where workspace_id = %s order by occurred_at",
             (expected[0]["mta_response"], expected[0]["recipient"], f"{provider}-{number}"),
         ).fetchall()
-    assert len(found) == len(expected) == 1
+    assert len(rows) == len(expected) == 1
     (
         (kind, occurred_at, message, domain, recipient, diagnostic, mta_response, url, status, recipient_expected),
         event,
     ) = (
-        found[0],
+        rows[0],
         expected[0],
     )
     assert kind == event["event_type"]
@@ -70,7 +70,7 @@ def test_the_event_is_what_is_expected(taken_up: Settings, provider: str, number
     assert recipient == recipient_expected
     assert url == event["click_url"]
     if provider != "ses":
-        # theirs is cut to milliseconds or microseconds; for SES it is the envelope's
+        # the other implementation truncates times, and uses the envelope's time for SES
         assert abs((occurred_at - datetime.fromisoformat(event["timestamp"])).total_seconds()) < 0.001
     if kind == "bounced":
         assert diagnostic == mta_response

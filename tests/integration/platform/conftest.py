@@ -1,4 +1,4 @@
-"""What the tests of the benches share."""
+"""A home folder for the tests of benchmarks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """An empty home folder, for servers of a command's own."""
-    made = Path(tempfile.mkdtemp(prefix="mailmart-bench-"))
-    # as root the servers run as somebody else, who has to get through to it
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
+    """An empty home folder for the servers of a command."""
+    folder = Path(tempfile.mkdtemp(prefix="mailmart-bench-"))
+    # as root the servers run as another user, who must be able to enter it
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)

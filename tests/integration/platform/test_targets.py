@@ -1,7 +1,8 @@
-"""A service of another target than production lets production's exports and reports alone."""
+"""A service whose target is not production does not touch the exports and reports of production."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,73 +15,90 @@ from werkzeug.test import Client, TestResponse
 
 from api.auth.api_keys import create_key
 from api.cli import main
+from api.cli.env import developer_environment
 from api.db.connection import connect
 from api.errors import SettingsError
-from api.scheduler.schedule import timetable
+from api.scheduler.schedule import scheduled_jobs
 from api.server.app import WsgiApp
 from api.settings import Settings
 from api.worker.main import run_worker
 from tests.integration.api.publishing import publish_empty_contract
+from tests.support.dbt import WITHOUT_TESTS
+from tests.support.forked_dbt import run_forked
 
 
-def test_no_worker_takes_them(settings: Settings) -> None:
+def test_a_worker_refuses_to_start(settings: Settings) -> None:
     with pytest.raises(SettingsError, match="MAILMART_TARGET is 'dev'"):
         run_worker(replace(settings, target="dev"), 1)
 
 
-def test_a_scheduler_runs_its_own_nights_alone(settings: Settings) -> None:
+def test_a_scheduler_does_only_nightly_runs(settings: Settings) -> None:
     names = {
-        target: [job.name for job in timetable(replace(settings, target=target), threading.Event())]
+        target: [job.name for job in scheduled_jobs(replace(settings, target=target), threading.Event())]
         for target in ("production", "dev")
     }
-    assert names == {"production": ["nightly batch", "due reports", "files of exports"], "dev": ["nightly batch"]}
+    assert names == {"production": ["nightly run", "due reports", "export cleanup"], "dev": ["nightly run"]}
 
 
 @pytest.mark.parametrize(("target", "expected"), [("", ["serve", "scheduler", "worker"]), ("dev", ["serve", "scheduler"])])
-def test_up_all_runs_what_there_is_to_do(
+def test_run_starts_a_worker_only_for_production(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, target: str, expected: list[str]
 ) -> None:
     running: list[str] = []
 
     @contextmanager
-    def started(_: Settings) -> Iterator[None]:
+    def running_servers(_: Settings) -> Iterator[None]:
         yield
 
-    def run(_: Settings, programs: Any, *__: Any, **___: Any) -> None:
+    def run_programs(_: Settings, programs: Any, *__: Any, **___: Any) -> None:
         running.extend(program.name for program in programs)
 
-    monkeypatch.setattr("api.cli.stack.started_servers", started)
-    monkeypatch.setattr("api.cli.stack.run", run)
-    monkeypatch.setattr("api.observability.logs.configure_logs", lambda: None)
-    monkeypatch.setattr("api.server.granian.check_address", lambda _: None)
+    monkeypatch.setattr("api.cli.run.running_servers", running_servers)
+    monkeypatch.setattr("api.cli.run.run_programs", run_programs)
+    monkeypatch.setattr("api.cli.run.configure_logs", lambda: None)
+    monkeypatch.setattr("api.cli.run.check_address", lambda _: None)
     environment = {"MAILMART_HOME": str(settings.home), "MAILMART_TARGET": target}
-    result = CliRunner().invoke(main, ["up", "--all"], env=environment)
+    result = CliRunner().invoke(main, ["run"], env=environment)
     assert result.exit_code == 0, result.output
     assert running == expected
     assert ("MAILMART_TARGET is 'dev'" in result.output) == (target == "dev")
 
 
 @pytest.mark.parametrize(("target", "statuses"), [("production", {404, 200}), ("dev", {403})])
-def test_the_api_says_so(settings: Settings, target: str, statuses: set[int]) -> None:
+def test_the_api_refuses_exports_and_reports(settings: Settings, target: str, statuses: set[int]) -> None:
     with connect(settings, "mailmart_owner") as connection:
         publish_empty_contract(connection)
-        for table, columns in (("publications", "batch_id, data_as_of, contract"), ("publication", "batch_id")):
+        for table, columns in (("publications", "batch_id, data_as_of, contract"), ("current_publication", "batch_id")):
             connection.execute(f"insert into app.{table} (target, {columns}) select 'dev', {columns} from app.{table}".encode())
     service = WsgiApp(replace(settings, target=target))
     key = create_key(settings, "ws", name="tests", scopes=("read", "export", "reports"))
     headers = {"Authorization": f"Bearer {key}"}
 
-    def ask(method: str, path: str) -> TestResponse:
+    def call(method: str, path: str) -> TestResponse:
         return Client(service).open(f"/api/v1/workspaces/ws/analytics/{path}", method=method, headers=headers)
 
     try:
-        answers = [ask(*asked) for asked in (("GET", "exports/exp_1"), ("DELETE", "exports/exp_1"), ("GET", "reports"))]
-        assert {answer.status_code for answer in answers} == statuses
+        responses = [call(*request) for request in (("GET", "exports/exp_1"), ("DELETE", "exports/exp_1"), ("GET", "reports"))]
+        assert {response.status_code for response in responses} == statuses
         if target == "dev":
-            assert {answer.get_json()["error"]["code"] for answer in answers} == {"FORBIDDEN"}
-            assert "production" in answers[0].get_json()["error"]["message"]
-            # who may not ask is told that first, and a browser may always ask what it may
+            assert {response.get_json()["error"]["code"] for response in responses} == {"FORBIDDEN"}
+            assert "production" in responses[0].get_json()["error"]["message"]
+            # authentication comes first, and OPTIONS is always allowed
             assert Client(service).get("/api/v1/workspaces/ws/analytics/reports").status_code == 401
-            assert ask("OPTIONS", "reports").status_code == 200
+            assert call("OPTIONS", "reports").status_code == 200
     finally:
         service.close()
+
+
+@pytest.mark.timeout(300)
+def test_plain_dbt_builds_a_developers_schemas_and_not_production(settings: Settings) -> None:
+    arguments = [*WITHOUT_TESTS, "--target-path", str(settings.home / "target"), "--log-path", str(settings.home / "logs")]
+    environment = {**os.environ, **developer_environment(settings)}
+    built = run_forked(arguments, environment, settings.project_root, timeout=240)
+    assert built.returncode == 0, built.stdout
+    with connect(settings, "mailmart_owner") as connection:
+        assert connection.execute("select target from app.current_publication").fetchall() == [("dev",)]
+        assert connection.execute("select to_regnamespace('dev_marts') is null, to_regnamespace('marts') is null").fetchone() == (
+            False,
+            True,
+        )

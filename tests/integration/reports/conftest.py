@@ -1,4 +1,4 @@
-"""What the tests of reports have in common."""
+"""Fixtures of the tests of reports."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from api.contract.publication import read_publication
 from api.db.connection import connect
 from api.server.app import WsgiApp
 from api.settings import Settings
-from tests.integration.reports.certificates import Authority
-from tests.integration.reports.given import WORKSPACE, Reporter, land_mail
+from tests.integration.reports.certificate_authority import CertificateAuthority
+from tests.integration.reports.reporter import WORKSPACE, Reporter, load_messages
 from tests.support.dbt import run_dbt
 
 
 @pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """One that nobody trusts yet."""
-    return Authority(tmp_path_factory.mktemp("authority"))
+def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
+    """A certificate authority that nobody trusts yet."""
+    return CertificateAuthority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture
-def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    """One that this process trusts, and no other."""
+def trusted(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> CertificateAuthority:
+    """A certificate authority that this process trusts, as the only one."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     return authority
 
 
 @pytest.fixture(scope="session")
 def report_warehouse(_fresh_database: Callable[[], Settings]) -> Settings:
-    """Built and published."""
+    """A database with loaded events and a published build."""
     settings = _fresh_database()
-    land_mail(settings)
+    load_messages(settings)
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
     return settings
 
 
 @pytest.fixture(scope="session")
 def reporter_of(report_warehouse: Settings) -> Iterator[Callable[[str], Reporter]]:
-    """Makes one of a workspace."""
+    """Makes a reporter for a workspace."""
     service = WsgiApp(report_warehouse)
 
     def make(workspace_id: str) -> Reporter:
@@ -55,7 +55,7 @@ def reporter_of(report_warehouse: Settings) -> Iterator[Callable[[str], Reporter
 
 @pytest.fixture
 def reporter(reporter_of: Callable[[str], Reporter]) -> Reporter:
-    """Of a workspace without reports."""
+    """The reporter of a workspace that has messages and no reports."""
     made = reporter_of(WORKSPACE)
     made.execute("delete from app.reports")
     made.execute("delete from app.exports")
@@ -65,7 +65,7 @@ def reporter(reporter_of: Callable[[str], Reporter]) -> Reporter:
 
 @pytest.fixture(scope="session")
 def report_catalogue(report_warehouse: Settings) -> Catalogue:
-    """What can be exported."""
+    """The export types of the project."""
     with connect(report_warehouse, "mailmart_owner") as connection:
         publication = read_publication(connection, report_warehouse.target)
     assert publication is not None

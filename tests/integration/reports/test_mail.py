@@ -1,4 +1,4 @@
-"""Mail, through real SMTP servers."""
+"""Mail through SMTP servers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from urllib.parse import quote
 import pytest
 
 from api.errors import DeliveryFailed, SettingsError
-from api.reports.smtp import Mail, MailServer, message_of, send
-from tests.integration.reports.certificates import Authority
-from tests.integration.reports.smtp import LOGIN, Post, post_office
+from api.reports.smtp import Mail, MailServer, build_message, send
+from tests.integration.reports.certificate_authority import CertificateAuthority
+from tests.integration.reports.mail_server import LOGIN, MailTestServer, mail_server
 
 MAIL = Mail(
     "ana@example.com",
@@ -32,20 +32,20 @@ MAIL = Mail(
 FROM = '"Bérichte, GmbH" <reports@mart.example>'
 USER, PASSWORD = (quote(text, safe="") for text in LOGIN)
 HEADERS = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
-# not what counts as this machine, and yet it is
-ELSEWHERE = "127.0.0.2"
+# on this machine, but not in the list of local hosts
+REMOTE_HOST = "127.0.0.2"
 
 
-def server_of(post: Post, host: str = "127.0.0.1", scheme: str = "smtp", login: str = "") -> MailServer:
-    return MailServer.of(f"{scheme}://{login}{host}:{post.port}", FROM)
+def server_of(mails: MailTestServer, host: str = "127.0.0.1", scheme: str = "smtp", login: str = "") -> MailServer:
+    return MailServer.of(f"{scheme}://{login}{host}:{mails.port}", FROM)
 
 
-def test_a_mail_arrives_as_it_was_meant() -> None:
-    with post_office() as post:
-        send(server_of(post), MAIL)
-    (taken,) = post.taken
-    message = taken.message
-    assert (taken.sender, taken.recipients) == ("reports@mart.example", ["ana@example.com"])
+def test_a_mail_arrives_unchanged() -> None:
+    with mail_server() as mails:
+        send(server_of(mails), MAIL)
+    (mail,) = mails.received
+    message = mail.message
+    assert (mail.sender, mail.recipients) == ("reports@mart.example", ["ana@example.com"])
     assert message["Subject"] == MAIL.subject
     assert message["To"] == "ana@example.com"
     assert message["From"].addresses[0].display_name == "Bérichte, GmbH"
@@ -59,146 +59,146 @@ def test_a_mail_arrives_as_it_was_meant() -> None:
     assert html.get_content().strip() == MAIL.html
 
 
-def test_no_text_of_a_subject_becomes_a_header_and_all_come_back(seed: int) -> None:
+def test_any_subject_is_preserved_and_injects_no_header(seed: int) -> None:
     numbers = random.Random(seed)
-    letters = ["\r\n", *"\n\r\0\u2028\x85\ud800 aü漢📬\u200d\u05d0:,", "=?utf-8?q?x?="]
+    characters = ["\r\n", *"\n\r\0\u2028\x85\ud800 aü漢📬\u200d\u05d0:,", "=?utf-8?q?x?="]
     sender = MailServer.of("smtp://localhost", FROM).sender
     for _ in range(150):
-        few = numbers.sample(letters, 5)
+        few = numbers.sample(characters, 5)
         subject = f"x {''.join(numbers.choice(few) for _ in range(numbers.randrange(200)))} y\r\nBcc: eve@example.com"
-        text = message_of(replace(MAIL, subject=subject), sender).as_bytes()
+        text = build_message(replace(MAIL, subject=subject), sender).as_bytes()
         read = message_from_bytes(text, policy=policy.SMTP)
         assert sorted(read) == sorted(HEADERS), (seed, subject)
         assert str(read["Subject"]).split() == re.sub("[\0\x85\ud800]", " ", subject).split(), (seed, subject)
         assert max(map(len, text.splitlines())) < 998, (seed, subject)
 
 
-def test_nothing_is_said_before_starttls(trusted: Authority) -> None:
-    with post_office(ELSEWHERE, starttls=trusted.server_context(ELSEWHERE)) as post:
-        send(server_of(post, ELSEWHERE, login=f"{USER}:{PASSWORD}@"), MAIL)
-    (taken,) = post.taken
-    assert taken.was_encrypted
-    assert taken.user == LOGIN[0].encode()
+def test_login_and_mail_are_encrypted_by_starttls(trusted: CertificateAuthority) -> None:
+    with mail_server(REMOTE_HOST, starttls=trusted.server_context(REMOTE_HOST)) as mails:
+        send(server_of(mails, REMOTE_HOST, login=f"{USER}:{PASSWORD}@"), MAIL)
+    (mail,) = mails.received
+    assert mail.was_encrypted
+    assert mail.user == LOGIN[0].encode()
 
 
-def test_tls_from_the_first_byte(trusted: Authority) -> None:
-    with post_office(tls=trusted.server_context("127.0.0.1")) as post:
-        send(server_of(post, scheme="smtps", login=f"{USER}:{PASSWORD}@"), MAIL)
-    assert len(post.taken) == 1
+def test_tls_from_the_first_byte(trusted: CertificateAuthority) -> None:
+    with mail_server(tls=trusted.server_context("127.0.0.1")) as mails:
+        send(server_of(mails, scheme="smtps", login=f"{USER}:{PASSWORD}@"), MAIL)
+    assert len(mails.received) == 1
 
 
-def test_a_server_elsewhere_without_starttls_is_not_spoken_to() -> None:
-    with post_office(ELSEWHERE) as post, pytest.raises(DeliveryFailed, match="STARTTLS") as caught:
-        send(server_of(post, ELSEWHERE), MAIL)
+def test_a_remote_server_without_starttls_is_not_used() -> None:
+    with mail_server(REMOTE_HOST) as mails, pytest.raises(DeliveryFailed, match="STARTTLS") as caught:
+        send(server_of(mails, REMOTE_HOST), MAIL)
     assert not caught.value.is_lasting
-    assert post.taken == []
+    assert mails.received == []
 
 
-def test_a_certificate_counts_only_from_who_is_trusted_and_for_the_name(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
+def test_a_certificate_must_be_trusted_and_match_the_name(
+    authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with post_office(ELSEWHERE, starttls=authority.server_context(ELSEWHERE)) as post:
+    with mail_server(REMOTE_HOST, starttls=authority.server_context(REMOTE_HOST)) as mails:
         with pytest.raises(DeliveryFailed, match="certificate") as caught:
-            send(server_of(post, ELSEWHERE, login=f"{USER}:{PASSWORD}@"), MAIL)
+            send(server_of(mails, REMOTE_HOST, login=f"{USER}:{PASSWORD}@"), MAIL)
         assert not caught.value.is_lasting
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-        send(server_of(post, ELSEWHERE, login=f"{USER}:{PASSWORD}@"), MAIL)
+        send(server_of(mails, REMOTE_HOST, login=f"{USER}:{PASSWORD}@"), MAIL)
     with (
-        post_office(ELSEWHERE, starttls=authority.server_context("mail.example")) as post,
+        mail_server(REMOTE_HOST, starttls=authority.server_context("mail.example")) as mails,
         pytest.raises(DeliveryFailed, match="certificate"),
     ):
-        send(server_of(post, ELSEWHERE, login=f"{USER}:{PASSWORD}@"), MAIL)
+        send(server_of(mails, REMOTE_HOST, login=f"{USER}:{PASSWORD}@"), MAIL)
 
 
-def test_a_wrong_password_is_tried_again(trusted: Authority) -> None:
+def test_a_wrong_password_is_a_temporary_failure(trusted: CertificateAuthority) -> None:
     with (
-        post_office(ELSEWHERE, starttls=trusted.server_context(ELSEWHERE)) as post,
+        mail_server(REMOTE_HOST, starttls=trusted.server_context(REMOTE_HOST)) as mails,
         pytest.raises(DeliveryFailed, match="login") as caught,
     ):
-        send(server_of(post, ELSEWHERE, login=f"{USER}:wrong@"), MAIL)
+        send(server_of(mails, REMOTE_HOST, login=f"{USER}:wrong@"), MAIL)
     assert not caught.value.is_lasting
 
 
 @pytest.mark.parametrize(("answer", "is_lasting"), [("550 5.1.1 No such user", True), ("451 4.7.1 Greylisted, try again", False)])
-def test_a_refused_recipient(answer: str, *, is_lasting: bool) -> None:
-    with post_office() as post:
-        post.refused[MAIL.recipient] = answer
+def test_a_rejected_recipient(answer: str, *, is_lasting: bool) -> None:
+    with mail_server() as mails:
+        mails.rejections[MAIL.recipient] = answer
         with pytest.raises(DeliveryFailed) as caught:
-            send(server_of(post), MAIL)
+            send(server_of(mails), MAIL)
     assert caught.value.is_lasting == is_lasting
     assert answer in caught.value.message
 
 
-def test_what_is_wrong_with_how_we_speak_is_not_the_recipients() -> None:
-    with post_office() as post:
-        post.refused[MAIL.recipient] = "504 5.5.2 <box>: Helo command rejected: need fully-qualified hostname"
-        with pytest.raises(DeliveryFailed, match=r"server refused the mail: 504 5\.5\.2") as caught:
-            send(server_of(post), MAIL)
+def test_a_protocol_error_does_not_reject_the_recipient() -> None:
+    with mail_server() as mails:
+        mails.rejections[MAIL.recipient] = "504 5.5.2 <box>: Helo command rejected: need fully-qualified hostname"
+        with pytest.raises(DeliveryFailed, match=r"server rejected the mail: 504 5\.5\.2") as caught:
+            send(server_of(mails), MAIL)
     assert not caught.value.is_lasting
 
 
-@pytest.mark.parametrize(("host", "said"), [("box", "mart.example"), ("box.mail.example", "box.mail.example")])
-def test_we_say_a_whole_name(host: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("host", "expected"), [("box", "mart.example"), ("box.mail.example", "box.mail.example")])
+def test_the_ehlo_name_has_a_domain(host: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: host)
-    with post_office() as post:
-        send(server_of(post), MAIL)
-    assert [taken.greeted_as for taken in post.taken] == [said]
+    with mail_server() as mails:
+        send(server_of(mails), MAIL)
+    assert [mail.greeted_as for mail in mails.received] == [expected]
 
 
 @pytest.mark.parametrize(("answer", "is_lasting"), [("554 5.7.1 Spam", True), ("452 4.3.1 Disk full", False)])
-def test_a_refused_mail(answer: str, *, is_lasting: bool) -> None:
-    with post_office() as post:
-        post.on_data = answer
+def test_a_rejected_mail(answer: str, *, is_lasting: bool) -> None:
+    with mail_server() as mails:
+        mails.data_response = answer
         with pytest.raises(DeliveryFailed) as caught:
-            send(server_of(post), MAIL)
+            send(server_of(mails), MAIL)
     assert caught.value.is_lasting == is_lasting
 
 
-def test_a_server_that_is_away() -> None:
+def test_an_unreachable_server() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with pytest.raises(DeliveryFailed, match="does not answer") as caught:
+    with pytest.raises(DeliveryFailed, match="did not respond") as caught:
         send(MailServer.of(f"smtp://127.0.0.1:{port}", FROM), MAIL)
     assert not caught.value.is_lasting
 
 
-def _says_nothing(connection: socket.socket, over: threading.Event) -> None:
-    over.wait(30)
+def _send_nothing(connection: socket.socket, is_stopping: threading.Event) -> None:
+    is_stopping.wait(30)
 
 
-def _drips(connection: socket.socket, over: threading.Event) -> None:
-    while not over.wait(0.2):
+def _send_slowly(connection: socket.socket, is_stopping: threading.Event) -> None:
+    while not is_stopping.wait(0.2):
         connection.sendall(b"2")
 
 
-def _closes(connection: socket.socket, over: threading.Event) -> None:
+def _close_early(connection: socket.socket, is_stopping: threading.Event) -> None:
     connection.sendall(b"220 hello\r\n")
 
 
 @contextmanager
 def listening(behave: Callable[[socket.socket, threading.Event], None]) -> Iterator[int]:
-    over = threading.Event()
+    is_stopping = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(30)
 
         def serve() -> None:
             connection, _ = server.accept()
             with connection, suppress(OSError):
-                behave(connection, over)
+                behave(connection, is_stopping)
 
         thread = threading.Thread(target=serve)
         thread.start()
         yield server.getsockname()[1]
-        over.set()
+        is_stopping.set()
         thread.join()
 
 
-@pytest.mark.parametrize("behave", [_says_nothing, _drips, _closes])
-def test_a_server_that_hangs_is_left_in_time(behave: Callable[[socket.socket, threading.Event], None]) -> None:
+@pytest.mark.parametrize("behave", [_send_nothing, _send_slowly, _close_early])
+def test_a_hanging_server_times_out(behave: Callable[[socket.socket, threading.Event], None]) -> None:
     with listening(behave) as port:
         began = time.monotonic()
-        with pytest.raises(DeliveryFailed, match="does not answer") as caught:
+        with pytest.raises(DeliveryFailed, match="did not respond") as caught:
             send(MailServer.of(f"smtp://127.0.0.1:{port}", FROM), MAIL, seconds=2)
         assert time.monotonic() - began < 20
     assert not caught.value.is_lasting
@@ -214,20 +214,20 @@ def test_a_server_that_hangs_is_left_in_time(behave: Callable[[socket.socket, th
         ("smtp://[::1]:1025", ("::1", 1025, "", "", False, False)),
     ],
 )
-def test_addresses(url: str, expected: tuple[object, ...]) -> None:
+def test_mail_server_urls(url: str, expected: tuple[object, ...]) -> None:
     server = MailServer.of(url, "reports@mart.example")
     assert (server.host, server.port, server.user, server.password, server.is_tls, server.needs_starttls) == expected
     assert not server.password or server.password not in repr(server)
 
 
 @pytest.mark.parametrize("url", ["mail.example", "http://mail.example", "smtp://", "smtp://u:secret@h:x", "smtp://h/path"])
-def test_what_is_no_address_is_refused_without_showing_a_password(url: str) -> None:
+def test_an_invalid_url_is_rejected_without_showing_its_password(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
         MailServer.of(url, "reports@mart.example")
     assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("sender", ["", "nobody", "a@", "A <a b@c>", "ä@b.example"])
-def test_a_sender_that_is_none_is_refused(sender: str) -> None:
+def test_an_invalid_sender_is_rejected(sender: str) -> None:
     with pytest.raises(SettingsError):
         MailServer.of("smtp://localhost", sender)

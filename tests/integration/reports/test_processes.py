@@ -1,4 +1,4 @@
-"""A report's whole way through processes of their own: `mailmart scheduler`, `mailmart worker`, a worker that is killed."""
+"""Reports through the processes `mailmart scheduler` and `mailmart worker`, including a killed worker."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from api.settings import Settings
-from tests.integration.exports.workers import wait_for, working
-from tests.integration.reports.certificates import Authority
-from tests.integration.reports.given import Reporter
-from tests.integration.reports.https import Inbox, https_server
-from tests.integration.reports.smtp import Post, post_office
+from tests.integration.exports.worker_process import running_worker, wait_for
+from tests.integration.reports.certificate_authority import CertificateAuthority
+from tests.integration.reports.mail_server import MailTestServer, mail_server
+from tests.integration.reports.reporter import Reporter
+from tests.integration.reports.webhook_server import WebhookServer, webhook_server
 
 pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture
-def inbox(authority: Authority) -> Iterator[Inbox]:
-    """By an address: processes of their own have no resolver of the tests'."""
-    with https_server(authority.server_context("127.0.0.1")) as made:
+def webhooks(authority: CertificateAuthority) -> Iterator[WebhookServer]:
+    """Called by its IP address, because other processes do not use the tests' resolver."""
+    with webhook_server(authority.server_context("127.0.0.1")) as made:
         yield made
 
 
 @pytest.fixture
-def post() -> Iterator[Post]:
-    with post_office() as made:
+def mails() -> Iterator[MailTestServer]:
+    with mail_server() as made:
         yield made
 
 
-def environment(authority: Authority, post: Post) -> dict[str, Any]:
+def environment(authority: CertificateAuthority, mails: MailTestServer) -> dict[str, Any]:
     return {
         "SSL_CERT_FILE": str(authority.file),
-        "MAILMART_SMTP_URL": f"smtp://127.0.0.1:{post.port}",
+        "MAILMART_SMTP_URL": f"smtp://127.0.0.1:{mails.port}",
         "MAILMART_MAIL_FROM": "reports@mart.example",
         "MAILMART_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.1",
     }
 
 
 @contextmanager
-def scheduling(settings: Settings, log: Path) -> Iterator[None]:
+def running_scheduler(settings: Settings, log: Path) -> Iterator[None]:
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(Path(sys.executable).parent / "mailmart"), "scheduler"],
@@ -67,58 +67,60 @@ def scheduling(settings: Settings, log: Path) -> Iterator[None]:
             process.wait()
 
 
-def insert_report(reporter: Reporter, inbox: Inbox) -> dict[str, Any]:
-    """With a webhook here: the service of these tests would refuse it."""
+def insert_report(reporter: Reporter, webhooks: WebhookServer) -> dict[str, Any]:
+    """A report with a webhook on this machine, which the API would reject."""
     made = reporter.create(recipients=["ana@example.com"], webhook_url="https://hooks.example/in")
     reporter.execute(
-        "update app.reports set webhook_url = %s where report_id = %s", f"https://127.0.0.1:{inbox.port}/in", made["report_id"]
+        "update app.reports set webhook_url = %s where report_id = %s", f"https://127.0.0.1:{webhooks.port}/in", made["report_id"]
     )
     return made
 
 
-def test_what_is_due_arrives(reporter: Reporter, authority: Authority, post: Post, inbox: Inbox, tmp_path: Path) -> None:
-    made = insert_report(reporter, inbox)
+def test_a_due_report_is_delivered(
+    reporter: Reporter, authority: CertificateAuthority, mails: MailTestServer, webhooks: WebhookServer, tmp_path: Path
+) -> None:
+    made = insert_report(reporter, webhooks)
     reporter.make_due(made["report_id"])
     log = tmp_path / "log"
-    with working(reporter.settings, log, **environment(authority, post)), scheduling(reporter.settings, log):
+    with running_worker(reporter.settings, log, **environment(authority, mails)), running_scheduler(reporter.settings, log):
         wait_for(
             lambda: [run["status"] for run in reporter.runs(made["report_id"])] == ["completed"],
             150,
             lambda: f"{reporter.runs(made['report_id'])}\n{log.read_text()}",
         )
     (run,) = reporter.runs(made["report_id"])
-    (request,) = inbox.told
+    (request,) = webhooks.requests
     event = Webhook(made["webhook_secret"]).verify(request.body, request.headers)
     assert (event["type"], event["data"]["run_id"]) == ("report.completed", run["run_id"])
-    assert [mail.recipients for mail in post.taken] == [["ana@example.com"]]
+    assert [mail.recipients for mail in mails.received] == [["ana@example.com"]]
     assert reporter.execute("select count(*) from procrastinate.procrastinate_jobs where task_name <> 'export'") == [(0,)]
 
 
-def test_a_worker_that_is_killed_while_it_tells_somebody_loses_nothing(
-    reporter: Reporter, authority: Authority, post: Post, inbox: Inbox, tmp_path: Path
+def test_a_webhook_of_a_killed_worker_is_sent_again(
+    reporter: Reporter, authority: CertificateAuthority, mails: MailTestServer, webhooks: WebhookServer, tmp_path: Path
 ) -> None:
-    made = insert_report(reporter, inbox)
+    made = insert_report(reporter, webhooks)
     run = reporter.run_now(made["report_id"])
     reporter.write(run["export_id"])
-    is_told, may_answer = threading.Event(), threading.Event()
+    is_received, may_answer = threading.Event(), threading.Event()
 
-    def hold(_: Any) -> tuple[int, dict[str, str]]:
-        is_told.set()
+    def answer_later(_: Any) -> tuple[int, dict[str, str]]:
+        is_received.set()
         may_answer.wait(60)
         return 200, {}
 
-    inbox.answer = hold
+    webhooks.answer = answer_later
     log = tmp_path / "log"
-    with working(reporter.settings, log, **environment(authority, post)) as first:
-        assert is_told.wait(90), log.read_text()
+    with running_worker(reporter.settings, log, **environment(authority, mails)) as first:
+        assert is_received.wait(90), log.read_text()
         first.send_signal(signal.SIGKILL)
         first.wait()
     may_answer.set()
-    inbox.answer = lambda told: (200, {})
-    with working(reporter.settings, log, **environment(authority, post)):
+    webhooks.answer = lambda request: (200, {})
+    with running_worker(reporter.settings, log, **environment(authority, mails)):
 
         def is_completed() -> bool:
-            # whoever was at it is dead by now
+            # the attempt that reserved the delivery is dead
             reporter.execute("update app.report_deliveries set not_before = clock_timestamp() where status = 'pending'")
             reporter.execute(
                 "update procrastinate.procrastinate_jobs set scheduled_at = clock_timestamp()"
@@ -127,10 +129,10 @@ def test_a_worker_that_is_killed_while_it_tells_somebody_loses_nothing(
             return bool(reporter.runs(made["report_id"])[0]["status"] == "completed")
 
         wait_for(is_completed, 120, lambda: f"{reporter.runs(made['report_id'])}\n{log.read_text()}")
-    first_time, second_time = inbox.told
+    first_time, second_time = webhooks.requests
     assert first_time.headers["webhook-id"] == second_time.headers["webhook-id"] == run["run_id"]
     assert first_time.body == second_time.body
-    webhook = next(one for one in reporter.runs(made["report_id"])[0]["deliveries"] if one["channel"] == "webhook")
+    webhook = next(delivery for delivery in reporter.runs(made["report_id"])[0]["deliveries"] if delivery["channel"] == "webhook")
     assert (webhook["status"], webhook["attempts"]) == ("delivered", 2)
-    # the mail was one job, and the webhook another
-    assert len(post.taken) == 1
+    # the mail has a job of its own
+    assert len(mails.received) == 1

@@ -1,9 +1,8 @@
-"""Reports over HTTP: what they take and refuse, whose they are, and what they never show."""
+"""The operations on reports: validation, changes, secrets and tenant isolation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, time
 from typing import Any
@@ -13,15 +12,15 @@ import pytest
 
 from api.auth.api_keys import create_key
 from api.db.connection import connect
-from api.reports import repository as books
+from api.db.pool import ConnectionPool
+from api.reports.response_schemas import report_schema
 from api.reports.schedule import Schedule
-from api.reports.schemas import report_schema
-from tests.integration.reports.given import DAILY, EXPORT, OTHER_WORKSPACE, WORKSPACE, Reporter
+from tests.integration.reports.reporter import DAILY, EXPORT, OTHER_WORKSPACE, WORKSPACE, Reporter
 
 BODY = {"name": "Daily", "export": EXPORT, "schedule": DAILY}
 HOOK = "https://hooks.example/in"
 
-# a build of the warehouse comes first
+# includes a build of the warehouse
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -29,7 +28,7 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def test_a_report_is_made_read_listed_changed_and_deleted(reporter: Reporter) -> None:
+def test_a_report_is_created_read_listed_and_deleted(reporter: Reporter) -> None:
     response = reporter.call("POST", "reports", json={**BODY, "name": "Täglich 概要", "recipients": ["a@example.com"]})
     assert response.status_code == 201
     made = response.get_json()["data"]
@@ -48,8 +47,8 @@ def test_a_report_is_made_read_listed_changed_and_deleted(reporter: Reporter) ->
     listed = reporter.data(reporter.call("GET", f"reports?limit=1&cursor={listed['next_cursor']}"))
     assert (listed["reports"], listed["next_cursor"]) == ([made], None)
     assert reporter.call("DELETE", f"reports/{made['report_id']}").status_code == 204
-    gone = reporter.call("GET", f"reports/{made['report_id']}")
-    assert (gone.status_code, gone.get_json()["error"]["code"]) == (404, "REPORT_NOT_FOUND")
+    missing = reporter.call("GET", f"reports/{made['report_id']}")
+    assert (missing.status_code, missing.get_json()["error"]["code"]) == (404, "REPORT_NOT_FOUND")
     assert reporter.call("DELETE", f"reports/{made['report_id']}").status_code == 404
 
 
@@ -115,21 +114,21 @@ def test_a_report_is_made_read_listed_changed_and_deleted(reporter: Reporter) ->
         ({"export": {**EXPORT, "export_type": "workspace_overview", "include_time_series": True}}, "export"),
     ],
 )
-def test_what_is_not_right_is_named(reporter: Reporter, change: dict[str, Any], name: str) -> None:
-    known = reporter.create()
+def test_an_invalid_field_is_named(reporter: Reporter, change: dict[str, Any], name: str) -> None:
+    existing = reporter.create()
     for response in (
         reporter.call("POST", "reports", json={**BODY, **change}),
-        reporter.call("PATCH", f"reports/{known['report_id']}", json=change),
+        reporter.call("PATCH", f"reports/{existing['report_id']}", json=change),
     ):
         if response.request.method == "PATCH" and change == {"recipients": None}:
             continue
         error = response.get_json()["error"]
         assert (response.status_code, error["code"]) == (422, "VALIDATION_ERROR")
         assert list(error["details"]) == [name]
-    assert reporter.get(known["report_id"]) == known
+    assert reporter.get(existing["report_id"]) == existing
 
 
-def test_what_is_missing_is_named(reporter: Reporter) -> None:
+def test_a_missing_field_is_named(reporter: Reporter) -> None:
     error = reporter.call("POST", "reports", json={}).get_json()["error"]
     assert sorted(error["details"]) == ["export", "name", "schedule"]
     response = reporter.call("POST", "reports", json={**BODY, "export": {**EXPORT, "campaign_ids": ["cmp_theirs"]}})
@@ -150,13 +149,13 @@ def test_what_is_missing_is_named(reporter: Reporter) -> None:
         {"frequency": "monthly", "day_of_month": 31, "at": "23:59", "timezone": "Asia/Kathmandu"},
     ],
 )
-def test_schedules_come_back_as_they_were_given(reporter: Reporter, schedule: dict[str, Any]) -> None:
+def test_schedules_are_returned_unchanged(reporter: Reporter, schedule: dict[str, Any]) -> None:
     made = reporter.create(schedule=schedule)
     assert made["schedule"] == schedule
     assert reporter.create(schedule={"frequency": "daily", "at": "07:30"})["schedule"]["timezone"] == "UTC"
 
 
-def test_a_change_leaves_the_rest(reporter: Reporter) -> None:
+def test_a_change_keeps_all_other_fields(reporter: Reporter) -> None:
     made = reporter.create(recipients=["a@example.com"], webhook_url=HOOK)
 
     def changed(**body: Any) -> dict[str, Any]:
@@ -180,7 +179,7 @@ def test_a_change_leaves_the_rest(reporter: Reporter) -> None:
     assert (now["webhook_url"], now["name"]) == (None, "Other")
 
 
-def test_a_secret_is_shown_when_it_is_made_and_never_again(reporter: Reporter) -> None:
+def test_only_the_response_that_creates_a_secret_contains_it(reporter: Reporter) -> None:
     made = reporter.create(webhook_url=HOOK)
     secret = made["webhook_secret"]
     assert secret.startswith("whsec_")
@@ -195,7 +194,7 @@ def test_a_secret_is_shown_when_it_is_made_and_never_again(reporter: Reporter) -
         (row,) = reporter.execute("select webhook_secret, webhook_old_secret from app.reports")
         return row
 
-    # another path of the same receiver's: it knows the secret
+    # another URL keeps the secret
     assert changed(webhook_url=f"{HOOK}/other") is None
     assert stored() == (secret, None)
     assert changed(rotate_webhook_secret=False) is None
@@ -208,29 +207,23 @@ def test_a_secret_is_shown_when_it_is_made_and_never_again(reporter: Reporter) -
     assert list(response.get_json()["error"]["details"]) == ["rotate_webhook_secret"]
     third = changed(webhook_url=HOOK)
     assert third not in (None, secret, second)
-    # and the role that requests have cannot read it
+    # the role of requests cannot read it
     with connect(reporter.settings, "mailmart_api") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("select webhook_secret from app.reports")
 
 
-def test_a_connection_that_dies_after_a_change_changes_nothing_else(reporter: Reporter, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_workspace = books._in_workspace
-    is_dying: list[bool] = []
+def test_a_retry_after_a_lost_connection_has_no_second_effect(reporter: Reporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    execute = ConnectionPool.execute
 
-    @contextmanager
-    def dying(*given: Any) -> Iterator[Any]:
-        with in_workspace(*given) as cursor:
-            yield cursor
-        # committed, and nobody was told
-        if is_dying and is_dying.pop():
-            raise psycopg.OperationalError("it died")
+    def execute_twice(pool: ConnectionPool, work: Callable[[psycopg.Connection], Any]) -> Any:
+        """As if the connection was lost after the first commit."""
+        execute(pool, work)
+        return execute(pool, work)
 
-    monkeypatch.setattr(books, "_in_workspace", dying)
-
-    def asked(method: str, path: str, **body: Any) -> Any:
-        is_dying.append(True)
-        response = reporter.call(method, path, **({"json": body} if body else {}))
-        assert is_dying == []
+    def call(method: str, path: str, **body: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(ConnectionPool, "execute", execute_twice)
+            response = reporter.call(method, path, **({"json": body} if body else {}))
         assert response.status_code < 300, response.text
         return response.get_json()["data"] if response.status_code != 204 else None
 
@@ -238,16 +231,18 @@ def test_a_connection_that_dies_after_a_change_changes_nothing_else(reporter: Re
         (row,) = reporter.execute("select webhook_secret, webhook_old_secret from app.reports")
         return row
 
-    path = f"reports/{asked('POST', 'reports', **BODY)['report_id']}"
-    first = asked("PATCH", path, webhook_url=HOOK)["webhook_secret"]
+    path = f"reports/{call('POST', 'reports', **BODY)['report_id']}"
+    first = call("PATCH", path, webhook_url=HOOK)["webhook_secret"]
     assert stored() == (first, None)
-    second = asked("PATCH", path, rotate_webhook_secret=True)["webhook_secret"]
+    second = call("PATCH", path, rotate_webhook_secret=True)["webhook_secret"]
     assert stored() == (second, first)
-    asked("DELETE", path)
+    call("DELETE", path)
     assert reporter.call("DELETE", path).status_code == 404
 
 
-def test_another_workspace_sees_changes_and_deletes_nothing(reporter: Reporter, reporter_of: Callable[[str], Reporter]) -> None:
+def test_other_workspaces_cannot_read_change_or_delete_a_report(
+    reporter: Reporter, reporter_of: Callable[[str], Reporter]
+) -> None:
     made = reporter.create()
     run = reporter.run_now(made["report_id"])
     theirs = reporter_of(OTHER_WORKSPACE)
@@ -260,12 +255,12 @@ def test_another_workspace_sees_changes_and_deletes_nothing(reporter: Reporter, 
         response = theirs.call(method, f"reports/{made['report_id']}{path}", json=body)
         assert (response.status_code, response.get_json()["error"]["code"]) == (404, "REPORT_NOT_FOUND")
     assert theirs.data(theirs.call("GET", "reports"))["reports"] == []
-    # by a path that is not the key's
+    # with a path of another workspace than the key's
     response = replace(theirs, workspace_id=WORKSPACE).call("GET", "reports")
     assert response.status_code == 403
     assert reporter.get(made["report_id"])["name"] == "Daily"
     assert reporter.runs(made["report_id"]) == [run]
-    # below the first wall, row-level security
+    # row-level security, without the API's own check
     with connect(theirs.settings, "mailmart_api") as connection:
         for workspace, count in ((OTHER_WORKSPACE, 0), ("", 0), (WORKSPACE, 1)):
             connection.execute(f"set mailmart.workspace_id = '{workspace}'")
@@ -282,14 +277,14 @@ def test_another_workspace_sees_changes_and_deletes_nothing(reporter: Reporter, 
             )
 
 
-def test_the_scope_is_needed(reporter: Reporter) -> None:
+def test_reports_require_the_reports_scope(reporter: Reporter) -> None:
     key = create_key(reporter.settings, WORKSPACE, name="tests", scopes=("read", "export"))
     response = replace(reporter, key=key).call("GET", "reports")
     assert (response.status_code, response.get_json()["error"]["code"]) == (403, "FORBIDDEN")
     assert replace(reporter, key="mm_none").call("GET", "reports").status_code == 401
 
 
-def test_a_workspace_has_a_hundred_reports_at_most(reporter: Reporter) -> None:
+def test_a_workspace_has_at_most_100_reports(reporter: Reporter) -> None:
     made = reporter.create()
     reporter.execute(
         "insert into app.reports (report_id, workspace_id, name, request, frequency, run_at, timezone, is_enabled)"
@@ -301,7 +296,7 @@ def test_a_workspace_has_a_hundred_reports_at_most(reporter: Reporter) -> None:
     assert (response.status_code, response.get_json()["error"]["code"]) == (422, "VALIDATION_ERROR")
 
 
-def test_answers_are_what_the_document_says(reporter: Reporter, report_catalogue: Any) -> None:
+def test_responses_match_their_schema(reporter: Reporter, report_catalogue: Any) -> None:
     schema = report_schema(report_catalogue)()
     monthly = {**DAILY, "frequency": "monthly", "day_of_month": 3}
     for made in (reporter.create(webhook_url=HOOK), reporter.create(schedule=monthly)):

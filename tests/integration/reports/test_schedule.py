@@ -1,4 +1,4 @@
-"""When reports run, against a clock that is watched through a year, and as properties of all zones."""
+"""Schedules, compared with an independent simulation of local clocks, and properties over all time zones."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 
 from api.reports.schedule import WEEKDAYS, Schedule
 
-# a quarter of an hour: every change of CHANGES is at one
+# every change of CHANGES is at a quarter of an hour
 STEP = timedelta(minutes=15)
 DAY = timedelta(days=1)
-# with changes of daylight saving, of the rules themselves, of 30 minutes, at midnight, over the date line
+# daylight saving time, changes of the rules, changes by 30 minutes, at midnight, and across the date line
 CHANGES = [
     ("Europe/Berlin", 2025),
     ("Europe/Dublin", 2025),
@@ -55,16 +55,16 @@ def at(zone: str, text: str) -> datetime:
 
 
 def runs(schedule: Schedule, after: datetime, until: datetime) -> list[datetime]:
-    found = []
+    scheduled = []
     moment = schedule.next_run(after)
     while moment < until:
-        found.append(moment)
+        scheduled.append(moment)
         moment = schedule.next_run(moment)
-    return found
+    return scheduled
 
 
-class Watched:
-    """A zone's clock, watched through a year: when it first showed each time or a later one, and which days it showed."""
+class SimulatedClock:
+    """The local clock of a zone through a year: when it first showed each time or a later one, and which dates it showed."""
 
     def __init__(self, zone: str, year: int) -> None:
         self.first_shown: dict[datetime, datetime] = {}
@@ -82,19 +82,19 @@ class Watched:
 
 
 @pytest.mark.parametrize(("zone", "year"), CHANGES)
-def test_runs_are_when_the_watched_clock_first_shows_the_time(zone: str, year: int, seed: int) -> None:
-    watched = Watched(zone, year)
+def test_runs_equal_the_simulation(zone: str, year: int, seed: int) -> None:
+    simulated = SimulatedClock(zone, year)
     numbers = random.Random(f"{seed} {zone} {year}")
     times = [time(), time(2), time(2, 30), time(23, 30), time(numbers.randrange(24), 15 * numbers.randrange(4))]
     after, until = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
     for clock in times:
 
         def shown_on(days: set[date], clock: time = clock) -> list[datetime]:
-            found = {watched.first_shown.get(datetime.combine(day, clock), until) for day in days}
-            return sorted(moment for moment in found if after < moment < until)
+            scheduled = {simulated.first_shown.get(datetime.combine(day, clock), until) for day in days}
+            return sorted(moment for moment in scheduled if after < moment < until)
 
         every = {date(year, 1, 1) + n * DAY for n in range(-2, 368)}
-        assert runs(Schedule("daily", clock, zone), after, until) == shown_on(every & watched.days), (seed, clock)
+        assert runs(Schedule("daily", clock, zone), after, until) == shown_on(every & simulated.days), (seed, clock)
         weekday = numbers.randrange(7)
         weekly = Schedule("weekly", clock, zone, weekday=WEEKDAYS[weekday])
         assert runs(weekly, after, until) == shown_on({day for day in every if day.weekday() == weekday}), (seed, clock)
@@ -107,40 +107,40 @@ def test_runs_are_when_the_watched_clock_first_shows_the_time(zone: str, year: i
 @pytest.mark.parametrize(
     ("zone", "clock", "after", "expected"),
     [
-        # the clocks jump from 02:00 to 03:00: half past two is at three, and three is at three
+        # the clocks change from 02:00 to 03:00: 02:30 and 03:00 are the same moment
         ("Europe/Berlin", "02:30", "2025-03-29T12:00", "2025-03-30T01:00:00+00:00"),
         ("Europe/Berlin", "03:00", "2025-03-29T12:00", "2025-03-30T01:00:00+00:00"),
-        # 02:30 is there twice, an hour apart; only the first counts
+        # 02:30 occurs twice; the first one counts
         ("Europe/Berlin", "02:30", "2025-10-25T12:00", "2025-10-26T00:30:00+00:00"),
         ("Europe/Berlin", "02:30", "2025-10-26T02:30", "2025-10-27T01:30:00+00:00"),
-        # at midnight
+        # a change at midnight
         ("America/Sao_Paulo", "00:00", "2018-11-03T12:00", "2018-11-04T03:00:00+00:00"),
-        # by half an hour
+        # a change by half an hour
         ("Australia/Lord_Howe", "02:15", "2025-10-04T12:00", "2025-10-04T15:30:00+00:00"),
-        # at one minute past midnight
+        # a change one minute past midnight
         ("America/St_Johns", "00:30", "2011-03-12T12:00", "2011-03-13T03:31:00+00:00"),
-        # half past eleven of a Saturday that ends at eleven is at the beginning of Sunday
+        # Saturday ends at 23:00, so 23:30 is the start of Sunday
         ("America/Nuuk", "23:30", "2024-03-30T12:00", "2024-03-31T01:00:00+00:00"),
-        # 30 December 2011 was left out
+        # Samoa skipped 30 December 2011
         ("Pacific/Apia", "09:00", "2011-12-29T09:00", "2011-12-30T19:00:00+00:00"),
         ("Asia/Kathmandu", "08:00", "2025-06-01T12:00", "2025-06-02T02:15:00+00:00"),
     ],
 )
-def test_daily(zone: str, clock: str, after: str, expected: str) -> None:
+def test_daily_runs(zone: str, clock: str, after: str, expected: str) -> None:
     schedule = Schedule("daily", time.fromisoformat(clock), zone)
     assert schedule.next_run(at(zone, after)) == datetime.fromisoformat(expected)
 
 
-def test_a_week_has_a_run_even_if_its_day_was_left_out() -> None:
-    # 30 December 2011, a Friday, was not in Samoa
+def test_a_week_whose_day_was_skipped_has_a_run() -> None:
+    # Samoa skipped Friday, 30 December 2011
     schedule = Schedule("weekly", time(9), "Pacific/Apia", weekday="friday")
     assert schedule.next_run(at("Pacific/Apia", "2011-12-28T12:00")) == at("Pacific/Apia", "2011-12-31T00:00")
 
 
-def test_the_31st_of_a_short_month_is_its_last_day() -> None:
+def test_day_31_of_a_short_month_is_its_last_day() -> None:
     schedule = Schedule("monthly", time(8), "Europe/Berlin", day=31)
-    found = runs(schedule, at("Europe/Berlin", "2024-01-01T00:00"), at("Europe/Berlin", "2024-07-01T00:00"))
-    local = [moment.astimezone(ZoneInfo("Europe/Berlin")) for moment in found]
+    scheduled = runs(schedule, at("Europe/Berlin", "2024-01-01T00:00"), at("Europe/Berlin", "2024-07-01T00:00"))
+    local = [moment.astimezone(ZoneInfo("Europe/Berlin")) for moment in scheduled]
     assert [(moment.month, moment.day, moment.hour) for moment in local] == [
         (1, 31, 8),
         (2, 29, 8),
@@ -151,7 +151,7 @@ def test_the_31st_of_a_short_month_is_its_last_day() -> None:
     ]
 
 
-def test_in_every_zone_runs_increase_and_there_is_one_a_day_a_week_a_month(seed: int) -> None:
+def test_each_zone_has_one_run_per_day_week_or_month(seed: int) -> None:
     numbers = random.Random(seed)
     for zone in sorted(available_timezones()):
         year = numbers.randrange(1990, 2045)
@@ -164,21 +164,21 @@ def test_in_every_zone_runs_increase_and_there_is_one_a_day_a_week_a_month(seed:
         for schedule in schedules:
             after = datetime(year, 1, 1, tzinfo=UTC) + numbers.randrange(300) * DAY
             until = after + {"daily": 40, "weekly": 364, "monthly": 365}[schedule.frequency] * DAY
-            said = f"seed {seed}: {schedule} in {year}"
-            found = runs(schedule, after, until)
-            gaps = [later - earlier for earlier, later in pairwise(found)]
+            message = f"seed {seed}: {schedule} in {year}"
+            scheduled = runs(schedule, after, until)
+            gaps = [later - earlier for earlier, later in pairwise(scheduled)]
             least, most = {"daily": (1, 1), "weekly": (7, 7), "monthly": (28, 31)}[schedule.frequency]
-            # a day has 23 or 25 hours where the clocks change; 0 or 48 where the date line moves
+            # a day has 23 or 25 hours if the clocks change, and 0 or 48 if the date line moves
             slack = timedelta(hours=26) if schedule.frequency != "daily" else timedelta(hours=3)
-            assert all(least * DAY - slack <= gap <= most * DAY + slack for gap in gaps), said
+            assert all(least * DAY - slack <= gap <= most * DAY + slack for gap in gaps), message
             count = {"daily": 40, "weekly": 52, "monthly": 12}[schedule.frequency]
-            assert abs(len(found) - count) <= 1, said
-            moment = found[numbers.randrange(len(found) - 1)]
-            assert schedule.previous_run(moment) == moment, said
-            assert schedule.previous_run(schedule.next_run(moment) - timedelta(seconds=1)) == moment, said
+            assert abs(len(scheduled) - count) <= 1, message
+            moment = scheduled[numbers.randrange(len(scheduled) - 1)]
+            assert schedule.previous_run(moment) == moment, message
+            assert schedule.previous_run(schedule.next_run(moment) - timedelta(seconds=1)) == moment, message
 
 
-def test_a_moment_of_a_run_is_not_after_itself_and_what_lies_between_does_not_matter(seed: int) -> None:
+def test_previous_and_next_run_surround_any_moment(seed: int) -> None:
     numbers = random.Random(seed)
     for _ in range(300):
         zone = numbers.choice(["Europe/Berlin", "Australia/Lord_Howe", "America/Santiago", "Pacific/Apia"])
@@ -191,6 +191,6 @@ def test_a_moment_of_a_run_is_not_after_itself_and_what_lies_between_does_not_ma
             ]
         )
         moment = datetime(2008, 1, 1, tzinfo=UTC) + timedelta(seconds=numbers.randrange(20 * 365 * 86_400))
-        latest, following = schedule.previous_run(moment), schedule.next_run(moment)
-        assert latest <= moment < following, (seed, schedule, moment)
-        assert schedule.next_run(latest) == following, (seed, schedule, moment)
+        previous, following = schedule.previous_run(moment), schedule.next_run(moment)
+        assert previous <= moment < following, (seed, schedule, moment)
+        assert schedule.next_run(previous) == following, (seed, schedule, moment)

@@ -1,4 +1,4 @@
-"""A database of an earlier release is migrated with its data: it serves before the next build, and after it."""
+"""A database of release 0.1.0 is migrated with its data, and serves the same before and after the next build."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from api.db.connection import connect
 from api.db.migrate import migrate
 from api.server.app import WsgiApp
 from api.settings import Settings
+from tests.support.command import mailmart
 from tests.support.dbt import run_dbt
 
-# pg_dump --inserts of a database that release 0.1.0 made: two publications, a developer's warehouse, a key, an export, a report
+# pg_dump --inserts of a database of release 0.1.0: two publications, a developer's warehouse, a key, an export, a report
 DUMP = Path(__file__).with_name("release_0_1_0.sql.gz")
 WORKSPACE = "ws_demo_1"
 WINDOW = {"timeRange": "custom", "startDate": "2026-08-28", "endDate": "2026-11-26"}
-# what release 0.1.0 answered
+# responses of release 0.1.0
 SUMMARY = {
     "total_campaigns": 2,
     "active_campaigns": 2,
@@ -44,26 +45,43 @@ EXPORT = {
 
 
 @pytest.fixture(scope="module")
-def upgraded(empty_database: Callable[[], Settings], template: str) -> Settings:  # roles are the server's: `template` made them
-    """The restored database after `mailmart migrate`."""
+def restored(empty_database: Callable[[], Settings], template: str) -> Settings:
+    """The restored database, not migrated. (`template` creates the roles, which belong to the server.)"""
     settings = empty_database()
     assert settings.database_url is not None
     login = str(conninfo_to_dict(settings.database_url)["user"])
     dump = gzip.decompress(DUMP.read_bytes()).decode().replace("OWNER TO mailmart;", f"OWNER TO {login};")
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
         connection.execute(sql.SQL(dump))
-    migrate(settings)
     return settings
 
 
 @pytest.fixture(scope="module")
+def upgraded(restored: Settings) -> Settings:
+    """The restored database after `mailmart migrate`; before that, a build is refused."""
+    refused = run_dbt(restored, "build", "--exclude-resource-type", "unit_test", check=False)
+    assert refused.returncode != 0
+    assert "The database is not migrated to this release: run `mailmart migrate`, then build again." in refused.stdout
+    assert "START" not in refused.stdout
+    migrate(restored)
+    return restored
+
+
+@pytest.fixture(scope="module")
 def service(upgraded: Settings) -> Iterator[WsgiApp]:
-    made = WsgiApp(upgraded)
-    yield made
-    made.close()
+    service = WsgiApp(upgraded)
+    yield service
+    service.close()
 
 
-def test_the_upgraded_database_serves_what_it_served(service: WsgiApp, upgraded: Settings) -> None:
+def test_mailmart_build_refuses_a_database_without_migrations(empty_database: Callable[[], Settings]) -> None:
+    refused = mailmart(empty_database(), "build")
+    assert refused.exit_code == 1
+    assert "the database is not migrated to this release" in refused.output
+    assert "mailmart migrate" in refused.output
+
+
+def test_responses_are_the_same_after_the_migration(service: WsgiApp, upgraded: Settings) -> None:
     key = create_key(upgraded, WORKSPACE, name="tests", scopes=SCOPES)
     assert _get(service, key, "analytics/overview", **WINDOW)["summary"] == SUMMARY
     assert _problems(service, key) == PROBLEMS
@@ -73,7 +91,7 @@ def test_the_upgraded_database_serves_what_it_served(service: WsgiApp, upgraded:
     assert report["name"] == "weekly"
 
 
-def test_the_next_build_changes_no_number(service: WsgiApp, upgraded: Settings) -> None:
+def test_the_next_build_writes_no_row(service: WsgiApp, upgraded: Settings) -> None:
     run_dbt(upgraded, "build", "--exclude-resource-type", "unit_test")
     with connect(upgraded, "mailmart_owner") as connection:
         written = connection.execute(
@@ -82,14 +100,14 @@ def test_the_next_build_changes_no_number(service: WsgiApp, upgraded: Settings) 
             " and rows_inserted + rows_expired > 0"
         ).fetchall()
         assert written == []
-        # nothing of the old release is left beside the new one
+        # no table of the old release is left
         assert connection.execute("select to_regclass('core.fct_set_aside_events')").fetchone() == (None,)
     key = create_key(upgraded, WORKSPACE, name="tests", scopes=SCOPES)
     assert _get(service, key, "analytics/overview", **WINDOW)["summary"] == SUMMARY
     assert _problems(service, key) == PROBLEMS
 
 
-def test_the_developers_warehouse_is_upgraded_too(upgraded: Settings) -> None:
+def test_a_developers_warehouse_is_migrated(upgraded: Settings) -> None:
     with connect(upgraded, "mailmart_owner") as connection:
         assert connection.execute("select count(*) > 0 from dev_core.fct_rejected_events").fetchone() == (True,)
 
@@ -98,7 +116,7 @@ PROBLEMS = {"future_timestamp": 1, "no_event_id": 1, "conflicting_duplicate": 1,
 
 
 def _problems(service: WsgiApp, key: str) -> dict[str, int]:
-    return {found["problem"]: found["events"] for found in _get(service, key, "analytics/data-quality")["problems"]}
+    return {problem["problem"]: problem["events"] for problem in _get(service, key, "analytics/data-quality")["problems"]}
 
 
 def _get(service: WsgiApp, key: str, path: str, **query: str) -> Any:

@@ -1,4 +1,4 @@
-"""A server of S3 on this machine, which the storage speaks to over HTTP as to any other."""
+"""An S3 server (moto) on this machine, used over HTTP."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def s3_address() -> Iterator[str]:
 
 @pytest.fixture
 def s3_environment(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The variables of a process that uses the server, and nothing of the machine's own."""
+    """The environment variables for the server, without those of this machine."""
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)
-    given = {
+    variables = {
         "AWS_ENDPOINT_URL": s3_address,
         "AWS_ACCESS_KEY_ID": "tests",
         "AWS_SECRET_ACCESS_KEY": "tests' secret",
@@ -39,21 +39,21 @@ def s3_environment(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> dict[str
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    for name, value in given.items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    return given
+    return variables
 
 
 @pytest.fixture
 def s3(s3_environment: dict[str, str]) -> Iterator[Any]:
-    """A client of the tests' own, and an empty bucket."""
+    """A client with an empty bucket."""
     client = boto3.client("s3")
     client.create_bucket(Bucket=BUCKET)
     yield client
-    for found in client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", ()):
-        client.abort_multipart_upload(Bucket=BUCKET, Key=found["Key"], UploadId=found["UploadId"])
-    for found in client.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
-        client.delete_object(Bucket=BUCKET, Key=found["Key"])
+    for upload in client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", ()):
+        client.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
+    for item in client.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
+        client.delete_object(Bucket=BUCKET, Key=item["Key"])
     client.delete_bucket(Bucket=BUCKET)
 
 

@@ -1,4 +1,4 @@
-"""Files in a folder: whole or not there."""
+"""Files in a folder: complete or absent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def files(storage: LocalStorage) -> list[str]:
     return sorted(str(path.relative_to(storage.folder)) for path in storage.folder.rglob("*") if path.is_file())
 
 
-def test_a_file_is_there_once_it_is_whole(storage: LocalStorage) -> None:
+def test_a_file_appears_when_it_is_complete(storage: LocalStorage) -> None:
     with storage.create(KEY, "text/csv") as upload:
         assert upload.write(b"one") == 3
         upload.write(b"two")
@@ -43,7 +43,7 @@ def test_a_file_is_there_once_it_is_whole(storage: LocalStorage) -> None:
     assert storage.url(KEY, "a.csv", "text/csv", 60) is None
 
 
-def test_files_are_this_users_alone(storage: LocalStorage) -> None:
+def test_only_this_user_can_read_the_files(storage: LocalStorage) -> None:
     before = os.umask(0)
     try:
         with storage.create(KEY, "text/csv"):
@@ -55,7 +55,7 @@ def test_files_are_this_users_alone(storage: LocalStorage) -> None:
 
 
 @pytest.mark.parametrize("problem", [ValueError, KeyboardInterrupt, GeneratorExit])
-def test_an_interrupted_file_leaves_nothing(storage: LocalStorage, problem: type[BaseException]) -> None:
+def test_an_interrupted_upload_leaves_no_file(storage: LocalStorage, problem: type[BaseException]) -> None:
     def interrupted() -> None:
         with storage.create(KEY, "text/csv") as upload:
             upload.write(b"one")
@@ -66,22 +66,22 @@ def test_an_interrupted_file_leaves_nothing(storage: LocalStorage, problem: type
     assert list(storage.folder.iterdir()) == []
 
 
-def test_a_file_that_was_removed_while_it_was_written_does_not_come_back(storage: LocalStorage) -> None:
-    """A worker that was taken for dead goes on: what recovery removed stays away."""
+def test_a_file_that_was_deleted_during_writing_stays_deleted(storage: LocalStorage) -> None:
+    """A worker that was considered dead continues; the files that the recovery deleted stay deleted."""
 
-    def should_continue() -> None:
+    def write_after_deletion() -> None:
         with storage.create(KEY, "text/csv") as upload:
             upload.write(b"one")
             storage.delete_leftovers("exp_1")
             upload.write(b"two")
 
     with pytest.raises(StorageError) as raised:
-        should_continue()
+        write_after_deletion()
     assert not raised.value.is_lasting
     assert list(storage.folder.iterdir()) == []
 
 
-def test_leftovers_are_an_exports_own(storage: LocalStorage) -> None:
+def test_leftovers_of_other_exports_stay(storage: LocalStorage) -> None:
     for key in ("exp_1/1.csv", "exp_1/2.csv", "exp_10/1.csv"):
         with storage.create(key, "text/csv"):
             pass
@@ -116,7 +116,7 @@ def test_leftovers_are_an_exports_own(storage: LocalStorage) -> None:
         "a/.hidden",
     ],
 )
-def test_keys_do_not_lead_out_of_the_folder(storage: LocalStorage, key: str) -> None:
+def test_keys_cannot_lead_out_of_the_folder(storage: LocalStorage, key: str) -> None:
     def created() -> None:
         with storage.create(key, "text/csv"):
             pass
@@ -132,39 +132,42 @@ def test_keys_do_not_lead_out_of_the_folder(storage: LocalStorage, key: str) -> 
     assert not storage.folder.exists()
 
 
-def test_a_file_that_is_not_there(storage: LocalStorage) -> None:
-    with pytest.raises(FileMissing, match="not there any more") as raised:
+def test_a_missing_file(storage: LocalStorage) -> None:
+    with pytest.raises(FileMissing, match="no longer exists") as raised:
         storage.open(KEY)
     assert raised.value.is_lasting
 
 
-def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     storage = LocalStorage(tmp_path / "file" / "exports")
-    with pytest.raises(StorageError, match="cannot be written to") as raised, storage.create(KEY, "text/csv"):
+    with pytest.raises(StorageError, match="is not writable") as raised, storage.create(KEY, "text/csv"):
         pass
     assert raised.value.is_lasting
     assert str(tmp_path) in raised.value.hint
-    # who asked for the file does not learn where we keep it
+    # the message for users does not contain the path
     assert str(tmp_path) not in raised.value.message
 
 
-def test_problems_of_the_disk_are_told_apart(storage: LocalStorage) -> None:
-    told = {
-        number: (storage.problem(OSError(number, os.strerror(number))).message, storage.problem(OSError(number, "")).is_lasting)
+def test_errors_of_the_disk_have_different_messages(storage: LocalStorage) -> None:
+    messages = {
+        number: (
+            storage.storage_error(OSError(number, os.strerror(number))).message,
+            storage.storage_error(OSError(number, "")).is_lasting,
+        )
         for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
     }
-    assert told == {
-        errno.ENOSPC: ("The storage of exports is full.", False),
-        errno.EDQUOT: ("The storage of exports is full.", False),
-        errno.EFBIG: ("The file is larger than the storage of exports takes.", True),
-        errno.EROFS: ("The storage of exports cannot be written to.", True),
-        errno.EIO: ("The storage of exports does not work at the moment.", False),
+    assert messages == {
+        errno.ENOSPC: ("The export storage is full.", False),
+        errno.EDQUOT: ("The export storage is full.", False),
+        errno.EFBIG: ("The file is too large for the export storage.", True),
+        errno.EROFS: ("The export storage is not writable.", True),
+        errno.EIO: ("The export storage is temporarily unavailable.", False),
     }
 
 
-# writes more than there is room for, as a format does it
-FILLING = """
+# writes more than fits on the disk
+FILL_DISK = """
 import resource, sys
 from pathlib import Path
 from api.errors import FileMissing, StorageError
@@ -181,37 +184,37 @@ try:
 except StorageError as error:
     print(error.message, error.is_lasting, [path.name for path in folder.rglob("*")])
 with storage.create("exp_1/small.csv", "text/csv") as upload:
-    upload.write(b"there is room again")
+    upload.write(b"there is space again")
 print(storage.path("exp_1/small.csv").stat().st_size)
 """
 
 
-def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
-    """A disk of 2 MB, in a namespace that ends with the process."""
+def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
+    """A disk of 2 MB, mounted in the namespace of a process."""
     if shutil.which("unshare") is None:
-        pytest.skip("there is no unshare here")
+        pytest.skip("unshare is not installed")
     mount = f"mount -t tmpfs -o size=2m none {tmp_path}"
-    alone = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
-    if subprocess.run([*alone, "sh", "-c", mount], capture_output=True).returncode != 0:
-        pytest.skip("nothing can be mounted here")
+    unshare = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*unshare, "sh", "-c", mount], capture_output=True).returncode != 0:
+        pytest.skip("mounting is not allowed")
     done = subprocess.run(
-        [*alone, "sh", "-c", f'{mount} && exec "$@"', "-", sys.executable, "-c", FILLING, str(tmp_path)],
+        [*unshare, "sh", "-c", f'{mount} && exec "$@"', "-", sys.executable, "-c", FILL_DISK, str(tmp_path)],
         capture_output=True,
         text=True,
         cwd=PROJECT_ROOT,
         timeout=60,
     )
-    assert done.stdout.splitlines() == ["The storage of exports is full. False []", "19"], done.stderr
+    assert done.stdout.splitlines() == ["The export storage is full. False []", "19"], done.stderr
 
 
-def test_a_file_that_is_too_large_leaves_nothing(tmp_path: Path) -> None:
-    program = [sys.executable, "-c", FILLING, str(tmp_path), "1000000"]
+def test_a_file_that_is_too_large_leaves_no_file(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", FILL_DISK, str(tmp_path), "1000000"]
     done = subprocess.run(program, capture_output=True, text=True, cwd=PROJECT_ROOT, timeout=60)
-    assert done.stdout.splitlines() == ["The file is larger than the storage of exports takes. True []", "19"], done.stderr
+    assert done.stdout.splitlines() == ["The file is too large for the export storage. True []", "19"], done.stderr
 
 
-def test_without_a_bucket_boto3_is_not_loaded(tmp_path: Path) -> None:
-    """It would cost every process a third of a second and 40 MB."""
+def test_boto3_is_not_imported_without_a_bucket(tmp_path: Path) -> None:
+    """It takes a third of a second and 40 MB."""
     program = (
         "import sys; from pathlib import Path; from api.settings import Settings; from api.exports.storage import storage_of;"
         " storage_of(Settings(None, None, Path(sys.argv[1]))); print({'boto3', 'pyarrow'} & set(sys.modules))"

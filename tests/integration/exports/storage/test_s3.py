@@ -1,4 +1,4 @@
-"""Files in S3, spoken over HTTP."""
+"""Files in S3, over HTTP."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from botocore.client import BaseClient
 
 from api.errors import StorageError
-from api.exports.storage.s3 import PART, S3Storage
+from api.exports.storage.s3 import PART_BYTES, S3Storage
 from tests.integration.exports.storage.conftest import BUCKET
 
 KEY = "exp_1/attempt.csv"
@@ -19,23 +20,23 @@ FULL_KEY = f"mailmart/exports/{KEY}"
 
 
 def objects(s3: Any) -> list[str]:
-    return [found["Key"] for found in s3.list_objects_v2(Bucket=BUCKET).get("Contents", ())]
+    return [item["Key"] for item in s3.list_objects_v2(Bucket=BUCKET).get("Contents", ())]
 
 
 def uploads(s3: Any) -> list[str]:
-    return [found["Key"] for found in s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", ())]
+    return [item["Key"] for item in s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", ())]
 
 
-@pytest.mark.parametrize("size", [0, 10, PART - 1, PART, PART + 1, 2 * PART + 12_345])
-def test_a_file_arrives_whole(storage: S3Storage, s3: Any, size: int) -> None:
+@pytest.mark.parametrize("size", [0, 10, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES + 12_345])
+def test_a_file_is_uploaded_completely(storage: S3Storage, s3: Any, size: int) -> None:
     data = (bytes(range(256)) * (size // 256 + 1))[:size]
     with storage.create(KEY, "text/csv; charset=utf-8") as upload:
         for start in range(0, size, 1_000_003):
             upload.write(data[start : start + 1_000_003])
         assert objects(s3) == []
-    found = s3.get_object(Bucket=BUCKET, Key=FULL_KEY)
-    assert found["Body"].read() == data
-    assert found["ContentType"] == "text/csv; charset=utf-8"
+    stored = s3.get_object(Bucket=BUCKET, Key=FULL_KEY)
+    assert stored["Body"].read() == data
+    assert stored["ContentType"] == "text/csv; charset=utf-8"
     assert storage.open(KEY).read() == data
     assert uploads(s3) == []
     storage.delete(KEY)
@@ -43,14 +44,14 @@ def test_a_file_arrives_whole(storage: S3Storage, s3: Any, size: int) -> None:
     assert objects(s3) == []
 
 
-@pytest.mark.parametrize("size", [10, 2 * PART + 10])
+@pytest.mark.parametrize("size", [10, 2 * PART_BYTES + 10])
 @pytest.mark.parametrize("problem", [ValueError, KeyboardInterrupt, GeneratorExit])
 def test_an_interrupted_upload_leaves_nothing(storage: S3Storage, s3: Any, size: int, problem: type[BaseException]) -> None:
 
     def interrupted() -> None:
         with storage.create(KEY, "text/csv") as upload:
             upload.write(bytes(size))
-            assert uploads(s3) == ([FULL_KEY] if size > PART else [])
+            assert uploads(s3) == ([FULL_KEY] if size > PART_BYTES else [])
             raise problem
 
     with pytest.raises(problem):
@@ -59,26 +60,26 @@ def test_an_interrupted_upload_leaves_nothing(storage: S3Storage, s3: Any, size:
     assert objects(s3) == []
 
 
-def test_an_upload_that_was_ended_meanwhile_does_not_become_a_file(storage: S3Storage, s3: Any) -> None:
-    """A worker that was taken for dead goes on: what recovery removed stays away."""
+def test_an_upload_that_was_aborted_meanwhile_does_not_become_a_file(storage: S3Storage, s3: Any) -> None:
+    """A worker that was considered dead continues; the upload that the recovery aborted stays aborted."""
 
-    def should_continue() -> None:
+    def write_after_abort() -> None:
         with storage.create(KEY, "text/csv") as upload:
-            upload.write(bytes(PART))
+            upload.write(bytes(PART_BYTES))
             storage.delete_leftovers("exp_1")
-            upload.write(bytes(PART))
+            upload.write(bytes(PART_BYTES))
 
     with pytest.raises(StorageError) as raised:
-        should_continue()
+        write_after_abort()
     assert not raised.value.is_lasting
     assert uploads(s3) == objects(s3) == []
 
 
 KILLED = """
 import sys
-from api.exports.storage.s3 import PART, S3Storage
+from api.exports.storage.s3 import PART_BYTES, S3Storage
 with S3Storage(sys.argv[1], "mailmart/exports").create(sys.argv[2], "text/csv") as upload:
-    upload.write(bytes(PART + 1))
+    upload.write(bytes(PART_BYTES + 1))
     print("sent", flush=True)
     sys.stdin.read()
 """
@@ -104,7 +105,7 @@ def test_leftovers_of_a_killed_process_are_removed(storage: S3Storage, s3: Any) 
     assert uploads(s3) == []
 
 
-def test_leftovers_are_an_exports_own(storage: S3Storage, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leftovers_of_other_exports_stay(storage: S3Storage, s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = [f"exp_1/{number}.csv" for number in range(5)]
     for key in [*keys, "exp_10/0.csv"]:
         with storage.create(key, "text/csv") as upload:
@@ -112,45 +113,44 @@ def test_leftovers_are_an_exports_own(storage: S3Storage, s3: Any, monkeypatch: 
     for number in range(5):
         s3.create_multipart_upload(Bucket=BUCKET, Key=f"mailmart/exports/exp_1/unfinished{number}.csv")
     s3.create_multipart_upload(Bucket=BUCKET, Key="mailmart/exports/exp_10/unfinished.csv")
-    s3.put_object(Bucket=BUCKET, Key="exp_1/somebody_elses")
-    paginator = storage._client.get_paginator
-    # a page a key
-    monkeypatch.setattr(storage._client, "get_paginator", lambda name: Paged(paginator(name)))
+    s3.put_object(Bucket=BUCKET, Key="exp_1/other_file")
+    get_paginator = BaseClient.get_paginator
+    monkeypatch.setattr(BaseClient, "get_paginator", lambda client, name: SmallPages(get_paginator(client, name)))
     storage.delete_leftovers("exp_1/", but=[keys[3]])
-    assert sorted(objects(s3)) == ["exp_1/somebody_elses", "mailmart/exports/exp_1/3.csv", "mailmart/exports/exp_10/0.csv"]
+    assert sorted(objects(s3)) == ["exp_1/other_file", "mailmart/exports/exp_1/3.csv", "mailmart/exports/exp_10/0.csv"]
     assert uploads(s3) == ["mailmart/exports/exp_10/unfinished.csv"]
     for prefix in ("", "/", "..", "exp_1/../exp_10"):
         with pytest.raises(StorageError):
             storage.delete_leftovers(prefix)
 
 
-class Paged:
-    """A paginator of small pages."""
+class SmallPages:
+    """A paginator with two items per page."""
 
     def __init__(self, paginator: Any) -> None:
         self._paginator = paginator
 
-    def paginate(self, **given: Any) -> Any:
-        return self._paginator.paginate(**given, PaginationConfig={"PageSize": 2})
+    def paginate(self, **params: Any) -> Any:
+        return self._paginator.paginate(**params, PaginationConfig={"PageSize": 2})
 
 
-def test_an_address_gives_the_file_as_an_attachment(storage: S3Storage) -> None:
+def test_a_presigned_url_serves_the_file_as_an_attachment(storage: S3Storage) -> None:
     with storage.create(KEY, "text/csv; charset=utf-8") as upload:
         upload.write("a,é\n".encode())
-    address = storage.url(KEY, "messages-exp_1.csv", "text/csv; charset=utf-8", 3600)
-    query = parse_qs(urlsplit(address).query)
+    url = storage.url(KEY, "messages-exp_1.csv", "text/csv; charset=utf-8", 3600)
+    query = parse_qs(urlsplit(url).query)
     assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
     assert query["X-Amz-Expires"] == ["3600"]
-    assert "tests'" not in address
-    with urllib.request.urlopen(address, timeout=30) as answer:
-        assert answer.read() == "a,é\n".encode()
-        assert answer.headers["Content-Disposition"] == 'attachment; filename="messages-exp_1.csv"'
-        assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert "tests'" not in url
+    with urllib.request.urlopen(url, timeout=30) as response:
+        assert response.read() == "a,é\n".encode()
+        assert response.headers["Content-Disposition"] == 'attachment; filename="messages-exp_1.csv"'
+        assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
 
 
-@pytest.mark.parametrize("size", [10, PART + 10])
+@pytest.mark.parametrize("size", [10, PART_BYTES + 10])
 @pytest.mark.parametrize("encryption", ["AES256", "aws:kms"])
-def test_encryption_is_asked_for(s3: Any, size: int, encryption: str) -> None:
+def test_files_are_encrypted(s3: Any, size: int, encryption: str) -> None:
     storage = S3Storage(BUCKET, "", encryption)
     with storage.create(KEY, "text/csv") as upload:
         upload.write(bytes(size))

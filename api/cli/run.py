@@ -1,0 +1,39 @@
+"""mailmart run"""
+
+from __future__ import annotations
+
+import click
+
+from api.cli.stack import run_programs, running_servers
+from api.observability.logs import configure_logs
+from api.processes.probe import local_url
+from api.processes.stack import service_programs
+from api.server.granian import check_address
+from api.settings import Settings
+
+
+@click.command()
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of the API server.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 64), default=2, show_default=True, help="Jobs that the worker runs at a time."
+)
+def command(workers: int, concurrency: int) -> None:
+    """Run everything in the foreground, until Ctrl-C or SIGTERM: API server, worker, scheduler and embedded servers.
+
+    Servers with a URL in the settings are used instead of embedded ones. The database is migrated first. A process that ends is
+    restarted. At the end all processes are stopped in order; embedded servers that ran before keep running.
+    """
+    settings = Settings.from_environment()
+    configure_logs()
+    check_address(settings)
+    with running_servers(settings) as stop_signal:
+        if not settings.is_production:
+            click.echo(
+                f"MAILMART_TARGET is {settings.target!r}: no worker runs, because exports and reports need production", err=True
+            )
+
+        def report_ready() -> None:
+            click.echo(f"✓ mailmart is running: {local_url(settings)}/docs   (Ctrl-C stops everything)", err=True)
+
+        programs = service_programs(workers=workers, concurrency=concurrency, with_worker=settings.is_production)
+        run_programs(settings, programs, stop_signal, report_ready, ready_path="/healthz")

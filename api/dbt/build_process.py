@@ -1,0 +1,54 @@
+"""dbt as a child process of a nightly run. Its exit status says whether the database refused the build, and why.
+
+`python -m api.dbt.build_process PARENT_PID DBT_ARGUMENT…`. It ends when the parent does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from api.processes.parent_death import end_with_parent
+
+# dbt's own are 0 (success), 1 (a node failed) and 2 (an error)
+ANOTHER_BUILD_IS_RUNNING = 75
+CANNOT_CONTINUE = 76
+# of app.begin_batch()
+STATUS_OF_SQLSTATE = {"MM001": ANOTHER_BUILD_IS_RUNNING, "MM002": CANNOT_CONTINUE}
+
+
+def build_command(arguments: Sequence[str]) -> list[str]:
+    """The command line that runs dbt with these arguments as a child of this process."""
+    return [sys.executable, "-m", __name__, str(os.getpid()), *arguments]
+
+
+def exit_status(error: BaseException | None) -> int:
+    """The exit status for the error that ended dbt; 1 for None, because then a node failed."""
+    if error is None:
+        return 1
+    return next((STATUS_OF_SQLSTATE[code] for code in _sqlstates(error) if code in STATUS_OF_SQLSTATE), 2)
+
+
+def _sqlstates(error: BaseException) -> Iterator[str]:
+    """The SQLSTATEs in a chain of exceptions: dbt wraps the driver's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        code = getattr(cause, "pgcode", None)
+        if isinstance(code, str):
+            yield code
+        cause = cause.__cause__ or cause.__context__
+
+
+def _main(parent: int, arguments: list[str]) -> int:
+    end_with_parent(parent)
+    from dbt.cli.main import dbtRunner
+
+    # dbt passes the command line on to the macros
+    sys.argv = ["dbt", *arguments]
+    result = dbtRunner().invoke(arguments)
+    return 0 if result.success else exit_status(result.exception)
+
+
+if __name__ == "__main__":
+    sys.exit(_main(int(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,219 @@
+"""One attempt at an export: either the whole file is written and the export is completed, or neither.
+
+Each attempt has a token, which is part of its file's name and a condition of all its updates. An attempt that was considered
+dead and continues writes to a file of its own, finds that its updates change nothing, and deletes the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg.types.numeric import FloatLoader
+
+from api.contract.publication import Publication, read_publication
+from api.db.connection import conninfo
+from api.errors import ExportUnfinished, StorageError
+from api.exports.attempt_repository import MAX_ATTEMPTS, AttemptRepository, OnEnded
+from api.exports.formats import FORMATS
+from api.exports.formats.base import Sink
+from api.exports.outcome import (
+    ATTEMPTS_EXHAUSTED,
+    DATABASE_UNAVAILABLE,
+    INSUFFICIENT_DATA,
+    INTERNAL_ERROR,
+    MESSAGE_PREFIX,
+    UNKNOWN_TYPE,
+    ExportOutcome,
+    FailureReason,
+    WrittenFile,
+)
+from api.exports.repository import Export
+from api.exports.snapshot import Snapshot
+from api.exports.storage import Storage
+from api.settings import Settings
+
+LOG = logging.getLogger(__name__)
+PROGRESS_INTERVAL_SECONDS = 1.0
+# after the first and the second attempt
+RETRY_SECONDS = (5, 30)
+# one snapshot for the whole file, and dates as JSON has them
+READ_OPTIONS = "-c datestyle=ISO -c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on"
+
+
+class _Superseded(Exception):
+    """The export was canceled, or another attempt has started."""
+
+
+class _Stopped(Exception):
+    """The worker is stopping."""
+
+
+class _CannotExport(Exception):
+    """There is nothing to write."""
+
+    def __init__(self, reason: FailureReason) -> None:
+        super().__init__(reason.message)
+        self.reason = reason
+
+
+def run_attempt(
+    settings: Settings, storage: Storage, export_id: str, is_stopping: Callable[[], bool], on_ended: OnEnded
+) -> ExportOutcome | None:
+    """Claims an export, writes its file and ends it.
+
+    Args:
+        settings: of this installation.
+        storage: where the file goes.
+        export_id: the export.
+        is_stopping: whether the worker is stopping; called while the file is written.
+        on_ended: called in the transaction in which the export ends.
+
+    Returns:
+        How the export ended; None if it had already ended, or another attempt took over.
+
+    Raises:
+        ExportUnfinished: the export needs another attempt.
+        psycopg.Error: app.exports cannot be updated; the job's next run tries again.
+    """
+    token = secrets.token_hex(8)
+    with psycopg.connect(conninfo(settings, "mailmart_worker"), autocommit=True, connect_timeout=10) as connection:
+        attempts = AttemptRepository(connection, on_ended)
+        export = attempts.claim(export_id, token)
+        if export is None:
+            exhausted = attempts.fail_exhausted(export_id, ATTEMPTS_EXHAUSTED.message)
+            return ExportOutcome(exhausted, 0.0, reason=ATTEMPTS_EXHAUSTED) if exhausted else None
+        attempt = _Attempt(settings, storage, attempts, export, token, is_stopping)
+        try:
+            return attempt.run()
+        except _Superseded:
+            LOG.info("an attempt at %s was superseded", export_id)
+            return None
+        except _Stopped:
+            if attempts.release(token):
+                raise ExportUnfinished(seconds=0) from None
+            return None
+        except _CannotExport as error:
+            return attempt.fail(error.reason)
+        except Exception as error:  # noqa: BLE001 - after any error the export either ends or is retried
+            return attempt.retry_or_fail(error)
+
+
+@dataclass
+class _Attempt:
+    settings: Settings
+    storage: Storage
+    attempts: AttemptRepository
+    export: Export
+    token: str
+    is_stopping: Callable[[], bool]
+    _progress_reported_at: float = 0.0
+    _started_at: float = field(default_factory=time.monotonic)
+
+    def run(self) -> ExportOutcome:
+        """Writes the file and completes the export."""
+        export = self.export
+        form = FORMATS[export.format]
+        key = f"{export.export_id}/{self.token}.{form.extension}"
+        with self._open_source() as source, self.storage.create(key, form.content_type) as upload:
+            sink = _HashingSink(upload)
+            form.write(source.snapshot, sink)
+            if source.snapshot.row_count == 0:
+                raise _CannotExport(INSUFFICIENT_DATA)
+            file = WrittenFile(source.snapshot.row_count, sink.size, sink.digest.hexdigest(), key, source.publication.data_as_of)
+        if not self.attempts.complete(export.export_id, self.token, file):
+            self.storage.delete(key)
+            raise _Superseded
+        self._delete_other_files(key)
+        return ExportOutcome(export, self._seconds(), file)
+
+    def _delete_other_files(self, key: str) -> None:
+        # only after completion: an attempt that was frozen before its start would delete the file of its successor
+        try:
+            self.storage.delete_leftovers(f"{self.export.export_id}/", but=[key])
+        except StorageError as error:
+            # they are deleted with the file, at the latest
+            LOG.warning("files of other attempts at %s cannot be deleted: %s %s", self.export.export_id, error, error.hint)
+
+    def fail(self, reason: FailureReason) -> ExportOutcome | None:
+        """Fails the export; None if this attempt was superseded."""
+        is_current = self.attempts.fail(self.export.export_id, self.token, reason.message)
+        return ExportOutcome(self.export, self._seconds(), reason=reason) if is_current else None
+
+    def retry_or_fail(self, error: Exception) -> ExportOutcome | None:
+        """Fails the export if the error is permanent or no attempts are left; None if this attempt was superseded.
+
+        Raises:
+            ExportUnfinished: the export needs another attempt.
+        """
+        LOG.warning(
+            "attempt %s at %s failed: %s", self.export.attempts, self.export.export_id, error, exc_info=_is_unexpected(error)
+        )
+        if not self.attempts.is_current_attempt(self.token):
+            return None
+        is_permanent = isinstance(error, StorageError) and error.is_lasting
+        if self.export.attempts < MAX_ATTEMPTS and not is_permanent:
+            raise ExportUnfinished(seconds=RETRY_SECONDS[self.export.attempts - 1]) from error
+        return self.fail(_failure_reason(error))
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started_at
+
+    @contextmanager
+    def _open_source(self) -> Iterator[_ExportSource]:
+        string = conninfo(self.settings, "mailmart_worker", options=READ_OPTIONS)
+        with psycopg.connect(string, connect_timeout=10) as connection:
+            connection.adapters.register_loader("numeric", FloatLoader)
+            publication = read_publication(connection, self.settings.target)
+            catalogue = publication.contract.catalogue if publication else None
+            if publication is None or catalogue is None or self.export.export_type not in catalogue.types:
+                raise _CannotExport(UNKNOWN_TYPE)
+            yield _ExportSource(publication, Snapshot(connection, self.export, publication, catalogue, self._on_progress))
+
+    def _on_progress(self, units_written: int) -> None:
+        now = time.monotonic()
+        if now - self._progress_reported_at < PROGRESS_INTERVAL_SECONDS:
+            return
+        self._progress_reported_at = now
+        if self.is_stopping():
+            raise _Stopped
+        if not self.attempts.report_progress(self.token, units_written):
+            raise _Superseded
+
+
+@dataclass(frozen=True)
+class _ExportSource:
+    publication: Publication
+    snapshot: Snapshot
+
+
+class _HashingSink:
+    """Passes bytes on, and counts and hashes them (SHA-256)."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.size = 0
+        self.digest = hashlib.sha256()
+
+    def write(self, data: bytes, /) -> int:
+        self.digest.update(data)
+        self.size += len(data)
+        self._sink.write(data)
+        return len(data)
+
+
+def _failure_reason(error: Exception) -> FailureReason:
+    if isinstance(error, StorageError):
+        return FailureReason("storage", f"{MESSAGE_PREFIX}: {error.message}")
+    return DATABASE_UNAVAILABLE if isinstance(error, psycopg.OperationalError) else INTERNAL_ERROR
+
+
+def _is_unexpected(error: Exception) -> bool:
+    # the message of an expected error is enough, without a stack trace
+    return not isinstance(error, StorageError | psycopg.OperationalError)

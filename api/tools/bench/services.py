@@ -1,0 +1,115 @@
+"""Runs the service and the controls as processes, each with the same settings of granian and its own port."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO
+
+from api.errors import MailmartError, ServerError
+from api.processes.probe import responds
+from api.processes.stack import program_environment, service_programs
+from api.processes.supervisor import ChildProcess, Program
+from api.settings import Settings
+from api.tools.bench.load import HOST
+from api.tools.bench.requests import BenchRequest
+
+# the rate limiter counts, but never limits
+RATE_LIMIT_FACTOR = "1000000"
+MAX_FAILURE_LINES = 20
+START_TIMEOUT_SECONDS = 60
+
+
+@contextmanager
+def service(scratch: Settings, name: str, workers: int, *, is_cached: bool) -> Iterator[int]:
+    """Runs the service and yields its port.
+
+    Raises:
+        ServerError: it does not start.
+    """
+    placed = dataclasses.replace(scratch, port=_free_port())
+    environment = {
+        **_without_servers(),
+        "MAILMART_RATE_LIMIT_FACTOR": RATE_LIMIT_FACTOR,
+        # empty: the default
+        "MAILMART_RESPONSE_CACHE_MB": "" if is_cached else "0",
+    }
+    (serve, *_) = service_programs(workers=workers)
+    with _log(scratch, name) as output, _running(placed, serve, environment, output):
+        yield placed.port
+
+
+@contextmanager
+def control(scratch: Settings, name: str, workers: int) -> Iterator[int]:
+    """Runs one of the controls and yields its port.
+
+    Raises:
+        ServerError: it does not start.
+    """
+    placed = dataclasses.replace(scratch, port=_free_port())
+    program = Program(name, [sys.executable, "-m", "api.tools.bench.controls", name, str(workers)])
+    with _log(scratch, name) as output, _running(placed, program, _without_servers(), output):
+        yield placed.port
+
+
+@contextmanager
+def _running(settings: Settings, program: Program, environment: Mapping[str, str], output: IO[bytes]) -> Iterator[None]:
+    """Runs a program and waits until it responds on the settings' host and port. An empty variable counts as unset."""
+    child = ChildProcess(program, {**program_environment(settings), **environment}, settings.project_root, output)
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not responds(settings):
+            status = child.status()
+            if status is not None:
+                raise ServerError(f"{program.name} ended during its start (exit status {status})")
+            if time.monotonic() > deadline:
+                raise ServerError(f"{program.name} is not ready after {START_TIMEOUT_SECONDS} s")
+            time.sleep(0.1)
+        yield
+    finally:
+        child.stop()
+
+
+def body_and_etag(port: int, request: BenchRequest, key: str) -> tuple[str, str]:
+    """Body of one response, and its ETag or ''.
+
+    Raises:
+        MailmartError: the status is not 200.
+    """
+    with socket.create_connection((HOST, port), timeout=30) as connection:
+        connection.sendall(request.to_http(key).encode("latin-1"))
+        response = http.client.HTTPResponse(connection, method=request.method)
+        response.begin()
+        body = response.read().decode()
+    if response.status != 200:
+        raise MailmartError(f"{request.endpoint.name} responds with {response.status}: {body[:500]}")
+    return body, response.headers.get("ETag") or ""
+
+
+@contextmanager
+def _log(scratch: Settings, name: str) -> Iterator[IO[bytes]]:
+    path = scratch.home / f"{name}.log"
+    with path.open("wb") as output:
+        try:
+            yield output
+        except ServerError as error:
+            # the log is deleted with the home folder
+            last_lines = path.read_text(errors="replace").splitlines()[-MAX_FAILURE_LINES:]
+            raise ServerError(error.message, hint="\n".join(last_lines) or error.hint) from error
+
+
+def _without_servers() -> dict[str, str]:
+    """Unsets the URLs of other servers, so that the embedded ones of the home folder are used."""
+    return {name: "" for name in ("MAILMART_DATABASE_URL", "MAILMART_REDIS_URL") if name in os.environ}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])

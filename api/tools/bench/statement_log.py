@@ -1,0 +1,103 @@
+"""Durations of dbt's statements from the server's log: a client's clock would include dbt's own time."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import LiteralString
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from api.embedded.paths import find_folders
+from api.settings import Settings, embedded_database_url
+
+# further lines of an entry begin with a tab
+TRANSACTION = re.compile(r"  statement: (begin read only;.*?)\n(?!\t)", re.DOTALL)
+# a statement of dbt: its end, its duration, and dbt's node in the comment before it
+DBT_STATEMENT = re.compile(
+    r'^(\S+ \S+) UTC \[\d+\] LOG:  duration: (\d+\.\d+) ms  statement: /\* \{"app": "dbt", [^\n]*"node_id": "([^"\n]+)"',
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of dbt: start and end in seconds since 1970, and its node, for example model.mailmart.fct_messages."""
+
+    started: float
+    ended: float
+    node: str
+
+
+def log_all_statements(scratch: Settings) -> None:
+    """Lets the embedded server log each statement with its duration."""
+    _configure(scratch, "alter system set log_min_duration_statement = 0")
+
+
+def stop_logging_statements(scratch: Settings) -> None:
+    """Reverts `log_all_statements`."""
+    _configure(scratch, "alter system reset log_min_duration_statement")
+
+
+def superuser(scratch: Settings) -> str:
+    """Connection string of the server's superuser."""
+    return make_conninfo(
+        host="127.0.0.1",
+        port=conninfo_to_dict(embedded_database_url(scratch.home))["port"],
+        user="postgres",
+        password=(scratch.home / "superuser_password").read_text(),
+        dbname="postgres",
+    )
+
+
+def _configure(scratch: Settings, change: LiteralString) -> None:
+    with psycopg.connect(superuser(scratch), autocommit=True) as connection:
+        connection.execute(change)
+        connection.execute("select pg_reload_conf()")
+
+
+def log_size(scratch: Settings) -> int:
+    """Size of the log in bytes."""
+    return (find_folders(scratch.home).servers / "postgres.log").stat().st_size
+
+
+def statements_since(scratch: Settings, since: int) -> list[Statement]:
+    """The statements of dbt in the log, from byte `since` on."""
+    statements = []
+    for time, milliseconds, node in DBT_STATEMENT.findall(_logged(scratch, since)):
+        ended = datetime.fromisoformat(time).timestamp()
+        statements.append(Statement(ended - float(milliseconds) / 1000, ended, node))
+    return statements
+
+
+def seconds_by_node(statements: Iterable[Statement]) -> dict[str, float]:
+    """Seconds in statements of each node. Two statements at the same time both count."""
+    seconds: dict[str, float] = defaultdict(float)
+    for statement in statements:
+        seconds[statement.node] += statement.ended - statement.started
+    return dict(seconds)
+
+
+def busy_seconds(statements: Iterable[Statement]) -> float:
+    """Seconds in which at least one statement ran: two statements at the same time count once."""
+    busy = 0.0
+    until = 0.0
+    for started, ended in sorted((statement.started, statement.ended) for statement in statements):
+        busy += max(0.0, ended - max(started, until))
+        until = max(until, ended)
+    return busy
+
+
+def transactions_since(scratch: Settings, since: int) -> list[str]:
+    """The text of the read-only transactions in the log, from byte `since` on, that were sent as one message each."""
+    return [text.replace("\n\t", "\n") for text in TRANSACTION.findall(_logged(scratch, since))]
+
+
+def _logged(scratch: Settings, since: int) -> str:
+    with (find_folders(scratch.home).servers / "postgres.log").open("rb") as log:
+        log.seek(since)
+        return log.read().decode(errors="replace")

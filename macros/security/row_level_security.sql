@@ -1,0 +1,24 @@
+{#
+    Row-level security of a core table. The API and the worker see the rows of the workspace that the transaction names, and none
+    if it names none. Analysts see all; the owner is not subject to it. nullif(…, ''), because a setting that was set once and
+    reset is '', which is no workspace.
+#}
+{% macro isolate_tenants(relation) -%}
+    alter table {{ relation }} enable row level security;
+    create policy tenant_isolation on {{ relation }} for select to mailmart_api, mailmart_worker
+    using (workspace_id = (select nullif(current_setting('mailmart.workspace_id', true), '')));
+    create policy all_tenants on {{ relation }} for select to mailmart_analyst using (true);
+{%- endmacro %}
+
+
+{# Row-level security of a table without workspaces, such as the bounce reasons: every role that reads core reads all of it. #}
+{% macro allow_public_read(relation) -%}
+    alter table {{ relation }} enable row level security;
+    create policy public_read on {{ relation }} for select using (true);
+{%- endmacro %}
+
+
+{# Post-hook of every mart: the view runs with the caller's privileges, so the policies of its tables apply. #}
+{% macro read_as_invoker() -%}
+    alter view {{ this }} set (security_invoker = true)
+{%- endmacro %}

@@ -1,0 +1,253 @@
+"""Every event type that a provider documents, as an example written by hand, through staging."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from psycopg.types.json import Json
+
+from api.db.connection import connect
+from api.settings import Settings
+from tests.support.dbt import WITHOUT_TESTS, run_dbt
+
+SECONDS = 1_700_000_000
+TIME = "2023-11-14T22:13:20Z"
+
+
+def sendgrid(event: str, **more: Any) -> dict[str, Any]:
+    return {
+        "email": "Jane@Example.com",
+        "timestamp": SECONDS,
+        "event": event,
+        "sg_message_id": "abc.filter1.2.0",
+        **more,
+    }
+
+
+def ses(kind: str, detail: dict[str, Any], key: str = "", to: tuple[str, ...] = ("jane@example.com",)) -> dict[str, Any]:
+    mail = {"messageId": "abc", "timestamp": TIME, "destination": list(to), "tags": {"campaign_id": ["c"]}}
+    return {"eventType": kind, "mail": mail, key or kind.lower(): {"timestamp": TIME, **detail}}
+
+
+def postmark(record: str, **more: Any) -> dict[str, Any]:
+    times = {"DeliveredAt": TIME} if record == "Delivery" else {"ReceivedAt": TIME}
+    return {"RecordType": record, "MessageID": "abc", "Recipient": "jane@example.com", **times, **more}
+
+
+def mailgun(event: str, **more: Any) -> dict[str, Any]:
+    message = {"headers": {"message-id": "abc@example.org"}}
+    return {
+        "event-data": {"event": event, "timestamp": SECONDS + 0.5, "recipient": "jane@example.com", "message": message} | more
+    }
+
+
+TO_TWO = ("jane@example.com", "joe@example.com")
+CASES: list[tuple[str, Any, list[str]]] = [
+    ("sendgrid", sendgrid("processed"), ["queued"]),
+    ("sendgrid", sendgrid("deferred", response="451 4.7.1 try later"), ["deferred"]),
+    ("sendgrid", sendgrid("delivered", response="250 OK"), ["delivered"]),
+    ("sendgrid", sendgrid("bounce", type="bounce", reason="550 5.1.1 no", status="5.1.1"), ["bounced"]),
+    ("sendgrid", sendgrid("bounce", type="blocked", reason="421 busy", status="4.0.0"), ["bounced"]),
+    ("sendgrid", sendgrid("dropped", reason="Bounced Address", status="5.0.0"), ["rejected"]),
+    ("sendgrid", sendgrid("open", sg_machine_open=True), ["opened"]),
+    ("sendgrid", sendgrid("click", url="https://x.example/"), ["clicked"]),
+    ("sendgrid", sendgrid("spamreport"), ["complained"]),
+    ("sendgrid", sendgrid("unsubscribe"), ["unsubscribed"]),
+    ("sendgrid", sendgrid("group_unsubscribe", asm_group_id=1), ["unsubscribed"]),
+    ("sendgrid", sendgrid("group_resubscribe", asm_group_id=1), ["subscribed"]),
+    ("sendgrid", sendgrid("account_status_change", type="compliance_suspend"), ["account_status_change"]),
+    ("sendgrid", [sendgrid("open"), sendgrid("click", url="https://x.example/")], ["clicked", "opened"]),
+    ("ses", ses("Send", {}), ["sent"]),
+    ("ses", ses("Delivery", {"recipients": ["jane@example.com"], "smtpResponse": "250 ok"}), ["delivered"]),
+    ("ses", ses("Delivery", {"recipients": list(TO_TWO)}, to=TO_TWO), ["delivered", "delivered"]),
+    (
+        "ses",
+        ses("Bounce", {"bounceType": "Permanent", "bouncedRecipients": [{"emailAddress": "a@b.example"}]}),
+        ["bounced"],
+    ),
+    (
+        "ses",
+        ses("Bounce", {"bounceType": "Transient", "bouncedRecipients": [{"emailAddress": "a@b.example"}]}),
+        ["bounced"],
+    ),
+    ("ses", ses("Complaint", {"complainedRecipients": [{"emailAddress": "a@b.example"}]}), ["complained"]),
+    ("ses", ses("Reject", {"reason": "Bad content"}), ["rejected"]),
+    ("ses", ses("Open", {"userAgent": "x"}), ["opened"]),
+    ("ses", ses("Click", {"link": "https://x.example/"}), ["clicked"]),
+    ("ses", ses("Rendering Failure", {"errorMessage": "no name"}, "failure"), ["failed"]),
+    (
+        "ses",
+        ses("DeliveryDelay", {"delayedRecipients": [{"emailAddress": "a@b.example"}]}, "deliveryDelay"),
+        ["deferred"],
+    ),
+    ("ses", ses("Subscription", {"newTopicPreferences": {"unsubscribeAll": True}}), ["unsubscribed"]),
+    ("ses", ses("Subscription", {"newTopicPreferences": {"unsubscribeAll": False}}), ["subscribed"]),
+    ("ses", {"Type": "Notification", "Timestamp": TIME, "Message": json.dumps(ses("Click", {}))}, ["clicked"]),
+    ("ses", {"Type": "SubscriptionConfirmation", "Message": "You have chosen to subscribe", "Timestamp": TIME}, []),
+    ("postmark", postmark("Delivery", Details="250 OK"), ["delivered"]),
+    ("postmark", postmark("Open"), ["opened"]),
+    ("postmark", postmark("Click", OriginalLink="https://x.example/"), ["clicked"]),
+    ("postmark", postmark("SpamComplaint", Type="SpamComplaint"), ["complained"]),
+    (
+        "postmark",
+        postmark("SubscriptionChange", SuppressSending=True, SuppressionReason="ManualSuppression"),
+        ["unsubscribed"],
+    ),
+    ("postmark", postmark("SubscriptionChange", SuppressSending=True, SuppressionReason="HardBounce"), ["HardBounce"]),
+    (
+        "postmark",
+        postmark("SubscriptionChange", SuppressSending=True, SuppressionReason="SpamComplaint"),
+        ["complained"],
+    ),
+    ("postmark", postmark("SubscriptionChange", SuppressSending=False), ["subscribed"]),
+    *(
+        ("postmark", postmark("Bounce", Type=kind), [ours])
+        for kind, ours in {
+            "HardBounce": "bounced",
+            "SoftBounce": "bounced",
+            "Blocked": "bounced",
+            "DMARCPolicy": "bounced",
+            "VirusNotification": "bounced",
+            "Unknown": "bounced",
+            "SomethingNew": "bounced",
+            "Transient": "deferred",
+            "DnsError": "deferred",
+            "SpamNotification": "complained",
+            "SpamComplaint": "complained",
+            "Unsubscribe": "unsubscribed",
+            "Subscribe": "subscribed",
+            "AutoResponder": "autoresponded",
+            "AddressChange": "autoresponded",
+            "ChallengeVerification": "autoresponded",
+            "BadEmailAddress": "rejected",
+            "ManuallyDeactivated": "rejected",
+            "Unconfirmed": "rejected",
+            "SMTPApiError": "failed",
+            "TemplateRenderingFailed": "failed",
+            "InboundError": "InboundError",
+            "OpenRelayTest": "OpenRelayTest",
+        }.items()
+    ),
+    ("mailgun", mailgun("accepted"), ["queued"]),
+    ("mailgun", mailgun("delivered"), ["delivered"]),
+    ("mailgun", mailgun("failed", severity="temporary", reason="greylisted"), ["deferred"]),
+    ("mailgun", mailgun("failed", severity="permanent", reason="bounce"), ["bounced"]),
+    ("mailgun", mailgun("failed", severity="permanent", reason="suppress-unsubscribe"), ["rejected"]),
+    ("mailgun", mailgun("rejected", reject={"reason": "Sandbox"}), ["rejected"]),
+    ("mailgun", mailgun("opened", **{"client-info": {"bot": "apple"}}), ["opened"]),
+    ("mailgun", mailgun("clicked", url="https://x.example/"), ["clicked"]),
+    ("mailgun", mailgun("complained"), ["complained"]),
+    ("mailgun", mailgun("unsubscribed"), ["unsubscribed"]),
+    ("mailgun", mailgun("stored"), ["stored"]),
+    ("mailgun", mailgun("accepted")["event-data"], ["queued"]),
+    ("mailgun", {"items": [mailgun("accepted")["event-data"], mailgun("opened")["event-data"]]}, ["opened", "queued"]),
+]
+
+MALFORMED: list[Any] = [
+    *([], {}, [1, "x", None, [], {}], {"event": None}, {"event": {}, "timestamp": {}, "email": []}),
+    {"event": "open", "timestamp": "tomorrow", "email": 7, "sg_message_id": ["x"], "sg_machine_open": "perhaps"},
+    {"event": "open", "timestamp": 9e30, "email": "a@b@c", "sg_message_id": "", "unique_args": "x"},
+    {"eventType": "Bounce", "bounce": "x", "mail": "y"},
+    {"eventType": "Bounce", "bounce": {"bouncedRecipients": "x", "timestamp": "99-99"}, "mail": {"destination": "x"}},
+    {"eventType": "Open", "mail": {"destination": {"a": 1}}, "open": None},
+    {"eventType": 5, "notificationType": [], "mail": []},
+    {"Type": "Notification", "Message": "{", "Timestamp": "x"},
+    {"Type": "Notification", "Message": "[1]", "Timestamp": "x"},
+    {"RecordType": "Bounce", "Type": {}, "Details": [], "BouncedAt": "x", "Email": {}, "Metadata": "x"},
+    {"RecordType": "SubscriptionChange", "SuppressSending": "x", "MessageID": None},
+    {"event-data": {"event": "failed", "delivery-status": "x", "message": 1, "timestamp": "x", "user-variables": []}},
+    {"event-data": {"event": "failed", "delivery-status": {"code": "99999999999", "message": "a" * 10_000}}},
+    {"event-data": "x"},
+    {"items": "x"},
+]
+
+
+@pytest.fixture(scope="module")
+def staging(module_settings: Settings) -> Settings:
+    with connect(module_settings, "mailmart_owner") as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, %s, %s)",
+            [(provider, f"case-{number}", Json(body)) for number, (provider, body, _) in enumerate(CASES)]
+            + [
+                (provider, f"malformed-{number}", Json(body))
+                for provider in ("sendgrid", "ses", "postmark", "mailgun")
+                for number, body in enumerate(MALFORMED)
+            ],
+        )
+    run_dbt(module_settings, *WITHOUT_TESTS)
+    return module_settings
+
+
+def column(settings: Settings, provider: str, workspace: str, name: str) -> list[Any]:
+    with connect(settings, "mailmart_owner") as connection:
+        rows = connection.execute(
+            f"select {name} from staging.stg_{provider}_events where workspace_id = %s order by {name}",
+            (workspace,),
+        ).fetchall()
+    return [value for (value,) in rows]
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=lambda number: f"{CASES[number][0]}-{number}")
+def test_a_documented_event_has_its_type(staging: Settings, number: int) -> None:
+    provider, _, expected = CASES[number]
+    assert column(staging, provider, f"case-{number}", "event_type") == expected
+    if expected:
+        assert len(set(column(staging, provider, f"case-{number}", "event_id"))) == len(expected)
+        assert None not in column(staging, provider, f"case-{number}", "occurred_at")
+        assert None not in column(staging, provider, f"case-{number}", "message_id")
+
+
+def test_malformed_bodies_do_not_stop_a_build(staging: Settings) -> None:
+    with connect(staging, "mailmart_owner") as connection:
+        accepted = connection.execute(
+            "select count(*) from core.fct_email_events where workspace_id like 'malformed-%'"
+        ).fetchone()
+        built = connection.execute("select status from app.batches order by batch_id desc limit 1").fetchone()
+    assert accepted == (0,)
+    assert built == ("built",)
+
+
+def number_of(provider: str, event_type: str, index: int = 0) -> str:
+    numbers = [number for number, case in enumerate(CASES) if case[0] == provider and case[2][:1] == [event_type]]
+    return f"case-{numbers[index]}"
+
+
+def test_all_events_of_a_message_have_one_message_id(staging: Settings) -> None:
+    for provider in ("sendgrid", "postmark", "mailgun"):
+        ids = {
+            message_id
+            for number, case in enumerate(CASES)
+            if case[0] == provider
+            for message_id in column(staging, provider, f"case-{number}", "message_id")
+        }
+        assert len(ids) == 1, provider
+
+
+def test_each_of_several_recipients_has_a_message_of_its_own(staging: Settings) -> None:
+    both = column(staging, "ses", number_of("ses", "delivered", 1), "message_id")
+    alone = column(staging, "ses", number_of("ses", "delivered", 0), "message_id")
+    assert len(set(both)) == 2
+    assert alone[0] in both
+
+
+def test_details_of_an_event_are_read(staging: Settings) -> None:
+    deferred = number_of("sendgrid", "deferred")
+    assert column(staging, "sendgrid", deferred, "smtp_status") == ["4.7.1"]
+    assert column(staging, "sendgrid", deferred, "smtp_code") == [451]
+    assert column(staging, "sendgrid", number_of("sendgrid", "opened"), "is_machine") == [True]
+    assert column(staging, "mailgun", number_of("mailgun", "opened"), "is_machine") == [True]
+    assert column(staging, "sendgrid", number_of("sendgrid", "bounced", 1), "bounce_type") == ["blocked"]
+    assert column(staging, "ses", number_of("ses", "sent"), "campaign_id") == ["c"]
+    assert column(staging, "sendgrid", deferred, "recipient_domain") == ["example.com"]
+
+
+def test_no_address_of_a_recipient_is_in_staging(staging: Settings) -> None:
+    with connect(staging, "mailmart_owner") as connection:
+        for provider in ("sendgrid", "ses", "postmark", "mailgun", "native"):
+            readable = connection.execute(
+                f"select count(*) from staging.stg_{provider}_events as event"
+                " where (to_jsonb(event) - 'provider_message_id' - 'message_id')::text ~* '(jane|joe|a)(@|%%40)'"
+            ).fetchone()
+            assert readable == (0,), provider
