@@ -49,7 +49,7 @@ class ExportType:
         series: the view that is included if a time series is requested; '' for none.
         parameters: the endpoint's parameters, by their names in an export's body.
         is_rows: the export is one list of rows, maybe millions.
-        choices: the values of the parameters that choose columns.
+        choices: the allowed values of list parameters that choose columns.
         defaults: the values of list parameters that a body does not have.
     """
 

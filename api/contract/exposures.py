@@ -107,6 +107,7 @@ class Endpoint:
         path: below the workspace's path.
         limit: requests a minute for each workspace.
         parameters: name → the allowed choices; () for all.
+        defaults: name of a list parameter → its value if the request has none.
     """
 
     name: str
@@ -119,7 +120,6 @@ class Endpoint:
     parameters: Mapping[str, tuple[str, ...]]
     sections: tuple[Section, ...]
     is_cached: bool = True
-    # the value of each list parameter without which a request comes
     defaults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -178,7 +178,7 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
     sections = tuple(read_section(name, part, models) for part in response)
     _check_distinct_paths(name, sections)
     parameters = _parameters(name, meta.get("parameters", []))
-    defaults = _column_choices(name, sections, parameters, meta.get("defaults", {}))
+    defaults = _choose_columns(name, sections, parameters, meta.get("defaults", {}))
     return Endpoint(
         name=name,
         label=exposure.get("label") or name.replace("_", " "),
@@ -223,6 +223,38 @@ def _parameters(name: str, items: Iterable[str | Mapping[str, Sequence[str]]]) -
     return parameters
 
 
+def _choose_columns(
+    name: str, sections: Iterable[Section], parameters: dict[str, tuple[str, ...]], defaults: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Sets the choices of list parameters to the columns that they choose, the default ones first. Returns the defaults."""
+    conditions = dict.fromkeys(field.if_param for section in sections for field in section.fields)
+    result: dict[str, tuple[str, ...]] = {}
+    for parameter in parameters:
+        if not PARAMETERS[parameter].chooses_columns:
+            continue
+        columns = [value for of_parameter, value in conditions if of_parameter == parameter]
+        if not columns:
+            raise ContractError(
+                f"exposure {name}: {parameter} has no choice",
+                hint=f"Its choices are columns with `if_param: {parameter}`; add one, or remove the parameter.",
+            )
+        result[parameter] = tuple(defaults.get(parameter, columns))
+        for default in result[parameter]:
+            if default not in columns:
+                raise ContractError(
+                    f"exposure {name}: the default {default} of {parameter} is not one of its choices",
+                    hint=suggest(str(default), columns),
+                )
+        parameters[parameter] = (*result[parameter], *(column for column in columns if column not in result[parameter]))
+    for parameter in defaults:
+        if parameter not in result:
+            raise ContractError(
+                f"exposure {name}: {parameter} cannot have defaults",
+                hint=f"defaults are only for the endpoint's list parameters. {suggest(str(parameter), result)}",
+            )
+    return result
+
+
 def check_parameter(parameter: str, where: str) -> None:
     """
     Raises:
@@ -230,30 +262,6 @@ def check_parameter(parameter: str, where: str) -> None:
     """
     if parameter not in PARAMETERS:
         raise ContractError(f"{where}: unknown parameter {parameter}", hint=suggest(str(parameter), PARAMETERS))
-
-
-def _column_choices(
-    name: str, sections: Iterable[Section], parameters: dict[str, tuple[str, ...]], listed: Mapping[str, list[str]]
-) -> dict[str, tuple[str, ...]]:
-    """Puts the choices that are columns into `parameters`, those of the default first; the defaults."""
-    shown = [field.if_param for section in sections for field in section.fields]
-    defaults: dict[str, tuple[str, ...]] = {}
-    for parameter in parameters:
-        if not PARAMETERS[parameter].chooses_columns:
-            continue
-        columns = [value for of, value in dict.fromkeys(shown) if of == parameter]
-        if not columns:
-            raise ContractError(
-                f"exposure {name}: {parameter} has no choice", hint=f"Its choices are columns with `if_param: {parameter}`."
-            )
-        defaults[parameter] = tuple(listed.get(parameter, columns))
-        parameters[parameter] = (*defaults[parameter], *(column for column in columns if column not in defaults[parameter]))
-        if set(defaults[parameter]) - set(columns):
-            raise ContractError(f"exposure {name}: a default of {parameter} is not among its choices {', '.join(columns)}")
-    for parameter in listed:
-        if parameter not in defaults:
-            raise ContractError(f"exposure {name}: {parameter} is no list parameter, so it has no defaults")
-    return defaults
 
 
 def models_of(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> dict[str, Any]:

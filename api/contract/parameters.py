@@ -48,7 +48,7 @@ class Parameter:
         resolve: the resolved parameter, for the loaded fields and today's UTC date.
         choices: the values that an endpoint can restrict.
         response_schemas: the schema of each field that it adds to the response, by name.
-        chooses_columns: its choices are the columns that an endpoint shows only if the parameter has their names (`if_param`).
+        chooses_columns: a list parameter whose choices are the columns with `if_param` of its name.
     """
 
     fields: Callable[[tuple[str, ...]], dict[str, ma.fields.Field[Any]]]
@@ -253,7 +253,7 @@ def _metrics_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]
         "metrics": ma.fields.List(
             ma.fields.String(validate=ma.validate.OneOf(choices), metadata={"x-enum-name": "Metric"}),
             validate=[ma.validate.Length(min=1, max=len(choices)), are_distinct],
-            metadata={"description": "The rates to compare, each once.", "example": list(choices), "uniqueItems": True},
+            metadata={"description": "Rates to compare, without duplicates.", "example": list(choices), "uniqueItems": True},
         )
     }
 

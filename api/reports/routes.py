@@ -41,7 +41,7 @@ REPORT_PATH = "/analytics/reports/{reportId}"
 
 @dataclass(frozen=True)
 class ReportServices:
-    """The services that the operations use; webhooks may go to public addresses and to the allowed networks."""
+    """The services that the operations use, and the private networks that webhooks may use."""
 
     pool: ConnectionPool
     publications: PublicationCache

@@ -26,6 +26,7 @@ from api.tools.synthetic.generate import GenerateOptions, generate
 
 WORKSPACE = "ws_demo_1"
 COPY = "COPY"
+COPY_MESSAGES = "copy (select * from marts.messages) to stdout with (format csv)"
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,8 @@ def _in_a_process(scratch: Settings, *arguments: str) -> Measured:
     return Measured(**measured)
 
 
-COPY_MESSAGES = "copy (select * from marts.messages) to stdout with (format csv)"
-
-
 def copy_settings(first: date) -> dict[str, str]:
-    """The settings under which COPY_MESSAGES has the same rows as an export of messages since that day."""
+    """The settings under which COPY_MESSAGES has the rows of an export of messages since that day."""
     return {
         WORKSPACE_ID: WORKSPACE,
         "mailmart.range_start": first.isoformat(),

@@ -262,7 +262,7 @@ def test_symmetric_key_in_the_jwks_is_rejected(settings: Settings, jwks: Jwks) -
     ("environment", "message"),
     [
         ({"MAILMART_JWT_SECRET": "short"}, "less than 32 bytes"),
-        ({"MAILMART_JWT_PUBLIC_KEY": "-----BEGIN nothing"}, "no public key"),
+        ({"MAILMART_JWT_PUBLIC_KEY": "-----BEGIN nothing"}, "not a public key"),
         ({"MAILMART_JWT_PUBLIC_KEY": "/no/such/file"}, "not a file that can be read"),
         ({"MAILMART_JWT_JWKS_URL": "http://platform.test/keys"}, "not https"),
         ({"MAILMART_JWT_JWKS_URL": "platform.test"}, "platform.test"),

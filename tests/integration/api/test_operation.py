@@ -25,7 +25,7 @@ from api.db.connection import connect
 from api.db.migrate import migrate
 from api.embedded import postgres, servers
 from api.embedded.paths import find_folders
-from api.settings import Settings
+from api.settings import Settings, embedded_database_url
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
 from tests.integration.api.metrics import samples
 from tests.integration.api.publishing import publish_empty_contract
@@ -172,6 +172,4 @@ def test_service_survives_a_database_outage(own_server: Settings, tmp_path: Path
 
 
 def _url(settings: Settings) -> str:
-    from api.settings import embedded_database_url
-
     return make_conninfo(embedded_database_url(settings.home))
