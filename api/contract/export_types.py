@@ -18,11 +18,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import marshmallow as ma
+
 from api.contract.exposures import Endpoint, Section, check_keys, models_of, read_contract, read_section, view_name
-from api.contract.parameters import PARAMETERS
+from api.contract.parameters import PARAMETERS, parameter_fields
 from api.errors import ContractError
 
 Units = Literal["workspace", "campaigns", "campaigns_asked_for"]
@@ -44,6 +46,8 @@ class ExportType:
         series: the view that is there where a time series is asked for; '' for none.
         parameters: the endpoint's parameters that go with it, by their names in an export's body.
         is_rows: each row is a thing of its own, and there may be millions.
+        choices: the values of the parameters that choose columns.
+        defaults: the values of list parameters that a body does not have.
     """
 
     name: str
@@ -54,6 +58,12 @@ class ExportType:
     series: str
     parameters: Mapping[str, str]
     is_rows: bool
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    defaults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def field(self, parameter: str) -> ma.fields.Field[Any]:
+        """The field of an endpoint's parameter."""
+        return parameter_fields(parameter, self.choices.get(parameter, ()), self.defaults.get(parameter, ()))[parameter]
 
     @property
     def takes_campaigns(self) -> bool:
@@ -147,4 +157,6 @@ def _type(
         series=series,
         parameters={body_name(parameter): parameter for parameter in parameters if parameter not in EVERYWHERE},
         is_rows=endpoint is None,
+        choices={name: endpoint.parameters[name] for name in endpoint.defaults} if endpoint else {},
+        defaults=endpoint.defaults if endpoint else {},
     )

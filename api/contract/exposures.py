@@ -9,6 +9,8 @@ An exposure with `config.meta.endpoint` is an endpoint:
 `on_empty` is the code of the 404 if an `object` has no row; with `nullable` it is null instead. `not_found_if_rows` is the
 reverse: the view lists the ids that the request names and that do not exist, and its first row is a 404 with the code `error`.
 
+`defaults` are the values of list parameters that a request does not have: {metrics: [open_rate, click_rate]}; without it, all.
+
 An endpoint whose `method` is post takes its parameters in a JSON body. `cache: false`: the response also changes with the clock,
 so it is not cached.
 
@@ -22,7 +24,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from api.contract.parameters import PARAMETERS, PATH_PARAMETERS
@@ -108,6 +110,8 @@ class Endpoint:
     parameters: Mapping[str, tuple[str, ...]]
     sections: tuple[Section, ...]
     is_cached: bool = True
+    # the value of each list parameter without which a request comes
+    defaults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def operation_id(self) -> str:
@@ -138,7 +142,9 @@ def read_contract(manifest: Mapping[str, Any]) -> tuple[Endpoint, ...]:
 def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint:
     name = exposure["name"]
     meta = exposure["config"]["meta"]["endpoint"]
-    check_keys(meta, {"method", "path", "limit", "parameters", "response", "cache"}, f"the endpoint of exposure {name}")
+    check_keys(
+        meta, {"method", "path", "limit", "parameters", "defaults", "response", "cache"}, f"the endpoint of exposure {name}"
+    )
     try:
         path, limit, response = meta["path"], meta["limit"], meta["response"]
     except KeyError as missing:
@@ -158,6 +164,8 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
     models = models_of(exposure, nodes)
     sections = tuple(read_section(name, part, models) for part in response)
     _places_are_distinct(name, sections)
+    parameters = _parameters(name, meta.get("parameters", []))
+    defaults = _column_choices(name, sections, parameters, meta.get("defaults", {}))
     return Endpoint(
         name=name,
         label=exposure.get("label") or name.replace("_", " "),
@@ -166,9 +174,10 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
         path=path,
         limit=limit,
         path_parameters=_path_parameters(name, path),
-        parameters=_parameters(name, meta.get("parameters", [])),
+        parameters=parameters,
         sections=sections,
         is_cached=bool(meta.get("cache", True)),
+        defaults=defaults,
     )
 
 
@@ -203,6 +212,30 @@ def _parameters(name: str, listed: Iterable[str | Mapping[str, list[str]]]) -> d
                     raise ContractError(f"exposure {name}: {parameter} has no choice {choice}")
             found[parameter] = tuple(choices)
     return found
+
+
+def _column_choices(
+    name: str, sections: Iterable[Section], parameters: dict[str, tuple[str, ...]], listed: Mapping[str, list[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Puts the choices that are columns into `parameters`, those of the default first; the defaults."""
+    shown = [field.if_param for section in sections for field in section.fields]
+    defaults: dict[str, tuple[str, ...]] = {}
+    for parameter in parameters:
+        if not PARAMETERS[parameter].chooses_columns:
+            continue
+        columns = [value for of, value in dict.fromkeys(shown) if of == parameter]
+        if not columns:
+            raise ContractError(
+                f"exposure {name}: {parameter} has no choice", hint=f"Its choices are columns with `if_param: {parameter}`."
+            )
+        defaults[parameter] = tuple(listed.get(parameter, columns))
+        parameters[parameter] = (*defaults[parameter], *(column for column in columns if column not in defaults[parameter]))
+        if set(defaults[parameter]) - set(columns):
+            raise ContractError(f"exposure {name}: a default of {parameter} is not among its choices {', '.join(columns)}")
+    for parameter in listed:
+        if parameter not in defaults:
+            raise ContractError(f"exposure {name}: {parameter} is no list parameter, so it has no defaults")
+    return defaults
 
 
 def models_of(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,6 @@ ENUM_NAMES = {(*DAYS, "custom"): "TimeRangePeriod", tuple(DAYS): "FixedTimeRange
 PERIOD_NAMES = {**{name: f"LAST_{days}_DAYS" for name, days in DAYS.items()}, "custom": "CUSTOM"}
 GROUP_BY = ("day", "week", "month")
 GRANULARITIES = ("period", "hour")
-DEFAULT_METRICS = ("open_rate", "click_rate", "reply_rate", "delivery_rate")
-METRICS = (*DEFAULT_METRICS, "click_to_open_rate", "bounce_rate", "spam_rate", "unsubscribe_rate")
 MAX_ID = 400
 # IANA's own list: what lies beside the zones on a machine (localtime, posixrules) is none, and looking there takes 14 ms;
 # Factory is in the list, and says that no zone is set
@@ -50,12 +48,14 @@ class Parameter:
         resolve: makes what they come to out of the loaded fields and today's UTC date.
         choices: the values of the one that an endpoint can narrow.
         shows: the schema, by name, of each thing that it adds to the response.
+        chooses_columns: its choices are the columns that an endpoint shows only if the parameter has their names (`if_param`).
     """
 
     fields: Callable[[tuple[str, ...]], dict[str, ma.fields.Field[Any]]]
     resolve: Callable[[Mapping[str, Any], date], Resolved]
     choices: tuple[str, ...] = ()
     shows: dict[str, type[ma.Schema]] = field(default_factory=dict)
+    chooses_columns: bool = False
 
 
 class IsoDate(ma.fields.Date):
@@ -250,10 +250,9 @@ def _campaign_ids_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[
 def _metrics_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
     return {
         "metrics": ma.fields.List(
-            ma.fields.String(validate=ma.validate.OneOf(METRICS), metadata={"x-enum-name": "Metric"}),
-            load_default=list(DEFAULT_METRICS),
-            validate=[ma.validate.Length(min=1, max=len(METRICS)), are_distinct],
-            metadata={"description": "The rates to compare, each once.", "example": list(DEFAULT_METRICS), "uniqueItems": True},
+            ma.fields.String(validate=ma.validate.OneOf(choices), metadata={"x-enum-name": "Metric"}),
+            validate=[ma.validate.Length(min=1, max=len(choices)), are_distinct],
+            metadata={"description": "The rates to compare, each once.", "example": list(choices), "uniqueItems": True},
         )
     }
 
@@ -288,9 +287,26 @@ PARAMETERS: dict[str, Parameter] = {
         lambda given, today: Resolved({"mailmart.campaign_ids": json.dumps(given["campaign_ids"])}, {}),
     ),
     "metrics": Parameter(
-        _metrics_fields, lambda given, today: Resolved({"mailmart.metrics": json.dumps(given["metrics"])}, {}), METRICS
+        _metrics_fields,
+        lambda given, today: Resolved({"mailmart.metrics": json.dumps(given["metrics"])}, {}),
+        chooses_columns=True,
     ),
 }
+
+
+def parameter_fields(name: str, choices: tuple[str, ...] = (), default: tuple[str, ...] = ()) -> dict[str, ma.fields.Field[Any]]:
+    """The fields of a parameter, by their names in the query or body.
+
+    Args:
+        name: the parameter, a key of PARAMETERS.
+        choices: the values that the endpoint allows; () for all.
+        default: the value of a list parameter if the request has none; () for the parameter's own default.
+    """
+    fields = PARAMETERS[name].fields(choices)
+    if default:
+        fields[name].load_default = list(default)
+        fields[name].metadata = {**fields[name].metadata, "example": list(default)}
+    return fields
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def resolve_request(body: Mapping[str, Any], catalogue: Catalogue, today: date) 
     """
     kind = catalogue.types[body["export_type"]]
     _check_fields_of_type(body, kind)
-    params = {parameter: _value_or_default(body, name, parameter) for name, parameter in kind.parameters.items()}
+    params = {parameter: _value_or_default(body, name, kind.field(parameter)) for name, parameter in kind.parameters.items()}
     params = {parameter: value for parameter, value in params.items() if value is not ma.missing}
     window = PARAMETERS["time_range"].resolve(body, today)
     context, response_fields = dict(window.settings), dict(window.shown)
@@ -114,10 +114,10 @@ def resolve_request(body: Mapping[str, Any], catalogue: Catalogue, today: date) 
     return ResolvedRequest(context, response_fields, params, campaign_ids, body["include_time_series"])
 
 
-def _value_or_default(body: Mapping[str, Any], name: str, parameter: str) -> Any:
+def _value_or_default(body: Mapping[str, Any], name: str, field: ma.fields.Field[Any]) -> Any:
     if name in body:
         return body[name]
-    default = PARAMETERS[parameter].fields(())[parameter].load_default
+    default = field.load_default
     return default() if callable(default) else default
 
 

@@ -94,7 +94,7 @@ def export_fields(catalogue: Catalogue) -> dict[str, Any]:
     for kind in catalogue.types.values():
         for name, parameter in kind.parameters.items():
             if name not in fields:
-                field = PARAMETERS[parameter].fields(())[parameter]
+                field = kind.field(parameter)
                 # only some types have it; they use the endpoint's default
                 field.load_default = ma.missing
                 field.metadata = {**field.metadata, **({"example": FIELD_EXAMPLES[name]} if name in FIELD_EXAMPLES else {})}

@@ -8,7 +8,7 @@ from typing import Any
 import marshmallow as ma
 
 from api.contract.exposures import Endpoint, Field, Section
-from api.contract.parameters import PARAMETERS
+from api.contract.parameters import PARAMETERS, parameter_fields
 from api.errors import NOT_FOUND
 
 CODES = (
@@ -90,7 +90,7 @@ def request_schema(endpoint: Endpoint) -> type[ma.Schema]:
     """The schema of an endpoint's query or body: what is not in it is refused."""
     fields: dict[str, Any] = {}
     for name, choices in endpoint.parameters.items():
-        fields |= PARAMETERS[name].fields(choices)
+        fields |= parameter_fields(name, choices, endpoint.defaults.get(name, ()))
     return _schema(f"{_pascal(endpoint.name)}{'Request' if endpoint.method == 'post' else 'Query'}", fields, strict=True)
 
 

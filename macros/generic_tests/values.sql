@@ -1,4 +1,4 @@
-{# A key's part: neither null nor ''. #}
+{# A part of a key is neither null nor ''. #}
 {% test not_empty(model, column_name) %}
     select {{ column_name }}
     from {{ model }}
@@ -6,7 +6,7 @@
 {% endtest %}
 
 
-{# Each chain's expressions rise from left to right: [clicked, opened, delivered, sent]. #}
+{# In each chain, no expression is greater than the next one: [clicked, opened, delivered, sent]. #}
 {% test counts_nest(model, chains) %}
     select *
     from {{ model }}

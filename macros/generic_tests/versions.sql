@@ -1,9 +1,9 @@
 {#
-    Tests of core see the standing rows (`where` in dbt_project.yml): a row that was closed is of no publication to come, and
-    must not keep one back. These two look at the versions themselves.
+    Data tests of core see current rows only (`where: __current__` in dbt_project.yml): an expired row is in no later publication
+    and must not prevent one. These two tests are about the versions themselves.
 #}
 
-{# No two standing rows have the model's key. #}
+{# No two current rows have the model's key. #}
 {% test unique_current_key(model) -%}
     {%- set key = tested_node(model).config.unique_key %}
     select {{ key | join(', ') }}
@@ -13,37 +13,37 @@
 {%- endtest %}
 
 
-{# At no batch are two rows of a key true, and no row ends before it begins. #}
+{# Two versions of a key are never visible in the same batch, and no version ends before it begins. #}
 {% test one_version_at_a_time(model) -%}
     {%- set columns = tested_node(model).config.unique_key %}
     {%- set key = columns | join(', ') %}
-    {%- set versions = tested_node(model).relation_name %}
-    with closed as (
+    {%- set relation = tested_node(model).relation_name %}
+    with expired_versions as (
         select
             {{ key }},
             valid_from,
             valid_to
-        from {{ versions }}
+        from {{ relation }}
         where valid_to < {{ open_ended() }}
     ),
 
     changed_keys as (
-        select distinct {{ key }} from closed
+        select distinct {{ key }} from expired_versions
     ),
 
-    -- a key with one version cannot overlap: of one with more, all but one are closed, or unique_current_key fails
+    -- a key with one version has no overlap. Of several versions all but one are expired, or unique_current_key fails.
     versions as (
-        select * from closed
+        select * from expired_versions
         union all
         select
             {{ key }},
-            standing.valid_from,
-            standing.valid_to
+            current_versions.valid_from,
+            current_versions.valid_to
         from changed_keys
-        inner join {{ lateral_lookup(versions, columns, of='changed_keys') }} as standing using ({{ key }})
+        inner join {{ lateral_lookup(relation, columns, of='changed_keys') }} as current_versions using ({{ key }})
     ),
 
-    followed as (
+    with_next_version as (
         select
             valid_from,
             valid_to,
@@ -52,15 +52,15 @@
     )
 
     select *
-    from followed
+    from with_next_version
     where valid_from > valid_to or next_valid_from < valid_to
 {%- endtest %}
 
 
-{# The node of the model that a generic test is given, as a relation or, under a `where`, as a subquery of it. #}
+{# The node of a tested model. dbt passes a generic test the relation or, if there is a `where`, a subquery of it. #}
 {% macro tested_node(model) -%}
     {%- for node in (graph.nodes.values() if execute else []) -%}
-        {%- if node.resource_type == 'model' and node.relation_name in (model | string) -%}
+        {%- if node.resource_type == 'model' and node.relation_name and node.relation_name in (model | string) -%}
             {{ return(node) }}
         {%- endif -%}
     {%- endfor -%}

@@ -1,13 +1,21 @@
 {#
-    CTEs up to `health_scores`: a score, not rounded, for each workspace and day from `first_day` to the end of the window on
-    which its mailboxes had sent anything in 30 days; of the mailboxes and domain that the request asks for.
+    A query of the workspace's health score for each day from `first_day` to the end of the window: workspace_id, date, score.
+    A day has a score if a mailbox sent anything in the 30 days up to it. The score is the mean of the mailboxes' scores, weighted
+    by what each sent in these 30 days.
 
-    Health is a mailbox's, whatever campaign it sent for, so mail without a mailbox has none; and a campaign asked for only
-    chooses the mailboxes. Needs `mailboxes` before it.
+    Health is a mailbox's own, whatever campaign it sent for, so mail without a mailbox has none. A requested campaign only
+    selects the mailboxes that sent for it in the window.
+
+    `campaign_days`, `mailboxes` and `factors` are the relations of fct_campaign_days, int_requested_mailboxes and
+    dim_health_score_factors.
 #}
-{% macro daily_health_scores(first_day) -%}
-{%- set days_looked_at = 30 -%}
-{%- set least_sent_for_a_drop = 50 -%}
+{% macro health_scores(campaign_days, mailboxes, factors, first_day) -%}
+{%- set days_back = 30 -%}
+{%- set min_sent_for_a_drop = 50 -%}
+with mailboxes as (
+    select * from {{ mailboxes }}
+),
+
 health_factors as (
     select
         {%- for factor in ['hard_bounce_rate', 'spam_complaint_rate', 'unsubscribe_rate', 'drop_of_sent'] %}
@@ -16,23 +24,23 @@ health_factors as (
         {%- endfor %}
         {{- ',' if not loop.last }}
         {%- endfor %}
-    from {{ ref('dim_health_score_factors') }} as dim_health_score_factors
-    where {{ is_visible_as_of('dim_health_score_factors') }}
+    from {{ factors }} as factors
+    where {{ is_visible_as_of('factors') }}
 ),
 
--- materialised: the planner takes it for one row, and would work it out again for each cell
-asked_mailboxes as materialized (
+-- materialized: the planner expects one row of it, and would compute it again for each cell
+campaign_mailboxes as materialized (
     select distinct
         workspace_id,
         mailbox_id
-    from {{ ref('fct_campaign_days') }} as fct_campaign_days
+    from {{ campaign_days }} as campaign_days
     where
-        {{ is_visible_as_of('fct_campaign_days') }}
+        {{ is_visible_as_of('campaign_days') }}
         and {{ is_in_window('sent_date') }}
         and campaign_id = {{ request_campaign_id() }}
 ),
 
--- what was sent from each mailbox on each day that counts for a score, before its domain is looked up
+-- added up before the mailboxes' domains are looked up: fewer rows to join
 domain_days as (
     select
         workspace_id,
@@ -44,10 +52,10 @@ domain_days as (
         sum(hard_bounced) as hard_bounced,
         sum(complained) as complained,
         sum(unsubscribed) as unsubscribed
-    from {{ ref('fct_campaign_days') }} as fct_campaign_days
+    from {{ campaign_days }} as campaign_days
     where
-        {{ is_visible_as_of('fct_campaign_days') }}
-        and sent_date between {{ first_day }} - {{ days_looked_at - 1 }} and {{ request_range_end() }}
+        {{ is_visible_as_of('campaign_days') }}
+        and sent_date between {{ first_day }} - {{ days_back - 1 }} and {{ request_range_end() }}
         and mailbox_id <> ''
     group by workspace_id, mailbox_id, domain_id, sent_date
 ),
@@ -67,37 +75,37 @@ mailbox_days as (
         on
             domain_days.workspace_id = mailboxes.workspace_id
             and domain_days.mailbox_id = mailboxes.mailbox_id
-    left join asked_mailboxes
+    left join campaign_mailboxes
         on
-            domain_days.workspace_id = asked_mailboxes.workspace_id
-            and domain_days.mailbox_id = asked_mailboxes.mailbox_id
+            domain_days.workspace_id = campaign_mailboxes.workspace_id
+            and domain_days.mailbox_id = campaign_mailboxes.mailbox_id
     where
-        (asked_mailboxes.mailbox_id is not null or {{ request_campaign_id() }} is null)
-        and {{ is_of_requested_domain('domain_days') }}
+        (campaign_mailboxes.mailbox_id is not null or {{ request_campaign_id() }} is null)
+        and {{ is_requested_domain('domain_days', 'mailboxes') }}
     group by domain_days.workspace_id, domain_days.mailbox_id, domain_days.sent_date
 ),
 
-sending as (
+sending_mailboxes as (
     select distinct
         workspace_id,
         mailbox_id
     from mailbox_days
 ),
 
--- every day, so that a window of rows is a window of days
+-- every day, so that a frame of rows is a frame of days
 calendar as (
     select
-        sending.workspace_id,
-        sending.mailbox_id,
+        sending_mailboxes.workspace_id,
+        sending_mailboxes.mailbox_id,
         day::date as date
-    from sending
+    from sending_mailboxes
     cross join
         generate_series(
-            ({{ first_day }} - {{ days_looked_at - 1 }})::timestamp, {{ request_range_end() }}::timestamp, interval '1 day'
+            ({{ first_day }} - {{ days_back - 1 }})::timestamp, {{ request_range_end() }}::timestamp, interval '1 day'
         ) as day
 ),
 
-looked_back as (
+running_totals as (
     select
         calendar.workspace_id,
         calendar.date,
@@ -106,8 +114,8 @@ looked_back as (
         sum(mailbox_days.hard_bounced) over thirty_days as hard_bounced,
         sum(mailbox_days.complained) over thirty_days as complained,
         sum(mailbox_days.unsubscribed) over thirty_days as unsubscribed,
-        coalesce(sum(mailbox_days.sent) over later_week, 0) as later_sent,
-        coalesce(sum(mailbox_days.sent) over earlier_week, 0) as earlier_sent
+        coalesce(sum(mailbox_days.sent) over this_week, 0) as sent_this_week,
+        coalesce(sum(mailbox_days.sent) over week_before, 0) as sent_week_before
     from calendar
     left join mailbox_days
         on
@@ -117,13 +125,13 @@ looked_back as (
     window
         thirty_days as (
             partition by calendar.workspace_id, calendar.mailbox_id order by calendar.date
-            rows between {{ days_looked_at - 1 }} preceding and current row
+            rows between {{ days_back - 1 }} preceding and current row
         ),
-        later_week as (
+        this_week as (
             partition by calendar.workspace_id, calendar.mailbox_id order by calendar.date
             rows between 6 preceding and current row
         ),
-        earlier_week as (
+        week_before as (
             partition by calendar.workspace_id, calendar.mailbox_id order by calendar.date
             rows between 13 preceding and 7 preceding
         )
@@ -131,38 +139,36 @@ looked_back as (
 
 mailbox_scores as (
     select
-        looked_back.workspace_id,
-        looked_back.date,
-        looked_back.sent,
+        totals.workspace_id,
+        totals.date,
+        totals.sent,
         100 * (
             1
-            - {{ health_penalty('hard_bounce_rate', 'looked_back.hard_bounced / looked_back.sent') }}
-            - {{ health_penalty('spam_complaint_rate', 'looked_back.complained / looked_back.sent') }}
-            - {{ health_penalty('unsubscribe_rate', 'coalesce(looked_back.unsubscribed / nullif(looked_back.delivered, 0), 0)') }}
+            - {{ health_penalty('hard_bounce_rate', 'totals.hard_bounced / totals.sent') }}
+            - {{ health_penalty('spam_complaint_rate', 'totals.complained / totals.sent') }}
+            - {{ health_penalty('unsubscribe_rate', 'coalesce(totals.unsubscribed / nullif(totals.delivered, 0), 0)') }}
             - case
-                when looked_back.earlier_sent >= {{ least_sent_for_a_drop }}
-                    then {{ health_penalty('drop_of_sent', '(looked_back.earlier_sent - looked_back.later_sent) / looked_back.earlier_sent') }}
+                when totals.sent_week_before >= {{ min_sent_for_a_drop }}
+                    then {{ health_penalty('drop_of_sent', '(totals.sent_week_before - totals.sent_this_week) / totals.sent_week_before') }}
                 else 0
             end
         ) as score
-    from looked_back
+    from running_totals as totals
     cross join health_factors
-    where looked_back.sent > 0 and looked_back.date >= {{ first_day }}
-),
-
-health_scores as (
-    select
-        workspace_id,
-        date,
-        -- 12 decimals more than are shown: a quotient of numerics is cut, and must not fall below its half
-        round(round(sum(score * sent) / sum(sent), 12))::int as score
-    from mailbox_scores
-    group by workspace_id, date
+    where totals.sent > 0 and totals.date >= {{ first_day }}
 )
+
+select
+    workspace_id,
+    date,
+    -- rounded to 12 decimals first: a numeric quotient is cut off, and must not fall below the half that it should be
+    round(round(sum(score * sent) / sum(sent), 12))::int as score
+from mailbox_scores
+group by workspace_id, date
 {%- endmacro %}
 
 
-{# What a factor costs: nothing up to its start, its whole weight from its end on, between them in a straight line. #}
+{# What a factor costs: nothing below its start, its whole weight from its end on, and in between a share of it. #}
 {% macro health_penalty(factor, rate) -%}
     coalesce(
         health_factors.{{ factor }}_weight * least(greatest(

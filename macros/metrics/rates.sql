@@ -1,4 +1,61 @@
-{# A rate in per cent, rounded once, at the end, from summed counts; over nothing it is 0. #}
-{% macro rate(part, whole) -%}
-    coalesce(round(100.0 * {{ part }} / nullif({{ whole }}, 0), 2), 0)::numeric(5, 2)
+{#
+    Every rate: the number of messages in the numerator in per cent of those in the denominator. Both are expressions of the
+    counts of fct_campaign_days. The doc block of the same name (models/docs/rates.md) describes the rate.
+
+    `better`: a rate that can be compared between campaigns, and whether a `higher` or a `lower` one wins. Each of these is a
+    column of the model comparison.
+#}
+{% macro rates() -%}
+    {{ return({
+        'delivery_rate': {'numerator': 'delivered', 'denominator': 'sent', 'better': 'higher'},
+        'open_rate': {'numerator': 'opened', 'denominator': 'delivered', 'better': 'higher'},
+        'click_rate': {'numerator': 'clicked', 'denominator': 'delivered', 'better': 'higher'},
+        'click_to_open_rate': {'numerator': 'clicked', 'denominator': 'opened', 'better': 'higher'},
+        'reply_rate': {'numerator': 'replied', 'denominator': 'delivered', 'better': 'higher'},
+        'bounce_rate': {'numerator': 'bounced', 'denominator': 'sent', 'better': 'lower'},
+        'spam_rate': {'numerator': 'complained', 'denominator': 'sent', 'better': 'lower'},
+        'unsubscribe_rate': {'numerator': 'unsubscribed', 'denominator': 'delivered', 'better': 'lower'},
+        'human_open_rate': {'numerator': 'human_opened', 'denominator': 'delivered'},
+        'human_click_rate': {'numerator': 'human_clicked', 'denominator': 'delivered'},
+        'hard_bounce_rate': {'numerator': 'hard_bounced', 'denominator': 'sent'},
+        'soft_bounce_rate': {'numerator': '(bounced - hard_bounced)', 'denominator': 'sent'},
+        'estimated_inbox_placement_rate': {'numerator': '(sent - bounced - complained)', 'denominator': 'sent'},
+    }) }}
+{%- endmacro %}
+
+
+{# A rate of the list as an expression of the counts, which are columns of the query. Rounded once, here; 0 over nothing. #}
+{% macro rate(name) -%}
+    {%- if name not in rates() -%} {{ exceptions.raise_compiler_error('rates() has no ' ~ name) }} {%- endif -%}
+    {%- set definition = rates()[name] -%}
+    coalesce(round(100.0 * {{ definition.numerator }} / nullif({{ definition.denominator }}, 0), 2), 0)::numeric(5, 2)
+{%- endmacro %}
+
+
+{# The names of the rates that can be compared. #}
+{% macro compared_rates() -%}
+    {%- set names = [] -%}
+    {%- for name, definition in rates().items() if 'better' in definition -%}
+        {%- do names.append(name) -%}
+    {%- endfor -%}
+    {{ return(names) }}
+{%- endmacro %}
+
+
+{# Columns: each rate that can be compared. #}
+{% macro compared_rate_columns() -%}
+    {%- for name in compared_rates() %}
+    {{ rate(name) }} as {{ name }}{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+
+{# Rows for VALUES: name, numerator, denominator, and 1 if a higher rate is better, -1 if a lower one is. #}
+{% macro compared_rate_values() -%}
+    {%- for name in compared_rates() %}
+    {%- set definition = rates()[name] %}
+    (
+        '{{ name }}', {{ definition.numerator }}, {{ definition.denominator }}, {{ 1 if definition.better == 'higher' else -1 }}
+    ){{ ',' if not loop.last }}
+    {%- endfor %}
 {%- endmacro %}

@@ -1,6 +1,6 @@
 {#
-    The production target's schemas are named as the design names them: staging, core, marts. Every other target
-    has schemas of its own, behind its prefix, so that no developer's build touches what is served.
+    The schemas of the target production are staging, core and marts. Every other target has its own, with its prefix, so that a
+    developer's build does not touch production.
 #}
 {% macro generate_schema_name(custom_schema_name, node) -%}
     {%- set layer = custom_schema_name or 'core' -%}
@@ -8,7 +8,7 @@
 {%- endmacro %}
 
 
-{# How batches tell one warehouse from another: 'production', or the developer's prefix. #}
+{# The name of this warehouse in app.batches: 'production', or the developer's prefix. #}
 {% macro warehouse_name() -%}
     {{ return('production' if target.name == 'production' else target.schema) }}
 {%- endmacro %}

@@ -1,9 +1,11 @@
 {#
-    Why an event bounced: the reason of the first rule of the seed bounce_patterns (by priority) of which every condition that
-    it has holds; `undetermined` where none does. `event` is an alias with smtp_status, smtp_code and diagnostic, `rules` a CTE of
-    the seed. The text's own status code stands in for one that is missing or says only "something".
+    Why an event bounced: the reason of the first rule, by priority, that matches; `undetermined` if none does. A rule matches if
+    each of its conditions that is not empty holds. A status code that is missing or vague (5.0.0) is replaced by the one in the
+    text.
 
-    PostgreSQL keeps 32 compiled regular expressions: with more text_patterns than that, each would be compiled for each bounce.
+    PostgreSQL caches 32 compiled regular expressions: with more text_patterns, each would be compiled again for each bounce.
+
+    `event` is an alias with smtp_status, smtp_code and diagnostic, `rules` the seed bounce_patterns.
 #}
 {% macro classify_bounce(event, rules) -%}
     (
@@ -11,9 +13,9 @@
             (
                 select rule.bounce_reason from {{ rules }} as rule
                 where
-                    said.status like coalesce(rule.smtp_status, '%')
-                    and said.code like coalesce(rule.smtp_code, '%')
-                    and coalesce(said.text ~* rule.text_pattern, rule.text_pattern is null)
+                    bounce.status like coalesce(rule.smtp_status, '%')
+                    and bounce.code like coalesce(rule.smtp_code, '%')
+                    and coalesce(bounce.text ~* rule.text_pattern, rule.text_pattern is null)
                 order by rule.priority
                 limit 1
             ),
@@ -28,14 +30,14 @@
                     ''
                 ) as status,
                 coalesce(({{ event }}.smtp_code)::text, ({{ smtp_reply_code(event ~ '.diagnostic') }})::text, '') as code,
-                -- the word that stands for a masked address is none of the server's
+                -- the placeholder of a masked address is not the server's text
                 replace({{ event }}.diagnostic, '<address>', '<>') as text
-        ) as said
+        ) as bounce
     )
 {%- endmacro %}
 
 
-{# What a bounce is classified by, as one value: two with the same have the same reason. #}
+{# All that a bounce is classified by, as one value: equal keys have the same reason. #}
 {% macro bounce_key(event) -%}
     row({{ event }}.smtp_status, {{ event }}.smtp_code, {{ event }}.diagnostic)::text
 {%- endmacro %}

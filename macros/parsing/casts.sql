@@ -1,12 +1,12 @@
-{# A text as a value of another type; null where it is none: a malformed value stops no build. #}
+{# Casts a text to a type; null if that is not valid, so that a malformed value does not fail a build. #}
 {% macro try_cast(expression, type) -%}
     case when pg_input_is_valid({{ expression }}, '{{ type }}') then ({{ expression }})::{{ type }} end
 {%- endmacro %}
 
 
 {#
-    A text as JSON; null where it is none. Nesting beyond the server's stack is an error that no check of validity catches,
-    so what could be nested that deep (it has as many opening brackets) is none either.
+    Casts a text to JSON; null if it is not valid. Also null if it has so many opening brackets that it could be nested deeper than
+    the server's stack: that is an error that pg_input_is_valid() does not catch.
 #}
 {% macro try_cast_json(expression) -%}
     case
@@ -16,7 +16,7 @@
 {%- endmacro %}
 
 
-{# A time in seconds since 1970, as a number or a text; null where it is none. #}
+{# Parses seconds since 1970, a number or a text; null if that is not valid. #}
 {% macro epoch_to_timestamp(expression) -%}
     case
         when
@@ -27,23 +27,23 @@
 
 
 {#
-    A time in ISO 8601, UTC where it names no zone; null where it is none. The form is asked for because PostgreSQL takes
-    'now' and 'infinity' for times, too, and reads a time without a zone in the session's.
+    Parses a time in ISO 8601, in UTC if it names no zone; null if it is not valid. The format is checked first, because PostgreSQL
+    also accepts 'now' and 'infinity', and reads a time without a zone in the session's.
 #}
 {% macro iso_to_timestamp(expression) -%}
-    {%- set form = "'^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,30})?)?" -%}
+    {%- set iso_format = "'^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,30})?)?" -%}
     case
         when
-            {{ expression }} ~ {{ form }} ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$'
+            {{ expression }} ~ {{ iso_format }} ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$'
             then {{ try_cast(expression, 'timestamptz') }}
         when
-            {{ expression }} ~ {{ form }}$'
+            {{ expression }} ~ {{ iso_format }}$'
             then {{ try_cast(expression ~ " || 'Z'", 'timestamptz') }}
     end
 {%- endmacro %}
 
 
-{# The time of a mail's Date header (RFC 5322), which can end with the zone's name in brackets; null where it is none. #}
+{# Parses a Date header (RFC 5322), which can end with a zone's name in brackets; null if it is not valid. #}
 {% macro mail_date_to_timestamp(expression) -%}
     {%- set date = "substring(" ~ expression ~ " from '^(?:[A-Za-z]{3}, *)?([0-9]{1,2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}(?::[0-9]{2})? *(?:[+-][0-9]{4}|GMT|UTC?))')" -%}
     {{ try_cast(date, 'timestamptz') }}

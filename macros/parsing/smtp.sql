@@ -1,13 +1,13 @@
 {#
-    The enhanced status code (RFC 3463) that a text names, as "5.1.1"; null where it names none. No part of a longer number
-    or an IP address, and not the version of something.
+    The enhanced status code (RFC 3463) in a text, such as 5.1.1; null if there is none. Not a part of a longer number, an IP
+    address or a version.
 #}
 {% macro enhanced_status_code(expression) -%}
     substring({{ expression }} from '(?:^|[^0-9.])([245]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9.]*[0-9])')
 {%- endmacro %}
 
 
-{# The SMTP reply code that a text begins with, or that stands in it before an enhanced status code. #}
+{# The SMTP reply code at the start of a text, or in it before an enhanced status code; null if there is none. #}
 {% macro smtp_reply_code(expression) -%}
     coalesce(
         substring({{ expression }} from '^\s*(?:smtp;\s*)?([245][0-9]{2})(?![0-9.])'),

@@ -1,4 +1,4 @@
-{# The objects of a provider's bodies, as CTEs `payloads` and `bodies`: a body is one object, or an array of several. #}
+{# The CTEs `payloads` and `bodies` of a provider's webhooks: one row for each JSON object of a body, which can be an array. #}
 {% macro webhook_bodies(provider) -%}
 payloads as (
     select * from {{ source('raw', 'webhook_payloads') }}
@@ -18,10 +18,10 @@ bodies as (
 
 
 {#
-    The rest of a view of webhooks. It brings its provider's words into one row an event, in a CTE `events` with the columns:
-    workspace_id, provider_message_id, message_key (the provider's id that all events of a message have), recipient (the
-    address), provider_event (its word), event_type (ours), campaign_id, mailbox_id, domain_id, smtp_status, smtp_code,
-    bounce_type, diagnostic, url, user_agent, is_machine, occurred_at, loaded_at; and ends with this macro.
+    The end of a provider's staging view: ids, hashes and masks. The view first parses the bodies into a CTE `events`, one row for
+    each event, with the columns workspace_id, provider_message_id, message_key (the provider's id that all events of a message
+    share), recipient (the address), provider_event (the provider's event type), event_type (ours), campaign_id, mailbox_id,
+    domain_id, smtp_status, smtp_code, bounce_type, diagnostic, url, user_agent, is_machine, occurred_at, loaded_at.
 #}
 {% macro as_email_events(provider) %}
 hashed as (
@@ -33,13 +33,13 @@ hashed as (
 
 select
     '{{ provider }}'::text as provider,
-    -- the provider's own ids are missing, or shared by several events; a row's text quotes its fields, so that they cannot run
-    -- into one another
+    -- a hash, because providers' own ids are missing or shared by several events. The text of a row quotes its fields, so that
+    -- different fields never give the same text.
     '{{ provider }}:' || md5(
         row(message_key, recipient_hash, provider_event, extract(epoch from occurred_at), url)::text
     ) as event_id,
     {{ as_id('workspace_id') }} as workspace_id,
-    -- a message is one e-mail to one recipient; one id of the provider's can serve several
+    -- a message is one e-mail to one recipient; a provider can use one id for several recipients
     {{ as_id('message_key') }} || coalesce(':' || recipient_hash, '') as message_id,
     provider_message_id,
     nullif({{ as_id('campaign_id') }}, '') as campaign_id,
@@ -62,8 +62,8 @@ from hashed
 
 
 {#
-    An id, which core keeps in indexes: their entries have at most 2704 bytes, and one event with a longer id would stop
-    every build. A long one is its md5.
+    An id of at most 400 bytes; a longer one is replaced by its md5. Core has ids in indexes, whose entries have at most 2704 bytes:
+    one event with a longer id would fail every build.
 #}
 {% macro as_id(expression) -%}
     case when octet_length({{ expression }}) > 400 then md5({{ expression }}) else {{ expression }} end
@@ -71,8 +71,8 @@ from hashed
 
 
 {#
-    A text of others': no longer than anybody reads, and without addresses. What a cut leaves of the last word could be the
-    beginning of one.
+    A text of a provider, cut to 4,000 characters and without e-mail addresses. The last word of a cut text is removed, because it
+    could be the start of an address.
 #}
 {% macro masked(expression) -%}
     app.mask_addresses(

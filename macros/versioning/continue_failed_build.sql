@@ -45,8 +45,29 @@
 {# The nodes that a whole build runs, by id, each with the ids of its parents. #}
 {% macro project_nodes() -%}
     {%- set nodes = {} -%}
-    {%- for node in graph.nodes.values() if node.resource_type in ['model', 'seed', 'snapshot', 'test'] -%}
-        {%- do nodes.update({node.unique_id: node.depends_on.get('nodes', [])}) -%}
+    {%- for node in graph.nodes.values() if node.resource_type in ['model', 'seed', 'snapshot', 'test'] and not is_ephemeral(node) -%}
+        {%- do nodes.update({node.unique_id: built_parents(node)}) -%}
     {%- endfor -%}
     {{ return(nodes) }}
+{%- endmacro %}
+
+
+{# An ephemeral model is not run: it is a part of the SQL of the models that read it. #}
+{% macro is_ephemeral(node) -%}
+    {{ return(node.resource_type == 'model' and node.config.materialized == 'ephemeral') }}
+{%- endmacro %}
+
+
+{# The ids of a node's parents; in place of an ephemeral one, its own parents. #}
+{% macro built_parents(node) -%}
+    {%- set parents = [] -%}
+    {%- for id in node.depends_on.get('nodes', []) -%}
+        {%- set parent = graph.nodes.get(id) -%}
+        {%- if parent and is_ephemeral(parent) -%}
+            {%- do parents.extend(built_parents(parent)) -%}
+        {%- else -%}
+            {%- do parents.append(id) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(parents) }}
 {%- endmacro %}

@@ -1,7 +1,7 @@
 {#
-    Post-hook of every versioned model, inside its transaction: what the table needs once (indexes, row-level security)
-    and what it has taken in. Asked of the catalogue, not of dbt, so that it is right however the table came to be; and
-    done once, because `alter table` would stop the readers at every build.
+    Post-hook of every versioned model, in its transaction: makes the table's indexes and row-level security once, and records the
+    run. It asks the catalog, not dbt, whether they exist, so it is right however the table was made. Once, because ALTER TABLE
+    would block the readers in every build.
 #}
 {% macro finish_versioned() -%}
     {%- set key = config.get('unique_key') -%}
@@ -11,17 +11,17 @@
         if to_regclass('{{ this.schema }}.{{ name }}_current') is null then
             create unique index {{ name }}_current on {{ this }} ({{ key | join(', ') }})
             where {{ is_current() }};
-            -- those of this build are all there are, and need no index: who looks for what is new has seen them
+            -- without the rows of this build: they are all rows, and every model that looks for new ones has read them
             create index {{ name }}_inserted on {{ this }} (valid_from) where valid_from > {{ batch_id() }};
             create index {{ name }}_expired on {{ this }} (valid_to) where valid_to < {{ open_ended() }};
-            -- the models after this one are planned before the server would look at it by itself
+            -- the next models are planned before autovacuum would analyze the table
             analyze {{ this }};
         end if;
         if not (select relrowsecurity from pg_class where oid = '{{ this }}'::regclass) then
             {% if 'workspace_id' in model.columns -%}
             {{ isolate_tenants(this) }}
             {%- else -%}
-            {{ let_everybody_read(this) }}
+            {{ allow_public_read(this) }}
             {%- endif %}
         end if;
     end

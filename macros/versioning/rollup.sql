@@ -1,88 +1,107 @@
 {#
-    A rollup: counts of the messages of each cell (columns, which are the model's unique_key). Nothing is counted again: to what stands, the
-    versions of messages opened since the model last looked are added and those closed since are taken off, so that a run
-    costs what is new, however large the cells are, and a message that moved leaves its old cell.
+    An incremental rollup of fct_messages: one row for each combination of the `grain` columns, which are the model's unique_key,
+    with measures of its messages.
 
-    `counts` is a list of [name, condition on the message]; the first one says whether the cell still has anything in it.
-    `condition` says which messages are counted at all. `expressions`: columns of the cell that the messages do not have.
-    `along` is the cell's time: a first build lays the cells down in its order, as the nights do after it, so that a window is
-    a stretch of the table. Otherwise each of its rows is on a page of its own.
+    No message is read twice. A run adds the versions of messages inserted since the model's last run to the current rows, and
+    subtracts those that expired since. So it costs what is new, and a message that moved leaves its old row.
+
+    grain        The columns.
+    measures     Name → what is added up:
+                     {'count_if': condition}                      the number of messages that meet the condition
+                     {'sum': expression, 'data_type': 'bigint'}   the sum over the messages; null adds nothing
+                 The first one is {'count_if': 'true'}: a row in which it falls to 0 is deleted. A sum needs an exact type
+                 (integer, bigint, numeric): what is added to a float cannot be subtracted without an error.
+    cluster_by   The columns by which a first build orders the rows: a time among them first of all, as later builds order by
+                 themselves. Then a window is a range of the table's pages; unordered, each of its rows is on a page of its own.
+    where        Which messages are in the rollup at all.
+    expressions  Grain columns that are no column of fct_messages: name → expression.
 #}
-{% macro incremental_rollup(cell, counts, along, condition='is_sent', expressions={}) -%}
-{%- set adds = is_incremental_run() -%}
+{% macro incremental_rollup(grain, measures, cluster_by, where='is_sent', expressions={}) -%}
+{%- set is_incremental_run = is_incremental_run() -%}
+{%- set message_count = measures | first -%}
+{%- if measures[message_count].get('count_if') != 'true' -%}
+    {{ exceptions.raise_compiler_error("the first measure of a rollup is {'count_if': 'true'}, and " ~ message_count ~ " is not") }}
+{%- endif -%}
 with messages as not materialized (
-    {{ counted_versions(ref('fct_messages'), condition) | indent }}
+    {{ changed_versions(ref('fct_messages'), where) | indent }}
 ),
 
-changed as (
+changes as (
     select
-        {%- for column in cell %}
+        {%- for column in grain %}
         {% if column in expressions %}{{ expressions[column] }} as {% endif %}{{ column }},
         {%- endfor %}
-        {%- for name, counts_when in counts %}
-        {%- if counts_when == 'true' %}
-        sum(change)::int as {{ name }}
-        {%- else %}
-        coalesce(sum(change) filter (where {{ counts_when }}), 0)::int as {{ name }}
-        {%- endif %}
-        {{- ',' if not loop.last }}
+        {%- for name, measure in measures.items() %}
+        {{ added_up(measure) }} as {{ name }}{{ ',' if not loop.last }}
         {%- endfor %}
     from messages
-    group by {{ range(1, cell | length + 1) | join(', ') }}
+    group by {{ range(1, grain | length + 1) | join(', ') }}
 ),
 
-{% if adds -%}
-standing as (
+{% if is_incremental_run -%}
+current_rows as (
     select * from {{ this }}
     where {{ is_current() }}
 ),
 
-counted as (
+totals as (
     select
-        {{ cell | join(',\n        ') }},
-        {%- for name, _ in counts %}
-        -- a count that is newer than the cell is not known there, before a recomputation
-        changed.{{ name }} + case when standing.valid_to is null then 0 else standing.{{ name }} end as {{ name }}
+        {{ grain | join(',\n        ') }},
+        {%- for name in measures %}
+        -- null in a row that is older than the measure: unknown until a build with `recompute: true`
+        changes.{{ name }} + case when current_rows.valid_to is null then 0 else current_rows.{{ name }} end as {{ name }}
         {{- ',' if not loop.last }}
         {%- endfor %}
-    from changed
-    left join standing using ({{ cell | join(', ') }})
+    from changes
+    left join current_rows using ({{ grain | join(', ') }})
 )
 {%- else -%}
-counted as (
-    select * from changed
+totals as (
+    select * from changes
 )
 {%- endif %}
 
 select
     *,
     {{ batch_id() }}::bigint as valid_from,
-    {{ valid_to_or_tombstone(counts[0][0] ~ ' = 0') }} as valid_to
-from counted
-{%- if not adds %}
-order by workspace_id, {{ along }}, campaign_id
+    {{ valid_to_or_tombstone(message_count ~ ' = 0') }} as valid_to
+from totals
+{%- if not is_incremental_run %}
+order by {{ cluster_by | join(', ') }}
 {%- endif %}
 {%- endmacro %}
 
 
+{# A measure of a group of message versions, each of which is added (change = 1) or subtracted (change = -1). #}
+{% macro added_up(measure) -%}
+    {%- if measure.get('count_if') == 'true' -%}
+    sum(change)::int
+    {%- elif 'count_if' in measure -%}
+    coalesce(sum(change) filter (where {{ measure.count_if }}), 0)::int
+    {%- else -%}
+    coalesce(sum(change * ({{ measure.sum }})), 0)::{{ measure.data_type }}
+    {%- endif -%}
+{%- endmacro %}
+
+
 {#
-    Versions of a fact with what each changes in a count: 1 for one that stands, -1 for one that was closed since the model
-    last looked and had been counted by then. One that was opened and closed since is neither.
+    The versions of a fact that change a rollup. `change` is 1 for a current version, and -1 for one that the model's last run
+    counted and that expired since. A version that was inserted and expired since is left out.
 #}
-{% macro counted_versions(relation, condition) -%}
-    {%- set adds = is_incremental_run() -%}
-    {%- set since = watermark() if adds else 0 -%}
+{% macro changed_versions(relation, where) -%}
+    {%- set is_incremental_run = is_incremental_run() -%}
+    {%- set watermark = watermark() if is_incremental_run else 0 -%}
     select
         *,
         1 as change
     from {{ relation }}
-    where {{ condition }} and {{ is_current() }}
-    {%- if adds %} and valid_from > {{ since }}
+    where {{ where }} and {{ is_current() }}
+    {%- if is_incremental_run %} and valid_from > {{ watermark }}
     union all
     select
         *,
         -1 as change
     from {{ relation }}
-    where {{ condition }} and valid_to > {{ since }} and valid_to < {{ open_ended() }} and valid_from <= {{ since }}
+    where {{ where }} and valid_to > {{ watermark }} and valid_to < {{ open_ended() }} and valid_from <= {{ watermark }}
     {%- endif %}
 {%- endmacro %}

@@ -4,7 +4,7 @@ with reasons as (
     select * from {{ ref('bounce_reasons') }}
 )
 
--- a versioned table of its own, because a seed is emptied and filled while the API reads, and knows no batches
+-- versioned: dbt empties and refills a seed while the API reads
 select
     bounce_reason,
     label,

@@ -20,7 +20,7 @@ campaigns_with_mail as (
 select
     workspace_id,
     campaign_id,
-    -- a campaign that only the facts know is named by its id
+    -- a campaign without a name, or that is not in the app, is named by its id
     coalesce(nullif(campaigns.campaign_name, ''), campaign_id) as campaign_name,
     campaigns.campaign_status,
     campaigns.campaign_id is not null as is_in_app,

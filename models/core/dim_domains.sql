@@ -15,7 +15,7 @@ mailboxes as (
     where domain_id <> '' and workspace_id <> ''
 ),
 
-domains_elsewhere as (
+other_domains as (
     select
         workspace_id,
         domain_id
@@ -30,10 +30,10 @@ domains_elsewhere as (
 select
     workspace_id,
     domain_id,
-    -- a domain that only mail or a mailbox knows is named by its id
+    -- a domain without a name, or that is not in the app, is named by its id
     coalesce(nullif(domains.domain, ''), domain_id) as domain,
     domains.domain_id is not null as is_in_app,
     {{ batch_id() }}::bigint as valid_from,
     {{ open_ended() }}::bigint as valid_to
 from domains
-full join domains_elsewhere using (workspace_id, domain_id)
+full join other_domains using (workspace_id, domain_id)

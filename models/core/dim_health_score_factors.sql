@@ -4,7 +4,7 @@ with factors as (
     select * from {{ ref('health_score_factors') }}
 )
 
--- a versioned table of its own, because a seed is emptied and filled while the API reads, and knows no batches
+-- versioned: dbt empties and refills a seed while the API reads
 select
     factor,
     weight::numeric(9, 6),

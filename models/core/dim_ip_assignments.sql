@@ -19,7 +19,7 @@ select
     assignments.smtp_ip_address_id,
     ip_addresses.ip_address,
     assignments.assignment_status,
-    -- as of the batch: a mart that asked the clock would give two answers under one version
+    -- as of the build: a mart that reads the clock would show two results of one batch
     coalesce(assignments.assignment_status = 'active' and coalesce(assignments.expires_at > now(), true), false) as is_active,
     ip_addresses.reputation_state,
     ip_addresses.is_blacklisted,
@@ -30,5 +30,5 @@ select
     {{ open_ended() }}::bigint as valid_to
 from assignments
 inner join domains on assignments.domain_id = domains.domain_id
--- of an address that is not there nothing is known, and it is not among those that were checked
+-- inner join: an address that the app does not have was never checked
 inner join ip_addresses on assignments.smtp_ip_address_id = ip_addresses.smtp_ip_address_id

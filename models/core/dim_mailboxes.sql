@@ -21,7 +21,7 @@ select
     workspace_id,
     mailbox_id,
     coalesce(mailboxes.domain_id, '') as domain_id,
-    -- a mailbox that only the facts know is named by its id
+    -- a mailbox without an address, or that is not in the app, is named by its id
     coalesce(nullif(mailboxes.email, ''), mailbox_id) as email,
     mailboxes.mailbox_provider,
     mailboxes.mailbox_status,

@@ -21,7 +21,7 @@ workspaces_with_mail as (
 select
     workspace_id,
     workspaces.tenant_id,
-    -- a workspace that only the facts know is named by its id
+    -- a workspace without a name, or that is not in the app, is named by its id
     coalesce(nullif(workspaces.workspace_name, ''), workspace_id) as workspace_name,
     coalesce(time_zones.name, 'UTC') as timezone,
     workspaces.workspace_status,

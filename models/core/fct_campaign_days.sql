@@ -1,8 +1,8 @@
-{%- set cell = ['workspace_id', 'campaign_id', 'mailbox_id', 'domain_id', 'sent_date'] %}
+{%- set grain = ['workspace_id', 'campaign_id', 'mailbox_id', 'domain_id', 'sent_date'] %}
 
 {{
     config(
-        unique_key=cell,
+        unique_key=grain,
         indexes=[
             {'columns': ['workspace_id', 'campaign_id', 'sent_date']},
             {'columns': ['workspace_id', 'sent_date']},
@@ -11,17 +11,21 @@
 }}
 
 {{
-    incremental_rollup(cell, along='sent_date', counts=[
-        ['sent', 'true'],
-        ['delivered', 'is_delivered'],
-        ['bounced', 'is_bounced'],
-        ['hard_bounced', 'is_hard_bounced'],
-        ['opened', 'is_opened'],
-        ['clicked', 'is_clicked'],
-        ['replied', 'is_replied'],
-        ['complained', 'is_complained'],
-        ['unsubscribed', 'is_unsubscribed'],
-        ['human_opened', 'is_human_opened'],
-        ['human_clicked', 'is_human_clicked'],
-    ])
+    incremental_rollup(
+        grain,
+        measures={
+            'sent': {'count_if': 'true'},
+            'delivered': {'count_if': 'is_delivered'},
+            'bounced': {'count_if': 'is_bounced'},
+            'hard_bounced': {'count_if': 'is_hard_bounced'},
+            'opened': {'count_if': 'is_opened'},
+            'clicked': {'count_if': 'is_clicked'},
+            'replied': {'count_if': 'is_replied'},
+            'complained': {'count_if': 'is_complained'},
+            'unsubscribed': {'count_if': 'is_unsubscribed'},
+            'human_opened': {'count_if': 'is_human_opened'},
+            'human_clicked': {'count_if': 'is_human_clicked'},
+        },
+        cluster_by=['workspace_id', 'sent_date', 'campaign_id'],
+    )
 }}

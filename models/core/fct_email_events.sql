@@ -4,13 +4,13 @@
         indexes=[{'columns': ['workspace_id', 'message_id']}],
         meta={
             'insert_only': true,
-            'recompute_scope': "standing.loaded_at >= coalesce((select min(given.loaded_at) from given), 'infinity')",
+            'recompute_scope': "existing.loaded_at >= coalesce((select min(incoming.loaded_at) from incoming), 'infinity')",
         },
     )
 }}
 
-{%- set adds = is_incremental_run() %}
-{%- set loaded_after = loaded_after() if adds else '-infinity' %}
+{%- set is_incremental_run = is_incremental_run() %}
+{%- set loaded_after = loaded_after() if is_incremental_run else '-infinity' %}
 
 with bounce_patterns as (
     select * from {{ ref('bounce_patterns') }}
@@ -20,65 +20,70 @@ bounce_reasons as (
     select * from {{ ref('bounce_reasons') }}
 ),
 
-{{ landed_events(loaded_after) }},
+loaded_events as not materialized (
+    select * from {{ ref('int_loaded_events') }}
+    where loaded_at > '{{ loaded_after }}'
+),
 
--- many bounces say the same, and the rules' expressions are dear
-bounces as materialized (
+-- regex rules are expensive: classify distinct bounces once
+distinct_bounces as materialized (
     select distinct
         smtp_status,
         smtp_code,
         diagnostic,
-        {{ bounce_key('landed') }} as bounce_key
-    from landed
+        {{ bounce_key('loaded_events') }} as bounce_key
+    from loaded_events
     where event_type = 'bounced'
 ),
 
-reasoned as (
+bounces_with_reason as (
     select
         bounce_key,
-        {{ classify_bounce('bounces', 'bounce_patterns') }} as bounce_reason
-    from bounces
+        {{ classify_bounce('distinct_bounces', 'bounce_patterns') }} as bounce_reason
+    from distinct_bounces
 ),
 
-classified as materialized (
+classified_bounces as materialized (
     select
-        reasoned.bounce_key,
-        reasoned.bounce_reason,
+        bounces_with_reason.bounce_key,
+        bounces_with_reason.bounce_reason,
         bounce_reasons.is_hard as is_hard_bounce
-    from reasoned
-    inner join bounce_reasons on reasoned.bounce_reason = bounce_reasons.bounce_reason
+    from bounces_with_reason
+    inner join bounce_reasons on bounces_with_reason.bounce_reason = bounce_reasons.bounce_reason
 ),
 
--- the others are counted in data_quality; of several landings of an event the first is taken; of those of one moment always the
--- same, by what they say (no collation is named: each would be one column more to sort)
-first_landings as (
+-- the first of the copies of an event counts. Of copies that were loaded at the same time, the content decides, so that it is
+-- always the same one. No collation is named: each would be one more column to sort by.
+first_copies as (
     select distinct on (workspace_id, event_id) *
-    from landed
+    from loaded_events
     where {{ is_valid_event() }}
     order by
         workspace_id, event_id, loaded_at, occurred_at, message_id, event_type, provider, campaign_id, mailbox_id, domain_id,
         is_machine, smtp_status, smtp_code, diagnostic, url
 ),
 
--- one that is known is never replaced by a later landing, whatever that says
+-- a known event is never replaced by a later copy
 unknown_events as not materialized (
-    select first_landings.*
-    from first_landings
-    {%- if adds %}
-    left join {{ lateral_lookup(this, ['workspace_id', 'event_id'], of='first_landings') }} as known_event on true
+    select first_copies.*
+    from first_copies
+    {%- if is_incremental_run %}
+    left join {{ lateral_lookup(this, ['workspace_id', 'event_id'], of='first_copies') }} as known_event on true
     where known_event.event_id is null
     {%- endif %}
 ),
 
--- as late as this, so that many processes can sort what landed
+-- the join comes last, so that the sort above can run in parallel
 new_events as (
     select
         unknown_events.*,
-        classified.bounce_reason,
-        classified.is_hard_bounce
+        classified_bounces.bounce_reason,
+        classified_bounces.is_hard_bounce
     from unknown_events
-    left join classified
-        on case when unknown_events.event_type = 'bounced' then {{ bounce_key('unknown_events') }} end = classified.bounce_key
+    left join classified_bounces
+        on
+            case when unknown_events.event_type = 'bounced' then {{ bounce_key('unknown_events') }} end
+            = classified_bounces.bounce_key
 )
 
 select

@@ -4,14 +4,14 @@
     )
 }}
 
-{%- set adds = is_incremental_run() %}
+{%- set is_incremental_run = is_incremental_run() %}
 
 with events as not materialized (
     select * from {{ ref('fct_email_events') }}
     where {{ is_current() }}
 ),
 
-{% if adds %}
+{% if is_incremental_run %}
 changed_messages as materialized (
     {{ changed_keys(ref('fct_email_events'), ['workspace_id', 'message_id']) }}
 ),
@@ -32,7 +32,7 @@ message_events as not materialized (
         events.bounce_reason,
         events.is_hard_bounce,
         coalesce(events.is_machine, false) as is_machine
-    {%- if adds %}
+    {%- if is_incremental_run %}
     from changed_messages
     left join {{ lateral_lookup('events', ['workspace_id', 'message_id'], of='changed_messages') }} as events
         using (workspace_id, message_id)
@@ -41,7 +41,7 @@ message_events as not materialized (
     {%- endif %}
 ),
 
-summed as (
+aggregated as (
     select
         workspace_id,
         message_id,
@@ -70,12 +70,12 @@ summed as (
     group by workspace_id, message_id
 ),
 
-dated as (
+with_sent_at as (
     select
         *,
         coalesce(
             first_sent_at,
-            -- queued, then refused, and no sign of a transport: never sent
+            -- queued and then refused, without any attempt to deliver it: never sent
             case
                 when
                     first_refused_at is null
@@ -87,7 +87,7 @@ dated as (
             first_bounced_at
         ) as sent_at,
         first_delivered_at is not null and first_bounced_at is null as is_delivered
-    from summed
+    from aggregated
 )
 
 select
@@ -122,4 +122,4 @@ select
     first_unsubscribed_at,
     {{ batch_id() }}::bigint as valid_from,
     {{ valid_to_or_tombstone('events = 0') }} as valid_to
-from dated
+from with_sent_at

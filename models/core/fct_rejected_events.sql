@@ -2,22 +2,25 @@
     config(
         unique_key=['workspace_id', 'rejected_event_id', 'problem'],
         meta={
-            'recompute_scope': "standing.loaded_at >= coalesce((select min(given.loaded_at) from given), 'infinity')",
+            'recompute_scope': "existing.loaded_at >= coalesce((select min(incoming.loaded_at) from incoming), 'infinity')",
         },
     )
 }}
 
-{%- set adds = is_incremental_run() %}
-{%- set loaded_after = loaded_after() if adds else '-infinity' %}
+{%- set is_incremental_run = is_incremental_run() %}
+{%- set loaded_after = loaded_after() if is_incremental_run else '-infinity' %}
 
 with events as not materialized (
     select * from {{ ref('fct_email_events') }}
     where {{ is_current() }}
 ),
 
-{{ landed_events(loaded_after) }},
+loaded_events as not materialized (
+    select * from {{ ref('int_loaded_events') }}
+    where loaded_at > '{{ loaded_after }}'
+),
 
-unusable as (
+invalid_events as (
     select
         workspace_id,
         {{ rejection_reason() }} as problem,
@@ -27,35 +30,35 @@ unusable as (
         event_type,
         occurred_at,
         loaded_at
-    from landed
+    from loaded_events
     -- an equation, of which the planner expects few rows
-    where case when {{ is_valid_event() }} then 'usable' else 'unusable' end = 'unusable'
+    where case when {{ is_valid_event() }} then 'valid' else 'invalid' end = 'invalid'
 ),
 
-usable as not materialized (
-    select * from landed
+valid_events as not materialized (
+    select * from loaded_events
     where {{ is_valid_event() }}
 ),
 
-{% if not adds -%}
--- at first, only what landed more than once need be compared; later, the one before can have landed long ago
-landed_again as materialized (
+{% if not is_incremental_run -%}
+-- a first build compares only events that were loaded more than once. A later one compares all: the first copy can be old.
+loaded_again as materialized (
     select
         workspace_id,
         event_id
     from (
-        -- a window and no group: it is sorted by many processes, whatever the planner thinks of how many events there are
+        -- a window, because it is sorted in parallel, however many events the planner expects; a group by is not
         select
             workspace_id,
             event_id,
-            row_number() over (partition by workspace_id, event_id) as landing_number
-        from usable
+            row_number() over (partition by workspace_id, event_id) as copy_number
+        from valid_events
     ) as numbered
-    where landing_number = {{ 1 if var('recompute') else 2 }}
+    where copy_number = {{ 1 if var('recompute') else 2 }}
 ),
 
 {% endif -%}
-comparable as {{ 'not ' if adds }}materialized (
+comparable_events as {{ 'not ' if is_incremental_run }}materialized (
     select
         workspace_id,
         event_id,
@@ -67,31 +70,31 @@ comparable as {{ 'not ' if adds }}materialized (
         coalesce(campaign_id, '') as campaign_id,
         coalesce(mailbox_id, '') as mailbox_id,
         coalesce(domain_id, '') as domain_id
-    from {{ 'usable' if adds else 'landed_again inner join usable using (workspace_id, event_id)' }}
+    from {{ 'valid_events' if is_incremental_run else 'loaded_again inner join valid_events using (workspace_id, event_id)' }}
 ),
 
--- the first landing of an event counts; another that says something else does not, and somebody should know
-conflicting_duplicate as (
+-- the first copy of an event counts; a later one with other content does not, and is reported
+conflicting_duplicates as (
     select
-        comparable.workspace_id,
+        comparable_events.workspace_id,
         'conflicting_duplicate' as problem,
-        comparable.provider,
-        comparable.event_id,
-        comparable.message_id,
-        comparable.event_type,
-        comparable.occurred_at,
-        comparable.loaded_at
-    from comparable
-    inner join {{ lateral_lookup('events', ['workspace_id', 'event_id'], of='comparable') }} as events on true
+        comparable_events.provider,
+        comparable_events.event_id,
+        comparable_events.message_id,
+        comparable_events.event_type,
+        comparable_events.occurred_at,
+        comparable_events.loaded_at
+    from comparable_events
+    inner join {{ lateral_lookup('events', ['workspace_id', 'event_id'], of='comparable_events') }} as events on true
     where
-        comparable.loaded_at >= events.loaded_at
+        comparable_events.loaded_at >= events.loaded_at
         and (
-            comparable.message_id,
-            comparable.event_type,
-            comparable.occurred_at,
-            comparable.campaign_id,
-            comparable.mailbox_id,
-            comparable.domain_id
+            comparable_events.message_id,
+            comparable_events.event_type,
+            comparable_events.occurred_at,
+            comparable_events.campaign_id,
+            comparable_events.mailbox_id,
+            comparable_events.domain_id
         ) is distinct from (
             events.message_id,
             events.event_type,
@@ -102,8 +105,8 @@ conflicting_duplicate as (
         )
 ),
 
--- taken up, and counted nowhere
-unknown_types as (
+-- kept in fct_email_events, and counted nowhere
+unknown_event_types as (
     select
         workspace_id,
         'unknown_event_type' as problem,
@@ -119,18 +122,18 @@ unknown_types as (
             'queued', 'sent', 'delivered', 'deferred', 'bounced', 'rejected', 'failed', 'opened', 'clicked', 'replied',
             'autoresponded', 'complained', 'unsubscribed', 'subscribed'
         )
-        and valid_from > {{ watermark() if adds else 0 }}
+        and valid_from > {{ watermark() if is_incremental_run else 0 }}
 ),
 
-set_aside as (
-    select * from unusable
+rejected_events as (
+    select * from invalid_events
     union all
-    select * from conflicting_duplicate
+    select * from conflicting_duplicates
     union all
-    select * from unknown_types
+    select * from unknown_event_types
 )
 
--- distinct: the same twice at the same moment is one
+-- distinct: equal events that were loaded at the same time are one row
 select distinct
     coalesce(workspace_id, '') as workspace_id,
     md5(row(provider, event_id, message_id, event_type, occurred_at, loaded_at)::text) as rejected_event_id,
@@ -143,4 +146,4 @@ select distinct
     loaded_at,
     {{ batch_id() }}::bigint as valid_from,
     {{ open_ended() }}::bigint as valid_to
-from set_aside
+from rejected_events

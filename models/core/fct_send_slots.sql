@@ -1,23 +1,23 @@
-{%- set cell = ['workspace_id', 'campaign_id', 'slot_at'] %}
+{%- set grain = ['workspace_id', 'campaign_id', 'slot_at'] %}
 
 {{
     config(
-        unique_key=cell,
+        unique_key=grain,
         indexes=[{'columns': ['workspace_id', 'slot_at']}],
     )
 }}
 
 {{
     incremental_rollup(
-        cell,
-        [
-            ['sent', 'true'],
-            ['delivered', 'is_delivered'],
-            ['opened', 'is_opened'],
-            ['clicked', 'is_clicked'],
-            ['replied', 'is_replied'],
-        ],
-        along='slot_at',
+        grain,
+        measures={
+            'sent': {'count_if': 'true'},
+            'delivered': {'count_if': 'is_delivered'},
+            'opened': {'count_if': 'is_opened'},
+            'clicked': {'count_if': 'is_clicked'},
+            'replied': {'count_if': 'is_replied'},
+        },
+        cluster_by=['workspace_id', 'slot_at', 'campaign_id'],
         expressions={'slot_at': "date_bin('15 minutes', sent_at, timestamptz '2000-01-01 00:00:00+00')"},
     )
 }}

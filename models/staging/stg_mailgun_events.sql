@@ -1,6 +1,6 @@
 with {{ webhook_bodies('mailgun') }}
 
--- a webhook's body, a page of the events API, or one event of it
+-- a body is a webhook's, a page of the events API, or one event of a page
 elements as (
     select
         bodies.workspace_id,
@@ -14,13 +14,13 @@ elements as (
     where jsonb_typeof(coalesce(element -> 'event-data', element)) = 'object'
 ),
 
-named as (
+parsed as (
     select
         workspace_id,
         loaded_at,
         element,
         element ->> 'event' as provider_event,
-        -- as the sending API gives it, in angle brackets
+        -- in angle brackets, as the sending API returns it
         '<' || nullif(trim(both '<> ' from element #>> '{message,headers,message-id}'), '') || '>' as message_key,
         element #>> '{message,headers,to}' as addressed_to,
         coalesce(
@@ -38,7 +38,7 @@ events as (
         message_key,
         coalesce(
             nullif(element ->> 'recipient', ''),
-            -- rejected events have no recipient; a header with several addresses does not say which
+            -- rejected events have no recipient, so it is read from the header, if that has one address
             case when addressed_to not like '%@%@%' then addressed_to end
         ) as recipient,
         concat_ws('/', provider_event, element ->> 'severity') as provider_event,
@@ -47,7 +47,7 @@ events as (
             when provider_event = 'delivered' then 'delivered'
             when provider_event = 'rejected' then 'rejected'
             when provider_event = 'failed' and element ->> 'severity' = 'temporary' then 'deferred'
-            -- to an address on Mailgun's own list of bounces, complaints or unsubscriptions: nothing was sent
+            -- the address is on Mailgun's own suppression list: nothing was sent
             when provider_event = 'failed' and element ->> 'reason' like 'suppress-%' then 'rejected'
             when provider_event = 'failed' then 'bounced'
             when provider_event = 'opened' then 'opened'
@@ -69,10 +69,10 @@ events as (
         diagnostic,
         element ->> 'url' as url,
         element #>> '{client-info,user-agent}' as user_agent,
-        -- the name of the machine; empty for a person
+        -- the name of the bot; empty for a person
         element #>> '{client-info,bot}' not in ('', 'false') as is_machine,
         {{ epoch_to_timestamp("element ->> 'timestamp'") }} as occurred_at,
         loaded_at
-    from named
+    from parsed
 ),
 {{ as_email_events('mailgun') }}

@@ -11,7 +11,7 @@ select
     {{ as_id('campaign_id') }} as campaign_id,
     {{ as_id('mailbox_id') }} as mailbox_id,
     {{ as_id('domain_id') }} as domain_id,
-    -- others write to the log as well, and one could put addresses there
+    -- other systems write to this log, too, and could write an address in place of a hash
     case when recipient_hash like '%@%' then app.recipient_hash(recipient_hash) else recipient_hash end as recipient_hash,
     lower(substring(recipient_domain from '[^@]*$')) as recipient_domain,
     event_type,

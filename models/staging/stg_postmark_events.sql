@@ -1,7 +1,7 @@
 with {{ webhook_bodies('postmark') }}
 
--- what a bounce, a complaint and a suppression are in truth stands in a second field
-named as (
+-- the kind of a bounce, complaint or suppression is in a second field
+parsed as (
     select
         workspace_id,
         loaded_at,
@@ -41,9 +41,9 @@ events as (
             when kind in ('BadEmailAddress', 'ManuallyDeactivated', 'Unconfirmed') then 'rejected'
             when kind in ('SMTPApiError', 'TemplateRenderingFailed') then 'failed'
             when kind in ('InboundError', 'OpenRelayTest') then kind
-            -- HardBounce, SoftBounce, Blocked, DMARCPolicy, VirusNotification, Unknown, and what is documented later
+            -- HardBounce, SoftBounce, Blocked, DMARCPolicy, VirusNotification, Unknown, and types that Postmark adds later
             when record_type = 'Bounce' then 'bounced'
-            -- the suppression that follows a bounce: the bounce has its own event
+            -- the suppression that follows a bounce, which has its own event
             when record_type = 'SubscriptionChange' then kind
             else record_type
         end as event_type,
@@ -59,6 +59,6 @@ events as (
         null::boolean as is_machine,
         coalesce({{ iso_to_timestamp('happened_at') }}, {{ mail_date_to_timestamp('mail_date') }}) as occurred_at,
         loaded_at
-    from named
+    from parsed
 ),
 {{ as_email_events('postmark') }}

@@ -1,6 +1,6 @@
 with {{ webhook_bodies('sendgrid') }}
 
-named as (
+parsed as (
     select
         workspace_id,
         loaded_at,
@@ -15,8 +15,8 @@ events as (
     select
         workspace_id,
         coalesce(body ->> 'anymail_id', body ->> 'smtp-id', body ->> 'sg_message_id') as provider_message_id,
-        -- Opens and clicks carry no smtp-id, delayed bounces no sg_message_id. What all events of a request share stands in
-        -- sg_message_id before the name of a server of SendGrid's, and in an smtp-id that SendGrid made before the @.
+        -- Opens and clicks have no smtp-id, delayed bounces no sg_message_id. All events of a request share the part of
+        -- sg_message_id before the name of a SendGrid server, and the part before the @ of an smtp-id that SendGrid made.
         coalesce(
             substring(body ->> 'sg_message_id' from '^(.+?)[.](?:filter|recvd)'),
             nullif(split_part(body ->> 'sg_message_id', '.', 1), ''),
@@ -54,6 +54,6 @@ events as (
         {{ try_cast("body ->> 'sg_machine_open'", 'boolean') }} as is_machine,
         {{ epoch_to_timestamp("body ->> 'timestamp'") }} as occurred_at,
         loaded_at
-    from named
+    from parsed
 ),
 {{ as_email_events('sendgrid') }}

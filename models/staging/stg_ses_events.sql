@@ -1,6 +1,6 @@
 with {{ webhook_bodies('ses') }}
 
--- inside its SNS envelope as a JSON text, or bare; an envelope of SNS's own (SubscriptionConfirmation) holds no event
+-- a notification is a JSON text in an SNS envelope, or the body itself. SNS's own messages (SubscriptionConfirmation) have no event.
 notifications as (
     select
         workspace_id,
@@ -14,7 +14,7 @@ notifications as (
     from bodies
 ),
 
-named as (
+parsed as (
     select
         workspace_id,
         loaded_at,
@@ -30,9 +30,9 @@ named as (
     where jsonb_typeof(notification) = 'object' and notification ?| array['eventType', 'notificationType']
 ),
 
--- Whom the event is about. Opens, clicks and subscriptions name nobody: of a mail to several recipients they are nobody's,
--- and count for no message, rather than for the wrong one.
-reached as (
+-- Opens, clicks and subscriptions name no recipient. If the mail has several, the event counts for no message, rather than for the
+-- wrong one.
+with_recipients as (
     select
         *,
         case
@@ -43,12 +43,12 @@ reached as (
             when provider_event in ('Send', 'Reject', 'Rendering Failure') then mail -> 'destination'
             when jsonb_array_length(jsonb_path_query_array(mail, '$.destination[*]')) = 1 then mail -> 'destination'
         end as recipients
-    from named
+    from parsed
 ),
 
-told as (
+recipients as (
     select
-        reached.*,
+        with_recipients.*,
         recipient,
         case when jsonb_typeof(recipient) = 'object' then recipient ->> 'emailAddress' else recipient #>> '{}' end as address,
         coalesce(
@@ -57,8 +57,8 @@ told as (
             detail ->> 'errorMessage',
             detail ->> 'reason'
         ) as diagnostic
-    from reached
-    left join lateral jsonb_path_query(reached.recipients, '$[*]') as recipient on true
+    from with_recipients
+    left join lateral jsonb_path_query(with_recipients.recipients, '$[*]') as recipient on true
 ),
 
 events as (
@@ -78,7 +78,7 @@ events as (
             when provider_event = 'Open' then 'opened'
             when provider_event = 'Click' then 'clicked'
             when provider_event = 'Complaint' then 'complained'
-            -- unsubscribed where the new preferences leave less than the old ones did
+            -- unsubscribed if the new preferences opt out of anything
             when
                 provider_event = 'Subscription'
                 and (
@@ -116,6 +116,6 @@ events as (
             {{ iso_to_timestamp('envelope_time') }}
         ) as occurred_at,
         loaded_at
-    from told
+    from recipients
 ),
 {{ as_email_events('ses') }}

@@ -2,8 +2,8 @@ with source as (
     select * from {{ source('raw', 'smtp_ip_addresses') }}
 ),
 
--- {"list": true} and {"list": {"listed": true}} both occur; anything else names no list
-listed as (
+-- {"list": true} and {"list": {"listed": true}} both occur; anything else is not listed
+blacklist_counts as (
     select
         source.smtp_ip_address_id,
         count(*) as blacklists
@@ -23,8 +23,8 @@ select
     source.ip_address,
     source.status as ip_address_status,
     source.reputation_state,
-    coalesce(listed.blacklists, 0) > 0 as is_blacklisted,
+    coalesce(blacklist_counts.blacklists, 0) > 0 as is_blacklisted,
     source.last_reputation_check as last_reputation_check_at,
     source.updated_at
 from source
-left join listed on source.smtp_ip_address_id = listed.smtp_ip_address_id
+left join blacklist_counts on source.smtp_ip_address_id = blacklist_counts.smtp_ip_address_id

@@ -1,7 +1,7 @@
 {{ config(severity='warn') }}
 
--- What landed since the last publication and was not taken up as it came: nothing is wrong in the warehouse, and something may
--- be where the events come from. The view data_quality has all of it.
+-- A warning: events that were rejected since the last publication. The warehouse is right, but their source may have a problem.
+-- The mart data_quality counts all of them.
 select
     workspace_id,
     problem,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import PROJECT_ROOT
-from tests.lint.documentation import Block, blocks, command_lines, pages, project_files
+from tests.lint.documentation import blocks, command_lines, edit, pages, project_files
 
 METRIC, ENDPOINT = "docs/tutorial/first-metric.md", "docs/tutorial/first-endpoint.md"
 SECOND_TERMINAL = "second terminal"
@@ -85,7 +85,7 @@ def _steps(project: Path, page: str, port: int) -> Iterator[str]:
             lines = [line for line in command_lines(block) if not line.startswith("make ")]
             yield from (f"echo '$' {json.dumps(line)[:200]!r}; {line}" for line in lines)
         elif block.title:
-            edits.append(_edit(block))
+            edits.append(edit(block))
             yield f"python edit.py {len(edits) - 1}"
     (project / "edits.json").write_text(json.dumps(edits))
     (project / "edit.py").write_text(EDIT)
@@ -101,17 +101,6 @@ if text.count(old) != 1 and old:
     sys.exit(f"{name} has {text.count(old)} times:\\n{old}")
 file.write_text(text.replace(old, new) if old else new)
 """
-
-
-def _edit(block: Block) -> tuple[str, str, str]:
-    """File, the text that is there, the text that takes its place; '' for a new file."""
-    if block.language != "diff":
-        return block.title, "", block.text
-    lines = block.text.splitlines(keepends=True)
-    # an empty line of the file is written without the blank before it
-    old = "".join(line[1:] or line for line in lines if not line.startswith("+"))
-    new = "".join(line[1:] or line for line in lines if not line.startswith("-"))
-    return block.title, old, new
 
 
 def _free_port() -> int:

@@ -109,3 +109,14 @@ def source_text(*suffixes: str) -> str:
     """All of the project's files with these suffixes, outside of the documentation, as one text."""
     names = sorted(name for name in project_files() if name.endswith(suffixes) and not name.startswith("docs/"))
     return "\n".join((PROJECT_ROOT / name).read_text() for name in names if (PROJECT_ROOT / name).is_file())
+
+
+def edit(block: Block) -> tuple[str, str, str]:
+    """File, the text that is there, the text that takes its place, of a block with a file as its title; '' for a new file."""
+    if block.language != "diff":
+        return block.title, "", block.text
+    lines = block.text.splitlines(keepends=True)
+    # an empty line of the file is written without the blank before it
+    old = "".join(line[1:] or line for line in lines if not line.startswith("+"))
+    new = "".join(line[1:] or line for line in lines if not line.startswith("-"))
+    return block.title, old, new

@@ -21,7 +21,7 @@ from api import errors
 from api.cli import main as mailmart
 from api.settings import PROJECT_ROOT
 from api.tools.docs.sections import SECTIONS, insert_sections, models_of_layer
-from tests.lint.documentation import blocks, command_lines, commands, inline_code, pages, project_files, source_text
+from tests.lint.documentation import blocks, command_lines, commands, edit, inline_code, pages, project_files, source_text
 
 LAYERS = ("staging", "intermediate", "core", "marts")
 # programs that a command line may call and that are not the project's
@@ -384,6 +384,20 @@ def test_generated_sections_are_not_empty() -> None:
         if "<!-- generated:" in text:
             assert len(insert_sections(text)) > len(text) + 1000, page
             assert "<!-- generated:" not in insert_sections(text), page
+
+
+def test_edits_of_the_tutorials_apply() -> None:
+    """One after the other, each at exactly one place. That they work: tests/e2e/test_tutorials.py."""
+    files: dict[str, str] = {}
+    for page in ("docs/tutorial/first-metric.md", "docs/tutorial/first-endpoint.md"):
+        for name, old, new in (edit(block) for block in blocks(page) if block.title and block.language != "sh"):
+            if not old:
+                assert name not in project_files(), f"{page}: {name} exists"
+                continue
+            text = files.setdefault(name, (PROJECT_ROOT / name).read_text())
+            assert text.count(old) == 1, f"{page}: {name} has {text.count(old)} times:\n{old}"
+            files[name] = text.replace(old, new)
+    assert len(files) > 5
 
 
 def test_json_examples_are_json() -> None:

@@ -12,7 +12,6 @@ from psycopg import Connection, sql
 
 from api.analytics.routes import request_context
 from api.contract.exposures import Endpoint, Section, read_contract
-from api.contract.parameters import METRICS
 from api.contract.response import statement
 from api.db.connection import connect
 from api.settings import Settings
@@ -94,7 +93,8 @@ def _ids(scratch: Settings) -> tuple[str, dict[str, Any]]:
 
 def _questions(endpoint: Endpoint, ids: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The largest window, all campaigns that can be compared, all rates; then each filter by itself."""
-    largest = {"timeRange": "90d", "time_range": "90d", "campaign_ids": ids["campaign_ids"], "metrics": list(METRICS)}
+    largest: dict[str, Any] = {"timeRange": "90d", "time_range": "90d", "campaign_ids": ids["campaign_ids"]}
+    largest |= {name: list(endpoint.parameters[name]) for name in endpoint.defaults}
     asked = {name: value for name, value in largest.items() if name in endpoint.parameters}
     yield (ONE_CAMPAIGN if endpoint.path_parameters else ALL_MAIL), asked
     for about, name, value in (

@@ -81,6 +81,10 @@ def models_of_layer(layer: str) -> Iterator[dict[str, Any]]:
         yield from yaml.safe_load(file.read_text())["models"]
 
 
+def _without_title(markdown: str) -> str:
+    return re.sub(r"\A# .*\n+", "", markdown)
+
+
 def _model_section(model: Mapping[str, Any]) -> str:
     columns = model.get("columns", [])
     lines = [f"### {model['name']}", "", _resolved(model.get("description", "")), ""]
@@ -100,8 +104,8 @@ def _resolved(description: str) -> str:
 
 
 SECTIONS: Mapping[str, Callable[[], str]] = {
-    "settings": settings_reference,
-    "cli": cli_reference,
+    "settings": lambda: _without_title(settings_reference()),
+    "cli": lambda: _without_title(cli_reference()),
     "definitions": definitions,
     "warehouse": warehouse,
 }

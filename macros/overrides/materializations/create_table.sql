@@ -1,7 +1,7 @@
 {#
-    An override of dbt-postgres's: a table under a contract is made by `create table as`, in place of an empty one and an insert,
-    because Postgres reads in parallel for the first only. Columns and types are those of the contract all the same
-    (get_assert_columns_equivalent); our contracts have no constraints, which only the other way could make.
+    Overrides dbt-postgres's macro: a table with a contract is made by CREATE TABLE AS. dbt makes an empty table and an INSERT, for
+    which PostgreSQL does not read in parallel. get_assert_columns_equivalent() still checks columns and types. Our contracts have
+    no constraints, which only dbt's way can make.
 #}
 {% macro postgres__create_table_as(temporary, relation, sql) -%}
     {%- if config.get('contract').enforced -%}

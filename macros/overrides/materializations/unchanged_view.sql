@@ -1,9 +1,9 @@
 {#
-    dbt's view, made only when its SQL, columns, descriptions or grants have changed: replacing one takes a lock that waits for
-    its readers and makes others wait, two of which, with readers of both, can be a deadlock. A nightly run touches none.
+    dbt's materialization of a view, skipped if its SQL, columns, descriptions and grants are unchanged. Replacing a view locks it
+    against its readers, and two such locks with readers of both views can deadlock. A nightly run replaces no view.
 
-    Of a mart there is a view more, named for its definition: the one that a publication serves. The mart itself changes with the
-    build, for analysts; what is served changes with the publication, and goes back with it.
+    A mart has a second view, named after its definition, which publications serve. The mart itself changes with the build, for
+    analysts. The view that the API reads changes with the publication, and goes back with it.
 #}
 {% materialization view, adapter='postgres' -%}
     {%- set definition = local_md5(tojson([sql, model.description, model.columns, config.get('grants'), model.config['post-hook']], sort_keys=true)) -%}
@@ -13,21 +13,21 @@
         {%- call noop_statement('main', 'UNCHANGED VIEW', 'UNCHANGED VIEW') -%}{%- endcall -%}
         {{ return({'relations': [this.incorporate(type='view')]}) }}
     {%- endif -%}
-    {%- set made = dbt.materialization_view_default() -%}
+    {%- set relations = dbt.materialization_view_default() -%}
     {%- do serve_view(definition, sql) -%}
     {% do run_query(
         "insert into app.view_definitions (view_schema, view_name, definition) values ("
         ~ "'" ~ this.schema ~ "', '" ~ this.identifier ~ "', '" ~ definition ~ "')"
         ~ " on conflict (view_schema, view_name) do update set definition = excluded.definition; commit"
     ) %}
-    {{ return(made) }}
+    {{ return(relations) }}
 {%- endmaterialization %}
 
 
 {% macro stored_definition(relation) -%}
-    {%- set found = run_query(
+    {%- set result = run_query(
         "select definition from app.view_definitions where view_schema = '" ~ relation.schema
         ~ "' and view_name = '" ~ relation.identifier ~ "'"
     ) -%}
-    {{ return(found.rows[0][0] if found.rows else none) }}
+    {{ return(result.rows[0][0] if result.rows else none) }}
 {%- endmacro %}

@@ -1,70 +1,63 @@
-with {{ requested_campaigns() }},
+with campaigns as (
+    select * from {{ ref('int_requested_campaigns') }}
+),
 
-{{
-    requested_campaign_days([
-        'sent_date',
-        'sent',
-        'delivered',
-        'bounced',
-        'opened',
-        'clicked',
-        'replied',
-        'complained',
-    ])
-}},
+campaign_days as (
+    select * from {{ ref('int_campaign_days_in_window') }}
+),
 
 days as (
     select day::date as day
-    -- timestamps: a series of dates steps in the session's zone, and loses a day where its clocks change at midnight
+    -- timestamps: a series of dates steps in the session's zone, and loses a day if its clocks change at midnight
     from generate_series({{ request_range_start() }}::timestamp, {{ request_range_end() }}::timestamp, interval '1 day') as day
 ),
 
--- a bucket is named by its first day inside the window
-dated_days as (
+-- the date of a bucket is its first day in the window
+bucket_days as (
     select
         day,
         greatest(date_trunc({{ request_group_by() }}, day::timestamp)::date, {{ request_range_start() }}) as date
     from days
 ),
 
-bucketed as (
+totals as (
     select
         campaign_days.workspace_id,
         campaign_days.campaign_id,
-        dated_days.date,
+        bucket_days.date,
         sum(campaign_days.sent) as sent,
         sum(campaign_days.delivered) as delivered,
         sum(campaign_days.opened) as opened,
         sum(campaign_days.clicked) as clicked,
         sum(campaign_days.replied) as replied,
         sum(campaign_days.bounced) as bounced,
-        sum(campaign_days.complained) as spam_complaints
+        sum(campaign_days.complained) as complained
     from campaigns
     inner join campaign_days
         on
             campaigns.workspace_id = campaign_days.workspace_id
             and campaigns.campaign_id = campaign_days.campaign_id
-    inner join dated_days on campaign_days.sent_date = dated_days.day
-    group by campaign_days.workspace_id, campaign_days.campaign_id, dated_days.date
+    inner join bucket_days on campaign_days.sent_date = bucket_days.day
+    group by campaign_days.workspace_id, campaign_days.campaign_id, bucket_days.date
 ),
 
 buckets as (
-    select distinct date from dated_days
+    select distinct date from bucket_days
 )
 
--- complete: a bucket without mail is there with zeros
+-- complete: a bucket without mail has a row of zeros
 select
     workspace_id,
     campaign_id,
     date,
-    coalesce(bucketed.sent, 0)::bigint as sent,
-    coalesce(bucketed.delivered, 0)::bigint as delivered,
-    coalesce(bucketed.opened, 0)::bigint as opened,
-    coalesce(bucketed.clicked, 0)::bigint as clicked,
-    coalesce(bucketed.replied, 0)::bigint as replied,
-    coalesce(bucketed.bounced, 0)::bigint as bounced,
-    coalesce(bucketed.spam_complaints, 0)::bigint as spam_complaints
+    coalesce(totals.sent, 0)::bigint as sent,
+    coalesce(totals.delivered, 0)::bigint as delivered,
+    coalesce(totals.opened, 0)::bigint as opened,
+    coalesce(totals.clicked, 0)::bigint as clicked,
+    coalesce(totals.replied, 0)::bigint as replied,
+    coalesce(totals.bounced, 0)::bigint as bounced,
+    coalesce(totals.complained, 0)::bigint as spam_complaints
 from campaigns
 cross join buckets
-left join bucketed using (workspace_id, campaign_id, date)
+left join totals using (workspace_id, campaign_id, date)
 order by workspace_id, campaign_id, date

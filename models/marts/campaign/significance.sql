@@ -1,53 +1,48 @@
-{#- Bonferroni's and the small sample's bounds, as the design has them -#}
-{%- set significant_below = 0.05 %}
-{%- set least_of_each_outcome = 5 %}
+{%- set significance_level = 0.05 %}
+{#- the z-test is an approximation, which needs this many successes and failures of each campaign -#}
+{%- set min_of_each_outcome = 5 %}
 
-with {{ compared_campaigns() }},
-
-asked as (
-    select
-        metric,
-        place
-    from jsonb_array_elements_text({{ request_metrics() }}) with ordinality as asked (metric, place)
+with compared_campaigns as (
+    select * from {{ ref('int_compared_campaigns') }}
 ),
 
--- sign: 1 where more is better, -1 where less is
+requested as (
+    select
+        metric,
+        position
+    from jsonb_array_elements_text({{ request_metrics() }}) with ordinality as requested (metric, position)
+),
+
+-- sign: 1 if a higher rate is better, -1 if a lower one is
 outcomes as (
     select
-        compared.workspace_id,
-        compared.campaign_id,
-        asked.metric,
-        asked.place,
-        rates.part,
-        rates.whole,
+        compared_campaigns.workspace_id,
+        compared_campaigns.campaign_id,
+        requested.metric,
+        requested.position,
+        rates.successes,
+        rates.trials,
         rates.sign
-    from compared
+    from compared_campaigns
     cross join
         lateral (
             values
-            ('delivery_rate', compared.delivered, compared.sent, 1),
-            ('open_rate', compared.opened, compared.delivered, 1),
-            ('click_rate', compared.clicked, compared.delivered, 1),
-            ('click_to_open_rate', compared.clicked, compared.opened, 1),
-            ('reply_rate', compared.replied, compared.delivered, 1),
-            ('bounce_rate', compared.bounced, compared.sent, -1),
-            ('spam_rate', compared.complained, compared.sent, -1),
-            ('unsubscribe_rate', compared.unsubscribed, compared.delivered, -1)
-        ) as rates (metric, part, whole, sign)
-    inner join asked on rates.metric = asked.metric
+            {{ compared_rate_values() | indent(12) }}
+        ) as rates (metric, successes, trials, sign)
+    inner join requested on rates.metric = requested.metric
 ),
 
 ranked as (
     select
         *,
-        -- to 30 decimals: equal fractions of any size are equal, and different ones differ
+        -- 30 decimals: equal fractions are equal and different ones differ, however large their parts are
         row_number() over (
             partition by workspace_id, metric
-            order by sign * round(part * 1e30 / whole) desc, campaign_id collate "C"
+            order by sign * round(successes * 1e30 / trials) desc, campaign_id collate "C"
         ) as rank,
         count(*) over (partition by workspace_id, metric) as campaigns
     from outcomes
-    where whole > 0
+    where trials > 0
 ),
 
 best_two as (
@@ -56,26 +51,28 @@ best_two as (
         metric,
         campaigns,
         max(campaign_id) filter (where rank = 1) as best,
-        max(part) filter (where rank = 1) as part_1,
-        max(whole) filter (where rank = 1) as whole_1,
-        max(part) filter (where rank = 2) as part_2,
-        max(whole) filter (where rank = 2) as whole_2
+        max(successes) filter (where rank = 1) as successes_1,
+        max(trials) filter (where rank = 1) as trials_1,
+        max(successes) filter (where rank = 2) as successes_2,
+        max(trials) filter (where rank = 2) as trials_2
     from ranked
     where rank <= 2
     group by workspace_id, metric, campaigns
 ),
 
-judged as (
+compared_pairs as (
     select
         *,
-        part_1::numeric * whole_2 = part_2::numeric * whole_1 as is_tie,
-        least(part_1, whole_1 - part_1, part_2, whole_2 - part_2) < {{ least_of_each_outcome }} as is_too_small,
-        (part_1 + part_2)::float8 / (whole_1 + whole_2) as pooled
+        successes_1::numeric * trials_2 = successes_2::numeric * trials_1 as is_tie,
+        least(
+            successes_1, trials_1 - successes_1, successes_2, trials_2 - successes_2
+        ) < {{ min_of_each_outcome }} as is_too_small,
+        (successes_1 + successes_2)::float8 / (trials_1 + trials_2) as pooled_rate
     from best_two
     where campaigns >= 2
 ),
 
--- pooled two-proportion z-test, two-sided, times the number of pairs
+-- pooled two-proportion z-test, two-sided, times the number of pairs (Bonferroni)
 tested as (
     select
         workspace_id,
@@ -89,21 +86,21 @@ tested as (
                     1,
                     campaigns * (campaigns - 1) / 2
                     * erfc(
-                        abs(part_1::float8 / whole_1 - part_2::float8 / whole_2)
-                        / sqrt(pooled * (1 - pooled) * (1.0 / whole_1 + 1.0 / whole_2)::float8)
+                        abs(successes_1::float8 / trials_1 - successes_2::float8 / trials_2)
+                        / sqrt(pooled_rate * (1 - pooled_rate) * (1.0 / trials_1 + 1.0 / trials_2)::float8)
                         / sqrt(2::float8)
                     )
                 )
         end::float8 as p_value
-    from judged
+    from compared_pairs
 ),
 
--- each metric asked for, of each workspace that has campaigns to compare
+-- a requested rate has a row even if it cannot be tested
 compared_metrics as (
     select distinct
         workspace_id,
         metric,
-        place
+        position
     from outcomes
 )
 
@@ -112,7 +109,7 @@ select
     metric,
     tested.winner,
     tested.p_value,
-    coalesce(tested.p_value < {{ significant_below }}, false) as is_significant
+    coalesce(tested.p_value < {{ significance_level }}, false) as is_significant
 from compared_metrics
 left join tested using (workspace_id, metric)
-order by workspace_id, compared_metrics.place
+order by workspace_id, compared_metrics.position

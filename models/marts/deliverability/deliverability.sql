@@ -1,19 +1,27 @@
-with {{ requested_workspaces() }},
+with workspaces as (
+    select * from {{ ref('int_requested_workspaces') }}
+),
 
-{{ requested_mailboxes() }},
+mailboxes as (
+    select * from {{ ref('int_requested_mailboxes') }}
+),
+
+health_scores as (
+    select * from {{ ref('int_health_scores_last_day') }}
+),
 
 campaign_days as not materialized (
     {{
-        of_requested_campaign(
-            'fct_campaign_days',
-            ['workspace_id', 'mailbox_id', 'domain_id', 'sent', 'bounced', 'hard_bounced', 'complained'],
-            is_in_window('sent_date'),
+        filter_by_requested_campaign(
+            ref('fct_campaign_days'),
+            columns=['workspace_id', 'mailbox_id', 'domain_id', 'sent', 'bounced', 'hard_bounced', 'complained'],
+            where=is_in_window('sent_date'),
         )
     }}
 ),
 
--- before each mailbox's domain is looked up
-of_mailboxes as (
+-- added up before the mailboxes' domains are looked up: fewer rows to join
+mailbox_totals as (
     select
         workspace_id,
         mailbox_id,
@@ -26,44 +34,42 @@ of_mailboxes as (
     group by workspace_id, mailbox_id, domain_id
 ),
 
-{{ daily_health_scores(first_day=request_range_end()) }},
-
-summed as (
+workspace_totals as (
     select
-        of_mailboxes.workspace_id,
-        sum(of_mailboxes.sent) as sent,
-        sum(of_mailboxes.bounced) as bounced,
-        sum(of_mailboxes.hard_bounced) as hard_bounced,
-        sum(of_mailboxes.complained) as complained
-    from of_mailboxes
+        mailbox_totals.workspace_id,
+        sum(mailbox_totals.sent) as sent,
+        sum(mailbox_totals.bounced) as bounced,
+        sum(mailbox_totals.hard_bounced) as hard_bounced,
+        sum(mailbox_totals.complained) as complained
+    from mailbox_totals
     left join mailboxes
         on
-            of_mailboxes.workspace_id = mailboxes.workspace_id
-            and of_mailboxes.mailbox_id = mailboxes.mailbox_id
-    where {{ is_of_requested_domain('of_mailboxes') }}
-    group by of_mailboxes.workspace_id
+            mailbox_totals.workspace_id = mailboxes.workspace_id
+            and mailbox_totals.mailbox_id = mailboxes.mailbox_id
+    where {{ is_requested_domain('mailbox_totals', 'mailboxes') }}
+    group by mailbox_totals.workspace_id
 ),
 
-counted as (
+totals as (
     select
         workspace_id,
-        coalesce(summed.sent, 0) as sent,
-        coalesce(summed.bounced, 0) as bounced,
-        coalesce(summed.hard_bounced, 0) as hard_bounced,
-        coalesce(summed.complained, 0) as complained
+        coalesce(workspace_totals.sent, 0) as sent,
+        coalesce(workspace_totals.bounced, 0) as bounced,
+        coalesce(workspace_totals.hard_bounced, 0) as hard_bounced,
+        coalesce(workspace_totals.complained, 0) as complained
     from workspaces
-    left join summed using (workspace_id)
+    left join workspace_totals using (workspace_id)
 )
 
 select
-    counted.workspace_id,
-    {{ rate('(counted.sent - counted.bounced - counted.complained)', 'counted.sent') }} as estimated_inbox_placement_rate,
-    {{ rate('counted.complained', 'counted.sent') }} as spam_rate,
-    {{ rate('counted.bounced', 'counted.sent') }} as bounce_rate,
+    workspace_id,
+    {{ rate('estimated_inbox_placement_rate') }} as estimated_inbox_placement_rate,
+    {{ rate('spam_rate') }} as spam_rate,
+    {{ rate('bounce_rate') }} as bounce_rate,
     health_scores.score as health_score,
-    counted.hard_bounced::bigint as hard_bounces,
-    (counted.bounced - counted.hard_bounced)::bigint as soft_bounces,
-    {{ rate('counted.hard_bounced', 'counted.sent') }} as hard_bounce_rate,
-    {{ rate('(counted.bounced - counted.hard_bounced)', 'counted.sent') }} as soft_bounce_rate
-from counted
-left join health_scores on counted.workspace_id = health_scores.workspace_id
+    totals.hard_bounced::bigint as hard_bounces,
+    (totals.bounced - totals.hard_bounced)::bigint as soft_bounces,
+    {{ rate('hard_bounce_rate') }} as hard_bounce_rate,
+    {{ rate('soft_bounce_rate') }} as soft_bounce_rate
+from totals
+left join health_scores using (workspace_id)

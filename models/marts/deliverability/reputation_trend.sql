@@ -1,6 +1,6 @@
-with {{ requested_mailboxes() }},
-
-{{ daily_health_scores(first_day=request_range_start()) }}
+with health_scores as (
+    select * from {{ ref('int_health_scores_daily') }}
+)
 
 select
     workspace_id,

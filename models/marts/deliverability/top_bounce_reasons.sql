@@ -1,27 +1,7 @@
-{%- set most = 5 %}
+{%- set max_reasons = 5 %}
 
-with {{ requested_mailboxes() }},
-
-bounce_days as not materialized (
-    {{
-        of_requested_campaign(
-            'fct_bounce_days',
-            ['workspace_id', 'mailbox_id', 'domain_id', 'bounce_reason', 'bounced'],
-            is_in_window('sent_date'),
-        )
-    }}
-),
-
--- before each mailbox's domain is looked up
-of_mailboxes as (
-    select
-        workspace_id,
-        mailbox_id,
-        domain_id,
-        bounce_reason,
-        sum(bounced) as bounced
-    from bounce_days
-    group by workspace_id, mailbox_id, domain_id, bounce_reason
+with mailboxes as (
+    select * from {{ ref('int_requested_mailboxes') }}
 ),
 
 reasons as (
@@ -32,20 +12,42 @@ reasons as (
     where {{ is_visible_as_of('dim_bounce_reasons') }}
 ),
 
-summed as (
+bounce_days as not materialized (
+    {{
+        filter_by_requested_campaign(
+            ref('fct_bounce_days'),
+            columns=['workspace_id', 'mailbox_id', 'domain_id', 'bounce_reason', 'bounced'],
+            where=is_in_window('sent_date'),
+        )
+    }}
+),
+
+-- added up before the mailboxes' domains are looked up: fewer rows to join
+mailbox_totals as (
     select
-        of_mailboxes.workspace_id,
-        -- a reason that was taken out of the seed is named by its code
-        coalesce(reasons.label, of_mailboxes.bounce_reason) as reason,
-        sum(of_mailboxes.bounced) as bounced
-    from of_mailboxes
+        workspace_id,
+        mailbox_id,
+        domain_id,
+        bounce_reason,
+        sum(bounced) as bounced
+    from bounce_days
+    group by workspace_id, mailbox_id, domain_id, bounce_reason
+),
+
+reason_totals as (
+    select
+        mailbox_totals.workspace_id,
+        -- a reason that was removed from the seed has no label: its code is shown
+        coalesce(reasons.label, mailbox_totals.bounce_reason) as reason,
+        sum(mailbox_totals.bounced) as bounced
+    from mailbox_totals
     left join mailboxes
         on
-            of_mailboxes.workspace_id = mailboxes.workspace_id
-            and of_mailboxes.mailbox_id = mailboxes.mailbox_id
-    left join reasons on of_mailboxes.bounce_reason = reasons.bounce_reason
-    where {{ is_of_requested_domain('of_mailboxes') }}
-    group by of_mailboxes.workspace_id, coalesce(reasons.label, of_mailboxes.bounce_reason)
+            mailbox_totals.workspace_id = mailboxes.workspace_id
+            and mailbox_totals.mailbox_id = mailboxes.mailbox_id
+    left join reasons on mailbox_totals.bounce_reason = reasons.bounce_reason
+    where {{ is_requested_domain('mailbox_totals', 'mailboxes') }}
+    group by mailbox_totals.workspace_id, coalesce(reasons.label, mailbox_totals.bounce_reason)
 ),
 
 ranked as (
@@ -55,7 +57,7 @@ ranked as (
         bounced,
         sum(bounced) over (partition by workspace_id) as all_bounced,
         row_number() over (partition by workspace_id order by bounced desc, reason collate "C") as place
-    from summed
+    from reason_totals
 )
 
 select
@@ -65,5 +67,5 @@ select
     bounced::bigint as count,
     round(100.0 * bounced / all_bounced, 1)::numeric(4, 1) as percentage
 from ranked
-where place <= {{ most }}
+where place <= {{ max_reasons }}
 order by workspace_id, place

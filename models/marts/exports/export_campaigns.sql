@@ -12,5 +12,5 @@ select
     campaign_id,
     campaign_name
 from campaigns
-where {{ is_of_requested_campaigns('campaign_id') }}
+where {{ is_requested_campaign('campaign_id') }}
 order by workspace_id, campaign_id

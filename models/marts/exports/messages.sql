@@ -45,7 +45,7 @@ bounce_reasons as (
     where {{ is_visible_as_of('dim_bounce_reasons') }}
 ),
 
--- what stands and what was closed since, apart: each has an index of its own, and the whole has none
+-- current and expired versions apart: each half has an index, and the whole table has none
 messages as (
     select {{ columns | join(', ') }}
     from {{ ref('fct_messages') }} as fct_messages
@@ -60,7 +60,7 @@ requested as (
     select * from messages
     where
         {{ is_in_window('sent_date') }}
-        and {{ is_of_requested_campaigns('campaign_id') }}
+        and {{ is_requested_campaign('campaign_id') }}
 )
 
 select

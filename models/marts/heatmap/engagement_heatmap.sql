@@ -1,14 +1,20 @@
-with {{ requested_hours() }},
+with workspaces as (
+    select * from {{ ref('int_requested_workspaces') }}
+),
 
--- the cells that there are: 7 days of 4 periods, or of 24 hours
+hours as (
+    select * from {{ ref('int_hours_of_week') }}
+),
+
+-- 7 days of 4 periods, or of 24 hours
 cells as (
     select
-        zones.workspace_id,
+        workspaces.workspace_id,
         weekday,
         periods.time_period,
         periods.first_hour,
         periods.last_hour
-    from zones
+    from workspaces
     cross join generate_series(1, 7) as weekday
     cross join (
         values
@@ -20,18 +26,18 @@ cells as (
     where {{ request_granularity() }} = 'period'
     union all
     select
-        zones.workspace_id,
+        workspaces.workspace_id,
         weekday,
         null as time_period,
         hour as first_hour,
         hour as last_hour
-    from zones
+    from workspaces
     cross join generate_series(1, 7) as weekday
     cross join generate_series(0, 23) as hour
     where {{ request_granularity() }} = 'hour'
 ),
 
-summed as (
+totals as (
     select
         cells.workspace_id,
         cells.weekday,
@@ -58,7 +64,7 @@ select
     case when time_period is null then first_hour end as hour,
     sent::bigint as emails_sent,
     opened::bigint as emails_opened,
-    {{ rate('opened', 'delivered') }} as open_rate,
-    coalesce(round({{ engagement_score('summed') }}, 2), 0)::numeric(5, 2) as engagement_score
-from summed
+    {{ rate('open_rate') }} as open_rate,
+    coalesce(round({{ engagement_score('totals') }}, 2), 0)::numeric(5, 2) as engagement_score
+from totals
 order by workspace_id, weekday, first_hour

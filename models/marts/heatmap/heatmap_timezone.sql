@@ -1,6 +1,4 @@
-with {{ requested_workspaces() }}
-
 select
     workspace_id,
-    coalesce({{ request_timezone() }}, timezone) as timezone
-from workspaces
+    timezone
+from {{ ref('int_requested_workspaces') }}

@@ -1,9 +1,11 @@
-{#- how many messages of the average an hour is mixed with, so that a lucky one does not win -#}
-{%- set prior = 50 %}
+{#- each hour's score is computed as if it had sent this many average messages more: one lucky message does not win -#}
+{%- set prior_messages = 50 %}
 
-with {{ requested_hours() }},
+with hours as (
+    select * from {{ ref('int_hours_of_week') }}
+),
 
-overall as (
+totals as (
     select
         workspace_id,
         sum(sent) as sent,
@@ -21,13 +23,13 @@ scored as (
         hours.hour,
         hours.sent,
         {{ engagement_score('hours') }} as score,
-        -- 12 decimals: a quotient of numerics is cut, and two that are equal must be so
+        -- 12 decimals: a numeric quotient is cut off, and equal scores must stay equal
         round(
-            (hours.sent * {{ engagement_score('hours') }} + {{ prior }} * {{ engagement_score('overall') }})
-            / (hours.sent + {{ prior }}), 12
+            (hours.sent * {{ engagement_score('hours') }} + {{ prior_messages }} * {{ engagement_score('totals') }})
+            / (hours.sent + {{ prior_messages }}), 12
         ) as smoothed_score
     from hours
-    inner join overall on hours.workspace_id = overall.workspace_id
+    inner join totals on hours.workspace_id = totals.workspace_id
 ),
 
 ranked as (

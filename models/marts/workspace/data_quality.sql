@@ -1,4 +1,4 @@
-with set_aside as (
+with rejected_events as (
     select
         workspace_id,
         problem,
@@ -15,6 +15,6 @@ select
     count(*) as events,
     min(loaded_at) as first_loaded_at,
     max(loaded_at) as last_loaded_at
-from set_aside
+from rejected_events
 group by workspace_id, problem, provider
 order by workspace_id, problem, provider

@@ -18,8 +18,8 @@ batches as (
     from {{ source('app', 'batches') }}
 ),
 
--- as of the request's batch: what is said of the data is said of those that the other endpoints answer with
-served as (
+-- as of the request's batch, like all other endpoints
+current_publication as (
     select
         batch_id,
         data_as_of,
@@ -31,7 +31,7 @@ served as (
     limit 1
 ),
 
-latest as (
+last_batch as (
     select
         batch_id,
         status,
@@ -44,14 +44,14 @@ latest as (
 )
 
 select
-    served.data_as_of as data_through,
-    served.late_after,
-    now() > served.late_after as is_late,
-    served.batch_id,
-    served.published_at,
-    latest.batch_id as last_batch_id,
-    latest.status as last_batch_status,
-    latest.started_at as last_batch_started_at,
-    latest.ended_at as last_batch_ended_at
-from served
-cross join latest
+    current_publication.data_as_of as data_through,
+    current_publication.late_after,
+    now() > current_publication.late_after as is_late,
+    current_publication.batch_id,
+    current_publication.published_at,
+    last_batch.batch_id as last_batch_id,
+    last_batch.status as last_batch_status,
+    last_batch.started_at as last_batch_started_at,
+    last_batch.ended_at as last_batch_ended_at
+from current_publication
+cross join last_batch

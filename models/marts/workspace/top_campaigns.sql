@@ -1,4 +1,4 @@
-{%- set most = 5 %}
+{%- set max_campaigns = 5 %}
 
 with campaigns as (
     select
@@ -9,10 +9,12 @@ with campaigns as (
     where {{ is_visible_as_of('dim_campaigns') }}
 ),
 
-{{ requested_campaign_days(['delivered', 'opened', 'replied']) }},
+campaign_days as (
+    select * from {{ ref('int_campaign_days_in_window') }}
+),
 
--- a cell is there only where something was sent
-summed as (
+-- of campaigns that sent in the window: a cell exists only if something was sent
+totals as (
     select
         workspace_id,
         campaign_id,
@@ -28,17 +30,17 @@ ranked as (
         workspace_id,
         campaign_id,
         campaigns.campaign_name,
-        summed.delivered,
-        summed.opened,
-        summed.replied,
+        totals.delivered,
+        totals.opened,
+        totals.replied,
         row_number() over (
             partition by workspace_id
             order by
-                {{ wilson_lower_bound('summed.replied', 'summed.delivered') }} desc,
-                {{ wilson_lower_bound('summed.opened', 'summed.delivered') }} desc,
+                {{ wilson_lower_bound('totals.replied', 'totals.delivered') }} desc,
+                {{ wilson_lower_bound('totals.opened', 'totals.delivered') }} desc,
                 campaign_id collate "C"
         ) as place
-    from summed
+    from totals
     inner join campaigns using (workspace_id, campaign_id)
 )
 
@@ -47,8 +49,8 @@ select
     place,
     campaign_id,
     campaign_name,
-    {{ rate('opened', 'delivered') }} as open_rate,
-    {{ rate('replied', 'delivered') }} as reply_rate
+    {{ rate('open_rate') }} as open_rate,
+    {{ rate('reply_rate') }} as reply_rate
 from ranked
-where place <= {{ most }}
+where place <= {{ max_campaigns }}
 order by workspace_id, place

@@ -1,28 +1,29 @@
-with {{ requested_workspaces() }},
+with workspaces as (
+    select * from {{ ref('int_requested_workspaces') }}
+),
 
 campaigns as (
     select
         workspace_id,
-        count(*) as total_campaigns,
-        count(*) filter (where campaign_status = 'sending') as active_campaigns
+        campaign_status
     from {{ ref('dim_campaigns') }} as dim_campaigns
     where {{ is_visible_as_of('dim_campaigns') }}
+),
+
+campaign_days as (
+    select * from {{ ref('int_campaign_days_in_window') }}
+),
+
+campaign_totals as (
+    select
+        workspace_id,
+        count(*) as total_campaigns,
+        count(*) filter (where campaign_status = 'sending') as active_campaigns
+    from campaigns
     group by workspace_id
 ),
 
-{{
-    requested_campaign_days([
-        'sent',
-        'delivered',
-        'opened',
-        'clicked',
-        'replied',
-        'human_opened',
-        'human_clicked',
-    ])
-}},
-
-summed as (
+message_totals as (
     select
         workspace_id,
         sum(sent) as sent,
@@ -36,38 +37,38 @@ summed as (
     group by workspace_id
 ),
 
-counted as (
+totals as (
     select
         workspace_id,
-        coalesce(campaigns.total_campaigns, 0)::bigint as total_campaigns,
-        coalesce(campaigns.active_campaigns, 0)::bigint as active_campaigns,
-        coalesce(summed.sent, 0)::bigint as emails_sent,
-        coalesce(summed.delivered, 0)::bigint as emails_delivered,
-        coalesce(summed.opened, 0)::bigint as emails_opened,
-        coalesce(summed.clicked, 0)::bigint as emails_clicked,
-        coalesce(summed.replied, 0)::bigint as emails_replied,
-        coalesce(summed.human_opened, 0)::bigint as human_emails_opened,
-        coalesce(summed.human_clicked, 0)::bigint as human_emails_clicked
+        coalesce(campaign_totals.total_campaigns, 0)::bigint as total_campaigns,
+        coalesce(campaign_totals.active_campaigns, 0)::bigint as active_campaigns,
+        coalesce(message_totals.sent, 0)::bigint as sent,
+        coalesce(message_totals.delivered, 0)::bigint as delivered,
+        coalesce(message_totals.opened, 0)::bigint as opened,
+        coalesce(message_totals.clicked, 0)::bigint as clicked,
+        coalesce(message_totals.replied, 0)::bigint as replied,
+        coalesce(message_totals.human_opened, 0)::bigint as human_opened,
+        coalesce(message_totals.human_clicked, 0)::bigint as human_clicked
     from workspaces
-    left join campaigns using (workspace_id)
-    left join summed using (workspace_id)
+    left join campaign_totals using (workspace_id)
+    left join message_totals using (workspace_id)
 )
 
 select
     workspace_id,
     total_campaigns,
     active_campaigns,
-    emails_sent,
-    emails_delivered,
-    emails_opened,
-    emails_clicked,
-    emails_replied,
-    {{ rate('emails_delivered', 'emails_sent') }} as delivery_rate,
-    {{ rate('emails_opened', 'emails_delivered') }} as open_rate,
-    {{ rate('emails_clicked', 'emails_delivered') }} as click_rate,
-    {{ rate('emails_replied', 'emails_delivered') }} as reply_rate,
-    human_emails_opened,
-    human_emails_clicked,
-    {{ rate('human_emails_opened', 'emails_delivered') }} as human_open_rate,
-    {{ rate('human_emails_clicked', 'emails_delivered') }} as human_click_rate
-from counted
+    sent as emails_sent,
+    delivered as emails_delivered,
+    opened as emails_opened,
+    clicked as emails_clicked,
+    replied as emails_replied,
+    {{ rate('delivery_rate') }} as delivery_rate,
+    {{ rate('open_rate') }} as open_rate,
+    {{ rate('click_rate') }} as click_rate,
+    {{ rate('reply_rate') }} as reply_rate,
+    human_opened as human_emails_opened,
+    human_clicked as human_emails_clicked,
+    {{ rate('human_open_rate') }} as human_open_rate,
+    {{ rate('human_click_rate') }} as human_click_rate
+from totals

@@ -19,7 +19,7 @@ from tests.integration.api.example import CAMPAIGN, WORKSPACE, example_events
 from tests.integration.api.serving import serving
 from tests.integration.conftest import MakeWarehouse
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
 
 OTHER_WORKSPACE = "ws_other"
@@ -48,7 +48,7 @@ def _fill(settings: Settings) -> None:
         for number, campaign in enumerate([CAMPAIGN] * 7 + ["cmp_theirs"] * 3)
     ]
     unknown = Event("u1", WORKSPACE, "u1", "sent", now - timedelta(days=1), campaign_id="cmp_of_mail_alone")
-    land(settings, [*example_events(), *theirs, unknown], now - timedelta(hours=1))
+    load_events(settings, [*example_events(), *theirs, unknown], now - timedelta(hours=1))
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
 
 

@@ -20,7 +20,7 @@ from api.server.app import Service
 from api.settings import PROJECT_ROOT, Settings
 from tests.integration.api.conftest import Caller
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
 
 # a count that the fact does not have yet, and what a mart makes of it
@@ -59,7 +59,7 @@ def summary(caller: Caller, campaign: str = "c") -> dict[str, Any]:
 @pytest.mark.timeout(600)
 def test_a_column_more_and_back(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.contract.publication.CACHE_TTL_SECONDS", 0.0)
-    land(
+    load_events(
         settings,
         [SENT, dataclasses.replace(SENT, event_id="d", event_type="delivered")],
         datetime.now(UTC) - timedelta(hours=1),
@@ -94,7 +94,9 @@ def test_a_column_more_and_back(settings: Settings, tmp_path: Path, monkeypatch:
             rollback(settings)
             assert "emails_named" not in summary(caller)
             # the project as it was, on a fact that has the column by now, with something new for it
-            land(settings, [dataclasses.replace(SENT, event_id="s2", message_id="m2", campaign_id="c2")], datetime.now(UTC))
+            load_events(
+                settings, [dataclasses.replace(SENT, event_id="s2", message_id="m2", campaign_id="c2")], datetime.now(UTC)
+            )
             build(settings)
             assert "emails_named" not in summary(caller)
             assert summary(caller, "c2")["emails_sent"] == 1

@@ -19,7 +19,7 @@ from api.auth.api_keys import create_key
 from api.settings import Settings
 from tests.integration.api.serving import serving
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
 
 SECONDS = float(os.environ.get("MAILMART_TEST_LOAD_SECONDS", "15"))
@@ -45,7 +45,7 @@ def resident_megabytes(pid: int) -> float:
 def test_every_answer_is_wholly_of_its_batch(settings: Settings, tmp_path: Path) -> None:
     now = datetime.now(UTC)
     event = Event("e0", "w", "m0", "sent", now - timedelta(days=1), campaign_id="c")
-    land(settings, [event], now - timedelta(hours=1))
+    load_events(settings, [event], now - timedelta(hours=1))
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
     key = create_key(settings, "w", name="load")
     statuses: Counter[int] = Counter()
@@ -86,7 +86,7 @@ def test_every_answer_is_wholly_of_its_batch(settings: Settings, tmp_path: Path)
         end = time.monotonic() + SECONDS
         sent = 1
         while time.monotonic() < end:
-            land(
+            load_events(
                 settings,
                 [dataclasses.replace(event, event_id=f"e{sent}", message_id=f"m{sent}")],
                 datetime.now(UTC) - timedelta(minutes=30) + timedelta(seconds=sent),

@@ -15,7 +15,7 @@ from api.server.app import Service
 from api.settings import PROJECT_ROOT, Settings
 from tests.integration.api.conftest import Caller
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
 
 VIEW = """
@@ -66,7 +66,7 @@ exposures:
 @pytest.mark.timeout(240)
 def test_a_view_and_some_yaml_are_an_endpoint(settings: Settings, tmp_path: Path) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
-    land(
+    load_events(
         settings,
         [
             Event(f"e{number}", workspace, f"m{number}", "sent", yesterday, campaign_id="c", recipient_domain=domain)

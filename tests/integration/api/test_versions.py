@@ -23,7 +23,7 @@ from tests.integration.api.conftest import OTHER_WORKSPACE, Caller
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
 from tests.integration.api.publishing import publish_nothing
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
 
 PATH = f"{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
@@ -170,7 +170,7 @@ def test_every_body_is_of_the_batch_that_its_tag_names(settings: Settings, monke
     monkeypatch.setattr("api.contract.publication.CACHE_TTL_SECONDS", 0.01)
     now = datetime.now(UTC)
     event = Event("e0", "w", "m0", "sent", now - timedelta(days=1), campaign_id="c")
-    land(settings, [event], now - timedelta(hours=1))
+    load_events(settings, [event], now - timedelta(hours=1))
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
     service = Service(settings)
     key = create_key(settings, "w", name="versions")
@@ -197,7 +197,7 @@ def test_every_body_is_of_the_batch_that_its_tag_names(settings: Settings, monke
     try:
         for number in range(1, 4):
             moved = [dataclasses.replace(event, event_id=f"e{number}", message_id=f"m{number}")]
-            land(settings, moved, datetime.now(UTC) - timedelta(minutes=30 - number))
+            load_events(settings, moved, datetime.now(UTC) - timedelta(minutes=30 - number))
             run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
         rollback(settings)
     finally:

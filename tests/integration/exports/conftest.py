@@ -21,7 +21,7 @@ from api.server.app import Service
 from api.settings import Settings
 from tests.integration.conftest import MakeWarehouse
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
 
 WORKSPACE = "ws_exports"
@@ -76,7 +76,7 @@ def _fill(settings: Settings) -> None:
                 "insert into raw.campaigns (campaign_id, workspace_id, name, status) values (%s, %s, %s, 'sending')",
                 (campaign, WORKSPACE, name),
             )
-    land(settings, events(), datetime.now(UTC) - timedelta(hours=1))
+    load_events(settings, events(), datetime.now(UTC) - timedelta(hours=1))
     publish(settings)
 
 

@@ -17,7 +17,7 @@ from api.reports.run_repository import export_ended
 from api.reports.webhook import Resolve, resolve
 from api.settings import Settings
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 
 WORKSPACE = "ws_reports"
 OTHER_WORKSPACE = "ws_others"
@@ -35,7 +35,7 @@ def load_messages(settings: Settings) -> None:
                 "insert into raw.campaigns (campaign_id, workspace_id, name, status) values (%s, %s, 'A campaign', 'sending')",
                 (campaign, workspace),
             )
-    land(
+    load_events(
         settings,
         [
             Event(f"{workspace}-{number}", workspace, f"m{number}", "sent", sent_at, campaign_id=campaign)

@@ -1,4 +1,4 @@
-"""Reads what stands in core, in the shapes of the reference."""
+"""Reads the current rows of core, in the shapes of the reference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.warehouse import reference
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.reference import CONTENT, COUNTS, SLOT_COUNTS, Cell, Message
 
-STANDING = 9223372036854775807
+OPEN_ENDED = 9223372036854775807
 VERSIONED = (
     "fct_email_events",
     "fct_messages",
@@ -29,17 +29,17 @@ VERSIONED = (
     "dim_bounce_reasons",
     "dim_health_score_factors",
 )
-OF_NO_WORKSPACE = ("dim_bounce_reasons", "dim_health_score_factors")
+WITHOUT_WORKSPACE = ("dim_bounce_reasons", "dim_health_score_factors")
 
 
 def messages(settings: Settings) -> dict[tuple[str, str], Message]:
-    """The standing messages, by (workspace_id, message_id)."""
+    """The current messages, by (workspace_id, message_id)."""
     flags = ", ".join(f"is_{count}" for count in COUNTS)
     found: dict[tuple[str, str], Message] = {}
     with connect(settings, "mailmart_owner") as connection:
         rows = connection.execute(
             "select workspace_id, message_id, campaign_id, mailbox_id, domain_id, recipient_domain, sent_at,"
-            f" bounce_reason, is_hard_bounced, {flags} from core.fct_messages where valid_to = {STANDING}"
+            f" bounce_reason, is_hard_bounced, {flags} from core.fct_messages where valid_to = {OPEN_ENDED}"
         ).fetchall()
     for row in rows:
         counts = frozenset(count for count, is_true in zip(COUNTS, row[9:], strict=True) if is_true)
@@ -49,15 +49,15 @@ def messages(settings: Settings) -> dict[tuple[str, str], Message]:
 
 
 def campaign_days(settings: Settings) -> dict[Cell, Counter[str]]:
-    """The standing cells; counts of 0 left out."""
+    """The current rows of fct_campaign_days, by grain; without counts of 0."""
     counts = (*COUNTS, "hard_bounced")
     rows = _rows(settings, "fct_campaign_days", "workspace_id, campaign_id, mailbox_id, domain_id, sent_date", *counts)
     return {row[:5]: +Counter(dict(zip(counts, row[5:], strict=True))) for row in rows}
 
 
-def differences(settings: Settings, landed: Sequence[Event], now: datetime) -> list[str]:
-    """The facts that are not what plain Python makes of the landed events."""
-    messages_expected = reference.messages(landed, now)
+def differences(settings: Settings, loaded: Sequence[Event], now: datetime) -> list[str]:
+    """The names of the facts that differ from what plain Python computes from the loaded events."""
+    messages_expected = reference.messages(loaded, now)
     of = list(messages_expected.values())
     slots = _rows(settings, "fct_send_slots", "workspace_id, campaign_id, slot_at", *SLOT_COUNTS)
     bounces = _rows(
@@ -65,7 +65,7 @@ def differences(settings: Settings, landed: Sequence[Event], now: datetime) -> l
     )
     events = _rows(settings, "fct_email_events", "workspace_id, event_id", *CONTENT)
     pairs: dict[str, tuple[Any, Any]] = {
-        "fct_email_events": ({row[:2]: row[2:] for row in events}, reference.events(landed, now)),
+        "fct_email_events": ({row[:2]: row[2:] for row in events}, reference.events(loaded, now)),
         "fct_messages": (messages(settings), messages_expected),
         "fct_campaign_days": (campaign_days(settings), reference.campaign_days(of)),
         "fct_send_slots": (
@@ -75,7 +75,7 @@ def differences(settings: Settings, landed: Sequence[Event], now: datetime) -> l
         "fct_bounce_days": ({(row[:5], row[5]): row[6] for row in bounces}, reference.bounce_days(of)),
         "fct_rejected_events": (
             Counter(_rows(settings, "fct_rejected_events", "workspace_id, problem")),
-            reference.set_aside(landed, now),
+            reference.rejected(loaded, now),
         ),
     }
     return [fact for fact, (found, expected) in pairs.items() if found != expected]
@@ -84,11 +84,11 @@ def differences(settings: Settings, landed: Sequence[Event], now: datetime) -> l
 def _rows(settings: Settings, fact: str, keys: str, *others: str) -> list[tuple[Any, ...]]:
     columns = ", ".join((keys, *others))
     with connect(settings, "mailmart_owner") as connection:
-        return connection.execute(f"select {columns} from core.{fact} where valid_to = {STANDING}".encode()).fetchall()
+        return connection.execute(f"select {columns} from core.{fact} where valid_to = {OPEN_ENDED}".encode()).fetchall()
 
 
 def everything(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
-    """All standing rows of all versioned models, sorted, without their batches and landing times."""
+    """All current rows of all versioned models, sorted, without their batches and loaded_at."""
     found: dict[str, list[tuple[Any, ...]]] = {}
     with connect(settings, "mailmart_owner") as connection:
         for model in VERSIONED:
@@ -101,15 +101,15 @@ def everything(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
                     (model,),
                 )
             ]
-            rows = connection.execute(f"select {', '.join(columns)} from core.{model} where valid_to = {STANDING}").fetchall()
+            rows = connection.execute(f"select {', '.join(columns)} from core.{model} where valid_to = {OPEN_ENDED}").fetchall()
             found[model] = sorted(rows, key=repr)
     return found
 
 
 def written_by_last_batch(settings: Settings) -> dict[str, tuple[int, int]]:
-    """Rows opened and closed, by model, in the last batch that each model took part in."""
+    """Rows inserted and expired, by model, in the last batch of each model."""
     with connect(settings, "mailmart_owner") as connection:
         rows = connection.execute(
             "select distinct on (model) model, rows_inserted, rows_expired from app.model_runs order by model, batch_id desc"
         ).fetchall()
-    return {model: (opened, closed) for model, opened, closed in rows}
+    return {model: (inserted, expired) for model, inserted, expired in rows}

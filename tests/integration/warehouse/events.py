@@ -1,4 +1,4 @@
-"""Random events of an e-mail platform, with all that goes wrong on their way to the landing table, and its app tables."""
+"""Random events of an e-mail platform, with all that goes wrong until they are loaded, and its app tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COLUMNS = (
 TRANSPORT = ("queued", "sent", "delivered", "deferred", "bounced", "rejected", "failed")
 ENGAGEMENT = ("opened", "clicked", "replied", "autoresponded", "complained", "unsubscribed", "subscribed")
 
-# ids that every workspace's facts use: no app table has the first, the app gives the second to workspace w0 alone
+# ids in the facts of every workspace: the first is in no app table, the second only in workspace w0's
 OF_NO_APP = "7"
 OF_ANOTHER_APP = "w0"
 
@@ -43,12 +43,12 @@ ZONES = (
 )
 # those whose clocks change
 CHANGING_ZONES = tuple(zone for zone in ZONES if zone not in ("UTC", "Asia/Kathmandu", "Asia/Kolkata"))
-# names of no IANA zone; PostgreSQL would take the last two for offsets
+# no IANA zones; PostgreSQL reads the last two as offsets
 NO_ZONES = ("Mars/Base", "", "PST", "UTC+3")
 
 
 class Bounce(NamedTuple):
-    """What a receiving server says, and the reason and class that nobody would dispute."""
+    """The answer of a receiving server, and its undisputed reason and class."""
 
     smtp_status: str | None
     smtp_code: int | None
@@ -71,7 +71,7 @@ BOUNCES = (
 
 @dataclass(frozen=True)
 class Event:
-    """One row of raw.email_events, without its landing time."""
+    """One row of raw.email_events, without its loaded_at."""
 
     event_id: str | None
     workspace_id: str | None
@@ -140,11 +140,11 @@ class App:
 def random_events(
     chance: random.Random, workspace_id: str, messages: int, start: datetime, *, days: int = 5, plain: float = 0.0
 ) -> list[Event]:
-    """Events of one workspace in the order of their landing: late, twice, contradicting, and some not usable.
+    """Events of one workspace in the order of loading: late, loaded twice, conflicting, and some invalid.
 
-    Few ids and few times, so that ties, collisions and moves between cells happen all the time. They lie between
-    `start` less a minute and so many days later. `plain` is the share (of 1) of messages that are sent, delivered and no
-    more: the others bounce and complain so much that rates pass every threshold of the health score (at 0.85 they do not).
+    Few ids and few times, so that ties, collisions and moves between rows are frequent. The times are between a minute before
+    `start` and `days` later. `plain` is the share (0 to 1) of messages that are only sent and delivered: the others bounce and
+    complain so much that the rates exceed every threshold of the health score (with 0.85 they do not).
     """
 
     def some_id(kind: str, *own: str) -> str | None:
@@ -156,7 +156,7 @@ def random_events(
         # the same message ids are used by every workspace
         message_id = f"m{message}"
         for kind in ("sent", "delivered") if chance.random() < plain else _some_kinds(chance):
-            # what is said at a deferral is no bounce's reason
+            # the diagnostic of a deferral is no bounce reason
             bounce = chance.choice(BOUNCES) if kind in ("bounced", "deferred") else BOUNCES[-1]
             events.append(
                 Event(
@@ -175,12 +175,12 @@ def random_events(
                     diagnostic=bounce.diagnostic,
                 )
             )
-    # landed twice; sometimes the second time with other content
+    # loaded twice; sometimes the second time with other content
     for event in chance.sample(events, k=len(events) // 6):
         other = replace(event, campaign_id="c9", event_type="delivered") if chance.random() < 0.5 else event
         events.append(other)
     chance.shuffle(events)
-    # what cannot be used is set aside and changes nothing
+    # invalid events are rejected and change no count
     for broken in (
         {"message_id": None},
         {"message_id": ""},
@@ -209,7 +209,7 @@ def _some_time(chance: random.Random, days: int) -> timedelta:
 
 
 def start_before_clock_change(zone: str, now: datetime) -> datetime:
-    """A midnight (UTC) to start random events at, such that the last change of the zone's clocks that is over lies amid them."""
+    """A midnight (UTC) to start random events at, two days before the last change of the zone's clocks."""
     local = ZoneInfo(zone)
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=4)
     for back in range(400):

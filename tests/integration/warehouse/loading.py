@@ -1,4 +1,4 @@
-"""Lands events in raw.email_events as a mail platform's log does, and app tables as their replica."""
+"""Loads events into raw.email_events, and the app tables."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from api.settings import Settings
 from tests.integration.warehouse.events import COLUMNS, App, Event
 
 
-def land(settings: Settings, events: Iterable[Event], loaded_at: datetime) -> None:
-    """Lands the events in their order, a microsecond apart, so that "first" is defined."""
+def load_events(settings: Settings, events: Iterable[Event], loaded_at: datetime) -> None:
+    """Loads the events in their order, a microsecond apart, so that the first copy is defined."""
     with (
         connect(settings, "mailmart_owner") as connection,
         connection.cursor() as cursor,
         cursor.copy(f"copy raw.email_events ({', '.join(COLUMNS)}, loaded_at) from stdin") as copy,
     ):
-        for place, event in enumerate(events):
+        for position, event in enumerate(events):
             values = [getattr(event, column) for column in COLUMNS]
-            copy.write_row([*values, loaded_at + timedelta(microseconds=place)])
+            copy.write_row([*values, loaded_at + timedelta(microseconds=position)])
 
 
-def land_app(settings: Settings, apps: Iterable[App]) -> None:
-    """Inserts the app tables of each workspace once."""
+def load_app(settings: Settings, apps: Iterable[App]) -> None:
+    """Inserts the rows of the app tables of each workspace."""
     with connect(settings, "mailmart_owner") as connection, connection.cursor() as cursor:
         for app in apps:
-            _land_app(cursor, app)
+            _load_app(cursor, app)
 
 
-def _land_app(cursor: Cursor[Any], app: App) -> None:
+def _load_app(cursor: Cursor[Any], app: App) -> None:
     workspace = app.workspace_id
     if app.timezone is not None:
         _insert(cursor, "workspaces", "workspace_id, timezone, status", [(workspace, app.timezone, "active")])
@@ -47,7 +47,7 @@ def _land_app(cursor: Cursor[Any], app: App) -> None:
         (ip.smtp_ip_address_id, _json(ip.provider_blacklist_status), ip.last_reputation_check) for ip in app.ip_addresses
     ]
     _insert(cursor, "smtp_ip_addresses", "smtp_ip_address_id, provider_blacklist_status, last_reputation_check", addresses)
-    assignments = [(given.domain_id, given.smtp_ip_address_id, given.status, given.expires_at) for given in app.assignments]
+    assignments = [(row.domain_id, row.smtp_ip_address_id, row.status, row.expires_at) for row in app.assignments]
     _insert(cursor, "domain_ip_assignments", "domain_id, smtp_ip_address_id, status, expires_at", assignments)
 
 

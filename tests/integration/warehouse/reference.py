@@ -24,9 +24,9 @@ COUNTS = (
     "human_clicked",
 )
 
-# of the slots; what does not concern engagement has no place in a heatmap
+# the counts of slots: those that a heatmap shows
 SLOT_COUNTS = ("sent", "delivered", "opened", "clicked", "replied")
-# what makes two landings of an event the same
+# the columns in which two copies of an event are equal or in conflict
 CONTENT = ("message_id", "event_type", "occurred_at", "campaign_id", "mailbox_id", "domain_id")
 
 Cell = tuple[str, str, str, str, date]
@@ -34,7 +34,7 @@ Cell = tuple[str, str, str, str, date]
 
 @dataclass(frozen=True)
 class Message:
-    """One message as it counts; `sent_at` is None while it is not sent."""
+    """One message and its counts; `sent_at` is None if it is not sent."""
 
     workspace_id: str
     message_id: str
@@ -44,24 +44,24 @@ class Message:
     recipient_domain: str
     sent_at: datetime | None
     counts: frozenset[str]
-    # '' where the message did not bounce
+    # '' if the message did not bounce
     bounce_reason: str
     is_hard_bounced: bool
 
 
-def usable(landed: Iterable[Event], now: datetime) -> dict[tuple[str, str], Event]:
-    """The first landing of each event that can be used, by (workspace_id, event_id)."""
-    taken: dict[tuple[str, str], Event] = {}
-    for event in landed:
-        if not _unusable_because(event, now):
-            taken.setdefault((event.workspace_id or "", event.event_id or ""), event)
-    return taken
+def first_copies(loaded: Iterable[Event], now: datetime) -> dict[tuple[str, str], Event]:
+    """The first copy of each valid event, by (workspace_id, event_id)."""
+    first: dict[tuple[str, str], Event] = {}
+    for event in loaded:
+        if not _rejection_reason(event, now):
+            first.setdefault((event.workspace_id or "", event.event_id or ""), event)
+    return first
 
 
-def messages(landed: Iterable[Event], now: datetime) -> dict[tuple[str, str], Message]:
+def messages(loaded: Iterable[Event], now: datetime) -> dict[tuple[str, str], Message]:
     """Every message that has an event, by (workspace_id, message_id)."""
     grouped: dict[tuple[str, str], list[Event]] = defaultdict(list)
-    for event in usable(landed, now).values():
+    for event in first_copies(loaded, now).values():
         grouped[(event.workspace_id or "", event.message_id or "")].append(event)
     return {key: _message(key, events) for key, events in grouped.items()}
 
@@ -102,19 +102,19 @@ def _cell(message: Message, sent_at: datetime) -> Cell:
     return (message.workspace_id, message.campaign_id, message.mailbox_id, message.domain_id, day)
 
 
-def events(landed: Iterable[Event], now: datetime) -> dict[tuple[str, str], tuple[Any, ...]]:
-    """The content of every event that is taken up, by (workspace_id, event_id)."""
-    return {key: _content(event) for key, event in usable(landed, now).items()}
+def events(loaded: Iterable[Event], now: datetime) -> dict[tuple[str, str], tuple[Any, ...]]:
+    """The content of every valid event, by (workspace_id, event_id)."""
+    return {key: _content(event) for key, event in first_copies(loaded, now).items()}
 
 
-def set_aside(landed: Sequence[Event], now: datetime) -> Counter[tuple[str, str]]:
-    """Landings that count nowhere, by (workspace_id or '', why)."""
-    taken = usable(landed, now)
-    counts = Counter((event.workspace_id or "", _unusable_because(event, now)) for event in landed)
-    counts.update((event.workspace_id or "", _unknown(event)) for event in taken.values())
-    for event in landed:
-        if not _unusable_because(event, now) and _content(event) != _content(
-            taken[event.workspace_id or "", event.event_id or ""]
+def rejected(loaded: Sequence[Event], now: datetime) -> Counter[tuple[str, str]]:
+    """Rejected copies of events, by (workspace_id or '', problem)."""
+    first = first_copies(loaded, now)
+    counts = Counter((event.workspace_id or "", _rejection_reason(event, now)) for event in loaded)
+    counts.update((event.workspace_id or "", _unknown(event)) for event in first.values())
+    for event in loaded:
+        if not _rejection_reason(event, now) and _content(event) != _content(
+            first[event.workspace_id or "", event.event_id or ""]
         ):
             counts[event.workspace_id or "", "conflicting_duplicate"] += 1
     return Counter({key: count for key, count in counts.items() if key[1]})
@@ -128,8 +128,8 @@ def _unknown(event: Event) -> str:
     return "" if event.event_type in (*TRANSPORT, *ENGAGEMENT) else "unknown_event_type"
 
 
-def _unusable_because(event: Event, now: datetime) -> str:
-    """The first thing that is wrong with a landing; '' where nothing is."""
+def _rejection_reason(event: Event, now: datetime) -> str:
+    """The first problem of an event; '' if it is valid."""
     missing = {
         "no_workspace": event.workspace_id,
         "no_event_id": event.event_id,
@@ -150,9 +150,9 @@ def rate(part: int, whole: int) -> Decimal:
 
 
 def bounce_of(event: Event) -> Bounce:
-    """What a bounced event says. The reference knows its own few bounces; classifying others is for the corpus of real ones."""
-    said = (event.smtp_status, event.smtp_code, event.diagnostic)
-    return {(bounce.smtp_status, bounce.smtp_code, bounce.diagnostic): bounce for bounce in BOUNCES}[said]
+    """The bounce of an event. The reference knows only BOUNCES; test_bounces.py classifies real ones."""
+    key = (event.smtp_status, event.smtp_code, event.diagnostic)
+    return {(bounce.smtp_status, bounce.smtp_code, bounce.diagnostic): bounce for bounce in BOUNCES}[key]
 
 
 def _bounce(in_order: Iterable[Event]) -> Bounce | None:

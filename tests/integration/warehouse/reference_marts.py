@@ -1,7 +1,7 @@
 """The marts once more, in plain Python over messages and app tables: slow, obvious, and written from the definitions alone.
 
-Every mart is a function of the request, the messages of its workspace, the workspace's app tables and the time of asking;
-it gives its rows as dicts of columns. Counts are ints, percentages and scores Decimals that were rounded once, half away
+Every mart is a function of the request, the messages of its workspace, the workspace's app tables and the time of the request;
+it returns its rows as dicts of columns. Counts are ints, percentages and scores Decimals that were rounded once, half away
 from zero, from exact fractions.
 """
 
@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from tests.integration.warehouse.events import App
 from tests.integration.warehouse.reference import Message, rate
+from tests.integration.warehouse.seeds import seed
 
 Row = dict[str, Any]
 Mart = Callable[["Request", Iterable[Message], App, datetime], list[Row]]
@@ -30,23 +31,9 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 # hours of local time: the first inside, the second outside
 PERIODS = {"nighttime": (0, 6), "early_morning": (6, 9), "office_hours": (9, 17), "evening": (17, 24)}
 
-LABELS = {
-    "invalid_recipient": "Invalid recipient",
-    "invalid_domain": "Invalid domain",
-    "moved": "Recipient moved",
-    "mailbox_full": "Mailbox full",
-    "mailbox_disabled": "Mailbox disabled",
-    "message_too_large": "Message too large",
-    "timed_out": "Delivery timed out",
-    "server_unavailable": "Receiving server unavailable",
-    "rate_limited": "Rate limited",
-    "blocked": "Blocked by reputation or policy",
-    "authentication_failed": "Authentication failed",
-    "content_rejected": "Content rejected",
-    "undetermined": "Undetermined",
-}
+LABELS = {row["bounce_reason"]: row["label"] for row in seed("bounce_reasons")}
 
-# what each rate counts, and over what; all are in per cent
+# numerator and denominator of each rate; all are in per cent
 RATES = {
     "delivery_rate": ("delivered", "sent"),
     "open_rate": ("opened", "delivered"),
@@ -59,16 +46,15 @@ RATES = {
 }
 HUMAN_RATES = {"human_open_rate": ("human_opened", "delivered"), "human_click_rate": ("human_clicked", "delivered")}
 SMALLER_IS_BETTER = ("bounce_rate", "spam_rate", "unsubscribe_rate")
-DEFAULT_METRICS = ("open_rate", "click_rate", "reply_rate", "delivery_rate")
 
 # the 97.5th percentile of the normal distribution, as the definition rounds it
 Z = Decimal("1.959964")
-# messages of average engagement that are added to each hour of the week
-SMOOTHING = 50
-# successes and failures that each of two campaigns needs to be compared
-ENOUGH = 5
-# messages of the earlier week that a drop of sent needs
-ENOUGH_SENT = 50
+# average messages that each hour of the week is scored with in addition
+PRIOR_MESSAGES = 50
+# successes and failures of each of two campaigns that a test needs
+MIN_OF_EACH_OUTCOME = 5
+# messages sent in the week before without which there is no drop
+MIN_SENT_FOR_A_DROP = 50
 
 
 class Factor(NamedTuple):
@@ -83,24 +69,24 @@ class Factor(NamedTuple):
         return self.weight * min(max((value - self.start) / (self.end - self.start), Fraction(0)), Fraction(1))
 
 
-HARD_BOUNCES = Factor(Fraction("0.35"), Fraction("0.02"), Fraction("0.10"))
-COMPLAINTS = Factor(Fraction("0.35"), Fraction("0.001"), Fraction("0.005"))
-UNSUBSCRIBES = Factor(Fraction("0.15"), Fraction("0.01"), Fraction("0.05"))
-DROP_OF_SENT = Factor(Fraction("0.15"), Fraction("0.50"), Fraction("1.00"))
+FACTORS = {
+    row["factor"]: Factor(Fraction(row["weight"]), Fraction(row["starts_at"]), Fraction(row["ends_at"]))
+    for row in seed("health_score_factors")
+}
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked: a window of UTC dates, both inside, and filters that each mart uses as far as they concern it."""
+    """A window of UTC dates, both included, and filters. Each mart uses those that apply to it."""
 
     workspace_id: str
     start: date
     end: date
     campaign_id: str | None = None
     domain_id: str | None = None
-    # in the order asked; none: all
+    # in the requested order; none: all
     campaign_ids: tuple[str, ...] = ()
-    # in the order asked; none: DEFAULT_METRICS
+    # in the requested order; none: all
     metrics: tuple[str, ...] = ()
     # none: the workspace's
     timezone: str | None = None
@@ -112,7 +98,7 @@ class Request:
 
 
 def campaign_performance(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
-    """One row a campaign of the app or of facts, or the one asked for: counts and rates of what it sent in the window."""
+    """One row a campaign of the app or of facts, or the requested one: counts and rates of what it sent in the window."""
     sent = _sent(request, mail)
     counts = _counts_by(_inside(request, sent), lambda message: message.campaign_id)
     return [
@@ -150,7 +136,7 @@ def campaign_series(request: Request, mail: Iterable[Message], app: App, now: da
 
 
 def comparison(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
-    """One row a known campaign of those asked for, in the order asked: its eight rates in the window, per cent."""
+    """One row a known campaign of the requested ones, in the requested order: its eight rates in the window, per cent."""
     sent = _sent(request, mail)
     counts = _counts_by(_inside(request, sent), lambda message: message.campaign_id)
     return [
@@ -160,16 +146,16 @@ def comparison(request: Request, mail: Iterable[Message], app: App, now: datetim
 
 
 def significance(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
-    """One row a metric, in the order asked: who is best, and how likely (0 to 1) chance alone makes such a difference.
+    """One row a rate, in the requested order: which campaign is best, and the probability (0 to 1) of its lead by chance.
 
-    Without any campaign to compare there is none.
+    No row without campaigns to compare.
     """
     sent = _sent(request, mail)
     counts = _counts_by(_inside(request, sent), lambda message: message.campaign_id)
     compared = {campaign_id: counts[campaign_id] for campaign_id in _compared(request, sent, app)}
     if not compared:
         return []
-    return [_winner(metric, compared) for metric in dict.fromkeys(request.metrics or DEFAULT_METRICS)]
+    return [_winner(metric, compared) for metric in dict.fromkeys(request.metrics or RATES)]
 
 
 def _winner(metric: str, counts: Mapping[str, Counter[str]]) -> Row:
@@ -194,9 +180,9 @@ def _winner(metric: str, counts: Mapping[str, Counter[str]]) -> Row:
 
 
 def two_proportion_p(first: tuple[int, int], second: tuple[int, int], pairs: int) -> float | None:
-    """The two-sided p-value (0 to 1) of two (successes, of how many), pooled, times the pairs compared; None of too few."""
+    """The two-sided p-value (0 to 1) of two (successes, trials), pooled, times the number of pairs; None if there are too few."""
     (s1, n1), (s2, n2) = first, second
-    if min(s1, n1 - s1, s2, n2 - s2) < ENOUGH:
+    if min(s1, n1 - s1, s2, n2 - s2) < MIN_OF_EACH_OUTCOME:
         return None
     pooled = Fraction(s1 + s2, n1 + n2)
     variance = pooled * (1 - pooled) * (Fraction(1, n1) + Fraction(1, n2))
@@ -205,10 +191,10 @@ def two_proportion_p(first: tuple[int, int], second: tuple[int, int], pairs: int
 
 
 def unknown_campaigns(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
-    """One row a campaign that the request names, in its list or by itself, and that there is not."""
+    """One row a campaign that the request names, in its list or by itself, and that does not exist."""
     names = _all_campaigns(_sent(request, mail), app)
-    asked = [*request.campaign_ids, *([] if request.campaign_id is None else [request.campaign_id])]
-    return [{"campaign_id": campaign_id} for campaign_id in asked if campaign_id not in names]
+    requested = [*request.campaign_ids, *([] if request.campaign_id is None else [request.campaign_id])]
+    return [{"campaign_id": campaign_id} for campaign_id in requested if campaign_id not in names]
 
 
 # ---- workspace
@@ -310,7 +296,7 @@ def reputation_trend(request: Request, mail: Iterable[Message], app: App, now: d
 
 
 def blacklist_status(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
-    """One row over the distinct IPs whose assignment to a domain asked about is active and has not expired."""
+    """One row over the distinct IPs whose assignment to a requested domain is active and has not expired."""
     domains = set(app.domains)
     if request.domain_id is not None:
         domains &= {request.domain_id}
@@ -318,9 +304,11 @@ def blacklist_status(request: Request, mail: Iterable[Message], app: App, now: d
         of_campaign = _of_campaign(request, _inside(request, _sent(request, mail)))
         domains &= {_domain_of(message, app) for message in of_campaign if message.mailbox_id}
     assigned = {
-        given.smtp_ip_address_id
-        for given in app.assignments
-        if given.domain_id in domains and given.status == "active" and (given.expires_at is None or given.expires_at > now)
+        assignment.smtp_ip_address_id
+        for assignment in app.assignments
+        if assignment.domain_id in domains
+        and assignment.status == "active"
+        and (assignment.expires_at is None or assignment.expires_at > now)
     }
     addresses = [address for address in app.ip_addresses if address.smtp_ip_address_id in assigned]
     checks = [address.last_reputation_check for address in addresses if address.last_reputation_check is not None]
@@ -346,10 +334,10 @@ def mailbox_score(days: Mapping[date, Counter[str]], on: date) -> Fraction | Non
         return None
     earlier, later = _days_back(days, on, 13, 7)["sent"], _days_back(days, on, 6, 0)["sent"]
     lost = (
-        HARD_BOUNCES.lost(_share(month["hard_bounced"], month["sent"])),
-        COMPLAINTS.lost(_share(month["complained"], month["sent"])),
-        UNSUBSCRIBES.lost(_share(month["unsubscribed"], month["delivered"])),
-        DROP_OF_SENT.lost(_share(earlier - later, earlier) if earlier >= ENOUGH_SENT else Fraction(0)),
+        FACTORS["hard_bounce_rate"].lost(_share(month["hard_bounced"], month["sent"])),
+        FACTORS["spam_complaint_rate"].lost(_share(month["complained"], month["sent"])),
+        FACTORS["unsubscribe_rate"].lost(_share(month["unsubscribed"], month["delivered"])),
+        FACTORS["drop_of_sent"].lost(_share(earlier - later, earlier) if earlier >= MIN_SENT_FOR_A_DROP else Fraction(0)),
     )
     return 100 * (1 - sum(lost, Fraction(0)))
 
@@ -392,8 +380,8 @@ def _weighted_mean(mailboxes: Iterable[Mapping[date, Counter[str]]], on: date) -
 
 
 def _is_blacklisted(lists: Mapping[str, Any] | None) -> bool:
-    """By list, either true or an object whose `listed` is true."""
-    return any(found is True or (isinstance(found, Mapping) and found.get("listed") is True) for found in (lists or {}).values())
+    """Of each list: true, or an object whose `listed` is true."""
+    return any(entry is True or (isinstance(entry, Mapping) and entry.get("listed") is True) for entry in (lists or {}).values())
 
 
 # ---- heatmap
@@ -440,7 +428,7 @@ def optimal_send_time(request: Request, mail: Iterable[Message], app: App, now: 
 
     def rank(slot: Slot) -> tuple[Fraction, int, Slot]:
         sent = counts[slot]["sent"]
-        smoothed = (sent * engagement_score(counts[slot]) + SMOOTHING * overall) / (sent + SMOOTHING)
+        smoothed = (sent * engagement_score(counts[slot]) + PRIOR_MESSAGES * overall) / (sent + PRIOR_MESSAGES)
         return (-smoothed, -sent, slot)
 
     weekday, hour = min(((weekday, hour) for weekday in range(7) for hour in range(24)), key=rank)
@@ -455,7 +443,7 @@ def engagement_score(counts: Mapping[str, int]) -> Fraction:
 
 
 def zone_of(request: Request, app: App) -> str:
-    """The IANA zone asked for, else the workspace's, else UTC."""
+    """The requested IANA zone, else the workspace's, else UTC."""
     if request.timezone is not None:
         return request.timezone
     return app.timezone if app.timezone is not None and app.timezone in _zones() else "UTC"
@@ -481,7 +469,7 @@ def _week(request: Request, mail: Iterable[Message], app: App) -> defaultdict[Sl
 
 
 def messages(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
-    """Every message sent in the window, of the campaigns asked for or of all and none."""
+    """Every message sent in the window, of the requested campaigns, or with any campaign or none."""
     sent = _sent(request, mail)
     names = _all_campaigns(sent, app)
     return [
@@ -509,7 +497,7 @@ def messages(request: Request, mail: Iterable[Message], app: App, now: datetime)
 
 
 def export_campaigns(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
-    """The campaigns asked for that are there, or all of them, by their ids."""
+    """The requested campaigns that exist, or all campaigns, by id."""
     names = _all_campaigns(_sent(request, mail), app)
     return [
         {"campaign_id": campaign_id, "campaign_name": names[campaign_id]}
@@ -582,12 +570,12 @@ def _all_campaigns(sent: Iterable[Message], app: App) -> dict[str, str]:
 
 def _campaigns(request: Request, sent: Iterable[Message], app: App) -> dict[str, str]:
     names = _all_campaigns(sent, app)
-    return {asked: name for asked, name in names.items() if request.campaign_id in (None, asked)}
+    return {campaign: name for campaign, name in names.items() if request.campaign_id in (None, campaign)}
 
 
 def _compared(request: Request, sent: Iterable[Message], app: App) -> dict[str, str]:
     names = _all_campaigns(sent, app)
-    return {asked: names[asked] for asked in request.campaign_ids or sorted(names) if asked in names}
+    return {campaign: names[campaign] for campaign in request.campaign_ids or sorted(names) if campaign in names}
 
 
 # ---- which days
@@ -656,7 +644,7 @@ def _rates(counts: Mapping[str, int], rates: Mapping[str, tuple[str, str]]) -> R
     return {name: rate(counts[part], counts[whole]) for name, (part, whole) in rates.items()}
 
 
-# every mart of mail, by the name it has here; data_quality is of events (reference.set_aside), freshness of builds
+# every mart of mail, by its name; data_quality is of events (reference.rejected), freshness of builds
 MARTS: dict[str, Mart] = {
     mart.__name__: mart
     for mart in (

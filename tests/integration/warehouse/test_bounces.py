@@ -1,4 +1,4 @@
-"""Real bounces, classified by the seeds, against the verdict of another implementation."""
+"""Real bounces, classified by the seeds, compared with another implementation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from api.db.connection import connect
 from api.settings import Settings
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.support.shared import DATA, needs_shared_data
 
@@ -34,7 +34,7 @@ CODES = {theirs: ours for ours, several in OURS.items() for theirs in several}
 def test_agreement_on_real_bounces(settings: Settings) -> None:
     cases = [json.loads(line) for line in (DATA / "bounces.jsonl").read_text().splitlines()]
     at = datetime.now(UTC) - timedelta(days=1)
-    land(
+    load_events(
         settings,
         [
             Event(f"e{n}", "w", f"m{n}", "bounced", at, smtp_status=case["status"], diagnostic=case["diagnostic"])

@@ -15,7 +15,7 @@ from api.db.connection import connect
 from api.settings import Settings
 from tests.integration.warehouse import current_rows
 from tests.integration.warehouse.events import Event, random_events
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 
 WORKSPACES = 60
@@ -30,7 +30,7 @@ def test_incremental_runs_equal_one_build_and_plain_python(
     now = datetime.now(UTC)
     start = (now - timedelta(days=20)).replace(hour=0, minute=0, second=0, microsecond=0)
 
-    landed: list[Event] = []
+    loaded: list[Event] = []
     waiting = {f"w{number}": random_events(chance, f"w{number}", chance.randint(1, 12), start) for number in range(WORKSPACES)}
     for run in range(RUNS):
         arriving: list[Event] = []
@@ -39,44 +39,44 @@ def test_incremental_runs_equal_one_build_and_plain_python(
             arriving += events[:share]
             del events[:share]
         # loaded an hour apart, all within what a run looks at again
-        land(settings, arriving, now - timedelta(hours=RUNS - run))
-        landed += arriving
+        load_events(settings, arriving, now - timedelta(hours=RUNS - run))
+        loaded += arriving
         run_dbt(settings, *WITHOUT_TESTS)
 
-        assert current_rows.differences(settings, landed, now) == [], f"seed {seed}, run {run}"
+        assert current_rows.differences(settings, loaded, now) == [], f"seed {seed}, run {run}"
 
     incremental = current_rows.everything(settings)
 
-    # the same log once more: nothing is new, nothing is written (but that more landings were set aside)
-    land(settings, landed, now)
+    # the same log again: nothing is written, except for more rejected copies
+    load_events(settings, loaded, now)
     run_dbt(settings, *WITHOUT_TESTS)
     written = current_rows.written_by_last_batch(settings)
     assert {model for model, rows in written.items() if rows != (0, 0)} == {"fct_rejected_events"}
 
-    # from the beginning, through the same strategy: no difference, so nothing is written
+    # a recomputation writes only differences: nothing
     run_dbt(settings, *WITHOUT_TESTS, "--vars", "recompute: true")
     assert set(current_rows.written_by_last_batch(settings).values()) == {(0, 0)}
 
     fresh = another_database()
-    land(fresh, landed, now - timedelta(hours=1))
+    load_events(fresh, loaded, now - timedelta(hours=1))
     run_dbt(fresh, *WITHOUT_TESTS)
     assert current_rows.everything(fresh) == incremental
 
 
 @pytest.mark.timeout(120)
-def test_recomputation_closes_what_is_gone_and_keeps_what_the_landing_no_longer_has(settings: Settings) -> None:
+def test_a_recomputation_expires_deleted_events_and_keeps_those_before_the_first_loaded_one(settings: Settings) -> None:
     now = datetime.now(UTC)
 
     def sent(event_id: str, message_id: str, campaign_id: str = "c") -> Event:
         return Event(event_id, "w", message_id, "sent", now - timedelta(days=3), campaign_id=campaign_id)
 
-    land(settings, [sent("old", "m1"), sent("twice", "m4")], now - timedelta(days=2))
-    land(settings, [sent("wrong", "m2"), sent("right", "m3"), sent("twice", "m4", "other")], now - timedelta(days=1))
+    load_events(settings, [sent("old", "m1"), sent("twice", "m4")], now - timedelta(days=2))
+    load_events(settings, [sent("wrong", "m2"), sent("right", "m3"), sent("twice", "m4", "other")], now - timedelta(days=1))
     run_dbt(settings, *WITHOUT_TESTS)
     assert current_rows.campaign_days(settings)[("w", "c", "", "", (now - timedelta(days=3)).date())]["sent"] == 4
 
     with connect(settings, "mailmart_owner") as connection:
-        # one aged out of the landing, another was landed wrongly and taken out among others of its time
+        # one event is older than all loaded ones, another was loaded by mistake and deleted
         connection.execute(
             "delete from raw.email_events where event_id in ('old', 'right') or (event_id = 'twice' and campaign_id = 'c')"
         )
@@ -88,8 +88,8 @@ def test_recomputation_closes_what_is_gone_and_keeps_what_the_landing_no_longer_
         connection.execute("delete from raw.email_events where event_id = 'wrong'")
     run_dbt(settings, *WITHOUT_TESTS, "--vars", "recompute: true")
     assert {message for _, message in current_rows.messages(settings)} == {"m1", "m3", "m4"}
-    # the first landing of an event counts, though the landing has only the second one by now, which is still set aside
+    # the first copy of an event still counts, although only the second one is left, which stays rejected
     assert current_rows.campaign_days(settings)[("w", "c", "", "", (now - timedelta(days=3)).date())]["sent"] == 3
     with connect(settings, "mailmart_owner") as connection:
-        aside = connection.execute("select problem, event_id from core.fct_rejected_events where valid_to > 1000").fetchall()
-    assert aside == [("conflicting_duplicate", "twice")]
+        rejected = connection.execute("select problem, event_id from core.fct_rejected_events where valid_to > 1000").fetchall()
+    assert rejected == [("conflicting_duplicate", "twice")]

@@ -1,4 +1,4 @@
-"""A build that dies is simply continued by the next one."""
+"""After a build that died, the next one brings the warehouse to the right state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from api.db.connection import connect
 from api.settings import Settings
 from tests.integration.warehouse import current_rows
 from tests.integration.warehouse.events import Event, random_events
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import WITHOUT_TESTS, dbt_process, run_dbt
 from tests.support.waiting import wait_for_waiting
 
@@ -28,20 +28,20 @@ def test_killed_at_random_moments_and_run_again(settings: Settings, another_data
     chance = random.Random(seed)
     now = datetime.now(UTC)
     start = (now - timedelta(days=20)).replace(hour=0, minute=0, second=0, microsecond=0)
-    landed: list[Event] = []
+    loaded: list[Event] = []
 
-    # the second build: the first one makes tables and views, which later ones find
+    # the second build is timed: the first one makes tables and views
     run_dbt(settings, *WITHOUT_TESTS)
     began = time.monotonic()
     run_dbt(settings, *WITHOUT_TESTS)
     whole_run = time.monotonic() - began
 
     killed = 0
-    # now and then one has ended before its moment comes
+    # some builds end before they are killed
     for attempt in range(2 * KILLS):
         arriving = random_events(chance, f"w{attempt % 4}", 200, start)
-        land(settings, arriving, now - timedelta(minutes=2 * KILLS - attempt))
-        landed += arriving
+        load_events(settings, arriving, now - timedelta(minutes=2 * KILLS - attempt))
+        loaded += arriving
         process = dbt_process(settings, *WITHOUT_TESTS)
         try:
             process.wait(timeout=chance.uniform(0.3, 1.0) * whole_run)
@@ -51,12 +51,12 @@ def test_killed_at_random_moments_and_run_again(settings: Settings, another_data
             killed += 1
         if killed == KILLS:
             break
-    assert killed == KILLS, "hardly any build was killed: the moments are chosen too late"
+    assert killed == KILLS, "too few builds were killed: they ended before"
 
     run_dbt(settings, *WITHOUT_TESTS)
-    assert current_rows.differences(settings, landed, now) == [], f"seed {seed}"
+    assert current_rows.differences(settings, loaded, now) == [], f"seed {seed}"
     never_killed = another_database()
-    land(never_killed, landed, now - timedelta(minutes=2 * KILLS))
+    load_events(never_killed, loaded, now - timedelta(minutes=2 * KILLS))
     run_dbt(never_killed, *WITHOUT_TESTS)
     assert current_rows.everything(settings) == current_rows.everything(never_killed), f"seed {seed}"
     with connect(settings, "mailmart_owner") as connection:
@@ -71,7 +71,7 @@ def test_killed_at_random_moments_and_run_again(settings: Settings, another_data
 
 
 @pytest.mark.timeout(300)
-def test_a_second_build_is_refused_while_the_first_lives(settings: Settings) -> None:
+def test_a_second_build_is_refused_while_the_first_runs(settings: Settings) -> None:
     run_dbt(settings, *WITHOUT_TESTS)
     with connect(settings, "mailmart_owner") as lock:
         # the first build waits here, in the middle of its work
@@ -81,7 +81,7 @@ def test_a_second_build_is_refused_while_the_first_lives(settings: Settings) -> 
         second = run_dbt(settings, *WITHOUT_TESTS, target_path="second", check=False)
         assert second.returncode != 0
         assert "is running since" in second.stdout
-        # and has touched nothing: not a node of it was begun
+        # and has started no node
         assert "START" not in second.stdout
         lock.rollback()
     assert first.wait(timeout=60) == 0
@@ -89,11 +89,11 @@ def test_a_second_build_is_refused_while_the_first_lives(settings: Settings) -> 
 
 
 @pytest.mark.timeout(300)
-def test_a_build_that_was_taken_for_dead_writes_nothing(settings: Settings) -> None:
+def test_an_abandoned_build_writes_nothing(settings: Settings) -> None:
     run_dbt(settings, *WITHOUT_TESTS)
-    land(settings, [Event("e", "w", "m", "sent", datetime.now(UTC), "c")], datetime.now(UTC))
+    load_events(settings, [Event("e", "w", "m", "sent", datetime.now(UTC), "c")], datetime.now(UTC))
     with connect(settings, "mailmart_owner") as lock:
-        # it waits at a staging view, which it has to make again, so it holds its batch in no transaction
+        # it waits at a staging view that it has to replace: outside of a transaction that locks its batch
         lock.execute("delete from app.view_definitions where view_name = 'stg_native_events'")
         lock.commit()
         lock.execute("lock table raw.email_events in access exclusive mode")

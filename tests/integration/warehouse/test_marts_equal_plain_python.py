@@ -26,7 +26,7 @@ from tests.integration.warehouse.events import (
     random_events,
     start_before_clock_change,
 )
-from tests.integration.warehouse.loading import land, land_app
+from tests.integration.warehouse.loading import load_app, load_events
 from tests.integration.warehouse.reference import Message
 from tests.integration.warehouse.reference_marts import MARTS, RATES, Request, Row
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
@@ -34,16 +34,16 @@ from tests.support.dbt import WITHOUT_TESTS, run_dbt
 WORKSPACES = 30
 RUNS = 3
 REQUESTS = 6
-# marts that do not promise an order of their rows
+# marts whose rows have no defined order
 UNORDERED = ("campaign_performance", "unknown_campaigns", "messages")
-# an id that nothing has
+# an id that does not exist
 NOBODY = "nobody"
-# of the builds' own books, and not of mail
+# about builds and rejected events, not about mail
 NOT_OF_MAIL = {"freshness", "data_quality"}
 
 
 class Batch(NamedTuple):
-    """A build, and what should be seen as of it."""
+    """A build, and the messages that are visible as of it."""
 
     batch_id: int
     messages: dict[tuple[str, str], Message]
@@ -54,44 +54,44 @@ def test_every_mart_for_random_requests(settings: Settings, another_database: Ca
     chance = random.Random(seed)
     now = datetime.now(UTC)
     apps = {f"w{number}": random_app(chance, f"w{number}", now) for number in range(WORKSPACES)}
-    land_app(settings, apps.values())
+    load_app(settings, apps.values())
     zones = {workspace: chance.choice(CHANGING_ZONES) for workspace in apps}
     mail = {workspace: _random_mail(chance, workspace, zones[workspace], now) for workspace in apps}
     batches: list[Batch] = []
     waiting = {workspace: list(events) for workspace, events in mail.items()}
-    landed: list[Event] = []
+    loaded: list[Event] = []
     for run in range(RUNS):
         arriving: list[Event] = []
         for events in waiting.values():
             share = len(events) if run == RUNS - 1 else chance.randint(0, len(events))
             arriving += events[:share]
             del events[:share]
-        land(settings, arriving, now - timedelta(hours=RUNS - run))
-        landed += arriving
+        load_events(settings, arriving, now - timedelta(hours=RUNS - run))
+        loaded += arriving
         run_dbt(settings, *WITHOUT_TESTS)
-        batches.append(Batch(_last_batch(settings), reference.messages(landed, now)))
+        batches.append(Batch(_last_batch(settings), reference.messages(loaded, now)))
 
-    assert current_rows.differences(settings, landed, now) == [], f"seed {seed}"
-    _compare_data_quality(settings, reference.set_aside(landed, now), apps, seed)
+    assert current_rows.differences(settings, loaded, now) == [], f"seed {seed}"
+    _compare_data_quality(settings, reference.rejected(loaded, now), apps, seed)
     for workspace, app in apps.items():
         first_day = min((event.occurred_at for event in mail[workspace] if event.occurred_at), default=now).date()
         for _ in range(REQUESTS):
-            # mostly what stands, and sometimes what an earlier batch shows
+            # mostly the current rows, sometimes those of an earlier batch
             batch = batches[chance.choice((0, 1, 2, 2, 2, 2))]
             of_workspace = [message for message in batch.messages.values() if message.workspace_id == workspace]
             request = _random_request(chance, workspace, of_workspace, app, first_day, now.date(), zones[workspace])
             _compare(settings, request, batch.batch_id, of_workspace, app, now, seed)
 
     fresh = another_database()
-    land_app(fresh, apps.values())
-    land(fresh, landed, now - timedelta(hours=1))
+    load_app(fresh, apps.values())
+    load_events(fresh, loaded, now - timedelta(hours=1))
     run_dbt(fresh, *WITHOUT_TESTS)
     assert current_rows.everything(fresh) == current_rows.everything(settings)
 
 
 def test_every_mart_has_a_reference() -> None:
-    there_are = {path.stem for path in (PROJECT_ROOT / "models" / "marts").glob("*/*.sql")}
-    assert there_are - NOT_OF_MAIL == set(MARTS)
+    marts = {path.stem for path in (PROJECT_ROOT / "models" / "marts").glob("*/*.sql")}
+    assert marts - NOT_OF_MAIL == set(MARTS)
 
 
 def _last_batch(settings: Settings) -> int:
@@ -103,7 +103,7 @@ def _last_batch(settings: Settings) -> int:
 
 
 def _random_mail(chance: random.Random, workspace: str, zone: str, now: datetime) -> list[Event]:
-    """Few messages with many accidents; or a lot over weeks, so that scores move; around a change of clocks, or of late."""
+    """Few messages with many accidents, or many over weeks, so that scores change; around a change of clocks, or recent."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     if chance.random() < 0.2:
         return random_events(chance, workspace, 600, midnight - timedelta(days=40), days=40, plain=0.85)
@@ -129,7 +129,7 @@ def _random_request(
         domain_id=chance.choice((None, None, None, *domains[:2], *domains[:2], NOBODY)),
         campaign_ids=tuple(compared) if chance.random() < 0.8 else (*compared, NOBODY),
         metrics=tuple(chance.sample(sorted(RATES), k=chance.randint(0, len(RATES)))),
-        # half of them where the mail lies around the change of clocks
+        # half of them the zone whose clocks change during the mail
         timezone=chance.choice((None, zone, zone, chance.choice(ZONES))),
         granularity=chance.choice(("period", "hour")),
         group_by=chance.choice(("day", "week", "month")),
@@ -143,7 +143,7 @@ def _compare_data_quality(settings: Settings, expected: Counter[tuple[str, str]]
             connection.execute("select set_config('mailmart.workspace_id', %s, true)", (workspace,))
             for owner, problem, events in connection.execute("select workspace_id, problem, events from marts.data_quality"):
                 found[owner, problem] = events
-    # what names no workspace is nobody's to see
+    # an event without a workspace is visible to no tenant
     assert found == +Counter({key: count for key, count in expected.items() if key[0]}), f"seed {seed}"
 
 
@@ -158,11 +158,11 @@ def _compare(
             found = _read(connection, mart, expected)
             if mart in UNORDERED:
                 expected, found = sorted(expected, key=repr), sorted(found, key=repr)
-            assert _shown(found) == _shown(expected), f"seed {seed}: {mart} for {request} as of {batch_id}"
+            assert _rounded(found) == _rounded(expected), f"seed {seed}: {mart} for {request} as of {batch_id}"
 
 
 def _context(request: Request) -> dict[str, str]:
-    given = {
+    settings = {
         "workspace_id": request.workspace_id,
         "range_start": request.start.isoformat(),
         "range_end": request.end.isoformat(),
@@ -174,7 +174,7 @@ def _context(request: Request) -> dict[str, str]:
         "granularity": request.granularity,
         "group_by": request.group_by,
     }
-    return {name: value for name, value in given.items() if value}
+    return {name: value for name, value in settings.items() if value}
 
 
 def _read(connection: Connection, mart: str, expected: list[Row]) -> list[Row]:
@@ -183,8 +183,8 @@ def _read(connection: Connection, mart: str, expected: list[Row]) -> list[Row]:
     return connection.cursor(row_factory=dict_row).execute(query).fetchall()
 
 
-def _shown(rows: list[Row]) -> list[dict[str, Any]]:
-    """Numbers as an answer shows them; a p-value, which two ways of computing bring to different last digits, to ten."""
+def _rounded(rows: list[Row]) -> list[dict[str, Any]]:
+    """Numbers as a response has them; p-values rounded to ten digits, because two implementations differ in the last ones."""
     return [
         {
             column: round(value, 10) if isinstance(value, float) else float(value) if isinstance(value, Decimal) else value

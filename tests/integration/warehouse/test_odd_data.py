@@ -1,4 +1,4 @@
-"""What others send: nothing of it stops a build, counts twice or crosses tenants; what is set aside is counted."""
+"""Odd data of other systems fails no build, counts once and stays with its tenant; rejected events are counted."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from psycopg.types.json import Json
 from api.db.connection import connect
 from api.settings import Settings
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
 
 NOW = datetime.now(UTC)
-LANDED = NOW - timedelta(hours=1)
+LOADED_AT = NOW - timedelta(hours=1)
 YESTERDAY = NOW - timedelta(days=1)
 
 
@@ -27,12 +27,12 @@ def event(event_id: str, kind: str = "sent", **more: Any) -> Event:
 
 
 def long(letter: str) -> str:
-    """An id that no index takes: PostgreSQL would store a long run of one letter short."""
+    """An id that is too long for an index, of random letters, because PostgreSQL compresses repeated ones."""
     return letter + random.Random(letter).randbytes(4000).hex()
 
 
 ODD = [
-    # set aside, each for its reason
+    # rejected, each for its problem
     event("no_workspace", workspace_id=None),
     event("empty_workspace", workspace_id=""),
     event("no_message", message_id=None),
@@ -40,7 +40,7 @@ ODD = [
     event("no_time", occurred_at=None),
     event("future", occurred_at=NOW + timedelta(days=3)),
     Event(None, "w", "m", "sent", YESTERDAY),
-    # taken up
+    # valid
     event("unknown_type", "teleported"),
     event("nowhere", campaign_id="in_no_app_table", mailbox_id="in_no_app_table", domain_id="in_no_app_table"),
     event("empty", campaign_id="", mailbox_id="", domain_id="", recipient_domain=""),
@@ -59,7 +59,7 @@ ODD = [
     event("shared", message_id="shared", campaign_id="c", workspace_id="v"),
     event("shared_click", "clicked", message_id="shared", campaign_id="c", workspace_id="v"),
     event("shared_delivery", "delivered", message_id="shared", campaign_id="c", workspace_id="v"),
-    # landed again, the same and with other content
+    # loaded again, with the same and with other content
     event("shared", message_id="shared", campaign_id="c"),
     event("shared", message_id="shared", campaign_id="another"),
 ]
@@ -88,7 +88,7 @@ def built(module_settings: Settings) -> Settings:
         connection.execute("insert into raw.smtp_ip_addresses (smtp_ip_address_id) values ('i')")
         connection.execute(
             "insert into raw.domain_ip_assignments (domain_id, smtp_ip_address_id, status)"
-            " values ('d', 'i', 'active'), ('d', 'i_that_is_not_there', 'active')"
+            " values ('d', 'i', 'active'), ('d', 'i_unknown', 'active')"
         )
         connection.execute(
             "insert into raw.campaigns (campaign_id, workspace_id, status) values ('', 'w', 'x'), ('lost', null, null)"
@@ -99,11 +99,11 @@ def built(module_settings: Settings) -> Settings:
                     "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, 'w', %s)",
                     (provider, Json(body)),
                 )
-    land(module_settings, ODD, LANDED)
-    # two contents of one event at one moment, in one order and in the other
+    load_events(module_settings, ODD, LOADED_AT)
+    # two contents of one event, loaded at the same time, in both orders
     rivals = [(campaign, workspace) for workspace in ("t1", "t2") for campaign in ("a", "b")]
     for campaign, workspace in (*rivals[:2], *reversed(rivals[2:])):
-        land(module_settings, [event("rival", campaign_id=campaign, workspace_id=workspace, message_id="m")], LANDED)
+        load_events(module_settings, [event("rival", campaign_id=campaign, workspace_id=workspace, message_id="m")], LOADED_AT)
     run_dbt(module_settings, "build", "--exclude-resource-type", "unit_test")
     # and again, with nothing new
     run_dbt(module_settings, "build", "--exclude-resource-type", "unit_test")
@@ -121,9 +121,9 @@ def test_nothing_counts_twice_or_crosses_tenants(built: Settings) -> None:
         "select workspace_id, emails_sent, emails_clicked from marts.workspace_overview"
         " where workspace_id in ('v', 'w') order by workspace_id",
     )
-    usable = {(e.workspace_id, e.message_id) for e in ODD if e.workspace_id and e.message_id and e.event_type and e.occurred_at}
-    sent = {w: len({m for v, m in usable if v == w} - {"m_future", "m_unknown_type"}) for w in ("v", "w")}
-    # of the event without an id no message is made
+    valid = {(e.workspace_id, e.message_id) for e in ODD if e.workspace_id and e.message_id and e.event_type and e.occurred_at}
+    sent = {w: len({m for v, m in valid if v == w} - {"m_future", "m_unknown_type"}) for w in ("v", "w")}
+    # the event without an id makes no message
     sent["w"] -= 1
     assert found == [
         {"workspace_id": "v", "emails_sent": sent["v"], "emails_clicked": 1},
@@ -131,7 +131,7 @@ def test_nothing_counts_twice_or_crosses_tenants(built: Settings) -> None:
     ]
 
 
-def test_what_is_set_aside_is_counted(built: Settings) -> None:
+def test_rejected_events_are_counted(built: Settings) -> None:
     found = rows(
         built,
         "select workspace_id, problem, events from marts.data_quality where provider = 'native' and workspace_id not like 't_'",
@@ -150,19 +150,21 @@ def test_what_is_set_aside_is_counted(built: Settings) -> None:
     assert webhooks
 
 
-def test_of_two_contents_of_one_moment_always_the_same_is_taken(built: Settings) -> None:
+def test_of_two_copies_loaded_at_once_the_same_one_always_counts(built: Settings) -> None:
     found = rows(built, "select workspace_id, campaign_id from core.fct_email_events where event_id = 'rival' order by 1")
     assert found == [{"workspace_id": "t1", "campaign_id": "a"}, {"workspace_id": "t2", "campaign_id": "a"}]
-    aside = rows(built, "select workspace_id, problem, events from marts.data_quality where workspace_id like 't_' order by 1")
-    assert aside == [{"workspace_id": workspace, "problem": "conflicting_duplicate", "events": 1} for workspace in ("t1", "t2")]
+    rejected = rows(built, "select workspace_id, problem, events from marts.data_quality where workspace_id like 't_' order by 1")
+    assert rejected == [
+        {"workspace_id": workspace, "problem": "conflicting_duplicate", "events": 1} for workspace in ("t1", "t2")
+    ]
 
 
-def test_a_domain_that_only_a_mailbox_names_is_one(built: Settings) -> None:
+def test_a_domain_that_only_a_mailbox_names_exists(built: Settings) -> None:
     found = rows(built, "select domain, is_in_app from core.dim_domains where domain_id = 'd_of_a_mailbox'")
     assert found == [{"domain": "d_of_a_mailbox", "is_in_app": False}]
 
 
-def test_an_address_that_the_app_does_not_have_was_not_checked(built: Settings) -> None:
+def test_an_address_that_is_not_in_the_app_was_not_checked(built: Settings) -> None:
     assert rows(built, "select ips_checked from marts.blacklist_status where workspace_id = 'w'") == [{"ips_checked": 1}]
 
 
@@ -178,11 +180,11 @@ def test_a_series_has_every_day_in_any_session(built: Settings, zone: str) -> No
             assert [str(day) for (day,) in found] == [f"{start[:-2]}{int(start[-2:]) + days:02}" for days in range(5)]
 
 
-def test_the_build_warns(built: Settings) -> None:
-    land(built, [event("another", occurred_at=None)], datetime.now(UTC))
-    said = run_dbt(built, "build", "--exclude-resource-type", "unit_test").stdout
-    assert "WARN 1 nothing_is_rejected" in said
-    assert "WARN=1 ERROR=0" in said
+def test_a_build_warns_of_rejected_events(built: Settings) -> None:
+    load_events(built, [event("another", occurred_at=None)], datetime.now(UTC))
+    output = run_dbt(built, "build", "--exclude-resource-type", "unit_test").stdout
+    assert "WARN 1 nothing_is_rejected" in output
+    assert "WARN=1 ERROR=0" in output
 
 
 def test_long_texts_are_cut_and_masked(built: Settings) -> None:
@@ -194,7 +196,7 @@ def test_long_texts_are_cut_and_masked(built: Settings) -> None:
     assert not any("jane" in row["diagnostic"] or "example.com" in row["diagnostic"] for row in found)
 
 
-def test_ids_that_only_mail_knows_name_themselves(built: Settings) -> None:
+def test_a_campaign_that_is_not_in_the_app_is_named_by_its_id(built: Settings) -> None:
     found = rows(built, "select campaign_id, campaign_name from core.dim_campaigns where workspace_id = 'w'")
     names = {row["campaign_id"]: row["campaign_name"] for row in found}
     assert names["in_no_app_table"] == "in_no_app_table"

@@ -15,7 +15,7 @@ from api.db.connection import connect
 from api.errors import MailmartError
 from api.settings import PROJECT_ROOT, Settings
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.command import mailmart
 from tests.support.dbt import run_dbt
 
@@ -23,18 +23,18 @@ BEFORE_NOW = timedelta(days=2)
 
 
 def sent(number: int) -> Event:
-    return told(number, "sent")
+    return event(number, "sent")
 
 
-def told(number: int, kind: str, campaign: str = "c", mailbox: str = "b") -> Event:
-    """Something about a message; what names another campaign is later than what came before."""
+def event(number: int, kind: str, campaign: str = "c", mailbox: str = "b") -> Event:
+    """An event of a message; one of another campaign is later than all before."""
     moved = timedelta() if campaign == "c" else timedelta(days=1) + timedelta(minutes=int(campaign[1:]) / 100)
     at = datetime.now(UTC) - BEFORE_NOW + moved
     return Event(f"e{number}_{kind}{campaign[1:]}", "w", f"m{number}", kind, at, campaign_id=campaign, mailbox_id=mailbox)
 
 
-def land_now(settings: Settings, *events: Event) -> None:
-    land(settings, events, datetime.now(UTC))
+def load_now(settings: Settings, *events: Event) -> None:
+    load_events(settings, events, datetime.now(UTC))
 
 
 def published(settings: Settings) -> int | None:
@@ -43,7 +43,7 @@ def published(settings: Settings) -> int | None:
     return row[0] if row else None
 
 
-# what a reader adds up, by the marts and facts in which each message is counted once
+# the number of messages sent, by the marts and facts that count each message once
 SAME_MESSAGES = {
     "by campaign": "select sum(emails_sent) from marts.campaign_performance",
     "by day": "select sum(sent) from marts.campaign_series",
@@ -60,12 +60,12 @@ SAME_BOUNCES = {
     "by reason": "select sum(count) from marts.top_bounce_reasons",
     "by class": "select hard_bounces + soft_bounces from marts.deliverability",
 }
-# they tell what is not there
+# without rows, because nothing that is requested is unknown
 EMPTY = ("unknown_campaigns", "unknown_domains")
 
 
 def read(settings: Settings, *, every_mart: bool = False) -> tuple[int, int]:
-    """What a request reads: the published batch, and what was sent, which is the same however it is added up."""
+    """What a request reads: the published batch, and the number of messages sent, which is the same in all marts."""
     with connect(settings, "mailmart_api") as connection:
         connection.execute("select set_config('mailmart.workspace_id', 'w', true)")
         row = connection.execute("select batch_id from app.current_publication where target = 'production'").fetchone()
@@ -90,7 +90,7 @@ def read(settings: Settings, *, every_mart: bool = False) -> tuple[int, int]:
 @pytest.mark.timeout(480)
 def test_readers_during_builds_see_only_published_batches(settings: Settings) -> None:
     # something for every mart: a message that bounced, from a mailbox, and a type that counts nowhere
-    land_now(settings, sent(0), told(0, "bounced"), told(0, "teleported"))
+    load_now(settings, sent(0), event(0, "bounced"), event(0, "teleported"))
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
 
     seen: dict[int, set[int]] = defaultdict(set)
@@ -98,7 +98,7 @@ def test_readers_during_builds_see_only_published_batches(settings: Settings) ->
     stop = threading.Event()
 
     def keep_reading() -> None:
-        # a pause, so that the builds get on as well
+        # a pause, so that the builds can run, too
         while not stop.wait(0.1):
             try:
                 batch, total = read(settings, every_mart=True)
@@ -114,12 +114,12 @@ def test_readers_during_builds_see_only_published_batches(settings: Settings) ->
         total = 1
         for size in (100, 1000, 10):
             # the new ones, and a message that moves from one campaign and mailbox to another
-            land_now(settings, *(sent(number) for number in range(total, total + size)))
-            land_now(settings, told(0, "opened", f"c{total}", f"b{total}"))
+            load_now(settings, *(sent(number) for number in range(total, total + size)))
+            load_now(settings, event(0, "opened", f"c{total}", f"b{total}"))
             total += size
             run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
             totals[published(settings)] = total
-        # from the beginning, with one that turns out not to be there, and nobody sees a gap
+        # recomputed, with one message less, and no reader sees a gap
         with connect(settings, "mailmart_owner") as connection:
             connection.execute("delete from raw.email_events where event_id = 'e5_sent'")
         run_dbt(settings, "build", "--exclude-resource-type", "unit_test", "--vars", "recompute: true")
@@ -136,18 +136,18 @@ def test_readers_during_builds_see_only_published_batches(settings: Settings) ->
 
 @pytest.mark.timeout(240)
 def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings) -> None:
-    land_now(settings, sent(1))
+    load_now(settings, sent(1))
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
     first = published(settings)
     assert read(settings) == (first, 1)
 
     # not everything selected: built, not published
-    land_now(settings, sent(2))
+    load_now(settings, sent(2))
     run_dbt(settings, "build", "--select", "core")
     assert published(settings) == first
     assert read(settings) == (first, 1)
 
-    # a data test fails: the rows are there, and nobody is shown them
+    # a data test fails: its rows are not visible
     with connect(settings, "mailmart_owner") as connection:
         connection.execute("update core.fct_campaign_days set bounced = 7 where sent = 2")
     failed = run_dbt(settings, "build", "--exclude-resource-type", "unit_test", check=False)
@@ -155,7 +155,7 @@ def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings)
     assert "FAIL" in failed.stdout
     assert read(settings) == (first, 1)
 
-    # mended, by computing from the beginning
+    # repaired by a recomputation
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test", "--vars", "recompute: true")
     second = published(settings)
     assert first is not None
@@ -163,14 +163,14 @@ def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings)
     assert second > first
     assert read(settings) == (second, 2)
 
-    # back to the one before, and not further than the rows go
+    # back to the publication before, and no further: older rows are removed
     assert rollback(settings) == first
     assert read(settings) == (first, 1)
     with pytest.raises(MailmartError, match="no earlier publication"):
         rollback(settings)
 
-    # the next build publishes again; the one that was taken back is not gone back to
-    land_now(settings, sent(3))
+    # the next build publishes again; a rollback skips the withdrawn publication
+    load_now(settings, sent(3))
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
     third = published(settings)
     assert third is not None
@@ -184,9 +184,9 @@ def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings)
 
 
 @pytest.mark.timeout(120)
-def test_the_commands_list_the_builds_and_go_back(settings: Settings) -> None:
+def test_the_commands_list_and_roll_back_builds(settings: Settings) -> None:
     for number in (1, 2):
-        land_now(settings, sent(number))
+        load_now(settings, sent(number))
         run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
     shown = mailmart(settings, "batch", "list").output
     assert [line.split()[:2] for line in shown.splitlines()[1:]] == [["*", "2"], ["1", shown.splitlines()[2].split()[1]]]
@@ -203,7 +203,7 @@ def test_the_commands_list_the_builds_and_go_back(settings: Settings) -> None:
 def test_rows_of_before_the_last_two_publications_are_removed(settings: Settings) -> None:
     for number in range(1, 5):
         # the same cell changes with every batch
-        land_now(settings, sent(number))
+        load_now(settings, sent(number))
         run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
     with connect(settings, "mailmart_owner") as connection:
         totals = connection.execute("select sent from core.fct_campaign_days order by valid_from").fetchall()

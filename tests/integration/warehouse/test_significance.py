@@ -1,4 +1,4 @@
-"""Significance against scipy's own test of a two-by-two table, on random ones."""
+"""The mart significance, compared with scipy's test of random two-by-two tables."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.support.dbt import WITHOUT_TESTS, run_dbt
 TABLES = 300
 
 
-def test_p_values_are_scipys(settings: Settings, seed: int) -> None:
+def test_p_values_equal_scipys(settings: Settings, seed: int) -> None:
     run_dbt(settings, *WITHOUT_TESTS)
     chance = random.Random(seed)
     today = datetime.now(UTC).date()
     with connect(settings, "mailmart_owner") as connection:
-        # straight into the facts: the test is of the mart's arithmetic
+        # inserted into core directly: only the mart is tested
         for table in range(TABLES):
             campaigns = chance.randint(2, 4)
             counts = {}

@@ -9,9 +9,9 @@ import pytest
 
 from api.db.connection import Role, connect
 from api.settings import Settings
-from tests.integration.warehouse.current_rows import OF_NO_WORKSPACE, VERSIONED
+from tests.integration.warehouse.current_rows import VERSIONED, WITHOUT_WORKSPACE
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import land
+from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
 
 MARTS = (
@@ -34,7 +34,7 @@ MARTS = (
     "export_size",
 )
 READABLE = [
-    *(f"core.{model}" for model in VERSIONED if model not in OF_NO_WORKSPACE),
+    *(f"core.{model}" for model in VERSIONED if model not in WITHOUT_WORKSPACE),
     *(f"marts.{mart}" for mart in MARTS),
     *(f"served.{mart}" for mart in MARTS),
 ]
@@ -43,7 +43,7 @@ READABLE = [
 @pytest.fixture(scope="module")
 def two_tenants(module_settings: Settings) -> Settings:
     now = datetime.now(UTC)
-    land(
+    load_events(
         module_settings,
         [
             # the same message, campaign, mailbox and domain ids in both
@@ -66,8 +66,8 @@ def two_tenants(module_settings: Settings) -> Settings:
     return module_settings
 
 
-def named(settings: Settings, relation: str) -> str:
-    """The relation's name; of `served.` and a mart, that of the view which the publication serves."""
+def qualified_name(settings: Settings, relation: str) -> str:
+    """The name of a relation; for `served.` and a mart, of the view of the current publication."""
     schema, mart = relation.split(".")
     if schema != "served":
         return relation
@@ -83,8 +83,10 @@ def named(settings: Settings, relation: str) -> str:
 
 @pytest.mark.parametrize("role", ["mailmart_api", "mailmart_worker"])
 @pytest.mark.parametrize("relation", READABLE)
-def test_one_workspace_or_none(two_tenants: Settings, role: Role, relation: str) -> None:
-    count = f"select workspace_id, count(*) from {named(two_tenants, relation)} group by workspace_id order by workspace_id"
+def test_a_role_sees_one_workspace_or_none(two_tenants: Settings, role: Role, relation: str) -> None:
+    count = (
+        f"select workspace_id, count(*) from {qualified_name(two_tenants, relation)} group by workspace_id order by workspace_id"
+    )
     with connect(two_tenants, role) as connection:
         assert connection.execute(count).fetchall() == []
         connection.commit()
@@ -93,14 +95,14 @@ def test_one_workspace_or_none(two_tenants: Settings, role: Role, relation: str)
             seen = connection.execute(count).fetchall()
             assert [row[0] for row in seen] == [workspace]
             connection.commit()
-        # once set and reset, the setting reads '': still nothing
+        # a setting that was set and reset is '': still nothing
         assert connection.execute("select current_setting('mailmart.workspace_id', true)").fetchone() == ("",)
         assert connection.execute(count).fetchall() == []
         connection.commit()
-        for nobodys in ("", "nobody", "mine' or 'a'='a"):
-            connection.execute("select set_config('mailmart.workspace_id', %s, true)", (nobodys,))
-            # a mart can have a row of zeros for the workspace that is named, and of no other
-            assert {row[0] for row in connection.execute(count)} <= {nobodys} - {""}
+        for unknown in ("", "nobody", "mine' or 'a'='a"):
+            connection.execute("select set_config('mailmart.workspace_id', %s, true)", (unknown,))
+            # a mart can have a row of zeros for the named workspace, and for no other
+            assert {row[0] for row in connection.execute(count)} <= {unknown} - {""}
             if relation.startswith("core."):
                 assert connection.execute(count).fetchall() == []
             connection.commit()
@@ -109,12 +111,14 @@ def test_one_workspace_or_none(two_tenants: Settings, role: Role, relation: str)
 @pytest.mark.parametrize("relation", READABLE)
 def test_analysts_see_every_workspace(two_tenants: Settings, relation: str) -> None:
     with connect(two_tenants, "mailmart_analyst") as connection:
-        seen = connection.execute(f"select distinct workspace_id from {named(two_tenants, relation)} order by 1").fetchall()
+        seen = connection.execute(
+            f"select distinct workspace_id from {qualified_name(two_tenants, relation)} order by 1"
+        ).fetchall()
     assert seen == [("mine",), ("theirs",)]
 
 
 @pytest.mark.parametrize("role", ["mailmart_api", "mailmart_worker", "mailmart_analyst"])
-def test_nobody_but_the_owner_reads_landing_and_staging_or_publishes(two_tenants: Settings, role: Role) -> None:
+def test_only_the_owner_reads_raw_and_staging_and_publishes(two_tenants: Settings, role: Role) -> None:
     with connect(two_tenants, "mailmart_owner") as connection:
         hidden = connection.execute(
             "select format('%I.%I', schemaname, relname) from ("

@@ -1,7 +1,7 @@
 {#
-    Row-level security of a core table. The API and the worker see the rows of the workspace that the transaction names,
-    and none where it names none; analysts see all; the owner is not subject to it. An empty workspace id is no
-    workspace: `nullif`, because a setting that was set once and reset reads ''.
+    Row-level security of a core table. The API and the worker see the rows of the workspace that the transaction names, and none
+    if it names none. Analysts see all; the owner is not subject to it. nullif(…, ''), because a setting that was set once and
+    reset is '', which is no workspace.
 #}
 {% macro isolate_tenants(relation) -%}
     alter table {{ relation }} enable row level security;
@@ -11,14 +11,14 @@
 {%- endmacro %}
 
 
-{# A table that belongs to no workspace, such as the reasons for bounces: all who may read core read all of it. #}
-{% macro let_everybody_read(relation) -%}
+{# Row-level security of a table without workspaces, such as the bounce reasons: every role that reads core reads all of it. #}
+{% macro allow_public_read(relation) -%}
     alter table {{ relation }} enable row level security;
     create policy public_read on {{ relation }} for select using (true);
 {%- endmacro %}
 
 
-{# Post-hook of every mart: the view reads as who asks, so the policies of the tables below hold for it. #}
+{# Post-hook of every mart: the view runs with the caller's privileges, so the policies of its tables apply. #}
 {% macro read_as_invoker() -%}
     alter view {{ this }} set (security_invoker = true)
 {%- endmacro %}

@@ -1,0 +1,35 @@
+{#- a view: core is not part of a published definition, and a unit test of core can give this input as rows -#}
+{{ config(materialized='view', schema='staging') }}
+
+select
+    provider,
+    event_id,
+    workspace_id,
+    message_id,
+    provider_message_id,
+    campaign_id,
+    mailbox_id,
+    domain_id,
+    recipient_hash,
+    recipient_domain,
+    event_type,
+    smtp_status,
+    smtp_code,
+    bounce_type,
+    diagnostic,
+    url,
+    user_agent,
+    is_machine,
+    occurred_at,
+    loaded_at
+from (
+    select * from {{ ref('stg_native_events') }}
+    union all
+    select * from {{ ref('stg_sendgrid_events') }}
+    union all
+    select * from {{ ref('stg_ses_events') }}
+    union all
+    select * from {{ ref('stg_postmark_events') }}
+    union all
+    select * from {{ ref('stg_mailgun_events') }}
+) as events

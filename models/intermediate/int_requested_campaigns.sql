@@ -1,0 +1,9 @@
+-- one select: PostgreSQL joins through it, as it does not through a query with a WITH of its own
+select
+    workspace_id,
+    campaign_id,
+    campaign_name
+from {{ ref('dim_campaigns') }} as dim_campaigns
+where
+    {{ is_visible_as_of('dim_campaigns') }}
+    and campaign_id = coalesce({{ request_campaign_id() }}, campaign_id)
