@@ -14,7 +14,7 @@ def test_packages_import_only_packages_below_them() -> None:
     """The order is the contract in pyproject.toml."""
     # in a process of its own: it disables the loggers of this one
     program = Path(sys.executable).parent / "lint-imports"
-    command = [program, "--no-logo", "--cache-dir", "build/import-linter"]
+    command = [str(program), "--no-logo", "--cache-dir", "build/import-linter"]
     done = subprocess.run(command, cwd=PROJECT_ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
