@@ -100,7 +100,12 @@
     {%- set versioned = graph.nodes.values() | selectattr('config.incremental_strategy', 'equalto', 'versioned') -%}
     select app.remove_old_versions(
         {{ batch }},
-        {{ sql_array(versioned | map(attribute='relation_name') | list) }}::regclass[],
+        -- a build of selected models can leave others without a table
+        array(
+            select to_regclass(name)
+            from unnest({{ sql_array(versioned | map(attribute='relation_name') | list) }}) as name
+            where to_regclass(name) is not null
+        ),
         {{ sql_literal(served_schema()) }},
         {{ sql_array(current_served_views()) }}
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from api.server.app import Service
 from api.settings import Settings
 from tests.integration.api.example import CAMPAIGN, WORKSPACE, example_events
 from tests.integration.api.serving import serving
+from tests.integration.conftest import MakeWarehouse
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
@@ -25,9 +26,12 @@ OTHER_WORKSPACE = "ws_other"
 
 
 @pytest.fixture(scope="session")
-def warehouse_settings(_fresh_database: Callable[[], Settings]) -> Settings:
+def warehouse_settings(make_warehouse: MakeWarehouse) -> Settings:
     """The example campaign; beside it one without mail, one that only its mail knows; and another tenant with the same ids."""
-    settings = _fresh_database()
+    return make_warehouse("example", _fill)
+
+
+def _fill(settings: Settings) -> None:
     now = datetime.now(UTC)
     with connect(settings, "mailmart_owner") as connection:
         for campaign, workspace, name in (
@@ -46,7 +50,6 @@ def warehouse_settings(_fresh_database: Callable[[], Settings]) -> Settings:
     unknown = Event("u1", WORKSPACE, "u1", "sent", now - timedelta(days=1), campaign_id="cmp_of_mail_alone")
     load_events(settings, [*example_events(), *theirs, unknown], now - timedelta(hours=1))
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
-    return settings
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.settings import Settings
+from tests.support.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,6 @@ class Running:
     address: str
     process: subprocess.Popen[bytes]
     log: Path
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -29,7 +29,8 @@ from api.settings import Settings
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
 from tests.integration.api.metrics import samples
 from tests.integration.api.publishing import publish_nothing
-from tests.integration.api.serving import Running, free_port, serving
+from tests.integration.api.serving import Running, serving
+from tests.support.ports import free_port
 
 PATH = f"/api/v1/workspaces/{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
 

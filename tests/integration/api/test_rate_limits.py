@@ -30,7 +30,8 @@ from api.settings import Settings
 from tests.integration.api.conftest import Caller
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
 from tests.integration.api.metrics import samples
-from tests.integration.api.serving import free_port, serving
+from tests.integration.api.serving import serving
+from tests.support.ports import free_port
 
 PATH = f"/api/v1/workspaces/{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
 LIMITS = {

@@ -8,15 +8,7 @@ from typing import Any
 import pytest
 
 from api.contract.export_types import read_catalogue
-from api.dbt.manifest import parse_manifest
 from api.errors import ContractError
-from api.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def manifest() -> dict[str, Any]:
-    """The manifest of this project."""
-    return parse_manifest(Settings.from_environment({}))
 
 
 def with_export(manifest: dict[str, Any], exposure: str, export: dict[str, Any]) -> dict[str, Any]:
