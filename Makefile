@@ -1,5 +1,5 @@
-# Python 3.11 or later and make are all that is needed; everything else is installed below .venv.
-.PHONY: demo test lint format docs sdk install install-dev soak clean
+# Needs Python 3.11 or later, and make; everything else is installed below .venv.
+.PHONY: demo test test-fast coverage lint format docs sdk install install-dev soak clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -9,10 +9,21 @@ RUN := .venv/bin/python
 demo: .venv/installed
 	@exec $(RUN) -m api demo
 
-test: .venv/installed-dev
-	@$(RUN) -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder --cov=api --cov-report=term:skip-covered --no-cov-on-fail
+# linters, and the tests that need no server: seconds
+test-fast: .venv/installed-dev
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy
+	@$(RUN) -m pytest -q tests/unit tests/lint -m 'not slow'
 
-# the long forms: more kills, more random cases, five minutes of load
+test: .venv/installed-dev
+	@$(RUN) -m pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
+
+# all tests, with the lines of api that they do not reach
+coverage: PYTEST_OPTIONS = -p pytest_cov --cov=api --cov-report=term:skip-covered --no-cov-on-fail
+coverage: test
+
+# longer: more kills, more random cases, five minutes of load
 soak: .venv/installed-dev
 	@MAILMART_TEST_KILLS=20 MAILMART_TEST_PROCESS_KILLS=20 MAILMART_TEST_EXPORTS=100 MAILMART_TEST_SCHEMATHESIS_CASES=2000 MAILMART_TEST_FUZZ_CASES=50000 MAILMART_TEST_LOAD_SECONDS=300 $(RUN) -m pytest -n $(PYTEST_WORKERS) --timeout 3600 tests/integration/warehouse tests/integration/api tests/e2e
 
@@ -20,6 +31,7 @@ lint: .venv/installed-dev
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 	@$(RUN) -m mypy
+	@.venv/bin/lint-imports --cache-dir build/import-linter --no-logo
 	@$(RUN) -m sqlfluff lint --processes 2 models
 	@$(RUN) -m tests.lint.dbt_rules
 	@$(RUN) -m api openapi --check
@@ -34,7 +46,7 @@ docs: .venv/installed-dev
 	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 	@echo "  build/docs/index.html"
 
-# SDKs in Python and TypeScript, below build/sdk; two of them need Java, one Node
+# SDKs in Python and TypeScript, below build/sdk; two of the generators need Java, one Node
 sdk: .venv/installed-dev
 	@$(RUN) -m api sdk
 
@@ -43,20 +55,20 @@ install: .venv/installed
 install-dev: .venv/installed-dev
 
 .venv/python:
-	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "error: there is no $(PYTHON); install Python 3.11 or later, or name one: make PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; name a later one: make PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot make a virtual environment; install its venv module (Debian: python3-venv)" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null 2>&1 || { echo "error: $(PYTHON) not found; install Python 3.11 or later, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "error: $(PYTHON) cannot create a virtual environment; install its venv module (Debian: python3-venv)" >&2; exit 1; }
 	@touch $@
 
 .venv/installed: .venv/python requirements.lock pyproject.toml
-	@echo "  installing (once, a minute or so) …"
+	@echo "  installing (once, about a minute) …"
 	@$(RUN) -m pip install -q --disable-pip-version-check -r requirements.lock
 	@$(RUN) -m pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-# without npm the tests that need it are skipped, saying so
+# without npm, the tests that need it are skipped, with a message
 .venv/installed-dev: .venv/installed requirements-dev.lock api/tools/sdk/package-lock.json
-	@echo "  installing what tests and linters need …"
+	@echo "  installing the tools for tests and linters …"
 	@$(RUN) -m pip install -q --disable-pip-version-check -r requirements-dev.lock
 	@if command -v npm >/dev/null 2>&1; then $(RUN) -m api.tools.sdk.npm; fi
 	@touch $@

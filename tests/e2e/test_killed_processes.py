@@ -44,8 +44,8 @@ from api.exports.formats import FORMATS
 from api.exports.storage import storage_of
 from api.settings import PROJECT_ROOT, Settings
 from api.tools.synthetic.generate import GenerateOptions, generate
-from tests.integration.api.serving import free_port
 from tests.support.dbt import run_dbt
+from tests.support.ports import free_port
 
 KILLS = int(os.environ.get("MAILMART_TEST_PROCESS_KILLS", "1"))
 EXPORTS = int(os.environ.get("MAILMART_TEST_EXPORTS", "20"))

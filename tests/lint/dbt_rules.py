@@ -1,4 +1,4 @@
-"""Runs dbt-bouncer on the project as it stands in the files; no database is asked."""
+"""Runs dbt-bouncer on the manifest of the project's files, without a database."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from pathlib import Path
 
 import orjson
 
-from api.dbt.manifest import parse_manifest
-from api.settings import PROJECT_ROOT, Settings
+from api.settings import PROJECT_ROOT
+from tests.support.manifest import project_manifest
 
 
 def main() -> int:
-    """The exit status of dbt-bouncer."""
+    """Returns the exit status of dbt-bouncer."""
     folder = PROJECT_ROOT / "build" / "lint"
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = parse_manifest(Settings.from_environment())
-    (folder / "manifest.json").write_bytes(orjson.dumps(manifest))
+    (folder / "manifest.json").write_bytes(orjson.dumps(project_manifest()))
     bouncer = Path(sys.executable).parent / "dbt-bouncer"
     return subprocess.run([str(bouncer), "run", "--config-file", "dbt-bouncer.yml"], cwd=PROJECT_ROOT, check=False).returncode
 

@@ -1,4 +1,4 @@
-"""No address of a package registry and no path of the machine that it was written on is in any committed file."""
+"""Finds addresses of package registries, and paths of this machine, in the committed files."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from pathlib import Path
 
 from api.settings import PROJECT_ROOT
 
-# a letter of each word in brackets: so that the pattern is none of what it looks for, and this file is looked at like any other
+# one letter of each word is in brackets, so that the pattern does not match itself and this file needs no exception
 REGISTRY = re.compile(r"index-ur[l]|find-link[s]|\"resolve[d]\": *\"http|registr[y] *[=+] *\"?http|://[^/ ]*/simpl[e]/")
 
 
 def main() -> int:
-    """1 where there is one, and each is printed."""
-    here = re.compile("|".join(re.escape(f"{path}/") for path in {str(PROJECT_ROOT.parent), str(Path.home())} if path != "/"))
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True)
-    found = 0
-    for name in filter(None, listed.stdout.split("\0")):
+    """Prints every line that has one, and returns 1 if there are any."""
+    this_machine = re.compile(
+        "|".join(re.escape(f"{path}/") for path in {str(PROJECT_ROOT.parent), str(Path.home())} if path != "/")
+    )
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True).stdout
+    count = 0
+    for name in filter(None, files.split("\0")):
         path = PROJECT_ROOT / name
         if not path.is_file():
             continue
         for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-            if here.search(line) or REGISTRY.search(line):
+            if this_machine.search(line) or REGISTRY.search(line):
                 print(f"{name}:{number}: {line.strip()[:120]}")
-                found += 1
-    return 1 if found else 0
+                count += 1
+    return 1 if count else 0
 
 
 if __name__ == "__main__":

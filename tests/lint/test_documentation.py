@@ -1,4 +1,4 @@
-"""What an analyst finds in the project's documentation: every column described, a meaning described once, no dead ends."""
+"""The documentation of the dbt project: all columns described, shared texts as doc blocks, no dead ends."""
 
 from __future__ import annotations
 
@@ -6,25 +6,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from api.dbt.manifest import parse_manifest
-from api.settings import Settings
-
 Manifest = dict[str, Any]
 Column = dict[str, Any]
 DATA = ("model", "seed", "source")
 
 
-@pytest.fixture(scope="module")
-def manifest() -> Manifest:
-    return parse_manifest(Settings.from_environment())
-
-
 def nodes(manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """Everything that has columns, by its id."""
-    every = {**manifest["nodes"], **manifest["sources"]}
-    return {name: node for name, node in every.items() if node["resource_type"] in DATA}
+    """The nodes that have columns, by id."""
+    all_nodes = {**manifest["nodes"], **manifest["sources"]}
+    return {name: node for name, node in all_nodes.items() if node["resource_type"] in DATA}
 
 
 def columns(manifest: Manifest) -> Iterator[tuple[str, Column]]:
@@ -38,18 +28,18 @@ def test_every_column_is_described(manifest: Manifest) -> None:
     assert [name for name, column in columns(manifest) if not column["description"].strip()] == []
 
 
-def test_a_meaning_that_several_columns_share_is_a_doc_block(manifest: Manifest) -> None:
-    written: dict[str, list[str]] = defaultdict(list)
+def test_shared_descriptions_are_doc_blocks(manifest: Manifest) -> None:
+    columns_of: dict[str, list[str]] = defaultdict(list)
     for name, column in columns(manifest):
         if not column["doc_blocks"]:
-            written[column["description"].strip()].append(name)
-    assert {text: names for text, names in written.items() if len(names) > 1} == {}
+            columns_of[column["description"].strip()].append(name)
+    assert {text: names for text, names in columns_of.items() if len(names) > 1} == {}
 
 
 def test_every_doc_block_is_used(manifest: Manifest) -> None:
     used = {block for _, column in columns(manifest) for block in column["doc_blocks"]}
-    ours = {name for name, block in manifest["docs"].items() if block["package_name"] == "mailmart"}
-    assert ours - used == set()
+    in_project = {name for name, block in manifest["docs"].items() if block["package_name"] == "mailmart"}
+    assert in_project - used == set()
 
 
 def test_lineage_has_no_dead_ends(manifest: Manifest) -> None:

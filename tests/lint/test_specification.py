@@ -1,4 +1,4 @@
-"""The table of what the specification says names tests that there are."""
+"""Every test that tests/specification.md names exists, and every row of it names one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TABLE)))
 
 
 @pytest.mark.parametrize(("path", "name"), NAMED, ids=[name for _, name in NAMED])
-def test_it_is_there(path: str, name: str) -> None:
+def test_the_test_exists(path: str, name: str) -> None:
     assert f"def {name}(" in (PROJECT_ROOT / path).read_text()
 
 
-def test_every_row_has_a_test() -> None:
+def test_every_row_names_a_test() -> None:
     rows = [line for line in TABLE.splitlines() if line.startswith("| ")][1:]
     assert len(rows) > 15
     assert [row for row in rows if "::test_" not in row] == []

@@ -16,12 +16,15 @@ import traceback
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from click import Command
 
 from api.processes.parent_death import end_with_parent
 from api.settings import PROJECT_ROOT
+
+if TYPE_CHECKING:
+    from tests.support.parsed_project import ParsedProject
 
 
 def run_forked(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, timeout: float) -> subprocess.CompletedProcess[str]:
@@ -76,7 +79,7 @@ def _serve(path: str, parent: int) -> None:
     from dbt.cli.main import cli
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
-        _load(cli, folder)
+        project = _load(cli, folder)
     # children are reaped by the kernel
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as server:
@@ -88,22 +91,26 @@ def _serve(path: str, parent: int) -> None:
             connection, _ = server.accept()
             if os.fork() == 0:
                 server.close()
-                _run(cli, connection)
+                _run(cli, project, connection)
             connection.close()
 
 
-def _load(cli: Command, folder: str) -> None:
+def _load(cli: Command, folder: str) -> ParsedProject:
     """Parses the project once; no database is needed."""
+    from tests.support.parsed_project import PLACEHOLDER, ParsedProject
+
     shutil.copyfile(PROJECT_ROOT / "profiles.yml.example", Path(folder, "profiles.yml"))
-    for name in ("HOST", "USER", "PASSWORD", "DATABASE"):
+    for name in ("HOST", "USER", "PASSWORD"):
         os.environ[f"MAILMART_DBT_{name}"] = "nobody"
+    os.environ["MAILMART_DBT_DATABASE"] = PLACEHOLDER
     os.environ["MAILMART_DBT_TARGET"] = "production"
     paths = ("--profiles-dir", folder, "--target-path", folder, "--log-path", folder)
     # the static parser starts threads, whose locks a fork would copy
     cli.main(["--quiet", "--no-static-parser", "parse", "--no-partial-parse", *paths], standalone_mode=False)
+    return ParsedProject(Path(folder))
 
 
-def _run(cli: Command, connection: socket.socket) -> NoReturn:
+def _run(cli: Command, project: ParsedProject, connection: socket.socket) -> NoReturn:
     """Runs the requested command; sends the id of this process when it begins, and the exit code when it ends."""
     code = 70
     try:
@@ -115,6 +122,7 @@ def _run(cli: Command, connection: socket.socket) -> NoReturn:
         for descriptor, path in ((1, request["out"]), (2, request["err"])):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
         connection.sendall(b"%d\n" % os.getpid())
+        project.prepare(request["arguments"], request["env"], request["cwd"])
         # dbt passes the command line on to the macros
         sys.argv = ["dbt", *request["arguments"]]
         cli.main(request["arguments"], prog_name="dbt")

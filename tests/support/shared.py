@@ -1,4 +1,4 @@
-"""Real payloads that nobody on this project wrote; beside the project in its own workshop, and not in a user's clone."""
+"""Real webhooks and bounces from other projects. They are in ../shared/data, which a user's clone does not have."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ import pytest
 from api.settings import PROJECT_ROOT
 
 DATA = PROJECT_ROOT.parent / "shared" / "data"
-needs_shared_data = pytest.mark.skipif(not DATA.is_dir(), reason="the folder ../shared/data is not beside the project")
+needs_shared_data = pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data does not exist")

@@ -1,4 +1,4 @@
-"""Waits, bounded, until something is so."""
+"""Waits with a timeout."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from api.settings import Settings
 
 
 def wait_until(is_so: Callable[[], object], what: str, seconds: float = 90) -> None:
-    """Looks ten times a second; fails the test where it never comes."""
+    """Calls `is_so` ten times a second until it is true; fails the test after so many seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if is_so():
             return
         time.sleep(0.1)
-    raise AssertionError(f"within {seconds:g} s it did not come: {what}")
+    raise AssertionError(f"timed out after {seconds:g} s: {what}")
 
 
 def wait_for_waiting(settings: Settings) -> None:
-    """Until a build waits for a lock that the test holds."""
+    """Waits until a build waits for a lock that the test holds."""
     with connect(settings, None) as connection:
         connection.autocommit = True
-        # of this database: another test's, on the same server, may have its own that wait
+        # only in this database: other tests' sessions on the same server may wait for locks, too
         waits = """
             select from pg_locks
             inner join pg_database on pg_locks.database = pg_database.oid
             where not granted and locktype = 'relation' and datname = current_database()
         """
-        wait_until(lambda: connection.execute(waits).fetchone() is not None, "a build that waits for the lock")
+        wait_until(lambda: connection.execute(waits).fetchone() is not None, "a build waits for the lock")

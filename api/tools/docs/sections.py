@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from api.settings import PROJECT_ROOT
 from api.tools.reference import cli_reference, settings_reference

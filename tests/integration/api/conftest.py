@@ -1,8 +1,8 @@
-"""A warehouse with the specification's example and another tenant in it, and the service in front of it."""
+"""A warehouse with the specification's example and another tenant, and the service in front of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,10 +13,11 @@ from werkzeug.test import Client, TestResponse
 from api.auth.api_keys import create_key
 from api.auth.principal import SCOPES
 from api.db.connection import connect
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.api.example import CAMPAIGN, WORKSPACE, example_events
 from tests.integration.api.serving import serving
+from tests.integration.conftest import MakeWarehouse
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
@@ -25,9 +26,12 @@ OTHER_WORKSPACE = "ws_other"
 
 
 @pytest.fixture(scope="session")
-def warehouse_settings(_fresh_database: Callable[[], Settings]) -> Settings:
+def warehouse_settings(make_warehouse: MakeWarehouse) -> Settings:
     """The example campaign; beside it one without mail, one that only its mail knows; and another tenant with the same ids."""
-    settings = _fresh_database()
+    return make_warehouse("example", _fill)
+
+
+def _fill(settings: Settings) -> None:
     now = datetime.now(UTC)
     with connect(settings, "mailmart_owner") as connection:
         for campaign, workspace, name in (
@@ -46,12 +50,11 @@ def warehouse_settings(_fresh_database: Callable[[], Settings]) -> Settings:
     unknown = Event("u1", WORKSPACE, "u1", "sent", now - timedelta(days=1), campaign_id="cmp_of_mail_alone")
     load_events(settings, [*example_events(), *theirs, unknown], now - timedelta(hours=1))
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
-    return settings
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Calls the service in this process with a key."""
+    """Calls the service in this process with an API key."""
 
     client: Client
     key: str
@@ -63,10 +66,10 @@ class Caller:
 
 
 @pytest.fixture(scope="session")
-def service(warehouse_settings: Settings) -> Iterator[Service]:
-    made = Service(warehouse_settings)
-    yield made
-    made.close()
+def service(warehouse_settings: Settings) -> Iterator[WsgiApp]:
+    app = WsgiApp(warehouse_settings)
+    yield app
+    app.close()
 
 
 @pytest.fixture(scope="session")
@@ -75,19 +78,19 @@ def key(warehouse_settings: Settings) -> str:
 
 
 @pytest.fixture(scope="session")
-def caller(service: Service, key: str) -> Caller:
-    """With the example workspace's key."""
+def caller(service: WsgiApp, key: str) -> Caller:
+    """With a key of the example workspace."""
     return Caller(Client(service), key)
 
 
 @pytest.fixture(scope="session")
-def other_caller(service: Service, warehouse_settings: Settings) -> Caller:
-    """With the other tenant's key."""
+def other_caller(service: WsgiApp, warehouse_settings: Settings) -> Caller:
+    """With a key of the other tenant."""
     return Caller(Client(service), create_key(warehouse_settings, OTHER_WORKSPACE, name="tests"))
 
 
 @pytest.fixture(scope="session")
 def running(warehouse_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the service as it is run."""
+    """The address of `mailmart serve`, running in its own process."""
     with serving(warehouse_settings, tmp_path_factory.mktemp("serve") / "log") as service:
         yield service.address

@@ -23,9 +23,9 @@ from api.db.connection import connect
 from api.scheduler.leader import run_scheduler
 from api.scheduler.schedule import Job
 from api.settings import PROJECT_ROOT, Settings
-from tests.conftest import Server
 from tests.integration.builds.processes import scheduler
 from tests.integration.builds.queries import builds, nightly_runs, published_batch, rows
+from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_for_waiting, wait_until
 
 
@@ -150,7 +150,7 @@ def test_a_job_never_runs_twice_at_a_time(settings: Settings) -> None:
     assert running == []
 
 
-def test_an_unavailable_database_interrupts_leading(settings: Settings, server: Server) -> None:
+def test_an_unavailable_database_interrupts_leading(settings: Settings, server: PostgresServer) -> None:
     calls: list[float] = []
     name = str(settings.database_url).split("@/")[1].split("?")[0]
 

@@ -17,11 +17,12 @@ from api.exports.attempt import run_attempt
 from api.exports.attempt_repository import AttemptRepository
 from api.exports.outcome import ExportOutcome
 from api.exports.storage import Storage, storage_of
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
+from tests.integration.conftest import MakeWarehouse
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
-from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.dbt import run_dbt
 
 WORKSPACE = "ws_exports"
 OTHER_WORKSPACE = "ws_others"
@@ -63,9 +64,12 @@ def events() -> Iterator[Event]:
 
 
 @pytest.fixture(scope="session")
-def warehouse(_fresh_database: Callable[[], Settings]) -> Settings:
+def warehouse(make_warehouse: MakeWarehouse) -> Settings:
     """A database with loaded events and a published build."""
-    settings = _fresh_database()
+    return make_warehouse("exports", _fill)
+
+
+def _fill(settings: Settings) -> None:
     with connect(settings, "mailmart_owner") as connection:
         for campaign, name in NAMES.items():
             connection.execute(
@@ -73,9 +77,7 @@ def warehouse(_fresh_database: Callable[[], Settings]) -> Settings:
                 (campaign, WORKSPACE, name),
             )
     load_events(settings, events(), datetime.now(UTC) - timedelta(hours=1))
-    run_dbt(settings, *WITHOUT_TESTS)
     publish(settings)
-    return settings
 
 
 def publish(settings: Settings) -> None:
@@ -92,7 +94,7 @@ class Exporter:
     """Calls the service in this process with an API key, and runs attempts as a worker does."""
 
     settings: Settings
-    service: Service
+    service: WsgiApp
     client: Client
     key: str
     workspace_id: str
@@ -148,7 +150,7 @@ class Exporter:
 @pytest.fixture(scope="session")
 def exporter_of(warehouse: Settings) -> Iterator[Callable[[str], Exporter]]:
     """Makes an exporter for a workspace."""
-    service = Service(warehouse)
+    service = WsgiApp(warehouse)
 
     def make(workspace_id: str) -> Exporter:
         key = create_key(warehouse, workspace_id, name="tests", scopes=("read", "export", "reports"))

@@ -10,8 +10,8 @@ import pytest
 
 from api.db.migrate import migrate
 from api.settings import PROJECT_ROOT, Settings
-from tests.conftest import Server
 from tests.support.command import mailmart
+from tests.support.postgres import PostgresServer
 
 
 def _migrate(settings: Settings) -> list[str]:
@@ -19,7 +19,7 @@ def _migrate(settings: Settings) -> list[str]:
 
 
 @pytest.mark.timeout(60)
-def test_two_processes_migrate_at_once(server: Server, tmp_path: Path) -> None:
+def test_two_processes_migrate_at_once(server: PostgresServer, tmp_path: Path) -> None:
     name = f"both_{os.getpid()}"
     with server.as_superuser() as connection:
         connection.execute(f"create database {name} owner {server.login().as_string()}".encode())

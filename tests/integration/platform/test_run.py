@@ -24,7 +24,7 @@ from api.embedded.paths import find_folders
 from api.embedded.processes import read_pid
 from api.embedded.watchdog import ServerWatchdog
 from api.settings import PROJECT_ROOT, Settings, embedded_database_url
-from tests.integration.api.serving import free_port
+from tests.support.ports import free_port
 from tests.support.programs import RECORDER, TIMEOUT_SECONDS, children, has_ended, recorded_pids, until
 
 # everything but the real worker and scheduler: embedded servers, the real API server, and two small programs

@@ -8,42 +8,34 @@ import pytest
 from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
-from api.contract.export_types import Catalogue, read_catalogue
+from api.contract.export_types import Catalogue
 from api.contract.publication import read_publication
 from api.db.connection import connect
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
-from tests.integration.reports.certificate_authority import CertificateAuthority
+from tests.integration.conftest import MakeWarehouse
 from tests.integration.reports.reporter import WORKSPACE, Reporter, load_messages
+from tests.support.certificate_authority import authority, trusted
 from tests.support.dbt import run_dbt
 
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
-    """A certificate authority that nobody trusts yet."""
-    return CertificateAuthority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture
-def trusted(authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> CertificateAuthority:
-    """A certificate authority that this process trusts, as the only one."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    return authority
+__all__ = ["authority", "trusted"]
 
 
 @pytest.fixture(scope="session")
-def report_warehouse(_fresh_database: Callable[[], Settings]) -> Settings:
+def report_warehouse(make_warehouse: MakeWarehouse) -> Settings:
     """A database with loaded events and a published build."""
-    settings = _fresh_database()
+    return make_warehouse("reports", _fill)
+
+
+def _fill(settings: Settings) -> None:
     load_messages(settings)
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
-    return settings
 
 
 @pytest.fixture(scope="session")
 def reporter_of(report_warehouse: Settings) -> Iterator[Callable[[str], Reporter]]:
     """Makes a reporter for a workspace."""
-    service = Service(report_warehouse)
+    service = WsgiApp(report_warehouse)
 
     def make(workspace_id: str) -> Reporter:
         key = create_key(report_warehouse, workspace_id, name="tests", scopes=("read", "export", "reports"))
@@ -69,4 +61,4 @@ def report_catalogue(report_warehouse: Settings) -> Catalogue:
     with connect(report_warehouse, "mailmart_owner") as connection:
         publication = read_publication(connection, report_warehouse.target)
     assert publication is not None
-    return read_catalogue(publication.contract)
+    return publication.contract.catalogue

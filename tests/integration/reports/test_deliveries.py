@@ -22,10 +22,10 @@ from api.reports import delivery
 from api.reports import run_repository as runs
 from api.reports.delivery import run_delivery
 from api.reports.run_repository import MAX_ATTEMPTS, MAX_WEBHOOK_FAILURES, RETRY_SECONDS, DeliveryTarget
-from tests.integration.reports.certificate_authority import CertificateAuthority
-from tests.integration.reports.mail_server import MailTestServer, mail_server
 from tests.integration.reports.reporter import EXPORT, Reporter
-from tests.integration.reports.webhook_server import WebhookServer, webhook_server
+from tests.support.certificate_authority import CertificateAuthority
+from tests.support.mail_server import MailTestServer, mail_server
+from tests.support.webhook_server import WebhookServer, webhook_server
 
 # includes a build of the warehouse
 pytestmark = pytest.mark.timeout(300)

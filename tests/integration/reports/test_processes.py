@@ -17,10 +17,10 @@ from standardwebhooks.webhooks import Webhook
 
 from api.settings import Settings
 from tests.integration.exports.worker_process import running_worker, wait_for
-from tests.integration.reports.certificate_authority import CertificateAuthority
-from tests.integration.reports.mail_server import MailTestServer, mail_server
 from tests.integration.reports.reporter import Reporter
-from tests.integration.reports.webhook_server import WebhookServer, webhook_server
+from tests.support.certificate_authority import CertificateAuthority
+from tests.support.mail_server import MailTestServer, mail_server
+from tests.support.webhook_server import WebhookServer, webhook_server
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -14,7 +14,7 @@ PROGRAM = """
 import resource, sys
 from datetime import UTC, datetime
 from api.exports.formats import FORMATS, Column, Table
-from tests.integration.exports.memory_source import MemorySource
+from tests.unit.exports.memory_source import MemorySource
 
 ROWS, BATCH = 2_000_000, 5_000
 WHEN = datetime(2025, 11, 1, tzinfo=UTC)
@@ -43,6 +43,7 @@ print(peaks[0], peak())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_memory_stays_flat(form: str) -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM, form], capture_output=True, text=True, check=True, timeout=110)

@@ -81,7 +81,9 @@ class SimulatedClock:
             moment += STEP
 
 
-@pytest.mark.parametrize(("zone", "year"), CHANGES)
+@pytest.mark.parametrize(
+    ("zone", "year"), [*CHANGES[:5], *(pytest.param(*change, marks=pytest.mark.slow) for change in CHANGES[5:])]
+)
 def test_runs_equal_the_simulation(zone: str, year: int, seed: int) -> None:
     simulated = SimulatedClock(zone, year)
     numbers = random.Random(f"{seed} {zone} {year}")
@@ -151,6 +153,7 @@ def test_day_31_of_a_short_month_is_its_last_day() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_each_zone_has_one_run_per_day_week_or_month(seed: int) -> None:
     numbers = random.Random(seed)
     for zone in sorted(available_timezones()):

@@ -22,7 +22,7 @@ from api.exports.formats import FORMATS, Column, Source, Table
 from api.exports.formats import parquet as parquet_format
 from api.exports.formats import xlsx as xlsx_format
 from api.exports.formats.formula_injection import is_dangerous
-from tests.integration.exports.memory_source import ALL_KINDS, ROWS, MemorySource, source_of, source_of_texts
+from tests.unit.exports.memory_source import ALL_KINDS, ROWS, MemorySource, source_of, source_of_texts
 
 NAMES = [column.name for column in ALL_KINDS.columns]
 HOSTILE = [

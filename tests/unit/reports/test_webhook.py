@@ -19,8 +19,8 @@ from api.net.ssrf import is_allowed, parse_address, parse_networks
 from api.reports.webhook import send_webhook
 from api.reports.webhook_signature import new_secret
 from api.reports.webhook_url import WebhookUrl
-from tests.integration.reports.certificate_authority import CertificateAuthority
-from tests.integration.reports.webhook_server import ReceivedRequest, WebhookServer, webhook_server
+from tests.support.certificate_authority import CertificateAuthority
+from tests.support.webhook_server import ReceivedRequest, WebhookServer, webhook_server
 
 NAME = "hooks.example"
 LOCAL_NETWORKS = parse_networks(["127.0.0.0/8"])

@@ -13,7 +13,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 
-from tests.integration.api.serving import free_port
+from tests.support.ports import free_port
 
 LOGIN = ("reports", "p@ss:word/%")
 

@@ -204,13 +204,13 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
         cwd=PROJECT_ROOT,
         timeout=60,
     )
-    assert done.stdout.splitlines() == ["The export storage is full. False []", "19"], done.stderr
+    assert done.stdout.splitlines() == ["The export storage is full. False []", "20"], done.stderr
 
 
 def test_a_file_that_is_too_large_leaves_no_file(tmp_path: Path) -> None:
     program = [sys.executable, "-c", FILL_DISK, str(tmp_path), "1000000"]
     done = subprocess.run(program, capture_output=True, text=True, cwd=PROJECT_ROOT, timeout=60)
-    assert done.stdout.splitlines() == ["The file is too large for the export storage. True []", "19"], done.stderr
+    assert done.stdout.splitlines() == ["The file is too large for the export storage. True []", "20"], done.stderr
 
 
 def test_boto3_is_not_imported_without_a_bucket(tmp_path: Path) -> None:

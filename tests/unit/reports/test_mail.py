@@ -18,8 +18,8 @@ import pytest
 
 from api.errors import DeliveryFailed, SettingsError
 from api.reports.smtp import Mail, MailServer, build_message, send
-from tests.integration.reports.certificate_authority import CertificateAuthority
-from tests.integration.reports.mail_server import LOGIN, MailTestServer, mail_server
+from tests.support.certificate_authority import CertificateAuthority
+from tests.support.mail_server import LOGIN, MailTestServer, mail_server
 
 MAIL = Mail(
     "ana@example.com",

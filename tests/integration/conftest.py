@@ -1,0 +1,119 @@
+"""Real databases for the tests, on a real server."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from api.db.migrate import migrate
+from api.settings import Settings
+from tests.support.postgres import PostgresServer, once_per_run, shared_server
+
+NUMBERS = itertools.count(1)
+TEMPLATE = "template_migrated"
+
+MakeDatabase = Callable[[], Settings]
+# name, and what is done with the database before it is copied
+MakeWarehouse = Callable[[str, Callable[[Settings], None]], Settings]
+
+
+@pytest.fixture(scope="session")
+def server() -> PostgresServer:
+    """The tests' PostgreSQL."""
+    return shared_server()
+
+
+@pytest.fixture(scope="session")
+def template(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a migrated, empty database."""
+
+    def make() -> None:
+        server.create_database(TEMPLATE)
+        migrate(_settings(server, TEMPLATE, tmp_path_factory))
+
+    once_per_run(TEMPLATE, make)
+    return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def make_database(server: PostgresServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDatabase]:
+    """Makes one more fresh, migrated database at each call. They remain until the session's end."""
+    yield from _databases(server, template, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def empty_database(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDatabase]:
+    """Makes one more empty database, not migrated, at each call."""
+    yield from _databases(server, "template1", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def make_warehouse(server: PostgresServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeWarehouse]:
+    """Makes a database that is loaded and built once in the whole run, whatever the number of workers, and then copied.
+
+    Called with a name and a function that fills a fresh, migrated database. Each call returns a copy of the caller's own. What
+    the function writes to the home folder is not copied.
+    """
+    names: list[str] = []
+
+    def make(name: str, fill: Callable[[Settings], None]) -> Settings:
+        original = f"warehouse_{name}"
+
+        def make_original() -> None:
+            server.create_database(original, template)
+            fill(_settings(server, original, tmp_path_factory))
+
+        once_per_run(original, make_original)
+        copy = _next_name()
+        server.create_database(copy, original)
+        names.append(copy)
+        return _settings(server, copy, tmp_path_factory)
+
+    yield make
+    for name in names:
+        server.drop_database(name)
+
+
+def _databases(server: PostgresServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDatabase]:
+    names: list[str] = []
+
+    def make() -> Settings:
+        name = _next_name()
+        server.create_database(name, template)
+        names.append(name)
+        return _settings(server, name, tmp_path_factory)
+
+    yield make
+    for name in names:
+        server.drop_database(name)
+
+
+def _next_name() -> str:
+    return f"test_{os.getpid()}_{next(NUMBERS)}"
+
+
+def _settings(server: PostgresServer, database: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    # limits do not get in the way of tests; the tests of limits set their own
+    home = tmp_path_factory.mktemp(database)
+    return Settings(database_url=server.url(database), redis_url=None, home=home, rate_limit_factor=1_000_000)
+
+
+@pytest.fixture
+def another_database(make_database: MakeDatabase) -> MakeDatabase:
+    """Makes one more fresh, migrated database at each call."""
+    return make_database
+
+
+@pytest.fixture
+def settings(make_database: MakeDatabase) -> Settings:
+    """Settings of a fresh, migrated database of the test's own."""
+    return make_database()
+
+
+@pytest.fixture(scope="module")
+def module_settings(make_database: MakeDatabase) -> Settings:
+    """Settings of a fresh, migrated database that a module's tests share."""
+    return make_database()

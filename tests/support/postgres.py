@@ -1,0 +1,167 @@
+"""The tests' PostgreSQL: one server for all processes of a run, started when the first test asks for it.
+
+A process of its own (this module, run with -m) starts the server and stops it. It waits for a lock that the run's main process
+holds as long as it lives, so nothing is left behind however the run ends: done, interrupted, terminated or killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from api.embedded import postgres
+from api.embedded.paths import find_folders
+from api.settings import PROJECT_ROOT
+from tests.support.run_folder import ALIVE, run_folder
+
+# a superuser's connection string of a server to use in place of the embedded one, of another version for example
+EXTERNAL_SERVER = "MAILMART_TEST_SERVER"
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A server: a superuser's connection string, and the URL of an unprivileged login, as a managed PostgreSQL has it."""
+
+    superuser: str
+    login_url: str
+
+    def url(self, database: str) -> str:
+        """The URL of the login for one of its databases."""
+        return self.login_url.replace("@/postgres?", f"@/{database}?")
+
+    def login(self) -> sql.Identifier:
+        """The login's name."""
+        return sql.Identifier(str(conninfo_to_dict(self.login_url)["user"]))
+
+    def as_superuser(self) -> psycopg.Connection:
+        """A connection of the superuser."""
+        return psycopg.connect(self.superuser, autocommit=True)
+
+    def create_database(self, name: str, template: str = "template1") -> None:
+        """Makes a database that belongs to the login, a copy of the template; one of that name is replaced."""
+        with self.as_superuser() as connection:
+            _drop_database(connection, name)
+            connection.execute(
+                sql.SQL("create database {} template {} owner {}").format(
+                    sql.Identifier(name), sql.Identifier(template), self.login()
+                )
+            )
+
+    def drop_database(self, name: str) -> None:
+        """Drops a database, and ends its sessions."""
+        with self.as_superuser() as connection:
+            _drop_database(connection, name)
+
+
+def shared_server() -> PostgresServer:
+    """The run's server; the first caller of all the run's processes starts it."""
+    folder = run_folder()
+    record = folder / "server.json"
+    once_per_run("server", lambda: _start(folder))
+    return PostgresServer(**json.loads(record.read_text()))
+
+
+def once_per_run(name: str, make: Callable[[], None]) -> None:
+    """Calls `make` in one of the run's processes; the others wait until it has returned. If it raises, the next one tries."""
+    folder = run_folder()
+    done = folder / f"{name}.done"
+    with (folder / f"{name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            make()
+            done.touch()
+
+
+def _start(folder: Path) -> None:
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(folder)],
+            cwd=PROJECT_ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            # Ctrl-C ends the tests, and they end the server
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    with process.stdout as output:
+        is_ready = output.readline() == b"ready\n"
+    assert is_ready, (folder / "log").read_text()
+
+
+def _main(folder: Path) -> None:
+    try:
+        with _running_server(folder) as superuser, _login(superuser) as login_url:
+            (folder / "server.json").write_text(json.dumps(asdict(PostgresServer(superuser, login_url))))
+            sys.stdout.write("ready\n")
+            sys.stdout.flush()
+            with (folder / ALIVE).open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _running_server(folder: Path) -> Iterator[str]:
+    """The connection string of a superuser."""
+    if EXTERNAL_SERVER in os.environ:
+        yield os.environ[EXTERNAL_SERVER]
+        return
+    folders = find_folders(folder)
+    try:
+        postgres.start(folders, durable=False)
+        yield make_conninfo(
+            host="127.0.0.1",
+            port=conninfo_to_dict((folder / "database_url").read_text().strip())["port"],
+            user="postgres",
+            password=(folder / "superuser_password").read_text(),
+            dbname="postgres",
+        )
+    finally:
+        postgres.stop(folders)
+        # as root they can be outside of the run's folder
+        for path in (folders.servers, folders.sockets):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _login(superuser: str) -> Iterator[str]:
+    """The URL of a login of the run's own, without a host's name in it; it is dropped, with its databases, at the end."""
+    name, password = f"mailmart_tests_{os.getpid()}", secrets.token_hex(16)
+    login = sql.Identifier(name)
+    server = conninfo_to_dict(superuser)
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        connection.execute(sql.SQL("create role {} login createrole password {}").format(login, password))
+        for (role,) in connection.execute("select rolname from pg_roles where rolname like 'mailmart\\_%' and not rolcanlogin"):
+            connection.execute(sql.SQL("grant {} to {} with admin option").format(sql.Identifier(role), login))
+    yield f"postgresql://{name}:{password}@/postgres?" + urlencode({"host": server["host"], "port": server.get("port") or 5432})
+    # the roles that it made remain on an external server: they may have been granted to others since
+    with contextlib.suppress(psycopg.Error), psycopg.connect(superuser, autocommit=True) as connection:
+        owned = "select datname from pg_database inner join pg_roles on datdba = pg_roles.oid where rolname = %s"
+        for (database,) in connection.execute(owned, (name,)).fetchall():
+            _drop_database(connection, database)
+        connection.execute(sql.SQL("drop owned by {}").format(login))
+        connection.execute(sql.SQL("drop role {}").format(login))
+
+
+def _drop_database(connection: psycopg.Connection, name: str) -> None:
+    connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))
