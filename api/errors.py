@@ -1,22 +1,22 @@
-"""All typed exceptions of mailmart."""
+"""Every exception of mailmart: those that a person reads at a terminal, and those that the API answers a request with."""
 
 from __future__ import annotations
 
-# the 404s that a contract can name, and what each says
+# code of a 404 -> its message; a contract may name these codes
 NOT_FOUND = {
     "CAMPAIGN_NOT_FOUND": "Campaign with ID {id} not found in workspace {workspace}",
     "DOMAIN_NOT_FOUND": "Domain with ID {id} not found in workspace {workspace}",
     "EXPORT_NOT_FOUND": "Export with ID {id} not found in workspace {workspace}",
-    "FILE_NOT_FOUND": "The file is not there any more",
+    "FILE_NOT_FOUND": "The file no longer exists",
     "REPORT_NOT_FOUND": "Report with ID {id} not found in workspace {workspace}",
-    "NOT_FOUND": "There is nothing here",
+    "NOT_FOUND": "Not found",
 }
-# what the details then name
-INVALID = "The request's parameters are not valid"
+# the message of a 422; `details` names the parameters
+INVALID = "Invalid parameters"
 
 
 class MailmartError(Exception):
-    """Something that a person can mend: one line of what is wrong, and one of what to do."""
+    """An error that a person can fix: `message` says what is wrong, `hint` says what to do, one line each."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -25,17 +25,17 @@ class MailmartError(Exception):
 
 
 class SettingsError(MailmartError):
-    """A setting of the environment that cannot be used."""
+    """An environment variable has an invalid value."""
 
 
 class ServerError(MailmartError):
-    """An embedded server that does not start, stop or answer."""
+    """A server does not start, stop or answer."""
 
 
 class StorageError(MailmartError):
-    """Where exports are kept does not do what it should. The message is for who asked for the file, the hint for the operator.
+    """The storage of exports failed. API users read the message, operators the hint.
 
-    `is_lasting`: trying again does not help before somebody mends it.
+    `is_lasting`: retrying does not help until somebody fixes it.
     """
 
     def __init__(self, message: str, *, hint: str = "", is_lasting: bool) -> None:
@@ -44,23 +44,23 @@ class StorageError(MailmartError):
 
 
 class FileMissing(StorageError):
-    """A file that is not there, or no more: the storage does what it should."""
+    """The file does not exist; the storage itself works."""
 
 
 class ContractError(MailmartError):
-    """An exposure, a model or a column that cannot be made into an endpoint."""
+    """An exposure, a model or a column cannot become an endpoint or an export type. Analysts read the message and the hint."""
 
 
 class ExportUnfinished(Exception):
-    """An attempt at an export came to nothing, and there is to be another one, `seconds` from now."""
+    """An attempt at an export failed; the next attempt starts in `seconds`."""
 
     def __init__(self, *, seconds: int) -> None:
-        super().__init__(f"to be taken up again in {seconds} s")
+        super().__init__(f"retry in {seconds} s")
         self.seconds = seconds
 
 
 class ApiError(Exception):
-    """What a request is answered with in place of data."""
+    """An error response of the API: status, code, message, `details` by parameter, and headers."""
 
     status = 500
     code = "INTERNAL_ERROR"
@@ -79,7 +79,7 @@ class ApiError(Exception):
 
 
 class MalformedRequest(ApiError):
-    """A body that is not JSON; `problem` is what is wrong with it, and where."""
+    """The body is not JSON; `problem` says why, and where."""
 
     status = 400
     code = "MALFORMED_REQUEST"
@@ -89,17 +89,17 @@ class MalformedRequest(ApiError):
 
 
 class ContentTooLarge(ApiError):
-    """A body of more than `most` bytes."""
+    """The body has more than `limit` bytes."""
 
     status = 413
     code = "CONTENT_TOO_LARGE"
 
-    def __init__(self, most: int) -> None:
-        super().__init__("The body is too large", details={"body": [f"Must be at most {most} bytes."]})
+    def __init__(self, limit: int) -> None:
+        super().__init__("The body is too large", details={"body": [f"Must be at most {limit} bytes."]})
 
 
 class UnsupportedMediaType(ApiError):
-    """A body that does not say that it is JSON."""
+    """The Content-Type of the body is not application/json."""
 
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
@@ -109,14 +109,14 @@ class UnsupportedMediaType(ApiError):
 
 
 class InvalidTimeRange(ApiError):
-    """A window whose dates are well formed, and make no window."""
+    """The dates are well formed, but start after they end or span too many days."""
 
     status = 400
     code = "INVALID_TIME_RANGE"
 
 
 class Unauthorized(ApiError):
-    """No credential, or none that counts."""
+    """The credential is missing or invalid."""
 
     status = 401
     code = "UNAUTHORIZED"
@@ -126,14 +126,14 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """A credential that counts, and not for this."""
+    """The credential is valid, but not for this workspace or scope."""
 
     status = 403
     code = "FORBIDDEN"
 
 
 class NotFound(ApiError):
-    """Something asked for by its id that is not in the workspace; the code says what."""
+    """The requested object is not in the workspace; `code` says which kind it is."""
 
     status = 404
 
@@ -143,14 +143,14 @@ class NotFound(ApiError):
 
 
 class ValidationFailed(ApiError):
-    """Parameters that are not what the document says; `details` names each."""
+    """Parameters do not match the OpenAPI document; `details` names each."""
 
     status = 422
     code = "VALIDATION_ERROR"
 
 
 class RateLimitExceeded(ApiError):
-    """A workspace that asked more often than it may; `limit` is requests a minute, `seconds` until the next one counts."""
+    """The workspace sent more than `limit` requests in a minute; the next one is allowed in `seconds`."""
 
     status = 429
     code = "RATE_LIMIT_EXCEEDED"
@@ -162,7 +162,7 @@ class RateLimitExceeded(ApiError):
 
 
 class WarehouseUnavailable(ApiError):
-    """The database is away, or has nothing published yet."""
+    """The database is unavailable."""
 
     status = 503
     code = "WAREHOUSE_UNAVAILABLE"
@@ -171,28 +171,35 @@ class WarehouseUnavailable(ApiError):
         super().__init__(message, headers={"Retry-After": str(retry_after)})
 
 
+class NothingPublished(WarehouseUnavailable):
+    """No batch has been published yet, so there is no data to read."""
+
+    def __init__(self) -> None:
+        super().__init__("Nothing is published yet; run `mailmart build`.", retry_after=60)
+
+
 class QueryTimeout(ApiError):
-    """A query that took longer than it may."""
+    """A query ran into its time limit."""
 
     status = 503
     code = "QUERY_TIMEOUT"
 
     def __init__(self) -> None:
-        super().__init__("The query took too long; ask for a shorter window.", headers={"Retry-After": "30"})
+        super().__init__("The query took too long; use a shorter time range.", headers={"Retry-After": "30"})
 
 
 class StorageUnavailable(ApiError):
-    """A file that is there by the books, and that its storage does not give."""
+    """The storage cannot deliver a file that the database lists."""
 
     status = 503
     code = "STORAGE_UNAVAILABLE"
 
     def __init__(self) -> None:
-        super().__init__("The file cannot be fetched at the moment; try again in a while.", headers={"Retry-After": "30"})
+        super().__init__("The file is temporarily unavailable; try again later.", headers={"Retry-After": "30"})
 
 
 class DeliveryFailed(Exception):
-    """A report that did not reach somebody; `is_lasting` where trying again is no use, `is_gone` where the receiver said so."""
+    """A report could not be delivered. `is_lasting`: retrying does not help. `is_gone`: the receiver answered 410 Gone."""
 
     def __init__(self, message: str, *, is_lasting: bool = False, is_gone: bool = False) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, and checked. A key is `mm_<key id>_<secret>`; only the hash of the whole is stored."""
+"""API keys: create, list, revoke and check. A key is `mm_<key id>_<secret>`; only a hash of the whole key is stored."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import logging
 import re
 import secrets
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import psycopg
+from cachetools import TTLCache
 from psycopg.rows import class_row
 
 from api.auth.principal import SCOPES, Principal
@@ -26,14 +26,16 @@ from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
 CACHE_TTL_SECONDS = 1.0
-MAX_KEPT = 10_000
-SECONDS_BETWEEN_USES = 60.0
-SHAPE = re.compile(r"mm_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+MAX_CACHED_KEYS = 10_000
+# `last_used_at` is written at most once in so many seconds for each key
+USE_INTERVAL_SECONDS = 60.0
+KEY_PREFIX = "mm_"
+KEY_PATTERN = re.compile(r"mm_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True)
 class StoredKey:
-    """A key as the database has it: all but the key itself."""
+    """A key as the database stores it: everything except the secret."""
 
     key_id: str
     workspace_id: str
@@ -62,20 +64,21 @@ def create_key(
     scopes: Sequence[str] = ("read",),
     expires_at: datetime | None = None,
 ) -> str:
-    """Makes a key for a workspace and returns it: it can not be read again.
+    """Creates a key for a workspace. The returned key cannot be read again.
 
     Raises:
-        MailmartError: the workspace, a scope or the expiry makes no key.
+        MailmartError: the workspace is empty, a scope is unknown, or the expiry is in the past.
     """
     if not workspace_id.strip():
-        raise MailmartError("the workspace is empty", hint="A key is for one workspace.")
+        raise MailmartError("the workspace is empty", hint="A key belongs to one workspace.")
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
-        raise MailmartError(f"no such scope: {', '.join(unknown) or 'none given'}", hint=f"There are {', '.join(SCOPES)}.")
+        problem = f"unknown scope: {', '.join(unknown)}" if unknown else "no scope"
+        raise MailmartError(problem, hint=f"Scopes are {', '.join(SCOPES)}.")
     if expires_at is not None and expires_at <= datetime.now(UTC):
-        raise MailmartError(f"{expires_at.isoformat()} is over", hint="Give an expiry in the future.")
+        raise MailmartError(f"the expiry {expires_at.isoformat()} is in the past", hint="Set an expiry in the future.")
     key_id = secrets.token_hex(6)
-    key = f"mm_{key_id}_{secrets.token_urlsafe(32)}"
+    key = f"{KEY_PREFIX}{key_id}_{secrets.token_urlsafe(32)}"
     with connect(settings, "mailmart_owner") as connection:
         connection.execute(
             "insert into app.api_keys (key_id, key_hash, workspace_id, name, scopes, expires_at) values (%s, %s, %s, %s, %s, %s)",
@@ -85,7 +88,7 @@ def create_key(
 
 
 def list_keys(settings: Settings, workspace_id: str | None = None) -> list[StoredKey]:
-    """All keys, or a workspace's, oldest first."""
+    """All keys, or those of a workspace, oldest first."""
     with (
         connect(settings, "mailmart_owner") as connection,
         connection.cursor(row_factory=class_row(StoredKey)) as cursor,
@@ -98,21 +101,21 @@ def list_keys(settings: Settings, workspace_id: str | None = None) -> list[Store
 
 
 def revoke_key(settings: Settings, key_id: str) -> None:
-    """Ends a key, at once but for the second that servers remember it.
+    """Revokes a key. Servers may accept it for one more second, from their cache.
 
     Raises:
-        MailmartError: there is no such key that is not revoked.
+        MailmartError: no key has this id, or it is revoked already.
     """
     with connect(settings, "mailmart_owner") as connection:
         revoked = connection.execute(
             "update app.api_keys set revoked_at = clock_timestamp() where key_id = %s and revoked_at is null", (key_id,)
         )
     if revoked.rowcount == 0:
-        raise MailmartError(f"no key {key_id} that could be revoked", hint="`mailmart keys list` shows the ids.")
+        raise MailmartError(f"no active key {key_id}", hint="`mailmart keys list` shows the ids.")
 
 
 @dataclass(frozen=True)
-class _Known:
+class _KeyRecord:
     key_hash: bytes
     workspace_id: str
     scopes: frozenset[str]
@@ -120,73 +123,65 @@ class _Known:
 
 
 class ApiKeyStore:
-    """Checks keys; what the database said of one is kept for a second, that it is none as well."""
+    """Checks API keys. Each key's record, or that there is none, is cached for a second."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
-        self._kept: OrderedDict[str, tuple[float, _Known | None]] = OrderedDict()
-        self._used: dict[str, float] = {}
+        self._records: TTLCache[str, _KeyRecord | None] = TTLCache(MAX_CACHED_KEYS, CACHE_TTL_SECONDS)
+        self._recently_used: TTLCache[str, bool] = TTLCache(MAX_CACHED_KEYS, USE_INTERVAL_SECONDS)
         self._lock = threading.Lock()
-        self._notes = ThreadPoolExecutor(1, "key-use")
+        self._executor = ThreadPoolExecutor(1, "key-use")
 
-    def principal(self, key: str) -> Principal | None:
-        """Whose key it is; None for one that is unknown, expired or revoked.
+    def authenticate(self, key: str) -> Principal | None:
+        """The principal of a key; None if the key is unknown, expired or revoked.
 
         Raises:
-            WarehouseUnavailable: the database is away.
+            WarehouseUnavailable: the database is unavailable.
         """
-        shape = SHAPE.fullmatch(key)
-        if shape is None:
+        match = KEY_PATTERN.fullmatch(key)
+        if match is None:
             return None
-        key_id = shape[1]
-        known = self._known(key_id)
-        # something is compared in any case, so that time does not tell which ids there are
-        is_right = hmac.compare_digest(_hash(key), known.key_hash if known else bytes(32))
-        if known is None or not is_right:
+        key_id = match[1]
+        record = self._record(key_id)
+        # always compare something, so that the response time does not reveal which ids exist
+        is_right = hmac.compare_digest(_hash(key), record.key_hash if record else bytes(32))
+        if record is None or not is_right:
             return None
-        if known.expires_at is not None and known.expires_at <= datetime.now(UTC):
+        if record.expires_at is not None and record.expires_at <= datetime.now(UTC):
             return None
-        self._note_use(key_id)
-        return Principal(known.workspace_id, known.scopes)
+        self._record_use(key_id)
+        return Principal(record.workspace_id, record.scopes)
 
     def close(self) -> None:
-        """Writes down the last uses, and ends."""
-        self._notes.shutdown()
+        """Waits until the last uses are written."""
+        self._executor.shutdown()
 
-    def _known(self, key_id: str) -> _Known | None:
-        now = time.monotonic()
+    def _record(self, key_id: str) -> _KeyRecord | None:
+        with self._lock, suppress(KeyError):
+            # not `in` or get() first: the entry may expire in between
+            return self._records[key_id]
+        record = self._read(key_id)
         with self._lock:
-            kept = self._kept.get(key_id)
-        if kept is not None and now - kept[0] < CACHE_TTL_SECONDS:
-            return kept[1]
-        found = self._ask(key_id)
-        with self._lock:
-            self._kept[key_id] = (now, found)
-            self._kept.move_to_end(key_id)
-            while len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
-        return found
+            self._records[key_id] = record
+        return record
 
-    def _ask(self, key_id: str) -> _Known | None:
-        def read(connection: psycopg.Connection) -> _Known | None:
+    def _read(self, key_id: str) -> _KeyRecord | None:
+        def read(connection: psycopg.Connection) -> _KeyRecord | None:
             row = connection.execute(
                 "select key_hash, workspace_id, scopes, expires_at from app.api_keys where key_id = %s and revoked_at is null",
                 (key_id,),
             ).fetchone()
-            return None if row is None else _Known(bytes(row[0]), row[1], frozenset(row[2]), row[3])
+            return None if row is None else _KeyRecord(bytes(row[0]), row[1], frozenset(row[2]), row[3])
 
         return self._pool.execute(read)
 
-    def _note_use(self, key_id: str) -> None:
-        now = time.monotonic()
+    def _record_use(self, key_id: str) -> None:
         with self._lock:
-            if now - self._used.get(key_id, -SECONDS_BETWEEN_USES) < SECONDS_BETWEEN_USES:
+            if key_id in self._recently_used:
                 return
-            if len(self._used) > MAX_KEPT:
-                self._used.clear()
-            self._used[key_id] = now
-        # not in the request's time, and never its failure
-        self._notes.submit(self._write_use, key_id)
+            self._recently_used[key_id] = True
+        # in the background: it must neither delay the request nor fail it
+        self._executor.submit(self._write_use, key_id)
 
     def _write_use(self, key_id: str) -> None:
         try:
@@ -196,9 +191,9 @@ class ApiKeyStore:
                 )
             )
         except (ApiError, psycopg.Error) as error:
-            LOG.warning("the use of key %s is not written down: %s", key_id, error)
+            LOG.warning("cannot write last_used_at of key %s: %s", key_id, error)
 
 
 def _hash(key: str) -> bytes:
-    # 256 random bits: nothing to gain from a salt or from stretching
+    # the key has 256 random bits: a salt or key stretching would gain nothing
     return hashlib.sha256(key.encode()).digest()

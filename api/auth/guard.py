@@ -1,60 +1,61 @@
-"""Who may ask, and how often: the workspace comes from the credential, and the path has to agree with it."""
+"""Authorizes requests: the workspace comes from the credential, and the path has to agree with it; then the rate limit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from api.auth.api_keys import ApiKeyStore
+from api.auth.api_keys import KEY_PREFIX, ApiKeyStore
 from api.auth.jwt import JwtVerifier
 from api.auth.principal import Principal
 from api.auth.rate_limit import Quota, RateLimiter
 from api.errors import Forbidden, RateLimitExceeded, Unauthorized
 from api.observability.metrics import RATE_LIMITED
 
-SEND = "Send an API key (Authorization: Bearer mm_…)"
+CREDENTIAL_HINT = "Send an API key (Authorization: Bearer mm_…)"
 
 
 @dataclass(frozen=True)
 class AuthorizedRequest:
-    """A request that may be answered: whose rows it gets, by its credential alone, and what is left of the limit."""
+    """An allowed request: the workspace of its credential, and what is left of the rate limit."""
 
     workspace_id: str
     quota: Quota
 
 
 class RequestGuard:
-    """Checks a credential, then counts the request."""
+    """Checks a request's credential, then its rate limit."""
 
-    def __init__(self, keys: ApiKeyStore, tokens: JwtVerifier, limits: RateLimiter) -> None:
+    def __init__(self, keys: ApiKeyStore, tokens: JwtVerifier, limiter: RateLimiter) -> None:
         self._keys = keys
         self._tokens = tokens
-        self._limits = limits
+        self._limiter = limiter
 
     def authorize(self, authorization: str | None, workspace_id: str, scope: str, name: str, limit: int) -> AuthorizedRequest:
-        """Lets a request to the path of `workspace_id` in; it is counted under `name`, with a limit of so many a minute.
+        """Authorizes a request to the path of `workspace_id`, and counts it under `name`, with a limit a minute.
 
         Raises:
-            Unauthorized: there is no credential, or none that counts.
-            Forbidden: it is another workspace's, whether the path's exists or not; or it lacks the scope.
-            RateLimitExceeded: the workspace asked too often.
-            WarehouseUnavailable: the database is away.
+            Unauthorized: the credential is missing or invalid.
+            Forbidden: the credential belongs to another workspace (whether the path's exists or not), or lacks the scope.
+            RateLimitExceeded: the workspace exceeded the limit.
+            WarehouseUnavailable: the database is unavailable.
         """
-        principal = self._holder(authorization)
+        principal = self._authenticate(authorization)
         check_workspace(principal, workspace_id)
         if scope not in principal.scopes:
             raise Forbidden(f"The credential does not have the scope {scope}")
-        quota = self._limits.take(principal.workspace_id, name, limit)
-        if not quota.counts:
+        quota = self._limiter.acquire(principal.workspace_id, name, limit)
+        if not quota.is_allowed:
             RATE_LIMITED.labels(name).inc()
             raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
         return AuthorizedRequest(principal.workspace_id, quota)
 
-    def _holder(self, authorization: str | None) -> Principal:
-        kind, _, credential = (authorization or "").partition(" ")
-        if kind.lower() != "bearer":
-            raise Unauthorized(f"{SEND} or a token (JWT)" if self._tokens.are_configured else SEND)
+    def _authenticate(self, authorization: str | None) -> Principal:
+        scheme, _, credential = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthorized(f"{CREDENTIAL_HINT} or a token (JWT)" if self._tokens.is_configured else CREDENTIAL_HINT)
         credential = credential.strip()
-        principal = self._keys.principal(credential) if credential.startswith("mm_") else self._tokens.principal(credential)
+        is_key = credential.startswith(KEY_PREFIX)
+        principal = self._keys.authenticate(credential) if is_key else self._tokens.verify(credential)
         if principal is None:
             raise Unauthorized("The credential is unknown, expired or revoked")
         return principal
@@ -63,7 +64,7 @@ class RequestGuard:
 def check_workspace(principal: Principal, workspace_id: str) -> None:
     """
     Raises:
-        Forbidden: the path's workspace is not the principal's.
+        Forbidden: the principal belongs to another workspace than the path.
     """
     if principal.workspace_id != workspace_id:
         raise Forbidden("The credential is not for this workspace")

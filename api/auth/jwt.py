@@ -1,4 +1,4 @@
-"""JSON Web Tokens of the platform's own sign-in, checked against one configured kind of key."""
+"""Verifies JSON Web Tokens of the platform's own sign-in against one configured key: a secret, a public key or a JWKS."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import json
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import jwt
+from cachetools import TLRUCache
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -21,71 +22,70 @@ from api.errors import SettingsError
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
-SHORTEST_SECRET = 32
-SMALLEST_RSA_BITS = 2048
+MIN_SECRET_BYTES = 32
+MIN_RSA_BITS = 2048
+MAX_TOKEN_LENGTH = 8192
 CACHE_TTL_SECONDS = 1.0
-MAX_KEPT = 10_000
-MAX_TOKEN = 8192
-SECONDS_JWKS_KEPT = 300
-SECONDS_BETWEEN_FETCHES = 10.0
-SECONDS_TO_FETCH = 3
+MAX_CACHED_TOKENS = 10_000
+JWKS_CACHE_TTL_SECONDS = 300
+JWKS_MIN_FETCH_INTERVAL_SECONDS = 10.0
+JWKS_TIMEOUT_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class _VerifiedToken:
+    principal: Principal
+    expires_at: float
 
 
 class JwtVerifier:
-    """Checks tokens. What one came to is kept for a second, as keys are; a refusal is not."""
+    """Verifies tokens. A verified token is cached for a second, but not beyond its expiry; a rejected one is not cached."""
 
     def __init__(self, settings: Settings) -> None:
         """
         Raises:
-            SettingsError: more than one kind of key is configured, or one that cannot be used.
+            SettingsError: more than one key is configured, or the key is invalid.
         """
         self._settings = settings
-        self._kind = _configured(settings)
-        self._kept: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
+        self._key = _configured_key(settings)
+        self._cache: TLRUCache[str, _VerifiedToken] = TLRUCache(MAX_CACHED_TOKENS, _time_to_use)
         self._lock = threading.Lock()
 
     @property
-    def are_configured(self) -> bool:
-        """Whether any token can count."""
-        return self._kind is not None
+    def is_configured(self) -> bool:
+        """Whether the operator has configured a key for tokens."""
+        return self._key is not None
 
-    def principal(self, token: str) -> Principal | None:
-        """Whose token it is; None for one that does not count: expired, of another issuer, badly signed, without a workspace.
+    def verify(self, token: str) -> Principal | None:
+        """The principal of a token; None if it is invalid: expired, of another issuer, badly signed, without a workspace.
 
-        `scope` is a text of scopes between spaces, or a list; a token without one may read.
+        The claim `scope` is a space-separated string or a list; without it, the token may read.
         """
-        if self._kind is None or len(token) > MAX_TOKEN:
+        if self._key is None or len(token) > MAX_TOKEN_LENGTH:
             return None
-        now = time.monotonic()
-        with self._lock:
-            kept = self._kept.get(token)
-        if kept is not None and now < kept[0]:
-            return kept[1]
+        with self._lock, suppress(KeyError):
+            # not get(), which fails if the entry expires while it looks
+            return self._cache[token].principal
         try:
-            claims = self._claims(token, self._kind)
-        # a token is somebody's text: whatever it breaks in a library, it does not count
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-            LOG.info("a token does not count: %s", error)
+            claims = self._claims(token, self._key)
+            expires_at = float(claims["exp"])
+        # the token is user input: whatever it breaks in a library, it is invalid
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            LOG.info("JWT rejected: %s", error)
             return None
-        principal = _holder(claims)
+        principal = _principal(claims)
         if principal is not None:
-            self._keep(token, min(now + CACHE_TTL_SECONDS, now + claims["exp"] - time.time()), principal)
+            with self._lock:
+                self._cache[token] = _VerifiedToken(principal, expires_at)
         return principal
 
-    def _keep(self, token: str, until: float, principal: Principal) -> None:
-        with self._lock:
-            self._kept[token] = (until, principal)
-            self._kept.move_to_end(token)
-            while len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
-
-    def _claims(self, token: str, kind: _Kind) -> dict[str, Any]:
+    def _claims(self, token: str, key: _VerificationKey) -> dict[str, Any]:
         required = ["exp", *(["iss"] if self._settings.jwt_issuer else []), *(["aud"] if self._settings.jwt_audience else [])]
         claims: dict[str, Any] = jwt.decode(
             token,
-            kind.key(token),
-            # which one is right depends on our key, never on what the token says of itself
-            algorithms=[kind.algorithm],
+            key.find(token),
+            # fixed by our key, never by the token's own header
+            algorithms=[key.algorithm],
             issuer=self._settings.jwt_issuer,
             audience=self._settings.jwt_audience,
             options={"require": required, "verify_aud": self._settings.jwt_audience is not None},
@@ -93,90 +93,95 @@ class JwtVerifier:
         return claims
 
 
-def _holder(claims: dict[str, Any]) -> Principal | None:
+def _time_to_use(token: str, verified: _VerifiedToken, now: float) -> float:
+    """When a cached token expires, by the cache's monotonic clock."""
+    return min(now + CACHE_TTL_SECONDS, now + verified.expires_at - time.time())
+
+
+def _principal(claims: dict[str, Any]) -> Principal | None:
     workspace_id = claims.get("workspace_id")
     if not isinstance(workspace_id, str) or not workspace_id or "\0" in workspace_id:
         return None
-    given = claims.get("scope", "read")
-    named = given.split() if isinstance(given, str) else given if isinstance(given, list) else []
-    return Principal(workspace_id, frozenset(scope for scope in SCOPES if scope in named))
+    scope = claims.get("scope", "read")
+    scopes = scope.split() if isinstance(scope, str) else scope if isinstance(scope, list) else []
+    return Principal(workspace_id, frozenset(known for known in SCOPES if known in scopes))
 
 
 class _BoundedJwks(jwt.PyJWKClient):
-    """Fetches at most once in ten seconds, however many tokens name keys that are not there or however long it fails."""
+    """Fetches at most once in ten seconds, no matter how many tokens name unknown keys or how long fetching fails."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(url, cache_keys=False, lifespan=SECONDS_JWKS_KEPT, timeout=SECONDS_TO_FETCH)
-        self._fetching = threading.Lock()
-        self._next_fetch = 0.0
-        self._last: Any = None
+        super().__init__(url, cache_keys=False, lifespan=JWKS_CACHE_TTL_SECONDS, timeout=JWKS_TIMEOUT_SECONDS)
+        self._fetch_lock = threading.Lock()
+        self._next_fetch_at = 0.0
+        self._last_keys: Any = None
 
     def fetch_data(self) -> Any:
-        with self._fetching:
-            if time.monotonic() >= self._next_fetch:
-                self._next_fetch = time.monotonic() + SECONDS_BETWEEN_FETCHES
+        with self._fetch_lock:
+            if time.monotonic() >= self._next_fetch_at:
+                self._next_fetch_at = time.monotonic() + JWKS_MIN_FETCH_INTERVAL_SECONDS
                 try:
-                    self._last = super().fetch_data()
+                    self._last_keys = super().fetch_data()
                 except (jwt.PyJWKClientError, json.JSONDecodeError) as error:
-                    LOG.warning("the keys of tokens cannot be fetched: %s", error)
-        if self._last is None:
-            raise jwt.PyJWKClientConnectionError("the keys of tokens could not be fetched yet")
-        return self._last
+                    LOG.warning("cannot fetch the JWKS: %s", error)
+        if self._last_keys is None:
+            raise jwt.PyJWKClientConnectionError("the JWKS could not be fetched yet")
+        return self._last_keys
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """The algorithm, and the key that a token is checked with."""
+class _VerificationKey:
+    """The one allowed algorithm, and a function that finds the key for a token."""
 
     algorithm: str
-    key: Callable[[str], Any]
+    find: Callable[[str], Any]
 
 
-def _configured(settings: Settings) -> _Kind | None:
+def _configured_key(settings: Settings) -> _VerificationKey | None:
     kinds = [
         ("MAILMART_JWT_SECRET", settings.jwt_secret, _secret),
         ("MAILMART_JWT_PUBLIC_KEY", settings.jwt_public_key, _public_key),
         ("MAILMART_JWT_JWKS_URL", settings.jwt_jwks_url, _jwks),
     ]
-    given = [(name, value, make) for name, value, make in kinds if value]
-    if len(given) > 1:
+    configured = [(name, value, make) for name, value, make in kinds if value]
+    if len(configured) > 1:
         raise SettingsError(
-            f"{' and '.join(name for name, _, _ in given)} are set together",
-            hint="Tokens are checked against one kind of key; set one.",
+            f"{' and '.join(name for name, _, _ in configured)} are set together",
+            hint="Tokens are verified with one kind of key: set only one of them.",
         )
-    return next((make(value) for _, value, make in given), None)
+    return next((make(value) for _, value, make in configured), None)
 
 
-def _secret(secret: str) -> _Kind:
-    if len(secret.encode()) < SHORTEST_SECRET:
+def _secret(secret: str) -> _VerificationKey:
+    if len(secret.encode()) < MIN_SECRET_BYTES:
         raise SettingsError(
-            f"MAILMART_JWT_SECRET has less than {SHORTEST_SECRET} bytes", hint="Make one: openssl rand -base64 48"
+            f"MAILMART_JWT_SECRET has less than {MIN_SECRET_BYTES} bytes", hint="Generate one: openssl rand -base64 48"
         )
-    return _Kind("HS256", lambda token: secret)
+    return _VerificationKey("HS256", lambda token: secret)
 
 
-def _jwks(url: str) -> _Kind:
+def _jwks(url: str) -> _VerificationKey:
     jwks = _BoundedJwks(url)
 
-    def key(token: str) -> RSAPublicKey:
-        found = jwks.get_signing_key_from_jwt(token).key
-        if not isinstance(found, RSAPublicKey) or found.key_size < SMALLEST_RSA_BITS:
-            raise jwt.InvalidKeyError("the key that the token names is not an RSA key of 2048 bits or more")
-        return found
+    def find(token: str) -> RSAPublicKey:
+        key = jwks.get_signing_key_from_jwt(token).key
+        if not isinstance(key, RSAPublicKey) or key.key_size < MIN_RSA_BITS:
+            raise jwt.InvalidKeyError(f"the token's key is not an RSA key of at least {MIN_RSA_BITS} bits")
+        return key
 
-    return _Kind("RS256", key)
+    return _VerificationKey("RS256", find)
 
 
-def _public_key(pem: str) -> _Kind:
+def _public_key(pem: str) -> _VerificationKey:
     try:
         key = load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm) as error:
         raise SettingsError(
-            "MAILMART_JWT_PUBLIC_KEY is no public key in PEM form", hint="-----BEGIN PUBLIC KEY----- …"
+            "MAILMART_JWT_PUBLIC_KEY is not a public key in PEM format", hint="-----BEGIN PUBLIC KEY----- …"
         ) from error
-    if not isinstance(key, RSAPublicKey) or key.key_size < SMALLEST_RSA_BITS:
+    if not isinstance(key, RSAPublicKey) or key.key_size < MIN_RSA_BITS:
         raise SettingsError(
-            "MAILMART_JWT_PUBLIC_KEY is not an RSA key of 2048 bits or more",
-            hint="Tokens are signed with RS256 (or HS256: _SECRET).",
+            f"MAILMART_JWT_PUBLIC_KEY is not an RSA key of at least {MIN_RSA_BITS} bits",
+            hint="Tokens are signed with RS256 (for HS256, set MAILMART_JWT_SECRET).",
         )
-    return _Kind("RS256", lambda token: key)
+    return _VerificationKey("RS256", lambda token: key)

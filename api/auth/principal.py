@@ -1,4 +1,4 @@
-"""Who a credential stands for."""
+"""The identity behind a credential."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SCOPES = ("read", "export", "reports")
 
 @dataclass(frozen=True)
 class Principal:
-    """The principal of a key or a token: the workspace, and what may be done there (a subset of SCOPES)."""
+    """The workspace that an API key or a token belongs to, and its scopes (a subset of SCOPES)."""
 
     workspace_id: str
     scopes: frozenset[str]

@@ -1,15 +1,15 @@
-"""Reads what can be exported out of a manifest, or the part of it that a publication carries.
+"""Reads dbt's manifest, or the part of it that a publication stores, into types of export.
 
-An exposure with `config.meta.export` is a type of export. Beside an `endpoint` it has that one's sections and parameters, so an
-export's numbers are the endpoint's:
+An exposure with `config.meta.export` is a type of export. If it also has an `endpoint`, the export has that endpoint's sections
+and parameters, so both show the same numbers:
 
     {type: campaign_performance, units: campaigns, series: campaign_series, table: campaign_performance}
 
-`units`: what one answer of the endpoint is about, of which an export has as many as are asked for. Without it the workspace,
-once; `campaigns`: every campaign, or those named; `campaigns_asked_for`: those named, and without any the workspace. `table` is
-the view that formats of one table have (default: the first section's); `series` the one that `include_time_series` adds.
+`units`: what the export repeats the endpoint's response for. Without it: the workspace, once. `campaigns`: the requested
+campaigns, or all. `campaigns_asked_for`: the requested campaigns, or the workspace. `table`: the view in formats that have one
+table (default: the first section's). `series`: the view that `include_time_series` adds.
 
-An exposure without an endpoint names one view whose rows are the export:
+An exposure without an endpoint exports the rows of one view:
 
     {type: messages, parameters: [campaign_ids], list: messages}
 """
@@ -17,36 +17,39 @@ An exposure without an endpoint names one view whose rows are the export:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import marshmallow as ma
 
-from api.contract.exposures import Endpoint, Section, check_keys, models_of, read_contract, read_section, view_name
-from api.contract.parameters import PARAMETERS, parameter_fields
+from api.contract.exposures import Endpoint, Section, check_keys, check_parameter, models_of, read_section, view_name
+from api.contract.parameters import parameter_fields
+from api.contract.suggestions import suggest
 from api.errors import ContractError
 
 Units = Literal["workspace", "campaigns", "campaigns_asked_for"]
 UNITS: tuple[Units, ...] = ("workspace", "campaigns", "campaigns_asked_for")
-# parameters of endpoints that every export has in another form
-EVERYWHERE = {"timeRange", "time_range", "campaignId"}
-# what exports ask beside their own views: the models of the exposure of this name
-SUPPORT = "exports"
+KEYS_WITH_ENDPOINT = ("series", "table", "type", "units")
+KEYS_WITHOUT_ENDPOINT = ("list", "parameters", "type")
+# every export has these parameters in another form
+COMMON_PARAMETERS = {"timeRange", "time_range", "campaignId"}
+# the exposure of this name lists the views that every export reads
+SUPPORT_EXPOSURE = "exports"
 
 
 @dataclass(frozen=True)
 class ExportType:
-    """What can be exported under a name.
+    """A type of export.
 
     Attributes:
         units: what the sections are repeated for.
-        sections: the views, as the endpoint answers with them; those that only refuse are not among them.
-        table: the view of formats with one table.
-        series: the view that is there where a time series is asked for; '' for none.
-        parameters: the endpoint's parameters that go with it, by their names in an export's body.
-        is_rows: each row is a thing of its own, and there may be millions.
-        choices: the values of the parameters that choose columns.
+        sections: the views, as in the endpoint's response; without those that only answer 404.
+        table: the view in formats that have one table.
+        series: the view that is included if a time series is requested; '' for none.
+        parameters: the endpoint's parameters, by their names in an export's body.
+        is_rows: the export is one list of rows, maybe millions.
+        choices: the allowed values of list parameters that choose columns.
         defaults: the values of list parameters that a body does not have.
     """
 
@@ -67,41 +70,43 @@ class ExportType:
 
     @property
     def takes_campaigns(self) -> bool:
-        """Whether campaigns can be named."""
+        """Whether the request may name campaigns."""
         return self.units != "workspace" or "campaign_ids" in self.parameters
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All types of export, by name, and the views that every export asks; '' while none of this is published."""
+    """All types of export, by name, and the views that every export reads ('' if the contract has no exports)."""
 
-    types: Mapping[str, ExportType]
+    types: Mapping[str, ExportType] = field(default_factory=dict)
     campaigns_view: str = ""
     size_view: str = ""
     unknown_campaigns_view: str = ""
     unknown_domains_view: str = ""
 
 
-def read_catalogue(manifest: Mapping[str, Any]) -> Catalogue:
-    """The types of export of a manifest.
+def read_catalogue(manifest: Mapping[str, Any], endpoints: Sequence[Endpoint]) -> Catalogue:
+    """The types of export of a manifest whose endpoints are read already.
 
     Raises:
-        ContractError: an exposure cannot be exported; it names the exposure and what is wrong.
+        ContractError: an exposure cannot become a type of export; it names the exposure and says why.
     """
-    endpoints = {endpoint.name: endpoint for endpoint in read_contract(manifest)}
+    endpoint_by_name = {endpoint.name: endpoint for endpoint in endpoints}
     types: dict[str, ExportType] = {}
-    support: dict[str, Any] = {}
+    views: dict[str, str] = {}
     for exposure in manifest["exposures"].values():
-        if exposure["name"] == SUPPORT:
-            support = models_of(exposure, manifest["nodes"])
+        models = models_of(exposure, manifest["nodes"])
+        if exposure["name"] == SUPPORT_EXPOSURE:
+            views = {name: view_name(model) for name, model in models.items()}
         meta = exposure.get("config", {}).get("meta", {}).get("export")
         if meta is None:
             continue
-        made = _type(exposure, meta, endpoints.get(exposure["name"]), models_of(exposure, manifest["nodes"]))
-        if made.name in types:
-            raise ContractError(f"two exposures are exported as {made.name}")
-        types[made.name] = made
-    views = {name: view_name(model) for name, model in support.items()}
+        export_type = _export_type(exposure, meta, endpoint_by_name.get(exposure["name"]), models)
+        if export_type.name in types:
+            raise ContractError(
+                f"two exposures have the export type {export_type.name}", hint="Give one of them another config.meta.export.type."
+            )
+        types[export_type.name] = export_type
     try:
         return Catalogue(
             dict(sorted(types.items())),
@@ -111,43 +116,41 @@ def read_catalogue(manifest: Mapping[str, Any]) -> Catalogue:
             views["unknown_domains"],
         )
     except KeyError:
-        # of before there were exports
-        return Catalogue({})
+        # a publication that is older than exports
+        return Catalogue()
 
 
 def body_name(parameter: str) -> str:
     """A parameter's name in a body: time_range for timeRange."""
-    return re.sub(r"[A-Z]", lambda found: "_" + found[0].lower(), parameter)
+    return re.sub(r"[A-Z]", lambda match: "_" + match[0].lower(), parameter)
 
 
-def _type(
+def _export_type(
     exposure: Mapping[str, Any], meta: Mapping[str, Any], endpoint: Endpoint | None, models: Mapping[str, Any]
 ) -> ExportType:
     where = f"the export of exposure {exposure['name']}"
-    check_keys(meta, {"type", "units", "table", "series"} if endpoint else {"type", "parameters", "list"}, where)
+    check_keys(meta, KEYS_WITH_ENDPOINT if endpoint else KEYS_WITHOUT_ENDPOINT, where)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", str(meta.get("type", ""))):
-        raise ContractError(f"{where} has no type", hint="Name it: {type: campaign_performance}.")
+        raise ContractError(f"{where} has no valid type", hint="Add one in lower case, for example {type: campaign_performance}.")
     units = meta.get("units", "workspace")
     if units not in UNITS:
-        raise ContractError(f"{where} is for each of {units}, of which nothing is known", hint=f"Known are {', '.join(UNITS)}.")
+        raise ContractError(f"{where} has the unknown units {units}", hint=suggest(str(units), UNITS))
     if endpoint is None:
         if "list" not in meta:
-            raise ContractError(f"{where} names no view", hint="Without an endpoint, rows is the view that is exported.")
+            raise ContractError(f"{where} has no list", hint="Without an endpoint, list is the view whose rows are exported.")
         sections: tuple[Section, ...] = (read_section(exposure["name"], {"list": meta["list"], "path": meta["list"]}, models),)
         parameters = list(meta.get("parameters", []))
     else:
         sections = tuple(section for section in endpoint.sections if not section.not_found_error)
         parameters = list(endpoint.parameters)
     for parameter in parameters:
-        if parameter not in PARAMETERS:
-            raise ContractError(
-                f"{where}: nothing is known of the parameter {parameter}", hint=f"Known are {', '.join(PARAMETERS)}."
-            )
+        check_parameter(parameter, where)
+    section_names = [section.name for section in sections]
     series = str(meta.get("series", ""))
-    table = str(meta.get("table") or sections[0].name)
-    for view in filter(None, (table, series)):
-        if view not in [section.name for section in sections]:
-            raise ContractError(f"{where} names {view}, which is not among its views")
+    table = str(meta.get("table") or section_names[0])
+    for key, view in (("table", table), ("series", series)):
+        if view and view not in section_names:
+            raise ContractError(f"{where}: {key} is {view}, which is not one of its views", hint=suggest(view, section_names))
     return ExportType(
         name=meta["type"],
         description=str(exposure.get("description") or "").strip(),
@@ -155,7 +158,7 @@ def _type(
         sections=sections,
         table=table,
         series=series,
-        parameters={body_name(parameter): parameter for parameter in parameters if parameter not in EVERYWHERE},
+        parameters={body_name(parameter): parameter for parameter in parameters if parameter not in COMMON_PARAMETERS},
         is_rows=endpoint is None,
         choices={name: endpoint.parameters[name] for name in endpoint.defaults} if endpoint else {},
         defaults=endpoint.defaults if endpoint else {},

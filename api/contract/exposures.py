@@ -1,4 +1,4 @@
-"""Reads dbt's manifest, or the part of it that a publication carries, into endpoints.
+"""Reads dbt's manifest, or the part of it that a publication stores, into endpoints.
 
 An exposure with `config.meta.endpoint` is an endpoint:
 
@@ -7,27 +7,30 @@ An exposure with `config.meta.endpoint` is an endpoint:
 
 `object` is a view's first row, `list` all of its rows; `path` is where it goes in `data` (dotted; default: `data` itself).
 `on_empty` is the code of the 404 if an `object` has no row; with `nullable` it is null instead. `not_found_if_rows` is the
-reverse: the view lists the ids that the request names and that do not exist, and its first row is a 404 with the code `error`.
+reverse: the view lists the requested ids that do not exist, and its first row is a 404 with the code `error`.
 
 `defaults` are the values of list parameters that a request does not have: {metrics: [open_rate, click_rate]}; without it, all.
 
 An endpoint whose `method` is post takes its parameters in a JSON body. `cache: false`: the response also changes with the clock,
 so it is not cached.
 
-A column's `config.meta` says how it is shown: `group` (an object inside the section), `alias` (its public name), `hidden`,
-`example`, `nullable`, and `if_param`: only if a parameter has a value ({granularity: hour}), or if a list parameter (metrics)
-has the column's name. A model's `config.meta.schema_names` names its objects in the document: "." is the row itself, any other
-name is a `group` of its columns.
+A column's `config.meta` says how it appears in responses: `group` (an object inside the section), `alias` (its public name),
+`hidden`, `example`, `nullable`, and `if_param`: only if a parameter has a value ({granularity: hour}), or if a list parameter
+(metrics) contains the column's public name.
+
+A model's `config.meta.schema_names` names its objects in the OpenAPI document: "." is the row itself, any other name is a
+`group` of its columns.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from api.contract.parameters import PARAMETERS, PATH_PARAMETERS
+from api.contract.suggestions import suggest
 from api.errors import NOT_FOUND, ContractError
 
 Kind = Literal["integer", "number", "string", "boolean", "date", "date-time"]
@@ -45,18 +48,18 @@ KINDS: dict[str, Kind] = {
     "timestamp with time zone": "date-time",
     "timestamptz": "date-time",
 }
-
-
-SECTION_KEYS = {"object", "list", "not_found_if_rows", "path", "on_empty", "error", "nullable"}
+ENDPOINT_KEYS = ("cache", "defaults", "limit", "method", "parameters", "path", "response")
+SECTION_KEYS = ("error", "list", "not_found_if_rows", "nullable", "object", "on_empty", "path")
+COLUMN_KEYS = ("alias", "example", "group", "hidden", "if_param", "nullable")
 
 
 @dataclass(frozen=True)
 class Field:
-    """A column that is shown.
+    """A column that appears in responses.
 
     Attributes:
         group: the object inside the section that it belongs to; '' for the section itself.
-        if_param: the parameter and the value (or one of the values) without which it is not shown; ('', '') for always.
+        if_param: the field appears only if this parameter has (or contains) this value; ('', '') for always.
     """
 
     column: str
@@ -71,18 +74,18 @@ class Field:
 
 @dataclass(frozen=True)
 class Section:
-    """What a view gives to a response.
+    """The part of a response that one view provides.
 
     Attributes:
         name: the view's own name.
         view: the view's quoted, qualified name.
         is_list: all rows as a list, or the first row as an object.
         path: where the section goes in `data`; () for `data` itself.
-        fields: the columns that are shown, in the view's order.
-        on_empty: the code of the 404 if there is no row; '' if an empty section is an answer.
-        not_found_error: the code of the 404 if there is a row, whose first field is the id that does not exist.
-        is_nullable: without a row it is null.
-        schema_names: names of the objects in the document, by `group`; '.' is the row.
+        fields: the columns that appear, in the view's order.
+        on_empty: the code of the 404 if there is no row; '' if an empty section is allowed.
+        not_found_error: the code of the 404 if there is a row; its first field is the id that does not exist.
+        is_nullable: without a row, the section is null.
+        schema_names: names of the section's objects in the OpenAPI document, by `group`; '.' is the row.
     """
 
     name: str
@@ -98,7 +101,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One operation of the API. `path` is below the workspace's; `limit` is requests a minute of a workspace."""
+    """One operation of the API.
+
+    Attributes:
+        path: below the workspace's path.
+        limit: requests a minute for each workspace.
+        parameters: name → the allowed choices; () for all.
+        defaults: name of a list parameter → its value if the request has none.
+    """
 
     name: str
     label: str
@@ -110,62 +120,65 @@ class Endpoint:
     parameters: Mapping[str, tuple[str, ...]]
     sections: tuple[Section, ...]
     is_cached: bool = True
-    # the value of each list parameter without which a request comes
     defaults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def operation_id(self) -> str:
-        """What a method of an SDK is called: getCampaignAnalytics for campaign_analytics; compareCampaigns for a post's name."""
+        """The method's name in SDKs: getCampaignAnalytics for GET campaign_analytics; compareCampaigns for a POST."""
         first, *others = self.name.split("_") if self.method == "post" else [self.method, *self.name.split("_")]
         return first + "".join(word[:1].upper() + word[1:] for word in others)
 
 
-def read_contract(manifest: Mapping[str, Any]) -> tuple[Endpoint, ...]:
-    """The endpoints of a manifest, by path.
+def read_endpoints(manifest: Mapping[str, Any]) -> tuple[Endpoint, ...]:
+    """The endpoints of a manifest, ordered by path.
 
     Raises:
-        ContractError: an exposure cannot be an endpoint; it names the exposure and what is wrong.
+        ContractError: an exposure cannot become an endpoint; it names the exposure and says why.
     """
     endpoints = [
         _endpoint(exposure, manifest["nodes"])
         for exposure in manifest["exposures"].values()
         if "endpoint" in exposure.get("config", {}).get("meta", {})
     ]
-    seen: dict[tuple[str, str], str] = {}
+    name_by_route: dict[tuple[str, str], str] = {}
     for endpoint in endpoints:
-        other = seen.setdefault((endpoint.method, endpoint.path), endpoint.name)
+        other = name_by_route.setdefault((endpoint.method, endpoint.path), endpoint.name)
         if other != endpoint.name:
-            raise ContractError(f"the exposures {other} and {endpoint.name} have the same path {endpoint.path}")
+            raise ContractError(
+                f"the exposures {other} and {endpoint.name} have the same path {endpoint.path}",
+                hint="Give one of them another path.",
+            )
     return tuple(sorted(endpoints, key=lambda endpoint: endpoint.path))
 
 
 def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint:
     name = exposure["name"]
     meta = exposure["config"]["meta"]["endpoint"]
-    check_keys(
-        meta, {"method", "path", "limit", "parameters", "defaults", "response", "cache"}, f"the endpoint of exposure {name}"
-    )
+    check_keys(meta, ENDPOINT_KEYS, f"the endpoint of exposure {name}")
     try:
         path, limit, response = meta["path"], meta["limit"], meta["response"]
     except KeyError as missing:
         raise ContractError(
             f"the endpoint of exposure {name} has no {missing.args[0]}",
-            hint="An endpoint has path, limit (requests a minute) and response; parameters where it takes some.",
+            hint="An endpoint needs path, limit (requests a minute) and response; parameters are optional.",
         ) from None
     if not isinstance(limit, int) or limit < 1:
         raise ContractError(
-            f"exposure {name}: the limit {limit!r} is none", hint="It is so many requests a minute, a whole number from 1 on."
+            f"exposure {name}: the limit {limit!r} is not a positive whole number",
+            hint="limit is the number of requests a minute.",
         )
     method: Literal["get", "post"] = meta.get("method", "get")
     if method not in ("get", "post"):
-        raise ContractError(f"exposure {name}: the method {method} is not one that is generated")
+        raise ContractError(f"exposure {name}: the method {method} is not supported", hint="Use get or post.")
     if not exposure.get("description"):
-        raise ContractError(f"exposure {name} has no description", hint="It is what the operation's users read.")
+        raise ContractError(
+            f"exposure {name} has no description", hint="Add one: the API's users read it in the OpenAPI document."
+        )
     models = models_of(exposure, nodes)
     sections = tuple(read_section(name, part, models) for part in response)
-    _places_are_distinct(name, sections)
+    _check_distinct_paths(name, sections)
     parameters = _parameters(name, meta.get("parameters", []))
-    defaults = _column_choices(name, sections, parameters, meta.get("defaults", {}))
+    defaults = _choose_columns(name, sections, parameters, meta.get("defaults", {}))
     return Endpoint(
         name=name,
         label=exposure.get("label") or name.replace("_", " "),
@@ -184,96 +197,113 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
 def _path_parameters(name: str, path: str) -> tuple[str, ...]:
     if not re.fullmatch(r"(/([a-z][a-z0-9-]*|\{[a-zA-Z]+\}))+", path):
         raise ContractError(
-            f"exposure {name}: the path {path!r} is none",
-            hint='A path is like "/campaigns/{campaignId}/analytics", below the workspace.',
+            f"exposure {name}: the path {path!r} is invalid",
+            hint='Write it like "/campaigns/{campaignId}/analytics": it starts with "/", has lower-case words and no workspace.',
         )
-    found = tuple(re.findall(r"\{(\w+)\}", path))
-    for parameter in found:
+    parameters = tuple(re.findall(r"\{(\w+)\}", path))
+    for parameter in parameters:
         if parameter not in PATH_PARAMETERS:
-            raise ContractError(
-                f"exposure {name}: nothing is known of the path's parameter {parameter}",
-                hint=f"Known are {', '.join(PATH_PARAMETERS)}.",
-            )
-    return found
+            raise ContractError(f"exposure {name}: unknown path parameter {parameter}", hint=suggest(parameter, PATH_PARAMETERS))
+    return parameters
 
 
-def _parameters(name: str, listed: Iterable[str | Mapping[str, list[str]]]) -> dict[str, tuple[str, ...]]:
-    """Parameter → the choices that it is narrowed to; () for all."""
-    found: dict[str, tuple[str, ...]] = {}
-    for item in listed:
-        for parameter, choices in item.items() if isinstance(item, Mapping) else [(item, [])]:
-            if parameter not in PARAMETERS:
-                raise ContractError(
-                    f"exposure {name}: nothing is known of the parameter {parameter}",
-                    hint=f"Known are {', '.join(PARAMETERS)}.",
-                )
+def _parameters(name: str, items: Iterable[str | Mapping[str, Sequence[str]]]) -> dict[str, tuple[str, ...]]:
+    """Parameter → the choices that the endpoint allows; () for all."""
+    parameters: dict[str, tuple[str, ...]] = {}
+    for item in items:
+        for parameter, choices in item.items() if isinstance(item, Mapping) else [(item, ())]:
+            check_parameter(parameter, f"exposure {name}")
             for choice in choices:
                 if choice not in PARAMETERS[parameter].choices:
-                    raise ContractError(f"exposure {name}: {parameter} has no choice {choice}")
-            found[parameter] = tuple(choices)
-    return found
+                    raise ContractError(
+                        f"exposure {name}: {parameter} has no choice {choice}",
+                        hint=suggest(str(choice), PARAMETERS[parameter].choices),
+                    )
+            parameters[parameter] = tuple(choices)
+    return parameters
 
 
-def _column_choices(
-    name: str, sections: Iterable[Section], parameters: dict[str, tuple[str, ...]], listed: Mapping[str, list[str]]
+def _choose_columns(
+    name: str, sections: Iterable[Section], parameters: dict[str, tuple[str, ...]], defaults: Mapping[str, Sequence[str]]
 ) -> dict[str, tuple[str, ...]]:
-    """Puts the choices that are columns into `parameters`, those of the default first; the defaults."""
-    shown = [field.if_param for section in sections for field in section.fields]
-    defaults: dict[str, tuple[str, ...]] = {}
+    """Sets the choices of list parameters to the columns that they choose, the default ones first. Returns the defaults."""
+    conditions = dict.fromkeys(field.if_param for section in sections for field in section.fields)
+    result: dict[str, tuple[str, ...]] = {}
     for parameter in parameters:
         if not PARAMETERS[parameter].chooses_columns:
             continue
-        columns = [value for of, value in dict.fromkeys(shown) if of == parameter]
+        columns = [value for of_parameter, value in conditions if of_parameter == parameter]
         if not columns:
             raise ContractError(
-                f"exposure {name}: {parameter} has no choice", hint=f"Its choices are columns with `if_param: {parameter}`."
+                f"exposure {name}: {parameter} has no choice",
+                hint=f"Its choices are columns with `if_param: {parameter}`; add one, or remove the parameter.",
             )
-        defaults[parameter] = tuple(listed.get(parameter, columns))
-        parameters[parameter] = (*defaults[parameter], *(column for column in columns if column not in defaults[parameter]))
-        if set(defaults[parameter]) - set(columns):
-            raise ContractError(f"exposure {name}: a default of {parameter} is not among its choices {', '.join(columns)}")
-    for parameter in listed:
-        if parameter not in defaults:
-            raise ContractError(f"exposure {name}: {parameter} is no list parameter, so it has no defaults")
-    return defaults
+        result[parameter] = tuple(defaults.get(parameter, columns))
+        for default in result[parameter]:
+            if default not in columns:
+                raise ContractError(
+                    f"exposure {name}: the default {default} of {parameter} is not one of its choices",
+                    hint=suggest(str(default), columns),
+                )
+        parameters[parameter] = (*result[parameter], *(column for column in columns if column not in result[parameter]))
+    for parameter in defaults:
+        if parameter not in result:
+            raise ContractError(
+                f"exposure {name}: {parameter} cannot have defaults",
+                hint=f"defaults are only for the endpoint's list parameters. {suggest(str(parameter), result)}",
+            )
+    return result
+
+
+def check_parameter(parameter: str, where: str) -> None:
+    """
+    Raises:
+        ContractError: no parameter has this name; the message starts with `where`.
+    """
+    if parameter not in PARAMETERS:
+        raise ContractError(f"{where}: unknown parameter {parameter}", hint=suggest(str(parameter), PARAMETERS))
 
 
 def models_of(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> dict[str, Any]:
-    """The models that an exposure depends on, by their names."""
+    """The models that an exposure depends on, by name."""
     return {nodes[unique_id]["name"]: nodes[unique_id] for unique_id in exposure["depends_on"]["nodes"] if unique_id in nodes}
 
 
 def view_name(model: Mapping[str, Any]) -> str:
-    """A model's view, qualified and quoted."""
+    """The qualified, quoted name of a model's view."""
     return f'"{model["schema"]}"."{model["alias"]}"'
 
 
 def read_section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) -> Section:
-    """A section of the exposure `name`, out of the models that it depends on.
+    """A section of the exposure `name`, from the models that it depends on.
 
     Raises:
-        ContractError: it cannot be one.
+        ContractError: the section is invalid.
     """
-    check_keys(part, SECTION_KEYS, f"a section of exposure {name}")
+    where = f"exposure {name}"
+    check_keys(part, SECTION_KEYS, f"a section of {where}")
     kinds = [kind for kind in ("object", "list", "not_found_if_rows") if kind in part]
     if len(kinds) != 1:
-        raise ContractError(f"exposure {name}: a section has one of object, list, not_found_if_rows: {dict(part)}")
+        raise ContractError(
+            f"{where}: a section needs exactly one of object, list, not_found_if_rows: {dict(part)}",
+            hint="object shows the view's first row, list shows all rows, not_found_if_rows answers 404 if there is a row.",
+        )
     kind, view = kinds[0], str(part[kinds[0]])
     if view not in models:
         raise ContractError(
-            f"exposure {name}: the view {view} is not among what it depends on",
-            hint=f"Add ref('{view}') to its depends_on; the view has to be a model of marts.",
+            f"{where} does not depend on a view {view}",
+            hint=f"Add ref('{view}') to the exposure's depends_on; the view has to be a model of marts. {suggest(view, models)}",
         )
     model = models[view]
     if kind == "list" and not part.get("path"):
-        raise ContractError(f"exposure {name}: the list {view} needs a path")
+        raise ContractError(f"{where}: the list {view} needs a path", hint=f"For example {{list: {view}, path: {view}}}.")
     if (kind == "not_found_if_rows") != ("error" in part):
-        raise ContractError(f"exposure {name}: not_found_if_rows and error go together", hint="error is the code of the 404.")
+        raise ContractError(
+            f"{where}: not_found_if_rows and error go together", hint="error is the code of the 404; write both or neither."
+        )
     for code in (part.get("on_empty"), part.get("error")):
         if code and code not in NOT_FOUND:
-            raise ContractError(
-                f"exposure {name}: nothing is known of the code {code}", hint=f"Known are {', '.join(NOT_FOUND)}."
-            )
+            raise ContractError(f"{where}: unknown error code {code}", hint=suggest(str(code), NOT_FOUND))
     return Section(
         name=view,
         view=view_name(model),
@@ -290,15 +320,15 @@ def read_section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) 
 def _field(view: str, column: Mapping[str, Any]) -> Field:
     where = f"column {column['name']} of {view}"
     meta = _meta(column)
-    check_keys(meta, {"group", "alias", "hidden", "example", "nullable", "if_param"}, where)
+    check_keys(meta, COLUMN_KEYS, where)
     data_type = re.sub(r"\(.*\)", "", (column.get("data_type") or "").lower()).strip()
     if data_type not in KINDS:
         raise ContractError(
-            f"{where} has the type {column.get('data_type')!r}, which is not shown",
-            hint=f"Give it a data_type of {', '.join(KINDS)}; or hide it (meta: hidden).",
+            f"{where} has the unsupported type {column.get('data_type')!r}",
+            hint=f"Set its data_type to one of {', '.join(KINDS)}; or hide the column (meta: {{hidden: true}}).",
         )
     if not column.get("description"):
-        raise ContractError(f"{where} has no description", hint="It is what the API's users read.")
+        raise ContractError(f"{where} has no description", hint="Add one: the API's users read it in the OpenAPI document.")
     name = meta.get("alias", column["name"])
     return Field(
         column=column["name"],
@@ -312,40 +342,42 @@ def _field(view: str, column: Mapping[str, Any]) -> Field:
     )
 
 
-def _condition(where: str, name: str, given: str | Mapping[str, str] | None) -> tuple[str, str]:
-    if given is None:
+def _condition(where: str, name: str, if_param: str | Mapping[str, str] | None) -> tuple[str, str]:
+    if if_param is None:
         return ("", "")
-    parameter, value = (given, name) if isinstance(given, str) else next(iter(given.items()))
-    if parameter not in PARAMETERS:
-        raise ContractError(f"{where} is shown when {parameter}, of which nothing is known")
+    parameter, value = (if_param, name) if isinstance(if_param, str) else next(iter(if_param.items()))
+    check_parameter(parameter, f"{where}, if_param")
     return (parameter, str(value))
 
 
-def _places_are_distinct(name: str, sections: Iterable[Section]) -> None:
-    taken: set[tuple[str, ...]] = set()
+def _check_distinct_paths(name: str, sections: Iterable[Section]) -> None:
+    seen: set[tuple[str, ...]] = set()
     for section in sections:
         if section.not_found_error:
             continue
         if section.is_list:
-            places = [section.path]
+            paths = [section.path]
         else:
-            places = [(*section.path, *filter(None, [field.group]), field.name) for field in section.fields]
-        for place in places:
-            if place in taken:
-                raise ContractError(f"exposure {name}: two columns have the same path {'.'.join(place)}")
-            taken.add(place)
+            paths = [(*section.path, *filter(None, [field.group]), field.name) for field in section.fields]
+        for path in paths:
+            if path in seen:
+                raise ContractError(
+                    f"exposure {name}: two columns have the same path {'.'.join(path)}",
+                    hint="Set another alias or group for one of them, or another path for its section.",
+                )
+            seen.add(path)
 
 
 def _meta(column: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = column.get("config", {}).get("meta", {})
-    return found
+    meta: Mapping[str, Any] = column.get("config", {}).get("meta", {})
+    return meta
 
 
-def check_keys(given: Mapping[str, Any], known: set[str], where: str) -> None:
+def check_keys(mapping: Mapping[str, Any], known: Sequence[str], where: str) -> None:
     """
     Raises:
-        ContractError: a key is not among the known ones; `where` says whose.
+        ContractError: a key is unknown; the message starts with `where`.
     """
-    for key in given:
+    for key in mapping:
         if key not in known:
-            raise ContractError(f"{where} has {key}, which nothing reads", hint=f"Known are {', '.join(sorted(known))}.")
+            raise ContractError(f"{where} has the unknown key {key}", hint=suggest(str(key), known))

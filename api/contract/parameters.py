@@ -1,4 +1,4 @@
-"""The parameters that an endpoint can take, and what each sets in the request context."""
+"""The parameters that an endpoint can have, and the settings of the request context that each resolves to."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ import marshmallow as ma
 from api.errors import InvalidTimeRange, ValidationFailed
 
 DAYS = {"7d": 7, "30d": 30, "90d": 90}
-MAX_WINDOW = 731
-# an enum with fewer values is another one in the document
+MAX_WINDOW_DAYS = 731
+# in the OpenAPI document, an enum with fewer values needs a name of its own
 ENUM_NAMES = {(*DAYS, "custom"): "TimeRangePeriod", tuple(DAYS): "FixedTimeRangePeriod", ("30d", "90d"): "LongTimeRangePeriod"}
-# what an SDK calls them: 7d is a name in no language
+# names for SDKs: 7d is not an identifier in any language
 PERIOD_NAMES = {**{name: f"LAST_{days}_DAYS" for name, days in DAYS.items()}, "custom": "CUSTOM"}
 GROUP_BY = ("day", "week", "month")
 GRANULARITIES = ("period", "hour")
-MAX_ID = 400
-# IANA's own list: what lies beside the zones on a machine (localtime, posixrules) is none, and looking there takes 14 ms;
-# Factory is in the list, and says that no zone is set
+MAX_ID_LENGTH = 400
+# IANA's own list: a machine's zone folder also has files that are not zones (localtime, posixrules), and reading it takes 14 ms.
+# Factory is in the list, but means that no zone is set
 TIME_ZONES = frozenset(importlib.resources.files("tzdata").joinpath("zones").read_text().split()) - {"Factory"}
-UNKNOWN_ZONE = "Must be a time zone's IANA name, such as Europe/Berlin."
+UNKNOWN_ZONE = "Must be an IANA time zone, such as Europe/Berlin."
 
 Settings = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a request's parameters come to: settings of the request context, and what the response says of them."""
+    """A resolved parameter: settings of the request context, and fields that the response repeats."""
 
     settings: Settings
-    shown: dict[str, Any]
+    response_fields: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a query.
+    """A parameter of a query or a body; it may consist of several fields.
 
     Attributes:
-        fields: makes the marshmallow fields, by their names in the query, out of the choices that are allowed.
-        resolve: makes what they come to out of the loaded fields and today's UTC date.
-        choices: the values of the one that an endpoint can narrow.
-        shows: the schema, by name, of each thing that it adds to the response.
-        chooses_columns: its choices are the columns that an endpoint shows only if the parameter has their names (`if_param`).
+        fields: the marshmallow fields by name, for the choices that an endpoint allows.
+        resolve: the resolved parameter, for the loaded fields and today's UTC date.
+        choices: the values that an endpoint can restrict.
+        response_schemas: the schema of each field that it adds to the response, by name.
+        chooses_columns: a list parameter whose choices are the columns with `if_param` of its name.
     """
 
     fields: Callable[[tuple[str, ...]], dict[str, ma.fields.Field[Any]]]
     resolve: Callable[[Mapping[str, Any], date], Resolved]
     choices: tuple[str, ...] = ()
-    shows: dict[str, type[ma.Schema]] = field(default_factory=dict)
+    response_schemas: dict[str, type[ma.Schema]] = field(default_factory=dict)
     chooses_columns: bool = False
 
 
 class IsoDate(ma.fields.Date):
-    """A date, or a date-time, which counts as its UTC date (one without a zone is UTC)."""
+    """A date; or a date-time, which is converted to its UTC date (without an offset, it is UTC)."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> date:
         text = str(value)
@@ -75,22 +75,22 @@ class IsoDate(ma.fields.Date):
 
 
 class TimeRange(ma.Schema):
-    """The window that the numbers are of, both ends inside."""
+    """The time range of the numbers, both ends included."""
 
     class Meta:
         unknown = ma.EXCLUDE
 
     start = ma.fields.DateTime(
-        required=True, metadata={"description": "First second of the window (UTC).", "example": "2025-10-27T00:00:00Z"}
+        required=True, metadata={"description": "First second of the time range (UTC).", "example": "2025-10-27T00:00:00Z"}
     )
     end = ma.fields.DateTime(
-        required=True, metadata={"description": "Last second of the window (UTC).", "example": "2025-11-26T23:59:59Z"}
+        required=True, metadata={"description": "Last second of the time range (UTC).", "example": "2025-11-26T23:59:59Z"}
     )
     period = ma.fields.String(
         required=True,
         validate=ma.validate.OneOf([*DAYS, "custom"]),
         metadata={
-            "description": "What was asked for.",
+            "description": "The requested time range.",
             "example": "30d",
             "x-enum-name": "TimeRangePeriod",
             "x-enum-varnames": [PERIOD_NAMES[name] for name in (*DAYS, "custom")],
@@ -99,17 +99,17 @@ class TimeRange(ma.Schema):
 
 
 def _time_range_parameter(period: str, start: str, end: str) -> Parameter:
-    """The window, under the names of a query (timeRange) or of a body (time_range)."""
+    """The time range, under the names of a query (timeRange) or of a body (time_range)."""
 
-    def fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
+    def make_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
         allowed = choices or (*DAYS, "custom")
-        made: dict[str, ma.fields.Field[Any]] = {
+        fields: dict[str, ma.fields.Field[Any]] = {
             period: ma.fields.String(
                 load_default="30d",
                 validate=ma.validate.OneOf(allowed),
                 metadata={
-                    "description": "The window: so many days before today, to today (UTC)"
-                    + (f"; custom: from {start} to {end}." if "custom" in allowed else "."),
+                    "description": "Time range in UTC: today and this number of days before it"
+                    + (f"; `custom`: from {start} to {end}, both included." if "custom" in allowed else "."),
                     "example": "30d",
                     "x-enum-name": ENUM_NAMES.get(allowed) or "TimeRangePeriodOf" + "Or".join(map(str.capitalize, allowed)),
                     "x-enum-varnames": [PERIOD_NAMES[name] for name in allowed],
@@ -118,46 +118,47 @@ def _time_range_parameter(period: str, start: str, end: str) -> Parameter:
         }
         if "custom" in allowed:
             for name, which in ((start, "First"), (end, "Last")):
-                made[name] = IsoDate(
+                fields[name] = IsoDate(
                     metadata={
-                        "description": f"{which} date of a custom window: a date, or a date-time, which counts as its UTC date.",
-                        # no example: the documentation page would send it along with a window that takes none
+                        "description": f"{which} date of a custom time range. A date-time is converted to its UTC date.",
+                        # no example: the documentation page would send it with every time range
                         "x-any-of-formats": ["date", "date-time"],
                     }
                 )
-        return made
+        return fields
 
-    def resolve(given: Mapping[str, Any], today: date) -> Resolved:
-        first, last = _window(given, today, period, start, end)
+    def resolve(params: Mapping[str, Any], today: date) -> Resolved:
+        first, last = _window(params, today, period, start, end)
         return Resolved(
             {"mailmart.range_start": first.isoformat(), "mailmart.range_end": last.isoformat()},
-            {"time_range": {"start": f"{first}T00:00:00Z", "end": f"{last}T23:59:59Z", "period": given[period]}},
+            {"time_range": {"start": f"{first}T00:00:00Z", "end": f"{last}T23:59:59Z", "period": params[period]}},
         )
 
-    return Parameter(fields, resolve, (*DAYS, "custom"), {"time_range": TimeRange})
+    return Parameter(make_fields, resolve, (*DAYS, "custom"), {"time_range": TimeRange})
 
 
-def _window(given: Mapping[str, Any], today: date, period: str, start: str, end: str) -> tuple[date, date]:
-    first, last = given.get(start), given.get(end)
-    if given[period] != "custom":
-        surplus = [name for name in (start, end) if name in given]
-        if surplus:
+def _window(params: Mapping[str, Any], today: date, period: str, start: str, end: str) -> tuple[date, date]:
+    first, last = params.get(start), params.get(end)
+    if params[period] != "custom":
+        unexpected = [name for name in (start, end) if name in params]
+        if unexpected:
             raise ValidationFailed(
-                f"{start} and {end} go with {period}=custom", details={name: [f"Only with {period}=custom."] for name in surplus}
+                f"{start} and {end} need {period}=custom",
+                details={name: [f"Only allowed with {period}=custom."] for name in unexpected},
             )
-        return today - timedelta(days=DAYS[given[period]]), today
+        return today - timedelta(days=DAYS[params[period]]), today
     if first is None or last is None:
         raise ValidationFailed(
-            f"A custom window needs {start} and {end}",
-            details={name: ["Missing data for required field."] for name in (start, end) if given.get(name) is None},
+            f"A custom time range needs {start} and {end}",
+            details={name: ["Missing data for required field."] for name in (start, end) if params.get(name) is None},
         )
     if first > last:
         raise InvalidTimeRange(
             "Start date must be before end date",
             details={start: [f"Must not be after {end}."], end: [f"Must not be before {start}."]},
         )
-    if (last - first).days >= MAX_WINDOW:
-        too_long = f"A window has at most {MAX_WINDOW} dates"
+    if (last - first).days >= MAX_WINDOW_DAYS:
+        too_long = f"A time range has at most {MAX_WINDOW_DAYS} days"
         raise InvalidTimeRange(too_long, details={name: [f"{too_long}, both ends included."] for name in (start, end)})
     return first, last
 
@@ -168,7 +169,7 @@ def _group_by_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]
             load_default="day",
             validate=ma.validate.OneOf(choices or GROUP_BY),
             metadata={
-                "description": "The series' buckets, each named by its first day inside the window; weeks begin on Monday.",
+                "description": "Bucket of the time series. Its `date` is its first day in the time range; weeks start on Monday.",
                 "example": "day",
                 "x-enum-name": "GroupBy",
             },
@@ -177,17 +178,17 @@ def _group_by_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]
 
 
 class Id(ma.fields.String):
-    """An id as others gave it: any text that PostgreSQL can hold."""
+    """An id of another system: any text that PostgreSQL can store."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)
-        if not text or len(text) > MAX_ID or "\0" in text or not _is_encodable(text):
-            raise ma.ValidationError(f"Must be 1 to {MAX_ID} characters of text.")
+        if not text or len(text) > MAX_ID_LENGTH or "\0" in text or not _is_encodable(text):
+            raise ma.ValidationError(f"Must be 1 to {MAX_ID_LENGTH} characters of text.")
         return text
 
 
 def _is_encodable(text: str) -> bool:
-    """Whether it is text and no half of a surrogate pair, which JSON can name."""
+    """False for text with half of a surrogate pair, which JSON allows and UTF-8 does not."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -196,10 +197,10 @@ def _is_encodable(text: str) -> bool:
 
 
 def _filter_parameter(name: str, setting: str, description: str) -> Parameter:
-    """An id that only filters; without it, all."""
+    """An optional filter by id."""
 
-    def resolve(given: Mapping[str, Any], today: date) -> Resolved:
-        return Resolved({setting: given[name]} if name in given else {}, {})
+    def resolve(params: Mapping[str, Any], today: date) -> Resolved:
+        return Resolved({setting: params[name]} if name in params else {}, {})
 
     return Parameter(lambda choices: {name: Id(metadata={"description": description})}, resolve)
 
@@ -207,14 +208,14 @@ def _filter_parameter(name: str, setting: str, description: str) -> Parameter:
 def is_time_zone(name: str) -> None:
     """
     Raises:
-        ValidationError: it is no zone's IANA name.
+        ValidationError: it is not an IANA time zone.
     """
     if name not in TIME_ZONES:
         raise ma.ValidationError(UNKNOWN_ZONE)
 
 
 def _timezone_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
-    description = "Time zone of days and hours, an IANA name such as America/New_York; the workspace's own without it."
+    description = "IANA time zone of days and hours, such as America/New_York. Default: the workspace's time zone."
     return {"timezone": ma.fields.String(validate=is_time_zone, metadata={"description": description})}
 
 
@@ -224,7 +225,7 @@ def _granularity_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[A
             load_default="period",
             validate=ma.validate.OneOf(choices or GRANULARITIES),
             metadata={
-                "description": "Cells of four periods a day, or of hours.",
+                "description": "Cells of the heatmap: four periods a day (`period`), or 24 hours (`hour`).",
                 "example": "period",
                 "x-enum-name": "Granularity",
             },
@@ -239,7 +240,7 @@ def _campaign_ids_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[
             required=True,
             validate=[ma.validate.Length(min=2, max=10), are_distinct],
             metadata={
-                "description": "2 to 10 campaigns to compare, each once.",
+                "description": "Ids of 2 to 10 campaigns to compare, without duplicates.",
                 "example": ["cmp_abc123", "cmp_def456"],
                 "uniqueItems": True,
             },
@@ -252,7 +253,7 @@ def _metrics_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]
         "metrics": ma.fields.List(
             ma.fields.String(validate=ma.validate.OneOf(choices), metadata={"x-enum-name": "Metric"}),
             validate=[ma.validate.Length(min=1, max=len(choices)), are_distinct],
-            metadata={"description": "The rates to compare, each once.", "example": list(choices), "uniqueItems": True},
+            metadata={"description": "Rates to compare, without duplicates.", "example": list(choices), "uniqueItems": True},
         )
     }
 
@@ -261,34 +262,36 @@ def are_distinct(values: list[str]) -> None:
     """A validator of lists.
 
     Raises:
-        ValidationError: something stands there twice.
+        ValidationError: the list has duplicates.
     """
     if len(set(values)) < len(values):
-        raise ma.ValidationError("Each can be named once.")
+        raise ma.ValidationError("Must not contain duplicates.")
 
 
 PARAMETERS: dict[str, Parameter] = {
     "timeRange": _time_range_parameter("timeRange", "startDate", "endDate"),
     "time_range": _time_range_parameter("time_range", "start_date", "end_date"),
-    "groupBy": Parameter(_group_by_fields, lambda given, today: Resolved({"mailmart.group_by": given["groupBy"]}, {}), GROUP_BY),
+    "groupBy": Parameter(
+        _group_by_fields, lambda params, today: Resolved({"mailmart.group_by": params["groupBy"]}, {}), GROUP_BY
+    ),
     "campaignId": _filter_parameter("campaignId", "mailmart.campaign_id", "Only this campaign."),
     "domainId": _filter_parameter("domainId", "mailmart.domain_id", "Only this sending domain."),
     "timezone": Parameter(
         _timezone_fields,
-        lambda given, today: Resolved({"mailmart.timezone": given["timezone"]} if "timezone" in given else {}, {}),
+        lambda params, today: Resolved({"mailmart.timezone": params["timezone"]} if "timezone" in params else {}, {}),
     ),
     "granularity": Parameter(
         _granularity_fields,
-        lambda given, today: Resolved({"mailmart.granularity": given["granularity"]}, {}),
+        lambda params, today: Resolved({"mailmart.granularity": params["granularity"]}, {}),
         GRANULARITIES,
     ),
     "campaign_ids": Parameter(
         _campaign_ids_fields,
-        lambda given, today: Resolved({"mailmart.campaign_ids": json.dumps(given["campaign_ids"])}, {}),
+        lambda params, today: Resolved({"mailmart.campaign_ids": json.dumps(params["campaign_ids"])}, {}),
     ),
     "metrics": Parameter(
         _metrics_fields,
-        lambda given, today: Resolved({"mailmart.metrics": json.dumps(given["metrics"])}, {}),
+        lambda params, today: Resolved({"mailmart.metrics": json.dumps(params["metrics"])}, {}),
         chooses_columns=True,
     ),
 }
@@ -311,7 +314,7 @@ def parameter_fields(name: str, choices: tuple[str, ...] = (), default: tuple[st
 
 @dataclass(frozen=True)
 class PathParameter:
-    """A parameter of a path: the setting that it goes to, and what the document says of it."""
+    """A parameter of a path: the setting of the request context, and its text in the OpenAPI document."""
 
     setting: str
     description: str

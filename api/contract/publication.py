@@ -1,4 +1,4 @@
-"""What is published, at most a second old."""
+"""The publication: the batch that the API reads, and the contract that it was built with."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import orjson
 import psycopg
 
-from api.db.pool import AWAY, ConnectionPool
-from api.errors import WarehouseUnavailable
+from api.contract.contract import Contract, read_contract
+from api.db.pool import DATABASE_UNAVAILABLE, ConnectionPool
+from api.errors import NothingPublished, WarehouseUnavailable
 from api.observability.metrics import DATA_AS_OF, PUBLISHED_BATCH
 
 CACHE_TTL_SECONDS = 1.0
@@ -21,23 +23,32 @@ CACHE_TTL_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Publication:
-    """The batch that is served.
+    """A published batch.
 
     Attributes:
-        batch_id: read as of this batch.
-        data_as_of: what had landed by then is in.
-        contract: the part of the manifest that it was built with.
-        contract_id: a hash of the contract.
+        batch_id: the batch that reads are as of.
+        data_as_of: the batch includes all events loaded up to this time.
+        manifest: the part of dbt's manifest that the batch was built with.
+        contract_id: a hash of that part.
     """
 
     batch_id: int
     data_as_of: datetime
-    contract: dict[str, Any]
+    manifest: dict[str, Any]
     contract_id: str
+
+    @cached_property
+    def contract(self) -> Contract:
+        """What the manifest offers, read on first use.
+
+        Raises:
+            ContractError: this release cannot read it.
+        """
+        return read_contract(self.manifest)
 
 
 def read_publication(connection: psycopg.Connection, target: str) -> Publication | None:
-    """What is published; None where nothing is."""
+    """The current publication of a target; None if nothing is published."""
     row = connection.execute(
         """
         select publications.batch_id, publications.data_as_of, publications.contract::text
@@ -50,49 +61,62 @@ def read_publication(connection: psycopg.Connection, target: str) -> Publication
     ).fetchone()
     if row is None:
         return None
-    batch_id, data_as_of, text = row
-    return Publication(batch_id, data_as_of, orjson.loads(text), hashlib.sha256(text.encode()).hexdigest())
+    batch_id, data_as_of, manifest = row
+    return Publication(batch_id, data_as_of, orjson.loads(manifest), hashlib.sha256(manifest.encode()).hexdigest())
 
 
-class Publications:
-    """Asks for the publication, and keeps the answer for a second; one thread asks, the others take what there is."""
+class PublicationCache:
+    """The current publication, at most a second old. One thread refreshes it; the others wait for it."""
 
     def __init__(self, pool: ConnectionPool, target: str) -> None:
         self._pool = pool
         self._target = target
         self._lock = threading.Lock()
-        self._known: Publication | None = None
-        self._until = 0.0
+        self._publication: Publication | None = None
+        self._expires_at = 0.0
 
     def current(self) -> Publication | None:
-        """The publication; None where nothing was published yet.
+        """The publication; None if nothing is published yet.
 
         Raises:
-            WarehouseUnavailable: the database is away.
+            WarehouseUnavailable: the database is unavailable.
         """
-        if time.monotonic() >= self._until:
-            # nobody waits for the one who finds out whether the database is back
+        if time.monotonic() >= self._expires_at:
+            # during an outage, nobody waits for the thread that tries the database
             if not self._lock.acquire(blocking=not self._pool.is_unavailable):
-                raise WarehouseUnavailable(AWAY)
+                raise WarehouseUnavailable(DATABASE_UNAVAILABLE)
             try:
-                if time.monotonic() >= self._until:
-                    self._known = self._ask()
-                    self._until = time.monotonic() + CACHE_TTL_SECONDS
+                if time.monotonic() >= self._expires_at:
+                    self._publication = self._read()
+                    self._expires_at = time.monotonic() + CACHE_TTL_SECONDS
             finally:
                 self._lock.release()
-        return self._known
+        return self._publication
 
-    def _ask(self) -> Publication | None:
-        found = self._pool.execute(lambda connection: read_publication(connection, self._target))
-        # a restored database counts its batches again
-        if found is not None and self._known is not None and _is_same(found, self._known):
-            # the same object: who compares it need not look inside
-            return self._known
-        if found is not None:
-            PUBLISHED_BATCH.set(found.batch_id)
-            DATA_AS_OF.set(found.data_as_of.timestamp())
-        return found
+    def require(self) -> Publication:
+        """The publication.
+
+        Raises:
+            NothingPublished: nothing is published yet.
+            WarehouseUnavailable: the database is unavailable.
+        """
+        publication = self.current()
+        if publication is None:
+            raise NothingPublished
+        return publication
+
+    def _read(self) -> Publication | None:
+        publication = self._pool.execute(lambda connection: read_publication(connection, self._target))
+        if publication is None:
+            return None
+        if self._publication is not None and _is_same(publication, self._publication):
+            # the same object: callers compare by identity
+            return self._publication
+        PUBLISHED_BATCH.set(publication.batch_id)
+        DATA_AS_OF.set(publication.data_as_of.timestamp())
+        return publication
 
 
 def _is_same(one: Publication, other: Publication) -> bool:
+    # a restored database reuses batch ids: the time tells them apart
     return (one.batch_id, one.data_as_of) == (other.batch_id, other.data_as_of)

@@ -1,4 +1,4 @@
-"""A response's data out of the rows of its sections."""
+"""Builds a response's data from the rows of its sections."""
 
 from __future__ import annotations
 
@@ -7,63 +7,67 @@ from typing import Any
 
 from api.contract.exposures import Section
 
+Row = tuple[Any, ...]
+# index of a column in the row, the object inside the section ('' for the section itself), public name
+Shape = list[tuple[int, str, str]]
+# rows of each section, further fields of the response, the request's parameters -> `data`
+Assembler = Callable[[list[list[Row]], Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
+
 
 def statement(section: Section) -> str:
-    """The query of a section's columns."""
+    """The SELECT of a section's columns."""
     columns = ", ".join(f'"{field.column}"' for field in section.fields)
-    return f"select {columns} from {section.view}"  # noqa: S608 - names out of our own manifest
-
-
-Shape = list[tuple[int, str, str]]
-Assembler = Callable[[list[list[tuple[Any, ...]]], dict[str, Any], Mapping[str, Any]], dict[str, Any]]
+    return f"select {columns} from {section.view}"  # noqa: S608 - names from our own manifest
 
 
 def assembler(sections: Sequence[Section]) -> Assembler:
-    """Puts the sections' rows to their places; which those are is worked out once."""
+    """A function that puts the rows of these sections together to `data`."""
 
-    def assemble(found: list[list[tuple[Any, ...]]], shown: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    def assemble(
+        rows_by_section: list[list[Row]], response_fields: Mapping[str, Any], params: Mapping[str, Any]
+    ) -> dict[str, Any]:
         data: dict[str, Any] = {}
-        for section, rows in zip(sections, found, strict=True):
+        for section, rows in zip(sections, rows_by_section, strict=True):
             if section.not_found_error:
                 continue
-            shape = shape_of(section, given)
+            shape = shape_of(section, params)
             if not section.path:
-                data |= shaped(shape, rows[0]) if rows else {}
+                data |= to_object(shape, rows[0]) if rows else {}
                 continue
             *parents, last = section.path
-            place = data
+            target = data
             for parent in parents:
-                place = place.setdefault(parent, {})
+                target = target.setdefault(parent, {})
             if section.is_list:
-                place[last] = [shaped(shape, row) for row in rows]
+                target[last] = [to_object(shape, row) for row in rows]
             elif rows:
-                place[last] = {**place.get(last, {}), **shaped(shape, rows[0])}
+                target[last] = {**target.get(last, {}), **to_object(shape, rows[0])}
             elif section.is_nullable:
-                place[last] = None
-        # ids and names first, then what was asked for, then the numbers
-        simple = {name: value for name, value in data.items() if not isinstance(value, dict | list)}
-        return {**simple, **shown, **data}
+                target[last] = None
+        # ids and names first, then what describes the request, then the numbers
+        scalars = {name: value for name, value in data.items() if not isinstance(value, dict | list)}
+        return {**scalars, **response_fields, **data}
 
     return assemble
 
 
-def shape_of(section: Section, given: Mapping[str, Any]) -> Shape:
-    """Which columns the request shows, and where."""
+def shape_of(section: Section, params: Mapping[str, Any]) -> Shape:
+    """Which columns the response to these parameters shows, and where."""
     shape: Shape = []
     for index, field in enumerate(section.fields):
         parameter, value = field.if_param
-        asked = given.get(parameter)
-        if not parameter or (value in asked if isinstance(asked, list) else value == asked):
+        requested = params.get(parameter)
+        if not parameter or (value in requested if isinstance(requested, list) else value == requested):
             shape.append((index, field.group, field.name))
     return shape
 
 
-def shaped(shape: Shape, row: tuple[Any, ...]) -> dict[str, Any]:
-    """The object that a row is shown as."""
-    made: dict[str, Any] = {}
-    for index, inside, name in shape:
-        if inside:
-            made.setdefault(inside, {})[name] = row[index]
+def to_object(shape: Shape, row: Row) -> dict[str, Any]:
+    """The JSON object of a row."""
+    result: dict[str, Any] = {}
+    for index, group, name in shape:
+        if group:
+            result.setdefault(group, {})[name] = row[index]
         else:
-            made[name] = row[index]
-    return made
+            result[name] = row[index]
+    return result

@@ -1,4 +1,4 @@
-"""A lock that one process of all holds, for as long as its connection to PostgreSQL lives."""
+"""A lock that one process in the cluster holds, as long as its connection to PostgreSQL lives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from api.settings import Settings
 
 
 class AdvisoryLock:
-    """A session-level advisory lock, named, on a connection of its own, which the block gives back."""
+    """A named, session-level advisory lock on its own connection; a `with` block releases it at its end."""
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._settings = settings
@@ -19,11 +19,11 @@ class AdvisoryLock:
         self._connection: psycopg.Connection | None = None
 
     def acquire(self) -> bool:
-        """Takes the lock unless somebody has it, and says whether it is ours now.
+        """Tries to take the lock, without waiting. True if this process holds it now.
 
         Raises:
             SettingsError: no database is configured.
-            psycopg.OperationalError: the database is away.
+            psycopg.OperationalError: the database is unavailable.
         """
         self.release()
         connection = psycopg.connect(conninfo(self._settings, "mailmart_worker"), autocommit=True, connect_timeout=10)
@@ -46,7 +46,7 @@ class AdvisoryLock:
         return self._connection
 
     def wait_while_held(self, seconds: float) -> bool:
-        """Waits, and says whether the lock is still ours; returns early when the connection dies, because then it is not."""
+        """Waits `seconds`. True if the lock is still held; returns False early if the connection, and so the lock, is lost."""
         if self._connection is None:
             return False
         try:
@@ -58,7 +58,7 @@ class AdvisoryLock:
         return True
 
     def release(self) -> None:
-        """Ends the connection, and the lock with it."""
+        """Closes the connection, which releases the lock."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

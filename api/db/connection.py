@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, each under the role of what it is for."""
+"""Connections to PostgreSQL, each under the role that its task needs."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from api.errors import SettingsError
 from api.settings import Settings, embedded_database_url
 
 Role = Literal["mailmart_owner", "mailmart_api", "mailmart_worker", "mailmart_analyst"]
-# both ends notice within a quarter of a minute that the other one's machine is gone; a death of a process is seen at once
+# each side notices within 15 s that the other machine is unreachable; the end of a process is noticed at once
 KEEPALIVES = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3"}
-# what is sent and never acknowledged; not for the owner, who lands so much that a busy server may stop reading for a while
-UNACKNOWLEDGED = {"tcp_user_timeout": "10000"}
-# times are UTC, whatever the server's zone is: those that are shown, and what casts in SQL take for one
+# the limit for data that is sent and not acknowledged; not for the owner: during a bulk load, a busy server may pause reading
+SEND_TIMEOUT = {"tcp_user_timeout": "10000"}
+# the session's time zone is UTC, whatever the server's is: for output and for casts
 OPTIONS = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c TimeZone=UTC"
 
 
 def conninfo(settings: Settings, role: Role | None, *, options: str = "") -> str:
     """The libpq connection string of the settings' database; its sessions have `role`, or the login's own for None.
 
-    `options` are further start-up options (`-c name=value`). The role is a start-up option, so that nothing runs before it is
-    taken, and `reset role` leads back to it. Sessions are in UTC.
+    `options` are further start-up options (`-c name=value`). The role is a start-up option, so nothing runs before it is set, and
+    `reset role` returns to it. Sessions are in UTC.
 
     Raises:
-        SettingsError: no database is configured, and the embedded one was never started; or the URL is none.
+        SettingsError: no database is configured and the embedded one was never started, or the URL is invalid.
     """
     url = settings.database_url or embedded_database_url(settings.home)
     try:
-        given = conninfo_to_dict(url)
+        params = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         # psycopg's error contains the URL with its password
         raise SettingsError(
             "MAILMART_DATABASE_URL is not a connection string",
             hint="Write it as postgresql://login:password@host:port/database.",
         ) from None
-    parts = [str(given.get("options") or ""), OPTIONS, options, f"-c role={role}" if role else ""]
-    ours = {"application_name": "mailmart", **KEEPALIVES, **({} if role == "mailmart_owner" else UNACKNOWLEDGED)}
-    # what the URL says of these goes before
-    ours = {name: value for name, value in ours.items() if name not in given}
-    return make_conninfo(url, options=" ".join(part for part in parts if part), **ours)
+    parts = [str(params.get("options") or ""), OPTIONS, options, f"-c role={role}" if role else ""]
+    defaults = {"application_name": "mailmart", **KEEPALIVES, **({} if role == "mailmart_owner" else SEND_TIMEOUT)}
+    # the URL overrides them
+    defaults = {name: value for name, value in defaults.items() if name not in params}
+    return make_conninfo(url, options=" ".join(part for part in parts if part), **defaults)
 
 
 def connect(settings: Settings, role: Role | None) -> psycopg.Connection:
-    """Opens a connection; a `with` block commits its transaction, or rolls it back on an error, and closes it."""
+    """Opens a connection. A `with` block commits its transaction, or rolls back on an error, and closes it."""
     return psycopg.connect(conninfo(settings, role), connect_timeout=10)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 import psycopg
 from psycopg.types.numeric import FloatLoader
 
-from api.contract.export_types import read_catalogue
 from api.contract.publication import Publication, read_publication
 from api.db.connection import conninfo
 from api.errors import ExportUnfinished, StorageError
@@ -172,7 +171,7 @@ class _Attempt:
         with psycopg.connect(string, connect_timeout=10) as connection:
             connection.adapters.register_loader("numeric", FloatLoader)
             publication = read_publication(connection, self.settings.target)
-            catalogue = read_catalogue(publication.contract) if publication else None
+            catalogue = publication.contract.catalogue if publication else None
             if publication is None or catalogue is None or self.export.export_type not in catalogue.types:
                 raise _CannotExport(UNKNOWN_TYPE)
             yield _ExportSource(publication, Snapshot(connection, self.export, publication, catalogue, self._on_progress))

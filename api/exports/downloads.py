@@ -19,7 +19,7 @@ from api.exports.repository import Export
 from api.exports.signed_urls import is_valid, signed_url
 from api.exports.storage import Storage
 from api.settings import Settings
-from api.web.request_log import record_of
+from api.web.request_context import current_request_context
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -135,7 +135,7 @@ def downloads_blueprint(downloads: Downloads) -> Blueprint:
 
     @blueprint.get(f"{PATH}/<export_id>/<name>")
     def download(export_id: str, name: str) -> Response:
-        record_of(request.environ).endpoint = "download"
+        current_request_context().endpoint = "download"
         return downloads.serve(export_id, name, request.args.get("expires", ""), request.args.get("signature", ""))
 
     return blueprint

@@ -13,6 +13,7 @@ import marshmallow as ma
 from api.contract.export_types import Catalogue, ExportType
 from api.contract.parameters import PARAMETERS
 from api.contract.publication import Publication
+from api.db.request_context import tenant_settings
 from api.errors import INVALID, NotFound, ValidationFailed
 
 # runs statements in a request context, and returns the rows of each
@@ -66,11 +67,7 @@ def plan_export(
         NotFound: a campaign or a domain is not in the workspace.
     """
     request = resolve_request(body, catalogue, today)
-    context = {
-        **request.context,
-        "mailmart.workspace_id": workspace_id,
-        "mailmart.as_of": str(publication.batch_id),
-    }
+    context = {**request.context, **tenant_settings(workspace_id, publication.batch_id)}
     unknown_campaigns, unknown_domains, sizes = read(
         context,
         [
@@ -102,12 +99,12 @@ def resolve_request(body: Mapping[str, Any], catalogue: Catalogue, today: date) 
     params = {parameter: _value_or_default(body, name, kind.field(parameter)) for name, parameter in kind.parameters.items()}
     params = {parameter: value for parameter, value in params.items() if value is not ma.missing}
     window = PARAMETERS["time_range"].resolve(body, today)
-    context, response_fields = dict(window.settings), dict(window.shown)
+    context, response_fields = dict(window.settings), dict(window.response_fields)
     for parameter in kind.parameters.values():
         if parameter in params:
             resolved = PARAMETERS[parameter].resolve(params, today)
             context |= resolved.settings
-            response_fields |= resolved.shown
+            response_fields |= resolved.response_fields
     campaign_ids = body.get("campaign_ids")
     if campaign_ids is not None:
         context["mailmart.campaign_ids"] = json.dumps(campaign_ids)

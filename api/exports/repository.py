@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from api.db.pool import ConnectionPool
+from api.db.request_context import WORKSPACE_ID, apply_settings
 from api.exports.plan import ExportPlan
 
 Status = Literal["processing", "completed", "failed", "expired", "canceled"]
@@ -155,5 +156,5 @@ class ExportRepository:
 def _in_workspace(connection: psycopg.Connection, workspace_id: str) -> Iterator[psycopg.Cursor[Export]]:
     """A transaction that sees the exports of one workspace only."""
     with connection.transaction(), connection.cursor(row_factory=class_row(Export)) as cursor:
-        cursor.execute(sql.SQL("set local mailmart.workspace_id = {}").format(sql.Literal(workspace_id)))
+        apply_settings(connection, {WORKSPACE_ID: workspace_id})
         yield cursor

@@ -14,15 +14,15 @@ from flask_smorest import Blueprint
 
 from api.auth.guard import RequestGuard
 from api.contract.export_types import Catalogue
-from api.contract.publication import Publications
+from api.contract.publication import PublicationCache
 from api.db.pool import ConnectionPool
-from api.errors import INVALID, NotFound, ValidationFailed, WarehouseUnavailable
+from api.errors import INVALID, NotFound, NothingPublished, ValidationFailed
 from api.exports.downloads import Downloads
 from api.exports.plan import plan_export
 from api.exports.repository import ExportRepository
 from api.exports.request_schemas import EXAMPLE, PageQuery, export_schema
 from api.exports.response_schemas import export_body, export_response_schema, export_status_schema, page_response_schema
-from api.web.operations import Answer, Operation, authorized_workspace, operations_blueprint
+from api.web.operations import Operation, ResponseSpec, authorized_workspace, operations_blueprint
 from api.web.pagination import decode_cursor, encode_cursor
 from api.web.responses import empty_response, resource_response
 
@@ -43,12 +43,13 @@ class ExportServices:
     """The services that the operations use."""
 
     pool: ConnectionPool
-    publications: Publications
+    publications: PublicationCache
+    guard: RequestGuard
     downloads: Downloads
     catalogue: Catalogue
 
 
-def exports_blueprint(services: ExportServices, guard: RequestGuard) -> Blueprint:
+def exports_blueprint(services: ExportServices) -> Blueprint:
     """The operations, below /workspaces/{workspaceId}."""
     status = export_status_schema(services.catalogue)
     response = export_response_schema(status)
@@ -72,7 +73,7 @@ def exports_blueprint(services: ExportServices, guard: RequestGuard) -> Blueprin
                     arguments=export_schema(services.catalogue),
                     example=EXAMPLE,
                     headers=(IDEMPOTENCY_KEY,),
-                    answers={202: Answer(response, "The export was created and is processing.", LOCATION)},
+                    responses={202: ResponseSpec(response, "The export was created and is processing.", LOCATION)},
                 ),
                 _create(services, exports),
             ),
@@ -87,7 +88,7 @@ def exports_blueprint(services: ExportServices, guard: RequestGuard) -> Blueprin
                     limit=60,
                     scope="export",
                     arguments=PageQuery,
-                    answers={200: Answer(page, "A page of exports.")},
+                    responses={200: ResponseSpec(page, "A page of exports.")},
                 ),
                 _list(services, exports),
             ),
@@ -103,7 +104,7 @@ def exports_blueprint(services: ExportServices, guard: RequestGuard) -> Blueprin
                     limit=60,
                     scope="export",
                     path_parameters=(EXPORT_ID,),
-                    answers={200: Answer(response, "The export.")},
+                    responses={200: ResponseSpec(response, "The export.")},
                 ),
                 _get(services, exports),
             ),
@@ -119,20 +120,20 @@ def exports_blueprint(services: ExportServices, guard: RequestGuard) -> Blueprin
                     limit=60,
                     scope="export",
                     path_parameters=(EXPORT_ID,),
-                    answers={204: Answer(None, "Canceled or removed.")},
+                    responses={204: ResponseSpec(None, "Canceled or removed.")},
                 ),
                 _delete(exports),
             ),
         ],
-        guard,
+        services.guard,
     )
 
 
 def _create(services: ExportServices, exports: ExportRepository) -> View:
     def create(body: dict[str, Any], path: Mapping[str, str]) -> Response:
-        publication = services.publications.current()
-        if publication is None or not services.catalogue.types:
-            raise WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60)
+        publication = services.publications.require()
+        if not services.catalogue.types:
+            raise NothingPublished
         workspace_id = authorized_workspace()
         key = _idempotency_key()
         stored_body = _as_stored(body)

@@ -14,6 +14,7 @@ from api.contract.export_types import Catalogue, ExportType
 from api.contract.exposures import Field, Section
 from api.contract.publication import Publication
 from api.contract.response import assembler, shape_of, statement
+from api.db.request_context import CAMPAIGN_ID, apply_settings, tenant_settings
 from api.exports.formats import Column, Table
 from api.exports.formats.formula_injection import escape_formula, escape_formulas_in_lines
 from api.exports.repository import Export
@@ -54,7 +55,7 @@ class Snapshot:
         self._kind: ExportType = catalogue.types[export.export_type]
         self._params: Mapping[str, Any] = export.resolved["params"]
         self._on_progress = on_progress
-        self._set_context({**export.resolved["context"], **self._workspace_context()})
+        self._set_context({**export.resolved["context"], **tenant_settings(export.workspace_id, publication.batch_id)})
         self._scopes = self._read_scopes()
         self._sections = {section.name: section for section in self._read_sections()}
         self._tables = {name: self._table(section) for name, section in self._sections.items()}
@@ -125,15 +126,8 @@ class Snapshot:
             # if the endpoint returns campaign_id and campaign_name itself, its values win
             yield {**self._scope_columns(scope), **assemble(rows, dict(self._export.resolved["response_fields"]), self._params)}
 
-    def _workspace_context(self) -> dict[str, str]:
-        return {
-            "mailmart.workspace_id": self._export.workspace_id,
-            "mailmart.as_of": str(self._publication.batch_id),
-        }
-
     def _set_context(self, context: Mapping[str, str]) -> None:
-        for name, value in context.items():
-            self._connection.execute(sql.SQL("set local {} = {}").format(sql.Identifier(*name.split(".")), sql.Literal(value)))
+        apply_settings(self._connection, context)
 
     def _read_scopes(self) -> tuple[Scope, ...]:
         requested = self._export.resolved["campaign_ids"]
@@ -178,7 +172,7 @@ class Snapshot:
 
     def _select_scope(self, scope: Scope) -> None:
         if self._is_by_campaign:
-            self._set_context({"mailmart.campaign_id": scope.campaign_id})
+            self._set_context({CAMPAIGN_ID: scope.campaign_id})
 
     def _scope_columns(self, scope: Scope) -> dict[str, str]:
         if not self._is_by_campaign:

@@ -12,9 +12,10 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
-from api.contract.export_types import Catalogue, read_catalogue
+from api.contract.export_types import Catalogue
 from api.contract.publication import Publication, read_publication
 from api.db.connection import connect
+from api.db.request_context import apply_settings
 from api.errors import ApiError
 from api.exports.plan import ExportPlan, plan_export
 from api.exports.repository import new_export_id, request_export
@@ -62,7 +63,7 @@ def run_due_reports(settings: Settings) -> int:
 
 
 def _run_all(connection: psycopg.Connection, publication: Publication) -> int:
-    catalogue = read_catalogue(publication.contract)
+    catalogue = publication.contract.catalogue
     seen: list[Report] = []
     run_count = 0
     while len(seen) < MAX_REPORTS_PER_CALL:
@@ -171,8 +172,7 @@ def _plan(
         raise ApiError(UNKNOWN_TYPE)
 
     def read(context: Mapping[str, str], statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:
-        for name, value in context.items():
-            connection.execute(sql.SQL("set local {} = {}").format(sql.SQL(name), sql.Literal(value)))
+        apply_settings(connection, context)
         return [connection.execute(statement.encode()).fetchall() for statement in statements]
 
     return plan_export(read, catalogue, publication, report.workspace_id, report.request, now.astimezone(UTC).date())

@@ -15,6 +15,7 @@ from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from api.db.pool import ConnectionPool
+from api.db.request_context import WORKSPACE_ID, apply_settings
 from api.reports.schedule import Schedule
 
 T = TypeVar("T")
@@ -206,7 +207,7 @@ class ReportRepository:
 @contextmanager
 def _in_workspace(connection: psycopg.Connection, workspace_id: str) -> Iterator[psycopg.Cursor[Report]]:
     with connection.transaction(), connection.cursor(row_factory=class_row(Report)) as cursor:
-        cursor.execute(sql.SQL("set local mailmart.workspace_id = {}").format(sql.Literal(workspace_id)))
+        apply_settings(connection, {WORKSPACE_ID: workspace_id})
         yield cursor
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,17 +13,19 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from api.auth.guard import RequestGuard
-from api.errors import INVALID, NotFound, ValidationFailed, WarehouseUnavailable
+from api.contract.export_types import Catalogue
+from api.contract.publication import PublicationCache
+from api.db.pool import ConnectionPool
+from api.errors import INVALID, NotFound, NothingPublished, ValidationFailed
 from api.exports.plan import plan_export
 from api.exports.request_schemas import PageQuery
 from api.exports.response_schemas import page_response_schema
-from api.exports.routes import ExportServices
 from api.net.ssrf import Network
 from api.reports.repository import MAX_REPORTS, Report, ReportRepository, new_report_id, schedule_columns
 from api.reports.request_schemas import parse_schedule, request_schemas
 from api.reports.response_schemas import report_body, report_schema, run_body, run_schema
 from api.reports.webhook_signature import new_secret
-from api.web.operations import Answer, Operation, authorized_workspace, operations_blueprint
+from api.web.operations import Operation, ResponseSpec, authorized_workspace, operations_blueprint
 from api.web.pagination import decode_cursor, encode_cursor
 from api.web.responses import empty_response, resource_response
 from api.web.schemas import data_schema
@@ -36,14 +39,25 @@ CURSOR_EXAMPLE = "MjAyNS0xMS0yNlQxMDowMDowMFp8cmVwX3h5ejEyMw"
 REPORT_PATH = "/analytics/reports/{reportId}"
 
 
-def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tuple[Network, ...]) -> Blueprint:
-    """The operations, below /workspaces/{workspaceId}; `allowed` are private networks that webhooks may use."""
+@dataclass(frozen=True)
+class ReportServices:
+    """The services that the operations use, and the private networks that webhooks may use."""
+
+    pool: ConnectionPool
+    publications: PublicationCache
+    guard: RequestGuard
+    catalogue: Catalogue
+    webhook_allowed_networks: tuple[Network, ...]
+
+
+def reports_blueprint(services: ReportServices) -> Blueprint:
+    """The operations, below /workspaces/{workspaceId}."""
     reports = ReportRepository(services.pool)
     report = report_schema(services.catalogue)
     response = data_schema("ReportResponse", ma.fields.Nested(report, required=True))
     report_page = page_response_schema("ReportList", "reports", report, CURSOR_EXAMPLE)
     run_page = page_response_schema("ReportRunList", "runs", run_schema(), CURSOR_EXAMPLE)
-    new, changes = request_schemas(services.catalogue, allowed)
+    new, changes = request_schemas(services.catalogue, services.webhook_allowed_networks)
 
     def operation(operation_id: str, name: str, label: str, description: str, method: str, path: str, **more: Any) -> Operation:
         limit = READ_LIMIT if method == "get" else WRITE_LIMIT
@@ -66,7 +80,7 @@ def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tu
                     "post",
                     "/analytics/reports",
                     arguments=new,
-                    answers={201: Answer(response, "The report.", LOCATION)},
+                    responses={201: ResponseSpec(response, "The report.", LOCATION)},
                 ),
                 _create(services, reports),
             ),
@@ -79,7 +93,7 @@ def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tu
                     "get",
                     "/analytics/reports",
                     arguments=PageQuery,
-                    answers={200: Answer(report_page, "A page of reports.")},
+                    responses={200: ResponseSpec(report_page, "A page of reports.")},
                 ),
                 _list(reports),
             ),
@@ -91,7 +105,7 @@ def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tu
                     "A report: its export, schedule, recipients and next run.",
                     "get",
                     REPORT_PATH,
-                    answers={200: Answer(response, "The report.")},
+                    responses={200: ResponseSpec(response, "The report.")},
                 ),
                 _get(reports),
             ),
@@ -105,7 +119,7 @@ def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tu
                     "patch",
                     REPORT_PATH,
                     arguments=changes,
-                    answers={200: Answer(response, "The changed report.")},
+                    responses={200: ResponseSpec(response, "The changed report.")},
                 ),
                 _change(services, reports),
             ),
@@ -117,7 +131,7 @@ def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tu
                     "Deletes a report and its runs. Their exports stay.",
                     "delete",
                     REPORT_PATH,
-                    answers={204: Answer(None, "Deleted.")},
+                    responses={204: ResponseSpec(None, "Deleted.")},
                 ),
                 _delete(reports),
             ),
@@ -130,16 +144,16 @@ def reports_blueprint(services: ExportServices, guard: RequestGuard, allowed: tu
                     "get",
                     f"{REPORT_PATH}/runs",
                     arguments=PageQuery,
-                    answers={200: Answer(run_page, "A page of runs.")},
+                    responses={200: ResponseSpec(run_page, "A page of runs.")},
                 ),
                 _runs(reports),
             ),
         ],
-        guard,
+        services.guard,
     )
 
 
-def _create(services: ExportServices, reports: ReportRepository) -> View:
+def _create(services: ReportServices, reports: ReportRepository) -> View:
     def create(body: dict[str, Any], path: Mapping[str, str]) -> Response:
         workspace_id = authorized_workspace()
         now = datetime.now(UTC)
@@ -188,7 +202,7 @@ def _get(reports: ReportRepository) -> View:
     return get
 
 
-def _change(services: ExportServices, reports: ReportRepository) -> View:
+def _change(services: ReportServices, reports: ReportRepository) -> View:
     def change(body: dict[str, Any], path: Mapping[str, str]) -> Response:
         workspace_id = authorized_workspace()
         now = datetime.now(UTC)
@@ -269,16 +283,16 @@ def _runs(reports: ReportRepository) -> View:
     return runs
 
 
-def _checked_export(services: ExportServices, workspace_id: str, body: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def _checked_export(services: ReportServices, workspace_id: str, body: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """The body of an export request as it is stored, after planning an export to validate it.
 
     Raises:
         ValidationFailed: a field does not apply to the export type.
         NotFound: a campaign or a domain is not in the workspace.
     """
-    publication = services.publications.current()
-    if publication is None or not services.catalogue.types:
-        raise WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60)
+    publication = services.publications.require()
+    if not services.catalogue.types:
+        raise NothingPublished
     try:
         plan_export(services.pool.query, services.catalogue, publication, workspace_id, body, now.date())
     except ValidationFailed as error:

@@ -1,4 +1,4 @@
-"""Runs the service under granian."""
+"""Runs the WSGI app under granian."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from api.settings import Settings
 THREADS = 4
 
 
-def serve(settings: Settings, *, workers: int = 1, target: str = "api.server.wsgi:make_service") -> None:
-    """Serves what the target makes until SIGINT or SIGTERM, and finishes the requests that run.
+def serve(settings: Settings, *, workers: int = 1, target: str = "api.server.wsgi:create_wsgi_app") -> None:
+    """Serves the app that the factory `target` creates, until SIGINT or SIGTERM; running requests are finished first.
 
     Raises:
-        ServerError: the address is taken, or not ours; or the metrics' port is.
+        ServerError: the address is in use or not available on this machine, or the metrics port is in use.
     """
     check_address(settings)
     with serve_metrics(settings):
@@ -41,7 +41,7 @@ def serve(settings: Settings, *, workers: int = 1, target: str = "api.server.wsg
 
 
 def check_address(settings: Settings) -> None:
-    """Finds out before anything is started whether the address is free.
+    """Checks that the settings' address is free, before anything is started.
 
     Raises:
         ServerError: it is not.
@@ -53,6 +53,6 @@ def check_address(settings: Settings) -> None:
             probe.bind((settings.host, settings.port))
         except OSError as error:
             raise ServerError(
-                f"cannot listen at {settings.host}:{settings.port}: {error.strerror or error}",
-                hint="Set MAILMART_PORT (or --port) to another port, or end what listens there.",
+                f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
+                hint="Set MAILMART_PORT (or --port) to another port, or stop the program that uses it.",
             ) from error

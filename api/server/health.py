@@ -1,16 +1,15 @@
-"""Whether the process lives, and whether it can answer."""
+"""Health checks: whether the process is alive, and whether it is ready to answer."""
 
 from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api.contract.publication import Publications
-from api.errors import WarehouseUnavailable
+from api.contract.publication import PublicationCache
 from api.web.responses import status_response
 
 
-def health_blueprint(publications: Publications) -> Blueprint:
-    """/healthz and /readyz, for whoever runs the process; no key is asked for, and nothing is told."""
+def health_blueprint(publications: PublicationCache) -> Blueprint:
+    """/healthz and /readyz, without authentication; they reveal no tenant's data."""
     blueprint = Blueprint("health", __name__)
 
     @blueprint.get("/healthz")
@@ -19,9 +18,7 @@ def health_blueprint(publications: Publications) -> Blueprint:
 
     @blueprint.get("/readyz")
     def ready() -> Response:
-        publication = publications.current()
-        if publication is None:
-            raise WarehouseUnavailable("Nothing is published yet; run `mailmart build`.", retry_after=60)
+        publication = publications.require()
         return status_response({"status": "ready", "batch_id": publication.batch_id, "data_as_of": publication.data_as_of})
 
     return blueprint

@@ -1,4 +1,4 @@
-"""The metrics of all processes of a service, at a loopback port of their own, out of a process of its own."""
+"""Prometheus metrics of all worker processes, served by a process of its own on a loopback port."""
 
 from __future__ import annotations
 
@@ -16,37 +16,38 @@ from api.errors import ServerError
 from api.processes.parent_death import end_with_parent
 from api.settings import Settings
 
-# read by prometheus_client when it is imported: before any of our processes does
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+# prometheus_client reads it on import, so it has to be set before
+MULTIPROCESS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 ADDRESS = "127.0.0.1"
 
 
 @contextmanager
 def serve_metrics(settings: Settings) -> Iterator[None]:
-    """Serves /metrics at a port of 127.0.0.1 while the block runs; with port 0 there is none.
+    """Serves /metrics on a port of 127.0.0.1 while the block runs; port 0 turns it off.
 
-    The workers' processes, started inside, write what they count to files that this one sums. Beside it is what the database
-    knows, of whichever process and machine.
+    Worker processes that are started inside the block write their counts to files, which the metrics server sums. It adds the
+    metrics that are read from the database, which cover all processes and machines.
 
     Raises:
-        ServerError: the port is taken.
+        ServerError: the port is in use.
     """
     port = settings.metrics_port
     if not port:
         yield
         return
     folder = tempfile.mkdtemp(prefix="mailmart-metrics-")
-    os.environ[FOLDER] = folder
-    ready, says = multiprocessing.Pipe(duplex=False)
-    # forked before anything here has threads
-    process = multiprocessing.get_context("fork").Process(target=_expose, args=(settings, says), daemon=True)
+    os.environ[MULTIPROCESS_FOLDER] = folder
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    # forked before this process has threads
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(settings, sender), daemon=True)
     process.start()
-    says.close()
+    sender.close()
     try:
-        problem = ready.recv()
+        problem = receiver.recv()
         if problem:
             raise ServerError(
-                f"cannot show metrics at {ADDRESS}:{port}: {problem}", hint="Set MAILMART_METRICS_PORT to another port, or to 0."
+                f"cannot serve metrics on {ADDRESS}:{port}: {problem}",
+                hint="Set MAILMART_METRICS_PORT to another port, or to 0.",
             )
         yield
     finally:
@@ -55,7 +56,7 @@ def serve_metrics(settings: Settings) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _expose(settings: Settings, says: Connection) -> None:
+def _run(settings: Settings, sender: Connection) -> None:
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -78,7 +79,7 @@ def _expose(settings: Settings, says: Connection) -> None:
     try:
         start_http_server(settings.metrics_port, addr=ADDRESS, registry=registry)
     except OSError as error:
-        says.send(error.strerror or str(error))
+        sender.send(error.strerror or str(error))
         return
-    says.send("")
+    sender.send("")
     threading.Event().wait()

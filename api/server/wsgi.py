@@ -1,4 +1,4 @@
-"""What granian loads in each of its workers."""
+"""The factory that granian calls in each worker process."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import atexit
 
 from api.observability.logs import configure_logs
 from api.processes.parent_death import end_with_parent
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 
 
-def make_service() -> Service:
-    """The service of this process, with the environment's settings."""
+def create_wsgi_app() -> WsgiApp:
+    """The app of this process, configured by the environment."""
     configure_logs()
-    # a worker that outlived a killed server would keep its port
+    # if the server is killed, a worker that survives would keep its port
     end_with_parent()
-    service = Service(Settings.from_environment())
-    atexit.register(service.close)
-    return service
+    app = WsgiApp(Settings.from_environment())
+    atexit.register(app.close)
+    return app

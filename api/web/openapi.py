@@ -1,10 +1,11 @@
-"""The OpenAPI document, and the page that shows it, out of a package's files and without a line of inline script."""
+"""The OpenAPI document, and the Swagger UI page that shows it: from a package's files, without inline script."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
 from copy import deepcopy
+from importlib.metadata import metadata, version
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,41 @@ import orjson
 from flask import Blueprint, Response, send_from_directory
 
 from api.errors import MailmartError
-from api.web.security_headers import OWN_FILES, POLICY
+from api.web.security_headers import DOCS_POLICY, POLICY_HEADER
 
-TITLE = "mailmart analytics"
+
+def _licence() -> dict[str, str]:
+    """The licence in pyproject.toml; without one, NONE, which is SPDX's identifier for that."""
+    expression = str(metadata("mailmart").json.get("license_expression", ""))
+    return {"name": expression or "No licence", "identifier": expression or "NONE"}
+
+
+OPENAPI_OPTIONS: dict[str, Any] = {
+    "API_TITLE": "mailmart analytics",
+    "API_VERSION": "v1",
+    "OPENAPI_VERSION": "3.1.0",
+    "API_SPEC_OPTIONS": {
+        "info": {
+            "description": "E-mail analytics: campaigns, workspaces, deliverability, send times.\n\n"
+            "Counts belong to the day on which a message was sent. Rates are percentages. Times are UTC.",
+            "contact": {"name": "The operator of this service"},
+            "license": _licence(),
+            "x-release": version("mailmart"),
+        },
+        "components": {
+            "securitySchemes": {
+                "apiKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key (`mm_…`, created by `mailmart keys create`). If the operator has configured a key"
+                    " for tokens, also a JWT with a `workspace_id` claim.",
+                }
+            }
+        },
+        "security": [{"apiKey": []}],
+        "servers": [{"url": "/", "description": "This service."}],
+    },
+}
 PAGE = """<!DOCTYPE html>
 <html lang="en">
   <head>
@@ -48,25 +81,28 @@ START = """window.addEventListener("load", function () {
 
 
 def postprocess_openapi(document: dict[str, Any]) -> dict[str, Any]:
-    """apispec's document with what it cannot say: named enums, constants, values of several formats.
+    """Adds what apispec cannot express: named enums, constants, and values of several formats.
 
-    Fields ask for them by x- keys in their metadata: x-enum-name, x-constant, x-any-of-formats. What an SDK calls an enum's
-    members stays in the document, where their values are no names: x-enum-varnames.
+    Fields request them by x- keys in their metadata: x-enum-name, x-constant, x-any-of-formats. x-enum-varnames stays in the
+    document: names for SDKs, if an enum's values are not identifiers.
+
+    Raises:
+        MailmartError: two different enums have the same name.
     """
-    finished = deepcopy(document)
-    schemas: dict[str, Any] = finished.setdefault("components", {}).setdefault("schemas", {})
-    # flask-smorest's own, which nothing here uses
+    result = deepcopy(document)
+    schemas: dict[str, Any] = result.setdefault("components", {}).setdefault("schemas", {})
+    # flask-smorest's own, which no operation uses
     for name in ("Error", "PaginationMetadata"):
         schemas.pop(name, None)
-    finished["components"].pop("responses", None)
-    finished["components"].pop("headers", None)
-    for path in finished["paths"].values():
+    result["components"].pop("responses", None)
+    result["components"].pop("headers", None)
+    for path in result["paths"].values():
         for operation in path.values():
             if isinstance(operation, dict):
                 operation["responses"].pop("default", None)
                 operation["responses"] = dict(sorted(operation["responses"].items()))
     named: dict[str, Any] = {}
-    for principal, key, schema in list(_schemas(finished)):
+    for parent, key, schema in list(_schemas(result)):
         if "x-constant" in schema:
             schema["const"] = schema.pop("x-constant")
             schema.pop("enum", None)
@@ -74,22 +110,22 @@ def postprocess_openapi(document: dict[str, Any]) -> dict[str, Any]:
             formats = schema.pop("x-any-of-formats")
             schema.pop("format", None)
             schema.pop("type", None)
-            # named once: a generator would make a model for each place
+            # one named schema: otherwise, SDK generators make a model for each use
             name = "Or".join(part.title().replace("-", "") for part in formats)
             named[name] = {"anyOf": [{"type": "string", "format": part} for part in formats]}
-            principal[key] = {"$ref": f"#/components/schemas/{name}", **schema}
+            parent[key] = {"$ref": f"#/components/schemas/{name}", **schema}
         if "x-enum-name" in schema:
             name = schema.pop("x-enum-name")
             members = {"x-enum-varnames": schema.pop("x-enum-varnames")} if "x-enum-varnames" in schema else {}
             enum = {"type": "string", "enum": schema.pop("enum"), **members}
             if named.setdefault(name, enum) != enum:
-                raise MailmartError(f"two enums of the document are called {name}")
+                raise MailmartError(f"two different enums of the OpenAPI document are named {name}")
             schema.pop("type", None)
-            principal[key] = {"$ref": f"#/components/schemas/{name}", **schema}
+            parent[key] = {"$ref": f"#/components/schemas/{name}", **schema}
     schemas |= named
-    finished["components"]["schemas"] = dict(sorted(schemas.items()))
+    result["components"]["schemas"] = dict(sorted(schemas.items()))
     order = ("openapi", "info", "servers", "security", "tags", "paths", "components")
-    return {key: finished[key] for key in order if key in finished}
+    return {key: result[key] for key in order if key in result}
 
 
 def documentation_blueprint(document: dict[str, Any]) -> Blueprint:
@@ -104,7 +140,7 @@ def documentation_blueprint(document: dict[str, Any]) -> Blueprint:
 
     @blueprint.get("/docs")
     def docs() -> Response:
-        return Response(PAGE, mimetype="text/html", headers={POLICY: OWN_FILES})
+        return Response(PAGE, mimetype="text/html", headers={POLICY_HEADER: DOCS_POLICY})
 
     @blueprint.get("/docs/start.js")
     def start() -> Response:
@@ -118,12 +154,12 @@ def documentation_blueprint(document: dict[str, Any]) -> Blueprint:
 
 
 def document_text(document: dict[str, Any]) -> bytes:
-    """The document as it is committed and served."""
+    """The document as it is committed, and as /openapi.json returns it."""
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def _schemas(node: Any) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
-    """Every object of the document that could be a schema, with what holds it and under which key."""
+    """Every object of the document that could be a schema, with its parent and its key in the parent."""
     pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in pairs:
         if isinstance(value, dict):
@@ -132,8 +168,8 @@ def _schemas(node: Any) -> Iterator[tuple[Any, Any, dict[str, Any]]]:
 
 
 def _assets() -> Path:
-    # found, not imported: the package's own code is for another framework
+    # located, not imported: the package's own code needs another framework
     spec = importlib.util.find_spec("flask_openapi_swagger")
     if spec is None or spec.origin is None:
-        raise MailmartError("the package flask-openapi-swagger is not installed", hint="Install the requirements again.")
+        raise MailmartError("the package flask-openapi-swagger is not installed", hint="Install mailmart's requirements again.")
     return Path(spec.origin).parent / "templates" / "swagger"

@@ -1,4 +1,4 @@
-"""What all operations below a workspace have in common: who may ask and how often, strict parameters, documented errors."""
+"""Operations below a workspace: authorization and rate limit before anything else, strict parameters, documented errors."""
 
 from __future__ import annotations
 
@@ -16,119 +16,52 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.auth.guard import RequestGuard
 from api.errors import INVALID, ContentTooLarge, Forbidden, MalformedRequest, UnsupportedMediaType, ValidationFailed
-from api.web.request_log import record_of
+from api.web.request_context import current_request_context
 from api.web.schemas import ErrorResponse
 
 PREFIX = "/api/v1/workspaces/<string:workspaceId>"
 ERRORS = {
-    400: "The window is none, or the body is not JSON.",
-    401: "No credential, or none that counts.",
-    403: "The credential is for another workspace, or lacks the scope.",
-    404: "Not in this workspace.",
-    422: "A parameter is not what it has to be.",
-    429: "The workspace asked too often in a minute.",
-    500: "An error of the service's.",
-    503: "The data are away for the moment.",
+    400: "Invalid time range or malformed JSON.",
+    401: "Missing or invalid credentials.",
+    403: "Not allowed for this workspace or scope.",
+    404: "Not found in this workspace.",
+    422: "Invalid parameters.",
+    429: "Rate limit exceeded.",
+    500: "Internal server error.",
+    503: "Data temporarily unavailable.",
 }
+BODY_ERRORS = {413: "The body is too large.", 415: "The body is not application/json."}
+REPEATED = "Must not be repeated."
 
 
-def _number(description: str, example: int) -> dict[str, Any]:
+def _integer_header(description: str, example: int) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "integer"}, "example": example}
 
 
 LIMIT_HEADERS = {
-    "RateLimit-Limit": _number("Requests that the workspace has in any minute.", 100),
-    "RateLimit-Remaining": _number("How many of them are left now.", 99),
-    "RateLimit-Reset": _number("Seconds until the oldest that counts is a minute old.", 60),
+    "RateLimit-Limit": _integer_header("Requests that the workspace may send in any minute.", 100),
+    "RateLimit-Remaining": _integer_header("Requests that are left now.", 99),
+    "RateLimit-Reset": _integer_header("Seconds until another request becomes available.", 60),
 }
 ETAG_HEADER = {
     "ETag": {
-        "description": "Names this answer: sent as If-None-Match, a 304 says that nothing has changed since.",
+        "description": "Version of this response. Send it as If-None-Match to get a 304 if nothing has changed.",
         "schema": {"type": "string"},
         "example": '"0f5a0c1e7b9d4e6f8a2b3c4d5e6f7a8b"',
     }
 }
-RETRY_AFTER = {"Retry-After": _number("Seconds until it makes sense to ask again.", 5)}
+RETRY_AFTER = {"Retry-After": _integer_header("Seconds to wait before the next request.", 5)}
+ERROR_HEADERS = {429: {**LIMIT_HEADERS, **RETRY_AFTER}, 503: RETRY_AFTER}
 WORKSPACE = {"name": "workspaceId", "description": "Workspace identifier", "example": "ws_xyz789"}
-HEADERS_OF_ERRORS = {429: {**LIMIT_HEADERS, **RETRY_AFTER}, 503: RETRY_AFTER}
-ERRORS_OF_A_BODY = {413: "The body is too large.", 415: "The body is not application/json."}
 
 
-class StrictParser(FlaskParser):
-    """Refuses parameters that are unknown or given twice, where webargs passes over the one and takes the first of the other."""
+@dataclass(frozen=True)
+class ResponseSpec:
+    """A successful response, as the OpenAPI document describes it. `headers` are in addition to those of the rate limit."""
 
-    DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": "raise"}  # noqa: RUF012
-
-    def load_querystring(self, req: Any, schema: Any) -> Any:
-        repeated = [name for name, values in req.args.lists() if len(values) > 1]
-        if repeated:
-            raise ValidationFailed(INVALID, details={name: ["Given more than once."] for name in repeated})
-        return super().load_querystring(req, schema)
-
-    def load_json(self, req: Any, schema: Any) -> Any:
-        if req.mimetype != "application/json":
-            raise UnsupportedMediaType
-        text = _text_of(req)
-        try:
-            body = json.loads(text, object_pairs_hook=_once_each, parse_constant=_no_number)
-        except json.JSONDecodeError as error:
-            raise MalformedRequest(f"{error.msg}: line {error.lineno}, column {error.colno}.") from error
-        except (ValueError, RecursionError) as error:
-            raise MalformedRequest("It is no JSON text.") from error
-        if not isinstance(body, dict):
-            raise ValidationFailed(INVALID, details={"body": ["Must be an object."]})
-        return body
-
-    def handle_error(self, error: Any, *args: Any, **kwargs: Any) -> NoReturn:
-        by_location: dict[str, dict[str, Any]] = error.normalized_messages()
-        raise ValidationFailed(
-            INVALID, details={name: list(_said(what)) for part in by_location.values() for name, what in part.items()}
-        )
-
-
-def _said(what: Any) -> Iterator[str]:
-    """marshmallow's messages of a field: a list of texts, or of a list's elements by their places."""
-    if isinstance(what, Mapping):
-        for place, messages in what.items():
-            yield from (f"{place}: {message}" for message in _said(messages))
-    else:
-        yield from what
-
-
-def _text_of(req: Any) -> bytes:
-    """The body, which may come in chunks: then nobody says beforehand how long it is.
-
-    Raises:
-        ContentTooLarge: it is longer than we take.
-    """
-    try:
-        text: bytes = req.get_data(cache=False)
-        # what is read of chunks ends at the limit without a word; one more tells
-        if req.content_length is None:
-            req.stream.read(1)
-    except RequestEntityTooLarge as error:
-        raise ContentTooLarge(req.max_content_length) from error
-    return text
-
-
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    for name, _ in pairs:
-        # fails for half of a surrogate pair, which no answer could repeat
-        name.encode()
-    repeated = {name for name, count in Counter(name for name, _ in pairs).items() if count > 1}
-    if repeated:
-        raise ValidationFailed(INVALID, details={name: ["Given more than once."] for name in repeated})
-    return dict(pairs)
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
-class StrictBlueprint(Blueprint):  # type: ignore[misc]
-    """A blueprint whose parameters are read strictly."""
-
-    ARGUMENTS_PARSER = StrictParser()
+    schema: type[ma.Schema] | None
+    description: str
+    headers: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,15 +69,15 @@ class Operation:
     """One operation of the API.
 
     Attributes:
-        name: what its limit, its metrics and its log lines are kept under.
-        path: below the workspace's.
-        path_parameters: name, description and example of each but the workspace.
-        limit: requests a minute of a workspace.
-        scope: what a credential needs.
-        arguments: the schema of its query or its body; None where it takes none.
-        example: a whole body; without it, it is made up out of the fields' examples.
-        answers: what it answers with, by status: the schema (None: no body), what it is, and its headers beside the limit's.
-        headers: parameters that are headers, as OpenAPI has them.
+        name: its name in rate limits, metrics and log lines.
+        path: below the workspace's path.
+        path_parameters: name, description and example of each, without the workspace.
+        limit: requests a minute for each workspace.
+        scope: the scope that a credential needs.
+        arguments: the schema of the query or the body; None if there are no parameters.
+        example: a whole body; without it, the example is built from the fields' examples.
+        responses: the successful responses by status.
+        headers: header parameters, in OpenAPI's form.
     """
 
     operation_id: str
@@ -154,7 +87,7 @@ class Operation:
     method: str
     path: str
     limit: int
-    answers: Mapping[int, Answer]
+    responses: Mapping[int, ResponseSpec]
     scope: str = "read"
     arguments: type[ma.Schema] | None = None
     example: Mapping[str, Any] | None = None
@@ -163,44 +96,73 @@ class Operation:
 
     @property
     def has_body(self) -> bool:
-        """Whether its arguments are a JSON body."""
+        """Whether the arguments are a JSON body."""
         return self.method in ("post", "patch")
 
 
-@dataclass(frozen=True)
-class Answer:
-    """An answer with data, as the document has it."""
+class StrictParser(FlaskParser):
+    """Rejects unknown and repeated parameters. (webargs ignores unknown ones and takes the first of repeated ones.)"""
 
-    schema: type[ma.Schema] | None
-    description: str
-    headers: Mapping[str, Any] = field(default_factory=dict)
+    DEFAULT_UNKNOWN_BY_LOCATION = {**FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": "raise"}  # noqa: RUF012
+
+    def load_querystring(self, req: Any, schema: Any) -> Any:
+        repeated = [name for name, values in req.args.lists() if len(values) > 1]
+        if repeated:
+            raise ValidationFailed(INVALID, details={name: [REPEATED] for name in repeated})
+        return super().load_querystring(req, schema)
+
+    def load_json(self, req: Any, schema: Any) -> Any:
+        if req.mimetype != "application/json":
+            raise UnsupportedMediaType
+        text = _read_body(req)
+        try:
+            body = json.loads(text, object_pairs_hook=_unique_pairs, parse_constant=_reject_constant)
+        except json.JSONDecodeError as error:
+            raise MalformedRequest(f"{error.msg}: line {error.lineno}, column {error.colno}.") from error
+        except (ValueError, RecursionError) as error:
+            raise MalformedRequest("Must be valid JSON.") from error
+        if not isinstance(body, dict):
+            raise ValidationFailed(INVALID, details={"body": ["Must be an object."]})
+        return body
+
+    def handle_error(self, error: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        by_location: dict[str, dict[str, Any]] = error.normalized_messages()
+        details = {name: list(_flatten(messages)) for part in by_location.values() for name, messages in part.items()}
+        raise ValidationFailed(INVALID, details=details)
+
+
+class StrictBlueprint(Blueprint):  # type: ignore[misc]
+    """A blueprint with strict parameters."""
+
+    ARGUMENTS_PARSER = StrictParser()
 
 
 def operations_blueprint(
     name: str, description: str, operations: Iterable[tuple[Operation, Callable[..., Response]]], guard: RequestGuard
 ) -> Blueprint:
-    """The routes of operations below the workspace. Each is called with its arguments, if it takes any, and its path's parts.
+    """The routes of operations below the workspace; `name` and `description` are the tag in the OpenAPI document.
 
-    Who asks is let in, and counted, before anything of the request is read.
+    Each view is called with its arguments, if it has any, and its path parameters. A request is authorized and counted before
+    anything else of it is read.
     """
     blueprint = StrictBlueprint(name, __name__, url_prefix=PREFIX, description=description)
     by_route: dict[str, Operation] = {}
     for operation, view in operations:
         by_route[f"{name}.{operation.operation_id}"] = operation
-        _add(blueprint, operation, view)
+        _add_route(blueprint, operation, view)
 
     @blueprint.before_request  # type: ignore[untyped-decorator]
-    def admit() -> None:
-        # a browser asks what it may before it sends the credential
+    def authorize() -> None:
+        # a browser's preflight request has no credential
         if request.method == "OPTIONS":
             return
         operation = by_route[str(request.endpoint)]
         workspace_id = (request.view_args or {}).get("workspaceId", "")
-        record = record_of(request.environ)
-        record.endpoint = operation.name
-        # counted already on the short way
-        if record.authorized is None:
-            record.authorized = guard.authorize(
+        context = current_request_context()
+        context.endpoint = operation.name
+        # the fast path may have authorized and counted it already
+        if context.authorized is None:
+            context.authorized = guard.authorize(
                 request.headers.get("Authorization"), workspace_id, operation.scope, operation.name, operation.limit
             )
 
@@ -208,40 +170,44 @@ def operations_blueprint(
 
 
 def authorized_workspace() -> str:
-    """The credential's: a path is what somebody writes."""
-    authorized = record_of(request.environ).authorized
+    """The workspace of the request's credential, never that of its path.
+
+    Raises:
+        Forbidden: the request is not authorized.
+    """
+    authorized = current_request_context().authorized
     if authorized is None:
-        raise Forbidden("The request was not let in")
+        raise Forbidden("The request is not authorized")
     return authorized.workspace_id
 
 
-def _add(blueprint: Blueprint, operation: Operation, answer: Callable[..., Response]) -> None:
-    def view(*arguments: Any, **path: str) -> Response:
-        return answer(*arguments, path)
+def _add_route(blueprint: Blueprint, operation: Operation, view: Callable[..., Response]) -> None:
+    def route(*arguments: Any, **path: str) -> Response:
+        return view(*arguments, path)
 
-    view.__name__ = operation.operation_id
-    documented: Callable[..., Response] = view
+    route.__name__ = operation.operation_id
+    documented: Callable[..., Response] = route
     if operation.arguments is not None:
         example = {}
         if operation.has_body:
-            # whole: made up out of the fields, it would have dates that go with another window
+            # one example of the whole body: Swagger UI's own would combine dates with a time range that has none
             fields = operation.arguments().fields
-            made_up = {name: field.metadata["example"] for name, field in fields.items() if "example" in field.metadata}
-            example = dict(operation.example or made_up)
+            from_fields = {name: field.metadata["example"] for name, field in fields.items() if "example" in field.metadata}
+            example = dict(operation.example or from_fields)
         documented = blueprint.arguments(
             operation.arguments,
             location="json" if operation.has_body else "query",
             error_status_code=422,
             **({"example": example} if example else {}),
         )(documented)
-    for number, (status, answered) in enumerate(operation.answers.items()):
-        say = blueprint.alt_response if number else blueprint.response
-        documented = say(
-            status, schema=answered.schema, description=answered.description, headers={**LIMIT_HEADERS, **answered.headers}
+    for number, (status, spec) in enumerate(operation.responses.items()):
+        add_response = blueprint.alt_response if number else blueprint.response
+        documented = add_response(
+            status, schema=spec.schema, description=spec.description, headers={**LIMIT_HEADERS, **spec.headers}
         )(documented)
-    for status, description in {**ERRORS, **(ERRORS_OF_A_BODY if operation.has_body else {})}.items():
+    for status, description in {**ERRORS, **(BODY_ERRORS if operation.has_body else {})}.items():
         documented = blueprint.alt_response(
-            status, schema=ErrorResponse, description=description, headers=HEADERS_OF_ERRORS.get(status)
+            status, schema=ErrorResponse, description=description, headers=ERROR_HEADERS.get(status)
         )(documented)
     documented = blueprint.doc(operationId=operation.operation_id, summary=operation.label, description=operation.description)(
         documented
@@ -257,3 +223,42 @@ def _add(blueprint: Blueprint, operation: Operation, answer: Callable[..., Respo
         *({"in": "header", **header} for header in operation.headers),
     ]
     blueprint.route(rule, methods=[operation.method.upper()], endpoint=operation.operation_id, parameters=parameters)(documented)
+
+
+def _flatten(messages: Any) -> Iterator[str]:
+    """marshmallow's messages for a field: a list of texts, or for a list field a mapping from index to messages."""
+    if isinstance(messages, Mapping):
+        for index, inner in messages.items():
+            yield from (f"{index}: {message}" for message in _flatten(inner))
+    else:
+        yield from messages
+
+
+def _read_body(req: Any) -> bytes:
+    """The body; it may be sent in chunks, without a Content-Length.
+
+    Raises:
+        ContentTooLarge: it is longer than the limit.
+    """
+    try:
+        text: bytes = req.get_data(cache=False)
+        # werkzeug cuts a chunked body off at the limit without an error; reading one more byte raises it
+        if req.content_length is None:
+            req.stream.read(1)
+    except RequestEntityTooLarge as error:
+        raise ContentTooLarge(req.max_content_length) from error
+    return text
+
+
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for name, _ in pairs:
+        # raises ValueError for half of a surrogate pair, which no response could contain
+        name.encode()
+    repeated = {name for name, count in Counter(name for name, _ in pairs).items() if count > 1}
+    if repeated:
+        raise ValidationFailed(INVALID, details={name: [REPEATED] for name in repeated})
+    return dict(pairs)
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,4 +1,4 @@
-"""Places in a list that is read page by page: a moment and an id, as a text that a client sends back."""
+"""Cursors of paginated lists: the time and the id of the last item, encoded as text."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from datetime import UTC, datetime
 from api.errors import INVALID, ValidationFailed
 
 
-def encode_cursor(moment: datetime, identifier: str) -> str:
-    """The place after the thing that is shown last."""
-    return base64.urlsafe_b64encode(f"{moment.isoformat()}|{identifier}".encode()).decode().rstrip("=")
+def encode_cursor(time: datetime, item_id: str) -> str:
+    """The cursor of the page after this item."""
+    return base64.urlsafe_b64encode(f"{time.isoformat()}|{item_id}".encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str) -> tuple[datetime, str]:
-    """The place that a cursor stands for.
+    """The time and the id of the last item before the page.
 
     Raises:
-        ValidationFailed: it is none of ours.
+        ValidationFailed: the cursor is invalid.
     """
     try:
-        text, _, identifier = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition("|")
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None or "\0" in identifier:
+        text, _, item_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition("|")
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is None or "\0" in item_id:
             raise ValueError(cursor)
-        # PostgreSQL takes fewer offsets than Python
-        return moment.astimezone(UTC), identifier
+        # PostgreSQL accepts fewer offsets than Python
+        return time.astimezone(UTC), item_id
     except (ValueError, OverflowError, binascii.Error) as error:
-        raise ValidationFailed(INVALID, details={"cursor": ["Must be a next_cursor, as it was given."]}) from error
+        raise ValidationFailed(INVALID, details={"cursor": ["Must be the next_cursor of another page."]}) from error

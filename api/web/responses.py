@@ -1,7 +1,8 @@
-"""The envelopes of all answers."""
+"""The envelopes and headers of all responses."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,69 +10,70 @@ import orjson
 from flask import Response
 
 from api.errors import ApiError
-from api.web.request_log import Record
+from api.web.request_context import RequestContext
 
-JSON = ("Content-Type", "application/json")
-# how times are written, in answers and in files
+JSON_CONTENT_TYPE = ("Content-Type", "application/json")
+# the format of times, in responses and in exported files
 JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 
 
-def data_body(data: dict[str, Any], data_as_of: datetime) -> bytes:
+def data_body(data: Mapping[str, Any], data_as_of: datetime) -> bytes:
     """`{"success": true, "data": …, "meta": {"data_as_of": …}}`."""
-    return _text({"success": True, "data": data, "meta": {"data_as_of": data_as_of}})
+    return _dumps({"success": True, "data": data, "meta": {"data_as_of": data_as_of}})
 
 
-def resource_response(data: dict[str, Any] | list[Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """`{"success": true, "data": …}` of something that is not of a batch: it changes by itself, and nobody keeps it."""
+def data_response(body: bytes, etag: str) -> Response:
+    """200 with data of a publication; without an ETag, it must not be cached."""
+    return Response(body, 200, headers=[JSON_CONTENT_TYPE, *cache_headers(etag)])
+
+
+def not_modified(etag: str) -> Response:
+    """304: the client's copy is current."""
+    return Response(status=304, headers=cache_headers(etag))
+
+
+def cache_headers(etag: str) -> list[tuple[str, str]]:
+    """ETag and Cache-Control: clients may keep the response and revalidate it; without an ETag, they must not keep it."""
+    return [("ETag", etag), ("Cache-Control", "private, no-cache")] if etag else [("Cache-Control", "no-store")]
+
+
+def resource_response(
+    data: Mapping[str, Any] | list[Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """`{"success": true, "data": …}` for a resource that changes independently of publications; not to be cached."""
     response = _json({"success": True, "data": data}, status)
-    response.headers.update({"Cache-Control": "no-store", **(headers or {})})
+    response.headers.update(headers or {})
     return response
 
 
 def empty_response() -> Response:
-    """204: done, and there is nothing to say."""
+    """204."""
     response = Response(status=204)
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def data_response(body: bytes, tag: str) -> Response:
-    """200 with a body; with a tag, clients may keep it and ask whether it is still right."""
-    return Response(body, 200, headers=[JSON, *versioned_headers(tag)])
+def status_response(body: Mapping[str, Any]) -> Response:
+    """200 for operators and health checks, without the envelope."""
+    return _json(body, 200)
 
 
-def not_modified(tag: str) -> Response:
-    """304: the client has what it asks for."""
-    return Response(status=304, headers=versioned_headers(tag))
-
-
-def versioned_headers(tag: str) -> list[tuple[str, str]]:
-    """ETag and Cache-Control of an answer with data; without a tag, it is not to be kept."""
-    return [("ETag", tag), ("Cache-Control", "private, no-cache")] if tag else [("Cache-Control", "no-store")]
-
-
-def error_response(error: ApiError, record: Record) -> Response:
-    """`{"success": false, "error": {"code", "message", "details"?}}`; the request's record gets the code."""
-    record.code = error.code
+def error_response(error: ApiError, context: RequestContext) -> Response:
+    """`{"success": false, "error": {"code", "message", "details"?}}`; the request's context gets the code."""
+    context.error_code = error.code
     problem: dict[str, Any] = {"code": error.code, "message": error.message}
     if error.details:
         problem["details"] = error.details
     response = _json({"success": False, "error": problem}, error.status)
-    response.headers["Cache-Control"] = "no-store"
     response.headers.update(error.headers)
     return response
 
 
-def _json(body: dict[str, Any], status: int) -> Response:
-    return Response(_text(body), status, mimetype="application/json")
-
-
-def _text(body: dict[str, Any]) -> bytes:
-    return orjson.dumps(body, option=JSON_OPTIONS)
-
-
-def status_response(body: dict[str, Any]) -> Response:
-    """200 for those who look after the process."""
-    response = _json(body, 200)
+def _json(body: Mapping[str, Any], status: int) -> Response:
+    response = Response(_dumps(body), status, mimetype="application/json")
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _dumps(body: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(body, option=JSON_OPTIONS)

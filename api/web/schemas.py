@@ -1,4 +1,7 @@
-"""marshmallow schemas out of the contract: they document, and check responses in tests. Rows do not pass through them."""
+"""marshmallow schemas from the contract: they document and validate requests, and document responses.
+
+Rows are not dumped through them: orjson is about 70 times faster.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from api.contract.exposures import Endpoint, Field, Section
 from api.contract.parameters import PARAMETERS, parameter_fields
 from api.errors import NOT_FOUND
 
-CODES = (
+ERROR_CODES = (
     "MALFORMED_REQUEST",
     "INVALID_TIME_RANGE",
     "UNAUTHORIZED",
@@ -28,66 +31,65 @@ CODES = (
     "STORAGE_UNAVAILABLE",
 )
 
-
-# fields by their names; a dict is an object inside
+# fields by name; a dict is a nested object
 Tree = dict[str, Any]
 
 
 class OpenSchema(ma.Schema):
-    """An object that may get more fields: clients ignore what they do not know."""
+    """An object that may get more fields in the future; clients ignore unknown ones."""
 
     class Meta:
         unknown = ma.EXCLUDE
 
 
 class Meta(OpenSchema):
-    """What is said about the data."""
+    """Metadata of the response."""
 
     data_as_of = ma.fields.DateTime(
         required=True,
-        metadata={"description": "What had landed by then is in the numbers.", "example": "2025-11-26T02:00:00Z"},
+        metadata={"description": "The response includes all events loaded up to this time.", "example": "2025-11-26T02:00:00Z"},
     )
 
 
 class Problem(OpenSchema):
-    """What went wrong."""
+    """An error."""
 
     code = ma.fields.String(
         required=True,
-        validate=ma.validate.OneOf(CODES),
+        validate=ma.validate.OneOf(ERROR_CODES),
         metadata={
-            "description": "What went wrong, for programs.",
+            "description": "Error code, for programs.",
             "example": "VALIDATION_ERROR",
             "x-enum-name": "ErrorCode",
         },
     )
     message = ma.fields.String(
         required=True,
-        metadata={"description": "What went wrong, for people.", "example": "The request's parameters are not valid"},
+        metadata={"description": "Error message, for people.", "example": "Invalid parameters"},
     )
     details = ma.fields.Dict(
         keys=ma.fields.String(),
         values=ma.fields.List(ma.fields.String()),
         metadata={
-            "description": "What is wrong with each parameter, by its name.",
+            "description": "Error messages by parameter name.",
             "example": {"timeRange": ["Must be one of: 7d, 30d, 90d, custom."]},
         },
     )
 
 
 class ErrorResponse(OpenSchema):
-    """An answer without data."""
+    """An error response."""
 
     success = ma.fields.Boolean(
         required=True,
         validate=ma.validate.Equal(False),
-        metadata={"description": "false: there is no data.", "x-constant": False, "example": False},
+        metadata={"description": "Always false for an error.", "x-constant": False, "example": False},
     )
     error = ma.fields.Nested(Problem, required=True)
 
 
 def request_schema(endpoint: Endpoint) -> type[ma.Schema]:
-    """The schema of an endpoint's query or body: what is not in it is refused."""
+    """The schema of an endpoint's query or body; unknown parameters are rejected."""
     fields: dict[str, Any] = {}
     for name, choices in endpoint.parameters.items():
         fields |= parameter_fields(name, choices, endpoint.defaults.get(name, ()))
@@ -95,10 +97,10 @@ def request_schema(endpoint: Endpoint) -> type[ma.Schema]:
 
 
 def response_schema(endpoint: Endpoint) -> type[ma.Schema]:
-    """The schema of an endpoint's 200."""
+    """The schema of an endpoint's 200 response."""
     tree: Tree = {}
     for name in endpoint.parameters:
-        tree |= {key: ma.fields.Nested(schema, required=True) for key, schema in PARAMETERS[name].shows.items()}
+        tree |= {key: ma.fields.Nested(schema, required=True) for key, schema in PARAMETERS[name].response_schemas.items()}
     names: dict[tuple[str, ...], str] = {(): f"{_pascal(endpoint.name)}Data"}
     nullable: set[tuple[str, ...]] = set()
     for section in endpoint.sections:
@@ -107,7 +109,7 @@ def response_schema(endpoint: Endpoint) -> type[ma.Schema]:
         row, row_names = _row(section)
         if section.is_list:
             default = f"{_pascal(endpoint.name)}{_pascal('_'.join(section.path))}"
-            schema = _grown({(): default, **row_names}, row, (), frozenset())
+            schema = _object_schema({(): default, **row_names}, row, (), frozenset())
             _put(tree, section.path, ma.fields.List(ma.fields.Nested(schema), required=True))
             continue
         _merge(tree, section.path, row)
@@ -116,23 +118,23 @@ def response_schema(endpoint: Endpoint) -> type[ma.Schema]:
             nullable.add(section.path)
     return data_schema(
         f"{_pascal(endpoint.name)}Response",
-        ma.fields.Nested(_grown(names, tree, (), frozenset(nullable)), required=True),
+        ma.fields.Nested(_object_schema(names, tree, (), frozenset(nullable)), required=True),
         meta=ma.fields.Nested(Meta, required=True),
     )
 
 
 def data_schema(name: str, data: ma.fields.Field[Any], **more: ma.fields.Field[Any]) -> type[ma.Schema]:
-    """The schema of an answer with data."""
+    """The schema of a response with data."""
     success = ma.fields.Boolean(
         required=True,
         validate=ma.validate.Equal(True),
-        metadata={"description": "true: there is data.", "x-constant": True, "example": True},
+        metadata={"description": "Always true for a response with data.", "x-constant": True, "example": True},
     )
     return _schema(name, {"success": success, "data": data, **more})
 
 
 def _row(section: Section) -> tuple[Tree, dict[tuple[str, ...], str]]:
-    """The fields of a section's row, those of its objects inside, and the names that the model gives to these."""
+    """The fields of a section's row with its nested objects, and the names of these objects' schemas by path."""
     tree: Tree = {}
     for field in section.fields:
         _put(tree, (*filter(None, [field.group]), field.name), _ma_field(field))
@@ -162,7 +164,7 @@ def _put(tree: Tree, path: Iterable[str], leaf: Any) -> None:
 
 
 def _merge(tree: Tree, path: tuple[str, ...], row: Tree) -> None:
-    """Puts a row's fields at a path, beside what is there."""
+    """Adds a row's fields at a path to the fields that are there."""
     for name in path:
         tree = tree.setdefault(name, {})
     for name, leaf in row.items():
@@ -172,12 +174,14 @@ def _merge(tree: Tree, path: tuple[str, ...], row: Tree) -> None:
             tree[name] = leaf
 
 
-def _grown(
+def _object_schema(
     names: Mapping[tuple[str, ...], str], tree: Tree, path: tuple[str, ...], nullable: frozenset[tuple[str, ...]]
 ) -> type[ma.Schema]:
-    """The schema of an object, with those of the objects inside; without a name of its own it has its place's."""
+    """The schema of an object and its nested objects; an object without a name gets one from its path."""
     fields = {
-        name: ma.fields.Nested(_grown(names, leaf, (*path, name), nullable), required=True, allow_none=(*path, name) in nullable)
+        name: ma.fields.Nested(
+            _object_schema(names, leaf, (*path, name), nullable), required=True, allow_none=(*path, name) in nullable
+        )
         if isinstance(leaf, dict)
         else leaf
         for name, leaf in tree.items()
@@ -188,7 +192,7 @@ def _grown(
 def _schema(name: str, fields: Mapping[str, Any], *, strict: bool = False) -> type[ma.Schema]:
     class Meta:
         unknown = ma.RAISE if strict else ma.EXCLUDE
-        # not looked up by its name: two contracts can be loaded one after the other
+        # not registered by name: contracts can be loaded one after another in a process
         register = False
 
     return type(name, (ma.Schema,), {**fields, "Meta": Meta})

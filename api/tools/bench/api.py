@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from api.auth.api_keys import create_key
-from api.contract.exposures import Endpoint, read_contract
+from api.contract.exposures import Endpoint
 from api.errors import MailmartError
 from api.settings import Settings
 from api.tools.bench.control_responses import write_responses
@@ -55,7 +55,7 @@ def bench_api(settings: Settings, options: Options, progress: Callable[[str], No
         build(scratch)
         vacuum_analyze(scratch)
         publication = current_publication(scratch)
-        endpoints = read_contract(publication.contract)
+        endpoints = publication.contract.endpoints
         names = _chosen(endpoints, options.endpoints)
         workspace, requests = bench_requests(scratch, endpoints)
         key = create_key(scratch, workspace, name="bench")

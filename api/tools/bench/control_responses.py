@@ -71,7 +71,7 @@ def _response(request: BenchRequest, transaction: str) -> ControlResponse:
     fields: dict[str, Any] = {}
     today = datetime.now(UTC).date()
     for name in request.endpoint.parameters:
-        fields |= PARAMETERS[name].resolve(request.params, today).shown
+        fields |= PARAMETERS[name].resolve(request.params, today).response_fields
     sections = [_section(section, request.params) for section in request.endpoint.sections]
     return {"transaction": transaction, "fields": fields, "sections": sections}
 

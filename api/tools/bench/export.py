@@ -11,11 +11,11 @@ from typing import Any
 
 import orjson
 import psycopg
-from psycopg import sql
 
-from api.contract.export_types import Catalogue, read_catalogue
+from api.contract.export_types import Catalogue
 from api.contract.publication import read_publication
 from api.db.connection import connect, conninfo
+from api.db.request_context import WORKSPACE_ID
 from api.dbt.runner import run_dbt
 from api.errors import MailmartError
 from api.exports.plan import ExportPlan, resolve_request
@@ -26,6 +26,7 @@ from api.tools.synthetic.generate import GenerateOptions, generate
 
 WORKSPACE = "ws_demo_1"
 COPY = "COPY"
+COPY_MESSAGES = "copy (select * from marts.messages) to stdout with (format csv)"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def bench_export(
             publication = read_publication(connection, scratch.target)
             if publication is None:
                 raise MailmartError("the build published nothing")
-            catalogue = read_catalogue(publication.contract)
+            catalogue = publication.contract.catalogue
         results: dict[int, dict[str, list[Measured]]] = {}
         for size in sizes:
             first = _first_day(scratch, size)
@@ -127,9 +128,10 @@ def _in_a_process(scratch: Settings, *arguments: str) -> Measured:
     return Measured(**measured)
 
 
-def copy_statement(first: date) -> sql.Composed:
-    """COPY of the rows that an export of messages since that day has."""
-    return sql.SQL(
-        "set local mailmart.range_start = {}; set local mailmart.range_end = {};"
-        " copy (select * from marts.messages) to stdout with (format csv)"
-    ).format(first.isoformat(), (datetime.now(UTC).date() + timedelta(days=1)).isoformat())
+def copy_settings(first: date) -> dict[str, str]:
+    """The settings under which COPY_MESSAGES has the rows of an export of messages since that day."""
+    return {
+        WORKSPACE_ID: WORKSPACE,
+        "mailmart.range_start": first.isoformat(),
+        "mailmart.range_end": (datetime.now(UTC).date() + timedelta(days=1)).isoformat(),
+    }

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import orjson
 import psycopg
-from psycopg import sql
 
 from api.db.connection import connect, conninfo
+from api.db.request_context import apply_settings
 from api.exports.attempt import run_attempt
 from api.exports.storage import storage_of
 from api.settings import Settings
-from api.tools.bench.export import WORKSPACE, Measured, copy_statement
+from api.tools.bench.export import COPY_MESSAGES, Measured, copy_settings
 
 
 def main(home: str, what: str, which: str) -> None:
@@ -58,11 +58,8 @@ def _export(settings: Settings, export_id: str) -> tuple[int, int]:
 def _copy(settings: Settings, first: date) -> tuple[int, int]:
     rows = size = 0
     with psycopg.connect(conninfo(settings, "mailmart_worker")) as connection:
-        connection.execute(sql.SQL("set local mailmart.workspace_id = {}").format(sql.Literal(WORKSPACE)))
-        *settings_of_request, copy_out = copy_statement(first).as_string(connection).split("; ")
-        for statement in settings_of_request:
-            connection.execute(statement.encode())
-        with connection.cursor() as cursor, cursor.copy(copy_out.encode()) as copy:
+        apply_settings(connection, copy_settings(first))
+        with connection.cursor() as cursor, cursor.copy(COPY_MESSAGES) as copy:
             for line in copy:
                 rows += 1
                 size += len(line)

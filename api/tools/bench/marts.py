@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
-from psycopg import Connection, sql
+from psycopg import Connection
 
-from api.analytics.routes import request_context
-from api.contract.exposures import Endpoint, Section, read_contract
+from api.analytics.routes import resolve_settings
+from api.contract.exposures import Endpoint, Section
 from api.contract.response import statement
 from api.db.connection import connect
+from api.db.request_context import apply_settings, tenant_settings
 from api.settings import Settings
 from api.tools.bench.scratch import current_publication, scratch_servers, vacuum_analyze
 from api.tools.demo.build import build
@@ -67,9 +68,9 @@ def bench_marts(settings: Settings, messages: int, days: int, rounds: int, say: 
         vacuum_analyze(scratch)
         publication = current_publication(scratch)
         workspace, ids = _ids(scratch)
-        fixed = {"mailmart.workspace_id": workspace, "mailmart.as_of": str(publication.batch_id)}
+        fixed = tenant_settings(workspace, publication.batch_id)
         found = []
-        for endpoint in read_contract(publication.contract):
+        for endpoint in publication.contract.endpoints:
             say(f"asking {endpoint.name}")
             for about, given in _questions(endpoint, ids):
                 found += _measured(scratch, endpoint, about, given, fixed, ids, rounds)
@@ -116,11 +117,10 @@ def _measured(
     rounds: int,
 ) -> list[MeasuredQuery]:
     path = {name: ids[name] for name in endpoint.path_parameters}
-    context, _ = request_context(endpoint, request_schema(endpoint)().load(given), path, datetime.now(UTC).date())
+    context, _ = resolve_settings(endpoint, request_schema(endpoint)().load(given), path, datetime.now(UTC).date())
     limit = LIMIT_OF_A_CAMPAIGN if about == ONE_CAMPAIGN and endpoint.name in OF_A_CAMPAIGN else LIMIT
     with connect(scratch, "mailmart_api") as connection:
-        for name, value in {**fixed, **context}.items():
-            connection.execute(sql.SQL("set local {} = {}").format(sql.Identifier(*name.split(".")), value))
+        apply_settings(connection, {**fixed, **context})
         return [_explained(connection, endpoint, section, about, limit, rounds) for section in endpoint.sections]
 
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from api.contract.publication import Publication, Publications
+from api.contract.publication import Publication, PublicationCache
 from api.db.connection import connect
 from api.db.migrate import migrate
 from api.db.pool import ConnectionPool
@@ -59,7 +59,7 @@ def current_publication(scratch: Settings) -> Publication:
     pool = ConnectionPool(scratch)
     pool.open()
     try:
-        publication = Publications(pool, scratch.target).current()
+        publication = PublicationCache(pool, scratch.target).current()
     finally:
         pool.close()
     if publication is None:

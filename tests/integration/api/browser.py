@@ -13,14 +13,14 @@ from typing import Any, Self
 
 import websocket
 
-NOTE_VIOLATIONS = """
+RECORD_VIOLATIONS = """
     window.policyViolations = [];
     document.addEventListener("securitypolicyviolation", (event) =>
         window.policyViolations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
 """
 FILL = """((selector, value) => {
     const input = document.querySelector(selector);
-    // React keeps its own copy of a value: the element's setter tells it
+    // React keeps its own copy of the value: the element's setter updates it
     Object.getOwnPropertyDescriptor(Object.getPrototypeOf(input), "value").set.call(input, value);
     input.dispatchEvent(new Event("input", { bubbles: true }));
     input.dispatchEvent(new Event("change", { bubbles: true }));
@@ -28,12 +28,12 @@ FILL = """((selector, value) => {
 
 
 class Browser:
-    """One page of a headless Chromium with a profile of its own; ended with the block."""
+    """One page of a headless Chromium with its own profile; closed at the end of the block."""
 
     def __init__(self, program: str, folder: Path) -> None:
         self._program = program
         self._folder = folder
-        self._asked = 0
+        self._last_id = 0
 
     def __enter__(self) -> Self:
         log = self._folder / "chromium.log"
@@ -56,7 +56,7 @@ class Browser:
         page = next(page for page in pages if page["type"] == "page")
         self._socket = websocket.create_connection(page["webSocketDebuggerUrl"], timeout=40)
         self._call("Page.enable")
-        self._call("Page.addScriptToEvaluateOnNewDocument", source=NOTE_VIOLATIONS)
+        self._call("Page.addScriptToEvaluateOnNewDocument", source=RECORD_VIOLATIONS)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -65,12 +65,12 @@ class Browser:
         self._process.wait(timeout=20)
 
     def open(self, url: str) -> None:
-        """Goes to a page."""
+        """Opens a page."""
         self._call("Page.navigate", url=url)
         self.wait("document.readyState === 'complete'")
 
     def run(self, expression: str) -> Any:
-        """What an expression of JavaScript comes to."""
+        """The value of a JavaScript expression."""
         answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
@@ -85,21 +85,21 @@ class Browser:
             time.sleep(0.1)
 
     def fill(self, selector: str, value: str) -> None:
-        """Writes into a field."""
+        """Fills in a field."""
         self.run(f"{FILL}({json.dumps(selector)}, {json.dumps(value)})")
 
     @property
     def violations(self) -> list[str]:
-        """What the page's Content-Security-Policy has refused so far."""
+        """What the page's Content-Security-Policy has blocked so far."""
         found: list[str] = self.run("window.policyViolations")
         return found
 
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self._asked += 1
-        self._socket.send(json.dumps({"id": self._asked, "method": method, "params": parameters}))
+        self._last_id += 1
+        self._socket.send(json.dumps({"id": self._last_id, "method": method, "params": parameters}))
         while True:
             message = json.loads(self._socket.recv())
-            if message.get("id") == self._asked:
+            if message.get("id") == self._last_id:
                 assert "error" not in message, message
                 result: dict[str, Any] = message["result"]
                 return result

@@ -1,4 +1,4 @@
-"""A warehouse with the specification's example and another tenant in it, and the service in front of it."""
+"""A warehouse with the specification's example and another tenant, and the service in front of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from werkzeug.test import Client, TestResponse
 from api.auth.api_keys import create_key
 from api.auth.principal import SCOPES
 from api.db.connection import connect
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.api.example import CAMPAIGN, WORKSPACE, example_events
 from tests.integration.api.serving import serving
@@ -54,7 +54,7 @@ def _fill(settings: Settings) -> None:
 
 @dataclass(frozen=True)
 class Caller:
-    """Calls the service in this process with a key."""
+    """Calls the service in this process with an API key."""
 
     client: Client
     key: str
@@ -66,10 +66,10 @@ class Caller:
 
 
 @pytest.fixture(scope="session")
-def service(warehouse_settings: Settings) -> Iterator[Service]:
-    made = Service(warehouse_settings)
-    yield made
-    made.close()
+def service(warehouse_settings: Settings) -> Iterator[WsgiApp]:
+    app = WsgiApp(warehouse_settings)
+    yield app
+    app.close()
 
 
 @pytest.fixture(scope="session")
@@ -78,19 +78,19 @@ def key(warehouse_settings: Settings) -> str:
 
 
 @pytest.fixture(scope="session")
-def caller(service: Service, key: str) -> Caller:
-    """With the example workspace's key."""
+def caller(service: WsgiApp, key: str) -> Caller:
+    """With a key of the example workspace."""
     return Caller(Client(service), key)
 
 
 @pytest.fixture(scope="session")
-def other_caller(service: Service, warehouse_settings: Settings) -> Caller:
-    """With the other tenant's key."""
+def other_caller(service: WsgiApp, warehouse_settings: Settings) -> Caller:
+    """With a key of the other tenant."""
     return Caller(Client(service), create_key(warehouse_settings, OTHER_WORKSPACE, name="tests"))
 
 
 @pytest.fixture(scope="session")
 def running(warehouse_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the service as it is run."""
+    """The address of `mailmart serve`, running in its own process."""
     with serving(warehouse_settings, tmp_path_factory.mktemp("serve") / "log") as service:
         yield service.address

@@ -33,12 +33,12 @@ RATES = {
 
 
 def example_events() -> Iterator[Event]:
-    """5,000 messages; of those delivered the first so many opened, clicked and so on. Machines opened 370 of them."""
+    """5,000 messages. The first 1,470 of the delivered ones were opened (370 by machines), 245 were clicked, and so on."""
     sent_at = datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0) - timedelta(days=DAYS_AGO)
-    upto = {"opened": 1470, "clicked": 245, "replied": 98, "complained": 5, "unsubscribed": 12}
+    counts = {"opened": 1470, "clicked": 245, "replied": 98, "complained": 5, "unsubscribed": 12}
     for number in range(5000):
         kinds = ["sent", "delivered" if number < 4900 else "bounced"]
-        kinds += [kind for kind, count in upto.items() if number < count]
+        kinds += [kind for kind, count in counts.items() if number < count]
         for step, kind in enumerate(kinds):
             yield Event(
                 event_id=f"example-{number}-{kind}",

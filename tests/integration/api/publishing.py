@@ -1,12 +1,12 @@
-"""A publication without a build, for tests that need one and none of its numbers."""
+"""Publishes without a build, for tests that need no data."""
 
 from __future__ import annotations
 
 import psycopg
 
 
-def publish_nothing(connection: psycopg.Connection) -> None:
-    """Publishes a batch whose contract has no endpoint."""
+def publish_empty_contract(connection: psycopg.Connection) -> None:
+    """Publishes a batch whose contract has no endpoints."""
     connection.execute(
         "insert into app.batches (target, invocation_id, command, status) values ('production', 'x', 'build', 'published')"
     )

@@ -1,4 +1,4 @@
-"""The service as it is run: `mailmart serve`, in processes of its own."""
+"""Runs `mailmart serve` in processes of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.ports import free_port
 
 @dataclass(frozen=True)
 class Running:
-    """A service: its address, its main process, and the file with what it says."""
+    """A running service: its address, its main process, and its log file."""
 
     address: str
     process: subprocess.Popen[bytes]
@@ -28,7 +28,7 @@ class Running:
 
 @contextmanager
 def serving(settings: Settings, log: Path, *, workers: int = 1, **environment: str) -> Iterator[Running]:
-    """Serves while the block runs; it has to come up, and to end well."""
+    """Serves while the block runs. Fails if the service does not start, or does not exit with status 0."""
     port = free_port()
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -53,7 +53,7 @@ def serving(settings: Settings, log: Path, *, workers: int = 1, **environment: s
                 break
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 if time.monotonic() > deadline or process.poll() is not None:
-                    raise AssertionError(f"the service does not come up:\n{log.read_text()}") from None
+                    raise AssertionError(f"the service does not start:\n{log.read_text()}") from None
                 time.sleep(0.1)
         yield Running(address, process, log)
     finally:

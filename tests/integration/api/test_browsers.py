@@ -1,4 +1,4 @@
-"""What browsers are told: policies on every answer, other sites' pages only where they are named, a page that works with them."""
+"""Browsers: security headers on every response, CORS only for configured origins, and Swagger UI under its policy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from werkzeug.test import Client
 
 from api.errors import SettingsError
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.api.browser import Browser
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
@@ -20,7 +20,7 @@ ORIGIN = "https://dashboard.example.com"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-def test_policies_are_on_every_answer(service: Service, key: str) -> None:
+def test_security_headers_are_on_every_response(service: WsgiApp, key: str) -> None:
     client = Client(service)
     for path in (PATH, PATH, "/nowhere", "/healthz", "/openapi.json", "/docs", "/docs/js/swagger-ui-bundle.js"):
         headers = client.get(path, headers={"Authorization": f"Bearer {key}"}).headers
@@ -31,48 +31,48 @@ def test_policies_are_on_every_answer(service: Service, key: str) -> None:
         assert len(headers.getlist("Content-Security-Policy")) == 1
 
 
-def test_no_other_page_may_read_answers_by_default(service: Service, key: str) -> None:
+def test_cors_is_off_by_default(service: WsgiApp, key: str) -> None:
     client = Client(service)
-    answer = client.get(PATH, headers={"Authorization": f"Bearer {key}", "Origin": ORIGIN})
-    assert answer.status_code == 200
-    asked = client.options(PATH, headers={"Origin": ORIGIN, "Access-Control-Request-Method": "GET"})
-    assert not any(name.startswith("Access-Control") for name in (*answer.headers.keys(), *asked.headers.keys()))
+    response = client.get(PATH, headers={"Authorization": f"Bearer {key}", "Origin": ORIGIN})
+    assert response.status_code == 200
+    preflight = client.options(PATH, headers={"Origin": ORIGIN, "Access-Control-Request-Method": "GET"})
+    assert not any(name.startswith("Access-Control") for name in (*response.headers.keys(), *preflight.headers.keys()))
 
 
-def test_named_origins_may(warehouse_settings: Settings, key: str) -> None:
-    service = Service(dataclasses.replace(warehouse_settings, cors_origins=(ORIGIN,)))
+def test_configured_origins_may_read_responses(warehouse_settings: Settings, key: str) -> None:
+    service = WsgiApp(dataclasses.replace(warehouse_settings, cors_origins=(ORIGIN,)))
     try:
         client = Client(service)
         for _ in range(2):
-            answer = client.get(PATH, headers={"Authorization": f"Bearer {key}", "Origin": ORIGIN})
-            assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-            assert "ETag" in answer.headers["Access-Control-Expose-Headers"]
-            assert "Access-Control-Allow-Credentials" not in answer.headers
-        refused = client.get(PATH, headers={"Origin": ORIGIN})
-        assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, ORIGIN)
-        asking = {
+            response = client.get(PATH, headers={"Authorization": f"Bearer {key}", "Origin": ORIGIN})
+            assert response.headers["Access-Control-Allow-Origin"] == ORIGIN
+            assert "ETag" in response.headers["Access-Control-Expose-Headers"]
+            assert "Access-Control-Allow-Credentials" not in response.headers
+        rejected = client.get(PATH, headers={"Origin": ORIGIN})
+        assert (rejected.status_code, rejected.headers["Access-Control-Allow-Origin"]) == (401, ORIGIN)
+        preflight_headers = {
             "Origin": ORIGIN,
             "Access-Control-Request-Method": "GET",
             "Access-Control-Request-Headers": "authorization",
         }
-        asked = client.options(PATH, headers=asking)
-        assert asked.status_code == 200
-        assert "authorization" in asked.headers["Access-Control-Allow-Headers"].lower()
-        other = client.options(PATH, headers={**asking, "Origin": "https://elsewhere.example.com"})
+        preflight = client.options(PATH, headers=preflight_headers)
+        assert preflight.status_code == 200
+        assert "authorization" in preflight.headers["Access-Control-Allow-Headers"].lower()
+        other = client.options(PATH, headers={**preflight_headers, "Origin": "https://elsewhere.example.com"})
         assert "Access-Control-Allow-Origin" not in other.headers
     finally:
         service.close()
 
 
-@pytest.mark.parametrize("given", ["*", "dashboard.example.com", "https://a.example.com/path", "https://*.example.com", "null"])
-def test_what_is_no_origin(given: str) -> None:
+@pytest.mark.parametrize("origin", ["*", "dashboard.example.com", "https://a.example.com/path", "https://*.example.com", "null"])
+def test_invalid_origins_are_rejected(origin: str) -> None:
     with pytest.raises(SettingsError, match="MAILMART_CORS_ORIGINS"):
-        Settings.from_environment({"MAILMART_CORS_ORIGINS": given})
+        Settings.from_environment({"MAILMART_CORS_ORIGINS": origin})
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (Debian: chromium)")
-def test_the_page_under_its_policy_calls_the_service_with_a_key(running: str, key: str, tmp_path: Path) -> None:
-    """As somebody would: the key into "Authorize", an operation opened, filled in and executed; driven over DevTools."""
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: chromium)")
+def test_swagger_ui_calls_the_service_under_its_policy(running: str, key: str, tmp_path: Path) -> None:
+    """As a user would: authorize with the key, open an operation, fill it in and execute it."""
     with Browser(str(CHROMIUM), tmp_path) as page:
         page.open(f"{running}/docs")
         page.wait("document.querySelectorAll('.opblock').length > 5")

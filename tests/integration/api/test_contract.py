@@ -1,4 +1,4 @@
-"""An exposure is an endpoint: another one works without a line of Python, and a bad one says what is wrong."""
+"""An exposure is an endpoint: a new one needs no Python, and an invalid one gets an error that says what to change."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
-from api.contract.exposures import read_contract
+from api.contract.exposures import read_endpoints
 from api.db.connection import connect
 from api.errors import ContractError
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.api.conftest import Caller
 
@@ -103,7 +103,7 @@ def publish(settings: Settings, contract: dict[str, Any]) -> None:
         )
 
 
-def test_another_exposure_is_another_endpoint(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_exposure_becomes_an_endpoint_while_the_service_runs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.contract.publication.CACHE_TTL_SECONDS", 0.0)
     with connect(settings, "mailmart_owner") as connection:
         connection.execute(
@@ -117,17 +117,17 @@ def test_another_exposure_is_another_endpoint(settings: Settings, monkeypatch: p
         )
         connection.execute("grant select on marts.toys, marts.toy_parts to mailmart_api")
     publish(settings, {"exposures": {}, "nodes": {}})
-    service = Service(settings)
+    service = WsgiApp(settings)
     try:
         caller = Caller(Client(service), create_key(settings, "w", name="toys"))
         assert caller.get("w/toys/t1/report").status_code == 404
 
         # published while the service runs
         publish(settings, TOY)
-        found = caller.get("w/toys/t1/report", timeRange="7d").get_json()["data"]
-        assert found["name"] == "bear"
-        assert found["counts"] == {"toys": 3, "price": None}
-        assert found["parts"]["all"][0]["made_on"] == found["time_range"]["start"][:10]
+        data = caller.get("w/toys/t1/report", timeRange="7d").get_json()["data"]
+        assert data["name"] == "bear"
+        assert data["counts"] == {"toys": 3, "price": None}
+        assert data["parts"]["all"][0]["made_on"] == data["time_range"]["start"][:10]
         assert caller.get("w/toys/t2/report").get_json()["error"]["code"] == "NOT_FOUND"
         assert caller.get("w/toys/t1/report", timeRange="90d").status_code == 422
         assert caller.get("w/toys/t1/report", startDate="2025-01-01").status_code == 422
@@ -143,7 +143,7 @@ def test_another_exposure_is_another_endpoint(settings: Settings, monkeypatch: p
         assert "secret" not in schemas["ToyReportData"]["properties"]
         assert schemas["TimeRangePeriodOf7dOr30d"]["enum"] == ["7d", "30d"]
 
-        # a column of it changed: nothing of the old document is left
+        # a changed column replaces the old one in the document
         changed = deepcopy(TOY)
         column_of(changed, "toys")["config"]["meta"]["alias"] = "how_many"
         publish(settings, changed)
@@ -151,13 +151,13 @@ def test_another_exposure_is_another_endpoint(settings: Settings, monkeypatch: p
         schemas = caller.client.get("/openapi.json").get_json()["components"]["schemas"]
         assert set(schemas["ToyCounts"]["properties"]) == {"how_many", "price"}
 
-        # one that this release does not understand
-        strange = deepcopy(TOY)
-        endpoint_of(strange)["parameters"] = ["colour"]
-        publish(settings, strange)
+        # a contract that this release cannot read: the previous one is kept
+        unreadable = deepcopy(TOY)
+        endpoint_of(unreadable)["parameters"] = ["colour"]
+        publish(settings, unreadable)
         assert caller.get("w/toys/t1/report").get_json()["data"]["counts"] == {"how_many": 3, "price": None}
 
-        # and taken back
+        # removed
         publish(settings, {"exposures": {}, "nodes": {}})
         assert caller.get("w/toys/t1/report").status_code == 404
     finally:
@@ -165,56 +165,76 @@ def test_another_exposure_is_another_endpoint(settings: Settings, monkeypatch: p
 
 
 def endpoint_of(manifest: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = manifest["exposures"]["exposure.mailmart.toy_report"]["config"]["meta"]["endpoint"]
-    return found
+    endpoint: dict[str, Any] = manifest["exposures"]["exposure.mailmart.toy_report"]["config"]["meta"]["endpoint"]
+    return endpoint
 
 
 def column_of(manifest: dict[str, Any], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = manifest["nodes"]["model.mailmart.toys"]["columns"][name]
-    return found
+    column: dict[str, Any] = manifest["nodes"]["model.mailmart.toys"]["columns"][name]
+    return column
 
 
-BAD: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
-    (lambda toy: endpoint_of(toy).pop("path"), "toy_report has no path"),
-    (lambda toy: endpoint_of(toy).pop("limit"), "toy_report has no limit"),
-    (lambda toy: endpoint_of(toy).update(paths=1), "toy_report has paths, which nothing reads"),
-    (lambda toy: endpoint_of(toy).update(path="toys"), "the path 'toys' is none"),
-    (lambda toy: endpoint_of(toy).update(path="/toys/{toyId}"), "nothing is known of the path's parameter toyId"),
-    (lambda toy: endpoint_of(toy).update(parameters=["color"]), "nothing is known of the parameter color"),
-    (lambda toy: endpoint_of(toy).update(parameters=[{"timeRange": ["8d"]}]), "timeRange has no choice 8d"),
-    (lambda toy: endpoint_of(toy).update(method="delete"), "the method delete"),
+# how to break the exposure, a part of the message, a part of the hint
+INVALID: list[tuple[Callable[[dict[str, Any]], Any], str, str]] = [
+    (lambda toy: endpoint_of(toy).pop("path"), "toy_report has no path", "needs path, limit"),
+    (lambda toy: endpoint_of(toy).pop("limit"), "toy_report has no limit", "needs path, limit"),
+    (lambda toy: endpoint_of(toy).update(paths=1), "toy_report has the unknown key paths", "Did you mean path?"),
+    (lambda toy: endpoint_of(toy).update(path="toys"), "the path 'toys' is invalid", "/campaigns/{campaignId}/analytics"),
+    (lambda toy: endpoint_of(toy).update(path="/toys/{campaign}"), "unknown path parameter campaign", "Did you mean campaignId?"),
+    (lambda toy: endpoint_of(toy).update(parameters=["timerange"]), "unknown parameter timerange", "Did you mean timeRange?"),
+    (lambda toy: endpoint_of(toy).update(parameters=["color"]), "unknown parameter color", "Known: campaignId, campaign_ids"),
+    (lambda toy: endpoint_of(toy).update(parameters=[{"timeRange": ["8d"]}]), "timeRange has no choice 8d", "Known: 30d"),
+    (lambda toy: endpoint_of(toy).update(method="delete"), "the method delete is not supported", "Use get or post."),
+    (lambda toy: endpoint_of(toy).update(response=[{"object": "toy"}]), "does not depend on a view toy", "Did you mean toys?"),
+    (lambda toy: endpoint_of(toy).update(response=[{"list": "toys"}]), "the list toys needs a path", "{list: toys, path: toys}"),
     (
-        lambda toy: endpoint_of(toy).update(response=[{"object": "bears"}]),
-        "the view bears is not among what it depends on",
+        lambda toy: endpoint_of(toy).update(response=[{"path": "x"}]),
+        "exactly one of object, list, not_found_if_rows",
+        "first row",
     ),
-    (lambda toy: endpoint_of(toy).update(response=[{"list": "toys"}]), "the list toys needs a path"),
-    (lambda toy: endpoint_of(toy).update(response=[{"path": "x"}]), "has one of object, list, not_found_if_rows"),
-    (lambda toy: column_of(toy, "toys").update(description=""), "column toys of toys has no description"),
-    (lambda toy: column_of(toy, "toys").update(data_type="xml"), "column toys of toys has the type 'xml'"),
-    (lambda toy: column_of(toy, "toys").update(data_type=None), "column toys of toys has the type None"),
+    (
+        lambda toy: endpoint_of(toy).update(response=[{"object": "toys", "on_empty": "NOTFOUND"}]),
+        "unknown error code NOTFOUND",
+        "Did you mean NOT_FOUND?",
+    ),
+    (
+        lambda toy: endpoint_of(toy).update(response=[{"not_found_if_rows": "toys"}]),
+        "not_found_if_rows and error go together",
+        "error is the code of the 404",
+    ),
+    (lambda toy: column_of(toy, "toys").update(description=""), "column toys of toys has no description", "Add one"),
+    (lambda toy: column_of(toy, "toys").update(data_type="xml"), "column toys of toys has the unsupported type 'xml'", "bigint"),
+    (lambda toy: column_of(toy, "toys").update(data_type=None), "column toys of toys has the unsupported type None", "bigint"),
     (
         lambda toy: column_of(toy, "price")["config"]["meta"].update({"alias": "toys"}),
         "two columns have the same path counts.toys",
+        "another alias",
     ),
     (
-        lambda toy: column_of(toy, "price")["config"]["meta"].update(at="x"),
-        "column price of toys has at, which nothing reads",
+        lambda toy: column_of(toy, "price")["config"]["meta"].update(examples="x"),
+        "column price of toys has the unknown key examples",
+        "Did you mean example?",
     ),
     (
-        lambda toy: toy["exposures"]["exposure.mailmart.toy_report"]["config"]["meta"]["endpoint"].update(limit="ten"),
-        "exposure toy_report: the limit 'ten' is none",
+        lambda toy: column_of(toy, "price")["config"]["meta"].update(if_param={"granularities": "hour"}),
+        "column price of toys, if_param: unknown parameter granularities",
+        "Did you mean granularity?",
     ),
+    (lambda toy: endpoint_of(toy).update(limit="ten"), "the limit 'ten' is not a positive whole number", "requests a minute"),
     (
         lambda toy: toy["exposures"]["exposure.mailmart.toy_report"].update(description=""),
         "exposure toy_report has no description",
+        "Add one",
     ),
 ]
 
 
-@pytest.mark.parametrize(("spoil", "message"), BAD, ids=[message for _, message in BAD])
-def test_a_bad_exposure_says_what_is_wrong(spoil: Callable[[dict[str, Any]], Any], message: str) -> None:
+@pytest.mark.parametrize(("break_it", "message", "hint"), INVALID, ids=[message for _, message, _ in INVALID])
+def test_invalid_exposure_gets_an_error_with_a_hint(break_it: Callable[[dict[str, Any]], Any], message: str, hint: str) -> None:
     toy = deepcopy(TOY)
-    assert len(read_contract(toy)) == 1
-    spoil(toy)
-    with pytest.raises(ContractError, match=message.replace("(", r"\(")):
-        read_contract(toy)
+    assert len(read_endpoints(toy)) == 1
+    break_it(toy)
+    with pytest.raises(ContractError) as raised:
+        read_endpoints(toy)
+    assert message in raised.value.message
+    assert hint in raised.value.hint

@@ -1,4 +1,4 @@
-"""A changed project is deployed, and taken back, while the service runs: its requests go on."""
+"""A changed project is deployed and rolled back while the service runs, without a failed request."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from werkzeug.test import Client
 from api.auth.api_keys import create_key
 from api.builds.repository import rollback
 from api.db.connection import connect
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import PROJECT_ROOT, Settings
 from tests.integration.api.conftest import Caller
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
 
-# a count that the fact does not have yet, and what a mart makes of it
+# a new count of a fact, and a new column of a mart
 COUNT = """\
       - name: named
         data_type: integer
@@ -37,12 +37,12 @@ COLUMN = """\
 """
 
 
-# the write of a large fact takes its time
+# makes the write of a fact slow, as on a large one
 SLOW = """
-create function core.wait_a_while() returns trigger language plpgsql as $$ begin perform pg_sleep(6); return null; end $$;
-create trigger wait_a_while before update on core.fct_campaign_days for each statement execute function core.wait_a_while();
+create function core.slow_write() returns trigger language plpgsql as $$ begin perform pg_sleep(6); return null; end $$;
+create trigger slow_write before update on core.fct_campaign_days for each statement execute function core.slow_write();
 """
-SLOW_NO_MORE = "drop function core.wait_a_while cascade"
+NOT_SLOW = "drop function core.slow_write cascade"
 
 SENT = Event("s", "w", "m", "sent", datetime.now(UTC) - timedelta(days=1), campaign_id="c", recipient_domain="x.example")
 
@@ -52,12 +52,14 @@ def build(settings: Settings, *arguments: str, target_path: str = "target") -> N
 
 
 def summary(caller: Caller, campaign: str = "c") -> dict[str, Any]:
-    found: dict[str, Any] = caller.get(f"w/campaigns/{campaign}/analytics").get_json()["data"]["summary"]
-    return found
+    content: dict[str, Any] = caller.get(f"w/campaigns/{campaign}/analytics").get_json()["data"]["summary"]
+    return content
 
 
 @pytest.mark.timeout(600)
-def test_a_column_more_and_back(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_column_is_deployed_and_rolled_back_without_a_failed_request(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("api.contract.publication.CACHE_TTL_SECONDS", 0.0)
     load_events(
         settings,
@@ -65,57 +67,57 @@ def test_a_column_more_and_back(settings: Settings, tmp_path: Path, monkeypatch:
         datetime.now(UTC) - timedelta(hours=1),
     )
     build(settings)
-    # an answer that is kept would hide what the warehouse says meanwhile
-    service = Service(dataclasses.replace(settings, response_cache_mb=0))
+    # without a response cache, which would hide errors of the database
+    service = WsgiApp(dataclasses.replace(settings, response_cache_mb=0))
     errors: list[str] = []
     waits: list[float] = []
     stop = threading.Event()
     try:
         caller = Caller(Client(service), create_key(settings, "w", name="deployment"))
 
-        def keep_asking() -> None:
-            # the builds need the processor as well
+        def send_requests() -> None:
+            # leave processor time to the builds
             while not stop.wait(0.02):
                 began = time.monotonic()
-                answer = caller.get("w/campaigns/c/analytics")
+                response = caller.get("w/campaigns/c/analytics")
                 waits.append(time.monotonic() - began)
-                if answer.status_code != 200 or answer.get_json()["data"]["summary"]["emails_sent"] != 1:
-                    errors.append(answer.text)
+                if response.status_code != 200 or response.get_json()["data"]["summary"]["emails_sent"] != 1:
+                    errors.append(response.text)
 
-        asking = threading.Thread(target=keep_asking)
-        asking.start()
+        requests = threading.Thread(target=send_requests)
+        requests.start()
         try:
             changed = _changed(settings, tmp_path)
             _run(settings, SLOW)
             build(changed, "--vars", "recompute: true", target_path="changed")
-            _run(settings, SLOW_NO_MORE)
+            _run(settings, NOT_SLOW)
             assert max(waits) < 4
             assert summary(caller)["emails_named"] == 1
             rollback(settings)
             assert "emails_named" not in summary(caller)
-            # the project as it was, on a fact that has the column by now, with something new for it
+            # the original project, on a fact that has the new column by now, with a new message
             load_events(
                 settings, [dataclasses.replace(SENT, event_id="s2", message_id="m2", campaign_id="c2")], datetime.now(UTC)
             )
             build(settings)
             assert "emails_named" not in summary(caller)
             assert summary(caller, "c2")["emails_sent"] == 1
-            # and deployed again
+            # deployed again
             build(changed, "--vars", "recompute: true", target_path="changed")
             assert [summary(caller, campaign)["emails_named"] for campaign in ("c", "c2")] == [1, 1]
-            # a mart that is wrong, which its tests find out: nothing of it is ever served
+            # a mart that fails its test is never published
             run_dbt(_broken(changed, tmp_path), "build", target_path="broken", check=False)
             assert summary(caller)["emails_sent"] == summary(caller)["emails_named"] == 1
-            # taken back by building the project as it was, without going back first
+            # rolled back by building the original project
             build(settings)
             assert "emails_named" not in summary(caller)
         finally:
             stop.set()
-            asking.join()
+            requests.join()
     finally:
         service.close()
     assert errors == []
-    # of the last two publications; the broken one was none
+    # the views of the last two publications; the broken build published nothing
     assert len(_run(settings, "select from pg_views where viewname like 'campaign\\_performance\\_\\_%'")) == 2
 
 
@@ -126,7 +128,7 @@ def _run(settings: Settings, statement: LiteralString) -> list[tuple[Any, ...]]:
 
 
 def _changed(settings: Settings, folder: Path) -> Settings:
-    """The project with a count more in a fact and in a mart."""
+    """The project with a new count in a fact and in a mart."""
     project = folder / "changed"
     shutil.copytree(PROJECT_ROOT, project, ignore=shutil.ignore_patterns(".*", "target", "logs", "build", "tests", "*.egg-info"))
     (project / "tests" / "dbt").mkdir(parents=True)
@@ -154,7 +156,7 @@ def _changed(settings: Settings, folder: Path) -> Settings:
 
 
 def _broken(settings: Settings, folder: Path) -> Settings:
-    """That project with twice the messages in a mart, and a test that fails."""
+    """That project with every message counted twice in a mart, and a test that fails."""
     project = folder / "broken"
     shutil.copytree(settings.project_root, project)
     mart = project / "models" / "marts" / "campaign" / "campaign_performance.sql"
@@ -162,7 +164,7 @@ def _broken(settings: Settings, folder: Path) -> Settings:
     place = "coalesce(sum(campaign_days.sent), 0)"
     assert text.count(place) == 1
     mart.write_text(text.replace(place, f"2 * {place}"))
-    (project / "tests" / "dbt" / "no_mail_is_counted_twice.sql").write_text(
+    (project / "tests" / "dbt" / "messages_are_counted_once.sql").write_text(
         "select 1 as campaigns from {{ ref('campaign_performance') }} having count(*) > 0\n"
     )
     return dataclasses.replace(settings, project_root=project)

@@ -1,4 +1,4 @@
-"""Headers, paths, keys and tokens that nobody means well with: never a 500, never a row of another tenant."""
+"""Hostile headers, paths, keys, tokens and bodies: never a 500, never a row of another tenant."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import jwt
 import pytest
 from werkzeug.test import Client
 
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.api.conftest import OTHER_WORKSPACE
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
 
 CASES = int(os.environ.get("MAILMART_TEST_FUZZ_CASES", "3000"))
-SECRET = "a secret of the tests' own, of more than 32 bytes"
+SECRET = "a secret for tests, with more than 32 bytes"
 ENDPOINTS = (
     "analytics/overview",
     "analytics/deliverability",
@@ -68,48 +68,50 @@ def text(chance: random.Random) -> str:
     return chance.choice(kinds)()
 
 
-def thing(chance: random.Random) -> Any:
-    """Something that JSON can say."""
+def json_value(chance: random.Random) -> Any:
+    """Any JSON value."""
     kinds: tuple[Callable[[], Any], ...] = (
         lambda: text(chance),
         lambda: chance.choice((None, True, -1, 2.5, 10**400, "\ud800", {}, [])),
         lambda: [CAMPAIGN, "cmp_of_mail_alone"],
-        lambda: [thing(chance) for _ in range(chance.randrange(4))],
-        lambda: {chance.choice(("a", "\udfff", text(chance))): thing(chance)},
+        lambda: [json_value(chance) for _ in range(chance.randrange(4))],
+        lambda: {chance.choice(("a", "\udfff", text(chance))): json_value(chance)},
     )
     return chance.choice(kinds)()
 
 
 def body(chance: random.Random) -> bytes:
-    given = {name: thing(chance) for name in BODY_PARAMETERS if chance.random() < 0.4}
+    content = {name: json_value(chance) for name in BODY_PARAMETERS if chance.random() < 0.4}
     if chance.random() < 0.5:
-        given["campaign_ids"] = [CAMPAIGN, chance.choice(("cmp_of_mail_alone", "cmp_theirs"))]
+        content["campaign_ids"] = [CAMPAIGN, chance.choice(("cmp_of_mail_alone", "cmp_theirs"))]
     if chance.random() < 0.1:
-        given[chance.choice(("\ud800", text(chance)))] = thing(chance)
-    return json.dumps(given if chance.random() < 0.9 else thing(chance)).encode()
+        content[chance.choice(("\ud800", text(chance)))] = json_value(chance)
+    return json.dumps(content if chance.random() < 0.9 else json_value(chance)).encode()
 
 
 def headers(chance: random.Random, keys: list[str]) -> tuple[dict[str, str], str]:
-    """Headers, and the workspace that the credential in them is for, should it count."""
-    # one of the other tenant would rightly be shown what is there
+    """Headers, and the workspace that their credential belongs to if it is valid."""
+    # never the other tenant: its own credential may read its rows
     workspace = chance.choice([WORKSPACE, text(chance).replace(OTHER_WORKSPACE, "")])
     token = jwt.encode({"workspace_id": workspace, "exp": time.time() + 60}, SECRET, "HS256")
-    given = chance.choice([*keys, token, token[: chance.randrange(len(token))], keys[0][:-1], f"mm_{text(chance)}", text(chance)])
-    found = {"Authorization": f"{chance.choice(['Bearer', 'Bearer', 'Bearer', 'bearer', 'Basic', ''])} {given}"}
+    credential = chance.choice(
+        [*keys, token, token[: chance.randrange(len(token))], keys[0][:-1], f"mm_{text(chance)}", text(chance)]
+    )
+    raw = {"Authorization": f"{chance.choice(['Bearer', 'Bearer', 'Bearer', 'bearer', 'Basic', ''])} {credential}"}
     for name in ("If-None-Match", "X-Request-Id", "Origin", "Accept", "Content-Type", "Range", "X-Forwarded-For", "Host"):
         if chance.random() < 0.15:
-            found[name] = text(chance)
-    # what no server would hand on: a header ends with its line, and is latin-1
-    made = {
+            raw[name] = text(chance)
+    # as a server passes them on: without line ends, and in latin-1
+    cleaned = {
         name: value.translate({ord(end): None for end in "\r\n\0"}).encode("latin-1", "replace").decode("latin-1")
-        for name, value in found.items()
+        for name, value in raw.items()
     }
-    return made, workspace if given == token else WORKSPACE
+    return cleaned, workspace if credential == token else WORKSPACE
 
 
 @pytest.mark.timeout(3600 if CASES > 10_000 else 110)
-def test_nothing_breaks_and_nobody_sees_others(warehouse_settings: Settings, key: str) -> None:
-    service = Service(dataclasses.replace(warehouse_settings, jwt_secret=SECRET))
+def test_hostile_requests_never_cause_500_or_reveal_another_tenant(warehouse_settings: Settings, key: str) -> None:
+    service = WsgiApp(dataclasses.replace(warehouse_settings, jwt_secret=SECRET))
     chance = random.Random(20251126)
     seen: dict[int, int] = {}
     try:
@@ -122,24 +124,24 @@ def test_nothing_breaks_and_nobody_sees_others(warehouse_settings: Settings, key
                 (chance.choice(PARAMETERS) if chance.random() < 0.9 else text(chance), text(chance))
                 for _ in range(chance.choice([0, 0, 0, 1, 2, 3]))
             ]
-            sent, whose = headers(chance, [key])
+            sent, credential_workspace = headers(chance, [key])
             has_json = chance.random() < 0.3
             if has_json:
                 sent["Content-Type"] = "application/json"
-            answer = client.open(
+            response = client.open(
                 path,
                 method=chance.choice(["GET", "GET", "GET", "HEAD", "POST", "OPTIONS", "DELETE"]),
                 query_string=dict(query),
                 headers=sent,
                 data=body(chance) if has_json else text(chance).encode() if chance.random() < 0.2 else None,
             )
-            seen[answer.status_code] = seen.get(answer.status_code, 0) + 1
-            assert answer.status_code < 500, (case, path, query, sent, answer.text)
-            if answer.status_code == 200 and answer.request.method in ("GET", "POST"):
-                # no credential is the other tenant's: its campaign is nowhere in an answer
-                assert b"cmp_theirs" not in answer.data, (case, path, query)
-                assert b'"emails_sent":7,' not in answer.data, (case, path, query)
-                assert workspace == whose, (case, path)
+            seen[response.status_code] = seen.get(response.status_code, 0) + 1
+            assert response.status_code < 500, (case, path, query, sent, response.text)
+            if response.status_code == 200 and response.request.method in ("GET", "POST"):
+                # no credential belongs to the other tenant, so no response may contain its campaign
+                assert b"cmp_theirs" not in response.data, (case, path, query)
+                assert b'"emails_sent":7,' not in response.data, (case, path, query)
+                assert workspace == credential_workspace, (case, path)
     finally:
         service.close()
     assert seen[200] > CASES / 50, seen

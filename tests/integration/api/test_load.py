@@ -1,4 +1,4 @@
-"""The service under load while batches are published: no error, no number of another batch, no memory that grows."""
+"""The service under load while batches are published: no error, no mixed batches, no growing memory."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.support.dbt import run_dbt
 SECONDS = float(os.environ.get("MAILMART_TEST_LOAD_SECONDS", "15"))
 CONNECTIONS = 32
 PATHS = ("w/campaigns/c/analytics", "w/analytics/overview", "w/campaigns/c/analytics?groupBy=week")
-MEGABYTES_OF_NOISE = 40
+MAX_GROWTH_MEGABYTES = 40
 
 
 def resident_megabytes(pid: int) -> float:
-    """The memory of a process and of its children."""
+    """The resident memory of a process and its children."""
     total = 0.0
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
@@ -42,14 +42,14 @@ def resident_megabytes(pid: int) -> float:
 
 
 @pytest.mark.timeout(SECONDS + 150)
-def test_every_answer_is_wholly_of_its_batch(settings: Settings, tmp_path: Path) -> None:
+def test_every_response_belongs_to_one_batch(settings: Settings, tmp_path: Path) -> None:
     now = datetime.now(UTC)
     event = Event("e0", "w", "m0", "sent", now - timedelta(days=1), campaign_id="c")
     load_events(settings, [event], now - timedelta(hours=1))
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
     key = create_key(settings, "w", name="load")
     statuses: Counter[int] = Counter()
-    # by tag: the count of sent mail, and when the data are of; each tag is of one path
+    # ETag → bodies; each ETag belongs to one path
     bodies: dict[str, set[bytes]] = {}
     problems: list[str] = []
     stop = threading.Event()
@@ -61,7 +61,7 @@ def test_every_answer_is_wholly_of_its_batch(settings: Settings, tmp_path: Path)
         while not stop.is_set():
             turn += 1
             path = PATHS[turn % len(PATHS)]
-            # every second one has what it was given last
+            # every second request is conditional
             headers = {"Authorization": f"Bearer {key}"}
             if turn % 2 and path in tags:
                 headers["If-None-Match"] = tags[path]
@@ -100,16 +100,16 @@ def test_every_answer_is_wholly_of_its_batch(settings: Settings, tmp_path: Path)
             thread.join()
     assert problems == []
     assert set(statuses) == {200, 304}
-    assert all(len(found) == 1 for found in bodies.values())
-    # of a time of data there is one number, in every section of every answer
+    assert all(len(versions) == 1 for versions in bodies.values())
+    # each data_as_of has one number, the same in every section of every response
     numbers: dict[str, set[int]] = {}
-    for body in (next(iter(found)) for found in bodies.values()):
-        answer = orjson.loads(body)
-        seen = numbers.setdefault(answer["meta"]["data_as_of"], set())
-        seen.add(answer["data"]["summary"]["emails_sent"])
-        if "time_series" in answer["data"]:
-            seen.add(sum(point["sent"] for point in answer["data"]["time_series"]))
-    assert all(len(found) == 1 for found in numbers.values()), numbers
-    assert max(max(found) for found in numbers.values()) == sent
-    assert after - before < MEGABYTES_OF_NOISE, (before, after)
+    for body in (next(iter(versions)) for versions in bodies.values()):
+        content = orjson.loads(body)
+        seen = numbers.setdefault(content["meta"]["data_as_of"], set())
+        seen.add(content["data"]["summary"]["emails_sent"])
+        if "time_series" in content["data"]:
+            seen.add(sum(point["sent"] for point in content["data"]["time_series"]))
+    assert all(len(values) == 1 for values in numbers.values()), numbers
+    assert max(max(values) for values in numbers.values()) == sent
+    assert after - before < MAX_GROWTH_MEGABYTES, (before, after)
     print(f"{statuses}, {len(bodies)} bodies, {sent} batches, {before:.0f} to {after:.0f} MB")

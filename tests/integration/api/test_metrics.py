@@ -1,4 +1,4 @@
-"""Metrics that the database knows: right, without a tenant, and bounded whatever the database does."""
+"""Metrics that are read from the database: correct, without tenants, and bounded in time whatever the database does."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ PARTS = (build_metrics, nightly_run_metrics, export_metrics, job_metrics, delive
 
 
 def scraped(collector: DatabaseCollector) -> dict[str, float]:
-    """As Prometheus gets it."""
+    """The metrics' values by name with labels, as Prometheus scrapes them."""
     registry = CollectorRegistry()
     registry.register(collector)
     lines = generate_latest(registry).decode().splitlines()
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
 
-def test_an_empty_database_has_every_figure(settings: Settings) -> None:
-    found = scraped(DatabaseCollector(settings, PARTS))
-    assert found.pop("mailmart_database_up") == 1
-    assert set(found.values()) == {0}
-    assert {name.split("{")[0] for name in found} == {
+def test_empty_database_has_every_metric(settings: Settings) -> None:
+    metrics = scraped(DatabaseCollector(settings, PARTS))
+    assert metrics.pop("mailmart_database_up") == 1
+    assert set(metrics.values()) == {0}
+    assert {name.split("{")[0] for name in metrics} == {
         *("mailmart_exports", "mailmart_exports_oldest_processing_seconds"),
         *("mailmart_jobs", "mailmart_jobs_oldest_waiting_seconds", "mailmart_workers_alive"),
         "mailmart_deliveries",
     }
 
 
-def test_figures_are_those_of_the_tables(settings: Settings) -> None:
+def test_metrics_match_the_tables(settings: Settings) -> None:
     with connect(settings, "mailmart_owner") as connection:
         connection.execute("set local mailmart.workspace_id = 'ws_secret'; set local search_path = procrastinate")
         for number in range(4):
@@ -54,7 +54,7 @@ def test_figures_are_those_of_the_tables(settings: Settings) -> None:
             "update procrastinate.procrastinate_events set at = now() - interval '1 minute'"
             " where job_id = (select job_id from app.exports where export_id = 'exp_secret_1')"
         )
-        # one that runs; one that was put back, and has not to be taken up yet
+        # one job runs; another is scheduled for later
         connection.execute(
             "update procrastinate.procrastinate_jobs set status = 'doing'"
             " where id = (select job_id from app.exports where export_id = 'exp_secret_0')"
@@ -88,8 +88,8 @@ def test_figures_are_those_of_the_tables(settings: Settings) -> None:
             " ('run_secret', 'email', 'secret2@example.com', 'ws_secret', 'delivered'),"
             " ('run_secret', 'webhook', 'https://secret.example.com', 'ws_secret', 'pending')"
         )
-    found = scraped(DatabaseCollector(settings, PARTS))
-    assert not [name for name in found if "secret" in name]
+    metrics = scraped(DatabaseCollector(settings, PARTS))
+    assert not [name for name in metrics if "secret" in name]
     expected = {
         'mailmart_deliveries{channel="email",status="failed"}': 1,
         'mailmart_deliveries{channel="email",status="delivered"}': 1,
@@ -108,18 +108,18 @@ def test_figures_are_those_of_the_tables(settings: Settings) -> None:
         'mailmart_builds_running{target="production"}': 1,
         'mailmart_builds_running{target="dev"}': 0,
     }
-    assert {name: found[name] for name in expected} == expected
-    assert 120 <= found["mailmart_exports_oldest_processing_seconds"] < 240
-    assert 60 <= found['mailmart_jobs_oldest_waiting_seconds{queue="exports"}'] < 120
-    assert 'mailmart_last_published_build_timestamp_seconds{target="dev"}' not in found
+    assert {name: metrics[name] for name in expected} == expected
+    assert 120 <= metrics["mailmart_exports_oldest_processing_seconds"] < 240
+    assert 60 <= metrics['mailmart_jobs_oldest_waiting_seconds{queue="exports"}'] < 120
+    assert 'mailmart_last_published_build_timestamp_seconds{target="dev"}' not in metrics
 
 
-def test_it_is_asked_once_a_second_at_most(settings: Settings) -> None:
-    asked: list[float] = []
+def test_database_is_queried_at_most_once_a_second(settings: Settings) -> None:
+    queried: list[float] = []
 
     def counting(connection: psycopg.Connection) -> Iterator[DbMetric]:
-        asked.append(time.monotonic())
-        yield DbMetric("ours", "Ours.", [({}, len(asked))])
+        queried.append(time.monotonic())
+        yield DbMetric("mine", "Mine.", [({}, len(queried))])
 
     collector = DatabaseCollector(settings, [counting])
     began = time.monotonic()
@@ -129,10 +129,10 @@ def test_it_is_asked_once_a_second_at_most(settings: Settings) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-    assert 2 <= len(asked) <= 1 + (time.monotonic() - began) / CACHE_TTL_SECONDS
+    assert 2 <= len(queried) <= 1 + (time.monotonic() - began) / CACHE_TTL_SECONDS
 
 
-def test_locked_tables_and_missing_ones_cost_the_others_nothing(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_locked_or_missing_tables_do_not_affect_other_metrics(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     def missing(connection: psycopg.Connection) -> Iterator[DbMetric]:
         connection.execute("select * from app.of_another_release")
         yield DbMetric("never", "Never.", [])
@@ -140,14 +140,14 @@ def test_locked_tables_and_missing_ones_cost_the_others_nothing(settings: Settin
     parts: list[ReadMetrics] = [missing, export_metrics, job_metrics]
     with connect(settings, "mailmart_owner") as connection:
         connection.execute("lock table app.exports in access exclusive mode")
-        found = scraped(DatabaseCollector(settings, parts))
-    assert found["mailmart_database_up"] == 1
-    assert found["mailmart_workers_alive"] == 0
-    assert not [name for name in found if name.startswith("mailmart_exports")]
+        metrics = scraped(DatabaseCollector(settings, parts))
+    assert metrics["mailmart_database_up"] == 1
+    assert metrics["mailmart_workers_alive"] == 0
+    assert not [name for name in metrics if name.startswith("mailmart_exports")]
     assert "of_another_release" in caplog.text
 
 
-def test_a_figure_can_write_nothing(settings: Settings) -> None:
+def test_metrics_cannot_write(settings: Settings) -> None:
     def writing(connection: psycopg.Connection) -> Iterator[DbMetric]:
         connection.execute("delete from app.exports")
         yield DbMetric("written", "Written.", [({}, 1)])
@@ -156,11 +156,11 @@ def test_a_figure_can_write_nothing(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("how", ["refused", "hanging"])
-def test_a_database_that_is_away(settings: Settings, how: str) -> None:
+def test_unavailable_database_is_reported_in_bounded_time(settings: Settings, how: str) -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         if how == "hanging":
-            # connections are taken, and nothing is ever said
+            # connections are accepted and never answered
             server.listen(64)
         url = f"postgresql://x@127.0.0.1:{server.getsockname()[1]}/x"
         collector = DatabaseCollector(Settings(url, None, settings.home), PARTS)

@@ -1,4 +1,4 @@
-"""An analyst's whole way to an endpoint: a view, some YAML, `dbt build`. Nothing of Python."""
+"""How an analyst adds an endpoint: a view, some YAML and `dbt build`, without Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import PROJECT_ROOT, Settings
 from tests.integration.api.conftest import Caller
 from tests.integration.warehouse.events import Event
@@ -64,7 +64,7 @@ exposures:
 
 
 @pytest.mark.timeout(240)
-def test_a_view_and_some_yaml_are_an_endpoint(settings: Settings, tmp_path: Path) -> None:
+def test_view_and_yaml_become_an_endpoint(settings: Settings, tmp_path: Path) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
     load_events(
         settings,
@@ -82,7 +82,7 @@ def test_a_view_and_some_yaml_are_an_endpoint(settings: Settings, tmp_path: Path
     (marts / "_recipient_domains.yml").write_text(MODEL)
     scratch = dataclasses.replace(settings, project_root=project, rate_limit_factor=1, redis_url="unix:///nowhere/valkey.sock")
     run_dbt(scratch, "build", "--exclude-resource-type", "unit_test", target_path="scratch")
-    service = Service(scratch)
+    service = WsgiApp(scratch)
     try:
         client = Client(service)
         caller = Caller(client, create_key(settings, "w", name="toy"))
@@ -92,14 +92,14 @@ def test_a_view_and_some_yaml_are_an_endpoint(settings: Settings, tmp_path: Path
         ]["get"]
         assert operation["operationId"] == "getRecipientDomains"
         assert [parameter["name"] for parameter in operation["parameters"]] == ["timeRange", "startDate", "endDate"]
-        # works, is of its tenant, and is kept
-        answer = caller.get("w/analytics/recipient-domains")
-        assert answer.get_json()["data"]["domains"] == [
+        # returns the tenant's rows, cached
+        response = caller.get("w/analytics/recipient-domains")
+        assert response.get_json()["data"]["domains"] == [
             {"domain": "b.test", "emails_sent": 2},
             {"domain": "a.test", "emails_sent": 1},
         ]
-        assert answer.headers["ETag"]
-        # guarded, checked, limited
+        assert response.headers["ETag"]
+        # authorized, validated, rate-limited
         assert Caller(client, "").get("w/analytics/recipient-domains").status_code == 401
         assert caller.get("other/analytics/recipient-domains").status_code == 403
         assert caller.get("w/analytics/recipient-domains", timeRange="1y").status_code == 422

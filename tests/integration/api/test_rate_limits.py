@@ -1,4 +1,4 @@
-"""Rate limits: as the specification has them, right to the request over all processes, and without Valkey as well."""
+"""Rate limits: the specification's numbers, exact over all processes, and without Valkey too."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
 from api.auth.rate_limit import Quota, RateLimiter
-from api.contract.exposures import read_contract
+from api.contract.exposures import read_endpoints
 from api.dbt.manifest import parse_manifest
 from api.embedded import valkey
 from api.embedded.paths import Folders, find_folders
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.api.conftest import Caller
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
@@ -45,152 +45,152 @@ LIMITS = {
 
 @pytest.fixture
 def folders() -> Iterator[Folders]:
-    """A Valkey that runs, its memory empty."""
+    """A running, empty Valkey."""
     with tempfile.TemporaryDirectory(prefix="mailmart-valkey-", ignore_cleanup_errors=True) as home:
         Path(home).chmod(0o755)
-        found = find_folders(Path(home))
-        valkey.start(found)
+        folders = find_folders(Path(home))
+        valkey.start(folders)
         try:
-            yield found
+            yield folders
         finally:
-            valkey.stop(found)
+            valkey.stop(folders)
 
 
 @pytest.fixture
 def limited(warehouse_settings: Settings, folders: Folders) -> Settings:
-    """The limits as they are, counted in the Valkey."""
+    """The default limits, counted in the Valkey."""
     return dataclasses.replace(warehouse_settings, rate_limit_factor=1, redis_url=f"unix://{valkey.socket_path(folders)}")
 
 
 def pid_of(folders: Folders) -> int:
-    """The process of the Valkey."""
+    """The process id of the Valkey."""
     with redis.Redis(unix_socket_path=str(valkey.socket_path(folders))) as client:
         return int(client.info("server")["process_id"])
 
 
 def statuses(address: str, key: str, requests: int, threads: int = 8) -> Counter[int]:
-    """What so many requests at the same time are answered with."""
+    """The status codes of concurrent requests."""
 
-    def ask(count: int) -> list[int]:
+    def send(count: int) -> list[int]:
         connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
-        found = []
+        codes = []
         for _ in range(count):
             connection.request("GET", PATH, headers={"Authorization": f"Bearer {key}"})
             response = connection.getresponse()
             response.read()
-            found.append(response.status)
+            codes.append(response.status)
         connection.close()
-        return found
+        return codes
 
     with ThreadPoolExecutor(threads) as pool:
-        return Counter(status for part in pool.map(ask, [requests // threads] * threads) for status in part)
+        return Counter(status for part in pool.map(send, [requests // threads] * threads) for status in part)
 
 
-def test_the_limits_are_the_specifications(settings: Settings) -> None:
-    endpoints = {endpoint.name: endpoint.limit for endpoint in read_contract(parse_manifest(settings))}
+def test_limits_match_the_specification(settings: Settings) -> None:
+    endpoints = {endpoint.name: endpoint.limit for endpoint in read_endpoints(parse_manifest(settings))}
     assert LIMITS.items() <= endpoints.items()
 
 
-def test_two_processes_share_them_right_to_the_request(limited: Settings, tmp_path: Path) -> None:
+def test_two_processes_share_a_limit_exactly(limited: Settings, tmp_path: Path) -> None:
     key = create_key(limited, WORKSPACE, name="limits")
     with serving(limited, tmp_path / "log", workers=2) as service:
         assert statuses(service.address, key, 160) == {200: 100, 429: 60}
 
 
-def test_headers_and_the_refusal(limited: Settings) -> None:
+def test_rate_limit_headers_and_429(limited: Settings) -> None:
     key = create_key(limited, WORKSPACE, name="headers")
-    service = Service(limited)
+    service = WsgiApp(limited)
     try:
         caller = Caller(Client(service), key)
-        # what is refused for its parameters counts as well; what is not let in does not
+        # a request with invalid parameters counts; one without a credential does not
         assert Caller(Client(service), "").get(PATH.split("/", 4)[4]).status_code == 401
         first = caller.get(PATH.split("/", 4)[4], groupBy="year")
         assert first.status_code == 422
         assert (first.headers["RateLimit-Limit"], first.headers["RateLimit-Remaining"]) == ("100", "99")
         assert 59 <= int(first.headers["RateLimit-Reset"]) <= 60
         for left in range(98, -1, -1):
-            answer = caller.get(PATH.split("/", 4)[4])
-            assert answer.status_code == 200
-            assert answer.headers["RateLimit-Remaining"] == str(left)
-            assert "Retry-After" not in answer.headers
-        refused = caller.get(PATH.split("/", 4)[4])
-        assert refused.status_code == 429
-        assert refused.get_json()["error"]["code"] == "RATE_LIMIT_EXCEEDED"
-        assert refused.headers["RateLimit-Remaining"] == "0"
-        assert 1 <= int(refused.headers["Retry-After"]) <= 60
-        assert refused.headers["Retry-After"] == refused.headers["RateLimit-Reset"]
-        # each endpoint has its own
+            response = caller.get(PATH.split("/", 4)[4])
+            assert response.status_code == 200
+            assert response.headers["RateLimit-Remaining"] == str(left)
+            assert "Retry-After" not in response.headers
+        rejected = caller.get(PATH.split("/", 4)[4])
+        assert rejected.status_code == 429
+        assert rejected.get_json()["error"]["code"] == "RATE_LIMIT_EXCEEDED"
+        assert rejected.headers["RateLimit-Remaining"] == "0"
+        assert 1 <= int(rejected.headers["Retry-After"]) <= 60
+        assert rejected.headers["Retry-After"] == rejected.headers["RateLimit-Reset"]
+        # each endpoint has its own limit
         other = caller.get(f"{WORKSPACE}/analytics/overview")
         assert (other.status_code, other.headers["RateLimit-Limit"], other.headers["RateLimit-Remaining"]) == (200, "60", "59")
     finally:
         service.close()
 
 
-def test_another_workspace_has_its_own(limited: Settings) -> None:
-    limits = RateLimiter(limited)
-    assert [limits.take("mine", "toy", 2).counts for _ in range(3)] == [True, True, False]
-    assert limits.take("theirs", "toy", 2) == Quota(counts=True, limit=2, remaining=1, reset=60)
-    limits.close()
+def test_each_workspace_has_its_own_limit(limited: Settings) -> None:
+    limiter = RateLimiter(limited)
+    assert [limiter.acquire("one", "toy", 2).is_allowed for _ in range(3)] == [True, True, False]
+    assert limiter.acquire("other", "toy", 2) == Quota(is_allowed=True, limit=2, remaining=1, reset=60)
+    limiter.close()
 
 
-@pytest.mark.parametrize("is_shared", [True, False], ids=["shared", "alone"])
-def test_a_limit_that_was_lowered(limited: Settings, is_shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_shared", [True, False], ids=["shared", "local"])
+def test_lowered_limit_applies_to_earlier_requests(limited: Settings, is_shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.auth.rate_limit.WINDOW_SECONDS", 10)
-    limits = RateLimiter(limited if is_shared else dataclasses.replace(limited, redis_url="unix:///nowhere/valkey.sock"))
+    limiter = RateLimiter(limited if is_shared else dataclasses.replace(limited, redis_url="unix:///nowhere/valkey.sock"))
     for _ in range(4):
-        assert limits.take("lowered", "toy", 5).counts
+        assert limiter.acquire("lowered", "toy", 5).is_allowed
         time.sleep(1)
-    # the third of the four has to leave before another one counts, not the first
-    assert limits.take("lowered", "toy", 2) == Quota(counts=False, limit=2, remaining=0, reset=8)
-    limits.close()
+    # the third of the four has to leave the window before another one is allowed, not the first
+    assert limiter.acquire("lowered", "toy", 2) == Quota(is_allowed=False, limit=2, remaining=0, reset=8)
+    limiter.close()
 
 
-@pytest.mark.parametrize("is_shared", [True, False], ids=["shared", "alone"])
-def test_no_minute_has_more(limited: Settings, is_shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    # not only from one full minute to the next: a place comes back when the request that took it is a window old
+@pytest.mark.parametrize("is_shared", [True, False], ids=["shared", "local"])
+def test_no_window_has_more_requests_than_the_limit(limited: Settings, is_shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # a sliding window: a request becomes available when the oldest one leaves the window
     monkeypatch.setattr("api.auth.rate_limit.WINDOW_SECONDS", 1)
-    limits = RateLimiter(limited if is_shared else dataclasses.replace(limited, redis_url="unix:///nowhere/valkey.sock"))
-    moments: list[float] = []
+    limiter = RateLimiter(limited if is_shared else dataclasses.replace(limited, redis_url="unix:///nowhere/valkey.sock"))
+    times: list[float] = []
     end = time.monotonic() + 3.3
     while time.monotonic() < end:
         before = time.monotonic()
-        if limits.take("w", "toy", 5).counts:
-            moments.append(before)
+        if limiter.acquire("w", "toy", 5).is_allowed:
+            times.append(before)
         time.sleep(0.01)
-    limits.close()
-    assert 15 <= len(moments) <= 20
-    # our clock is read before the count's: a little slack
-    assert all(moments[place + 5] - moments[place] > 0.98 for place in range(len(moments) - 5))
+    limiter.close()
+    assert 15 <= len(times) <= 20
+    # the test's clock is read before the limiter's: a little slack
+    assert all(times[index + 5] - times[index] > 0.98 for index in range(len(times) - 5))
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hanging"])
-def test_without_valkey_each_process_counts_and_with_it_all_share_again(
-    limited: Settings, folders: Folders, end: signal.Signals, tmp_path: Path
+@pytest.mark.parametrize("stop_signal", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hanging"])
+def test_processes_count_alone_during_an_outage_and_share_again_after_it(
+    limited: Settings, folders: Folders, stop_signal: signal.Signals, tmp_path: Path
 ) -> None:
     limited = dataclasses.replace(limited, rate_limit_factor=1000)
     key = create_key(limited, WORKSPACE, name="outage")
-    seen: Counter[int] = Counter()
+    codes: Counter[int] = Counter()
     stop = threading.Event()
     port = free_port()
     with serving(limited, tmp_path / "log", workers=2, MAILMART_METRICS_PORT=str(port)) as service:
 
         def load() -> None:
             while not stop.is_set():
-                seen.update(statuses(service.address, key, 40, threads=4))
+                codes.update(statuses(service.address, key, 40, threads=4))
 
         thread = threading.Thread(target=load)
         thread.start()
         try:
             time.sleep(1)
             pid = pid_of(folders)
-            os.kill(pid, end)
+            os.kill(pid, stop_signal)
             time.sleep(2)
-            during = seen.total()
+            during = codes.total()
             assert samples(port)["mailmart_rate_limit_backend_up"] == 0
             time.sleep(1.5)
-            # it goes on, and is not held up for long by one that hangs
-            assert seen.total() > during + 100
-            if end == signal.SIGSTOP:
+            # requests continue, and a hanging server delays them only briefly
+            assert codes.total() > during + 100
+            if stop_signal == signal.SIGSTOP:
                 os.kill(pid, signal.SIGCONT)
             else:
                 valkey.start(folders)
@@ -198,37 +198,37 @@ def test_without_valkey_each_process_counts_and_with_it_all_share_again(
         finally:
             stop.set()
             thread.join()
-        assert set(seen) == {200}
+        assert set(codes) == {200}
         assert samples(port)["mailmart_rate_limit_backend_up"] == 1
-        said = service.log.read_text()
-        assert "rate limits are counted by each process alone" in said
-        assert "rate limits are shared again" in said
-        counted = count_in(folders)
+        log = service.log.read_text()
+        assert "rate limit backend down" in log
+        assert "rate limit backend up" in log
+        before = count_in(folders)
         assert statuses(service.address, key, 40) == {200: 40}
-        assert count_in(folders) == counted + 40
+        assert count_in(folders) == before + 40
 
 
 def count_in(folders: Folders) -> int:
-    """Requests that the Valkey has counted."""
+    """The number of requests that the Valkey has counted."""
     with redis.Redis(unix_socket_path=str(valkey.socket_path(folders))) as client:
         return int(client.llen(f"mailmart:limit:campaign_analytics:{WORKSPACE}"))
 
 
-def test_alone_the_limits_still_hold(limited: Settings, folders: Folders) -> None:
+def test_local_fallback_enforces_the_limits(limited: Settings, folders: Folders) -> None:
     valkey.stop(folders)
-    key = create_key(limited, WORKSPACE, name="alone")
-    service = Service(limited)
+    key = create_key(limited, WORKSPACE, name="local")
+    service = WsgiApp(limited)
     try:
         caller = Caller(Client(service), key)
-        found = Counter(caller.get(f"{WORKSPACE}/analytics/deliverability").status_code for _ in range(33))
-        assert found == {200: 30, 429: 3}
+        codes = Counter(caller.get(f"{WORKSPACE}/analytics/deliverability").status_code for _ in range(33))
+        assert codes == {200: 30, 429: 3}
     finally:
         service.close()
 
 
-def test_without_any_server_configured_each_process_counts(settings: Settings, tmp_path: Path) -> None:
-    # a database of the operator's own, no Redis, and no embedded servers
-    limits = RateLimiter(dataclasses.replace(settings, rate_limit_factor=1, home=tmp_path / "nothing"))
-    assert [limits.take("w", "toy", 2).counts for _ in range(3)] == [True, True, False]
-    limits.close()
-    assert not (tmp_path / "nothing").exists()
+def test_without_a_configured_server_each_process_counts_alone(settings: Settings, tmp_path: Path) -> None:
+    # an external database, no Redis, and no embedded servers
+    limiter = RateLimiter(dataclasses.replace(settings, rate_limit_factor=1, home=tmp_path / "empty"))
+    assert [limiter.acquire("w", "toy", 2).is_allowed for _ in range(3)] == [True, True, False]
+    limiter.close()
+    assert not (tmp_path / "empty").exists()

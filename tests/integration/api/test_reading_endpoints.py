@@ -1,4 +1,4 @@
-"""The other reading endpoints and the comparison: the specification's shapes, and what is wrong with a request is named."""
+"""The other reading endpoints and the comparison: the specification's shapes, and errors that name the parameter."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ COMPARE = f"{WORKSPACE}/analytics/compare"
 
 
 def post(caller: Caller, path: str, body: Any = None, **options: Any) -> TestResponse:
-    given = {"json": body} if body is not None else {}
-    return caller.client.post(f"/api/v1/workspaces/{path}", headers={"Authorization": f"Bearer {caller.key}"}, **given, **options)
+    content = {"json": body} if body is not None else {}
+    return caller.client.post(
+        f"/api/v1/workspaces/{path}", headers={"Authorization": f"Bearer {caller.key}"}, **content, **options
+    )
 
 
-def test_overview(caller: Caller) -> None:
+def test_overview_has_the_specifications_shape(caller: Caller) -> None:
     data = caller.get(f"{WORKSPACE}/analytics/overview").get_json()["data"]
     assert list(data) == [
         "workspace_id",
@@ -36,14 +38,14 @@ def test_overview(caller: Caller) -> None:
     assert data["workspace_id"] == WORKSPACE
     assert data["summary"]["total_campaigns"] == 3
     assert data["summary"]["active_campaigns"] == 2
-    # the example's, and one message of the campaign that only its mail knows
+    # the example's, and one message of a campaign that has mail but no row in raw.campaigns
     assert data["summary"]["emails_sent"] == 5001
     assert data["rates"]["open_rate"] == 30.0
     assert data["top_campaigns"][0]["campaign_id"] == CAMPAIGN
     assert set(data["top_campaigns"][0]) == {"campaign_id", "campaign_name", "open_rate", "reply_rate"}
 
 
-def test_deliverability(caller: Caller) -> None:
+def test_deliverability_has_the_specifications_shape(caller: Caller) -> None:
     data = caller.get(DELIVERABILITY).get_json()["data"]
     assert data["workspace_id"] == WORKSPACE
     assert data["overall"].keys() == {"estimated_inbox_placement_rate", "spam_rate", "bounce_rate", "health_score"}
@@ -67,12 +69,12 @@ def test_deliverability(caller: Caller) -> None:
         ({"campaignId": "a\0b"}, 422, "VALIDATION_ERROR"),
     ],
 )
-def test_deliverability_filters(caller: Caller, query: dict[str, str], status: int, code: str) -> None:
-    answer = caller.get(DELIVERABILITY, **query)
-    assert (answer.status_code, answer.get_json()["error"]["code"]) == (status, code)
+def test_invalid_deliverability_filters_are_rejected(caller: Caller, query: dict[str, str], status: int, code: str) -> None:
+    response = caller.get(DELIVERABILITY, **query)
+    assert (response.status_code, response.get_json()["error"]["code"]) == (status, code)
 
 
-def test_heatmap(caller: Caller) -> None:
+def test_heatmap_has_28_or_168_cells(caller: Caller) -> None:
     data = caller.get(HEATMAP).get_json()["data"]
     assert data["timezone"] == "UTC"
     assert len(data["heatmap"]) == 28
@@ -99,7 +101,7 @@ def test_heatmap(caller: Caller) -> None:
     assert {cell["open_rate"] for cell in nothing["heatmap"]} == {0.0}
 
 
-# localtime and posixrules are files beside the zones on some machines, and Factory says that no zone is set
+# localtime and posixrules are files in the zone folder of some machines; Factory means that no zone is set
 @pytest.mark.parametrize(
     "zone",
     [
@@ -107,40 +109,40 @@ def test_heatmap(caller: Caller) -> None:
         *("localtime", "posixrules", "Factory"),
     ],
 )
-def test_unknown_zones_are_named(caller: Caller, zone: str) -> None:
-    answer = caller.get(HEATMAP, timezone=zone)
-    assert answer.status_code == 422
-    assert set(answer.get_json()["error"]["details"]) == {"timezone"}
+def test_unknown_time_zones_are_rejected(caller: Caller, zone: str) -> None:
+    response = caller.get(HEATMAP, timezone=zone)
+    assert response.status_code == 422
+    assert set(response.get_json()["error"]["details"]) == {"timezone"}
 
 
-def test_a_zone_that_an_older_postgresql_does_not_know_is_named(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_zone_that_only_postgresql_does_not_know_is_rejected(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.contract.parameters.TIME_ZONES", frozenset({"Europe/Atlantis", "UTC"}))
-    answer = caller.get(HEATMAP, timezone="Europe/Atlantis")
-    assert answer.status_code == 422
-    assert set(answer.get_json()["error"]["details"]) == {"timezone"}
+    response = caller.get(HEATMAP, timezone="Europe/Atlantis")
+    assert response.status_code == 422
+    assert set(response.get_json()["error"]["details"]) == {"timezone"}
     assert caller.get(HEATMAP, timezone="UTC").status_code == 200
 
 
-def test_comparison(caller: Caller) -> None:
-    asked = ["cmp_of_mail_alone", CAMPAIGN, "cmp_idle"]
-    data = post(caller, COMPARE, {"campaign_ids": asked, "metrics": ["delivery_rate", "bounce_rate"]}).get_json()["data"]
-    assert [row["campaign_id"] for row in data["comparison"]] == asked
+def test_comparison_keeps_the_requested_order(caller: Caller) -> None:
+    requested = ["cmp_of_mail_alone", CAMPAIGN, "cmp_idle"]
+    data = post(caller, COMPARE, {"campaign_ids": requested, "metrics": ["delivery_rate", "bounce_rate"]}).get_json()["data"]
+    assert [row["campaign_id"] for row in data["comparison"]] == requested
     assert data["comparison"][1]["metrics"] == {"delivery_rate": 98.0, "bounce_rate": 2.0}
     assert [row["metric"] for row in data["statistical_significance"]] == ["delivery_rate", "bounce_rate"]
-    # one message against 5,000 says nothing
+    # one message against 5,000 is too little data
     assert data["statistical_significance"][0] == {
         "metric": "delivery_rate",
         "winner": CAMPAIGN,
         "p_value": None,
         "is_significant": False,
     }
-    by_default = post(caller, COMPARE, {"campaign_ids": asked}).get_json()["data"]
+    by_default = post(caller, COMPARE, {"campaign_ids": requested}).get_json()["data"]
     assert list(by_default["comparison"][0]["metrics"]) == ["delivery_rate", "open_rate", "click_rate", "reply_rate"]
     assert by_default["time_range"]["period"] == "30d"
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "code", "named"),
+    ("body", "status", "code", "parameters"),
     [
         ({}, 422, "VALIDATION_ERROR", {"campaign_ids"}),
         ([], 422, "VALIDATION_ERROR", {"body"}),
@@ -169,60 +171,60 @@ def test_comparison(caller: Caller) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_comparison(caller: Caller, body: Any, status: int, code: str, named: set[str]) -> None:
-    answer = post(caller, COMPARE, body)
-    error = answer.get_json()["error"]
-    assert (answer.status_code, error["code"], set(error.get("details", {}))) == (status, code, named)
+def test_comparison_errors_name_the_parameters(caller: Caller, body: Any, status: int, code: str, parameters: set[str]) -> None:
+    response = post(caller, COMPARE, body)
+    error = response.get_json()["error"]
+    assert (response.status_code, error["code"], set(error.get("details", {}))) == (status, code, parameters)
 
 
 @pytest.mark.parametrize(
-    ("sent", "content_type", "status", "code", "named"),
+    ("sent", "content_type", "status", "code", "name"),
     [
         (b"{", "application/json", 400, "MALFORMED_REQUEST", "body"),
         (b'{"a": NaN}', "application/json", 400, "MALFORMED_REQUEST", "body"),
         (b"\xff", "application/json", 400, "MALFORMED_REQUEST", "body"),
         (b"[" * 60_000, "application/json", 400, "MALFORMED_REQUEST", "body"),
         (b"", "application/json", 400, "MALFORMED_REQUEST", "body"),
-        # half of a surrogate pair: a name that no answer could repeat
+        # half of a surrogate pair: a name that no response could contain
         (b'{"\\ud800": 1}', "application/json", 400, "MALFORMED_REQUEST", "body"),
         (b'{"metrics": 1, "metrics": 2}', "application/json", 422, "VALIDATION_ERROR", "metrics"),
         (b"{}", "text/plain", 415, "UNSUPPORTED_MEDIA_TYPE", "Content-Type"),
         (b" " * 70_000, "application/json", 413, "CONTENT_TOO_LARGE", "body"),
     ],
 )
-def test_bodies_that_are_none(caller: Caller, sent: bytes, content_type: str, status: int, code: str, named: str) -> None:
-    answer = post(caller, COMPARE, data=sent, content_type=content_type)
-    error = answer.get_json()["error"]
-    assert (answer.status_code, error["code"], list(error["details"])) == (status, code, [named])
+def test_invalid_bodies_are_rejected(caller: Caller, sent: bytes, content_type: str, status: int, code: str, name: str) -> None:
+    response = post(caller, COMPARE, data=sent, content_type=content_type)
+    error = response.get_json()["error"]
+    assert (response.status_code, error["code"], list(error["details"])) == (status, code, [name])
 
 
-def test_where_a_body_stops_being_json_is_said(caller: Caller) -> None:
-    answer = post(caller, COMPARE, data=b'{\n  "metrics": }', content_type="application/json")
-    assert answer.get_json()["error"]["details"] == {"body": ["Expecting value: line 2, column 14."]}
+def test_malformed_json_is_located(caller: Caller) -> None:
+    response = post(caller, COMPARE, data=b'{\n  "metrics": }', content_type="application/json")
+    assert response.get_json()["error"]["details"] == {"body": ["Expecting value: line 2, column 14."]}
 
 
 @pytest.mark.parametrize(
     ("sent", "status"), [(b'{"campaign_ids": ["%s", "cmp_idle"]}' % CAMPAIGN.encode(), 200), (b" " * 70_000, 413)]
 )
-def test_bodies_in_chunks(running: str, key: str, sent: bytes, status: int) -> None:
-    # nothing says how long these are before they end
+def test_chunked_bodies_are_limited_too(running: str, key: str, sent: bytes, status: int) -> None:
+    # there is no Content-Length
     connection = http.client.HTTPConnection(urlsplit(running).netloc, timeout=30)
     chunks = (sent[place : place + 10_000] for place in range(0, len(sent), 10_000))
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     connection.request("POST", f"/api/v1/workspaces/{COMPARE}", chunks, headers, encode_chunked=True)
-    answer = connection.getresponse()
-    assert (answer.status, orjson.loads(answer.read())["success"]) == (status, status == 200)
+    response = connection.getresponse()
+    assert (response.status, orjson.loads(response.read())["success"]) == (status, status == 200)
     connection.close()
 
 
-def test_data_quality(caller: Caller) -> None:
+def test_data_quality_without_problems(caller: Caller) -> None:
     assert caller.get(f"{WORKSPACE}/analytics/data-quality").get_json()["data"] == {"problems": []}
 
 
 @pytest.mark.parametrize("path", ["overview", "deliverability", "engagement-heatmap", "data-quality"])
-def test_another_workspace_is_forbidden(caller: Caller, path: str) -> None:
+def test_other_workspace_is_forbidden(caller: Caller, path: str) -> None:
     assert caller.get(f"ws_other/analytics/{path}").status_code == 403
 
 
-def test_another_workspaces_campaigns_cannot_be_compared(caller: Caller) -> None:
+def test_campaigns_of_another_workspace_cannot_be_compared(caller: Caller) -> None:
     assert post(caller, "ws_other/analytics/compare", {"campaign_ids": ["a", "b"]}).status_code == 403

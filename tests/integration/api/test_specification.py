@@ -1,4 +1,4 @@
-"""The specification's own text against the service: each endpoint's method, path, parameters, and the shape of its example."""
+"""The service against the specification's text: each endpoint's method, path and parameters, and the shape of its example."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ READING = (
     "Get Engagement Heatmap",
     "Compare Campaigns",
 )
-# what the design adds, and what it takes a name out of for
+# parameters that the design adds
 ADDED = {"granularity"}
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the specification tells of an endpoint: its example answer, and its parameters with their values and default."""
+class SpecifiedEndpoint:
+    """An endpoint of the specification. `parameters`: name → allowed values and default; `response`: the example."""
 
     method: str
     path: str
     parameters: dict[str, tuple[list[str], str]]
     body: Any
-    answer: Any
+    response: Any
 
 
-def told(title: str) -> Told:
+def read_specification(title: str) -> SpecifiedEndpoint:
     text = PAGE.read_text().split(f"\n### {title}\n")[1].split("\n---\n")[0]
     query = text.partition("**Query Parameters:**")[2].partition("**Response:**")[0]
     parameters = {}
@@ -45,66 +45,66 @@ def told(title: str) -> Told:
         described, _, default = rest.partition("(default: ")
         parameters[name] = (re.findall(r"`(\w+)`", described), default.strip("`)"))
     body = re.search(r"\*\*Request Body:\*\*\s+```json\n(.*?)```", text, re.DOTALL)
-    answer = re.search(r"\*\*Response:\*\*\s+```json\n(.*?)```", text, re.DOTALL)
+    response = re.search(r"\*\*Response:\*\*\s+```json\n(.*?)```", text, re.DOTALL)
     method, path = re.search(r"\*\*Method\*\*: `(\w+)`\n\*\*URL\*\*: `(.+)`", text).groups()  # type: ignore[union-attr]
-    return Told(method.lower(), path, parameters, orjson.loads(body[1]) if body else None, orjson.loads(answer[1]))  # type: ignore[index]
+    return SpecifiedEndpoint(method.lower(), path, parameters, orjson.loads(body[1]) if body else None, orjson.loads(response[1]))  # type: ignore[index]
 
 
-def differences(example: Any, found: Any, at: str = "") -> list[str]:
-    """What the example has and the answer has not, or has of another type."""
+def differences(example: Any, actual: Any, path: str = "") -> list[str]:
+    """Fields of the example that the response lacks, or has with another type."""
     if isinstance(example, dict):
-        if not isinstance(found, dict):
-            return [f"{at} is no object"]
+        if not isinstance(actual, dict):
+            return [f"{path} is not an object"]
         return [
             text
             for name in example
             for text in (
-                differences(example[name], found[name], f"{at}.{name}") if name in found else [f"{at}.{name} is missing"]
+                differences(example[name], actual[name], f"{path}.{name}") if name in actual else [f"{path}.{name} is missing"]
             )
         ]
     if isinstance(example, list):
-        if not isinstance(found, list) or not found:
-            return [f"{at} is no list with something in it"]
-        return [text for one in found for text in differences(example[0], one, f"{at}[]")]
-    # 92 and 92.0 are both numbers; nothing is known of what is null
+        if not isinstance(actual, list) or not actual:
+            return [f"{path} is not a non-empty list"]
+        return [text for item in actual for text in differences(example[0], item, f"{path}[]")]
+    # 92 and 92.0 are both numbers; null matches any type
     kinds = (int, float) if isinstance(example, int | float) and not isinstance(example, bool) else type(example)
-    return [] if found is None or isinstance(found, kinds) else [f"{at} is {found!r}"]
+    return [] if actual is None or isinstance(actual, kinds) else [f"{path} is {actual!r}"]
 
 
 @pytest.mark.parametrize("title", READING)
-def test_the_answer_has_all_that_the_example_has(caller: Caller, title: str) -> None:
-    asked = told(title)
-    path = asked.path.format(workspaceId=WORKSPACE, campaignId=CAMPAIGN)
-    body = asked.body and {**asked.body, "campaign_ids": [CAMPAIGN, "cmp_of_mail_alone"]}
-    answer = caller.client.open(path, method=asked.method, headers={"Authorization": f"Bearer {caller.key}"}, json=body)
-    assert answer.status_code == 200
-    assert differences(asked.answer, answer.get_json()) == []
+def test_response_has_every_field_of_the_example(caller: Caller, title: str) -> None:
+    endpoint = read_specification(title)
+    path = endpoint.path.format(workspaceId=WORKSPACE, campaignId=CAMPAIGN)
+    body = endpoint.body and {**endpoint.body, "campaign_ids": [CAMPAIGN, "cmp_of_mail_alone"]}
+    response = caller.client.open(path, method=endpoint.method, headers={"Authorization": f"Bearer {caller.key}"}, json=body)
+    assert response.status_code == 200
+    assert differences(endpoint.response, response.get_json()) == []
 
 
 @pytest.mark.parametrize("title", READING)
-def test_the_parameters_are_those_that_it_names(caller: Caller, title: str) -> None:
+def test_parameters_match_the_specification(caller: Caller, title: str) -> None:
     document = caller.client.get("/openapi.json").get_json()
     schemas = document["components"]["schemas"]
-    asked = told(title)
-    operation = document["paths"][asked.path][asked.method]
-    found = {}
+    endpoint = read_specification(title)
+    operation = document["paths"][endpoint.path][endpoint.method]
+    documented = {}
     for parameter in operation.get("parameters", []):
         schema = parameter["schema"]
-        named = schemas[schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
-        found[parameter["name"]] = (named.get("enum", []), schema.get("default", ""))
+        resolved = schemas[schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+        documented[parameter["name"]] = (resolved.get("enum", []), schema.get("default", ""))
         assert parameter["required"] is False
-    assert {name: value for name, value in found.items() if name not in ADDED} == {
-        # the workspace's time zone is a default that the document can only describe
+    assert {name: value for name, value in documented.items() if name not in ADDED} == {
+        # the document can only describe this default
         name: (values, "" if default == "workspace timezone" else default)
-        for name, (values, default) in asked.parameters.items()
+        for name, (values, default) in endpoint.parameters.items()
     }
-    if asked.body:
+    if endpoint.body:
         schema = schemas[operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]]
-        assert set(asked.body) <= set(schema["properties"])
+        assert set(endpoint.body) <= set(schema["properties"])
 
 
-def test_what_differs_is_found() -> None:
+def test_differences_are_found() -> None:
     example = {"a": 1, "b": [{"c": "x"}], "d": True}
     assert differences(example, {"a": 2.5, "b": [{"c": "y"}], "d": None, "e": 0}) == []
     assert differences(example, {"a": "2", "b": [{"c": 1}], "d": 1}) == [".a is '2'", ".b[].c is 1", ".d is 1"]
-    assert differences(example, {"b": []}) == [".a is missing", ".b is no list with something in it", ".d is missing"]
+    assert differences(example, {"b": []}) == [".a is missing", ".b is not a non-empty list", ".d is missing"]

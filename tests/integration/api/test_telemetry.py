@@ -1,4 +1,4 @@
-"""What is sent to PostHog, recorded at an address of this machine; and that nobody waits for it."""
+"""What is sent to PostHog, recorded by a local server; and that no request waits for it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
@@ -26,21 +27,22 @@ from werkzeug.test import Client
 
 from api.errors import SettingsError
 from api.observability.posthog import CLOSE_TIMEOUT_SECONDS, MAX_ERRORS_PER_SECOND, MAX_QUEUED_EVENTS, Telemetry
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import PROJECT_ROOT, Settings
+from tests.integration.api.forwarding import Forwarder
 
 KEY = "phc_of_the_tests"
-# on a machine that does much else at the same time
+# seconds; generous, because the machine may be busy
 PATIENCE = 30
 
 
 class Recorder:
-    """PostHog's end: what arrived, with headers; it can leave who asks without an answer."""
+    """In place of PostHog: records requests with their headers; it can delay its responses."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], str]] = []
-        self.may_answer = threading.Event()
-        self.may_answer.set()
+        self.may_respond = threading.Event()
+        self.may_respond.set()
         recorder = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -49,7 +51,7 @@ class Recorder:
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
                 recorder.requests.append((self.path, dict(self.headers), body.decode()))
-                recorder.may_answer.wait(PATIENCE)
+                recorder.may_respond.wait(PATIENCE)
                 self.send_response(200)
                 self.send_header("Content-Length", "2")
                 self.end_headers()
@@ -82,7 +84,7 @@ def recording() -> Iterator[Recorder]:
     try:
         yield recorder
     finally:
-        recorder.may_answer.set()
+        recorder.may_respond.set()
         recorder.server.shutdown()
         recorder.server.server_close()
 
@@ -97,13 +99,13 @@ def sending_to(settings: Settings, address: str) -> Settings:
     return dataclasses.replace(settings, posthog_key=KEY, posthog_host=address)
 
 
-def test_a_failed_request_is_told_without_whose_it_was(settings: Settings, recorder: Recorder) -> None:
+def test_failed_request_is_reported_without_personal_data(settings: Settings, recorder: Recorder) -> None:
     # nothing is published there: 503
-    service = Service(sending_to(settings, recorder.address))
+    service = WsgiApp(sending_to(settings, recorder.address))
     path = "/api/v1/workspaces/ws_secret/campaigns/cmp_secret/analytics?timeRange=7d&x=secret@example.com"
     headers = {"Authorization": "Bearer mm_secret", "User-Agent": "secret/1", "X-Request-Id": "secret", "Host": "secret.example"}
     assert Client(service).get(path, headers=headers).status_code == 503
-    # nothing of these is an event: they are right, or the caller's own mistake, or ask over and over
+    # none of these is reported: they succeed, or are health checks
     for harmless in ("/healthz", "/readyz", "/docs"):
         Client(service).get(harmless)
     (event,) = recorder.wait_for(1)
@@ -138,17 +140,17 @@ def test_a_failed_request_is_told_without_whose_it_was(settings: Settings, recor
     assert not [word for word in about_this_machine if word in everything]
 
 
-def test_only_numbers_and_words_that_are_listed(settings: Settings, recorder: Recorder) -> None:
+def test_only_listed_properties_are_sent(settings: Settings, recorder: Recorder) -> None:
     telemetry = Telemetry(sending_to(settings, recorder.address))
     telemetry.capture("export_failed", {"format": "csv", "reason": "cannot write /home/me", "workspace_id": "w", "seconds": 1.5})
-    telemetry.capture("no such event", {"reason": "a mistake of ours"})
+    telemetry.capture("no such event", {"reason": "a bug"})
     (event,) = recorder.wait_for(1)
     telemetry.close()
     mine = {name: value for name, value in event["properties"].items() if not name.startswith("$")}
     assert mine == {"format": "csv", "reason": "other", "seconds": 1.5, "release": version("mailmart")}
 
 
-def test_one_id_for_several_machines_with_one_database(settings: Settings, recorder: Recorder, tmp_path: Path) -> None:
+def test_machines_with_the_same_database_have_the_same_id(settings: Settings, recorder: Recorder, tmp_path: Path) -> None:
     for one in (settings, dataclasses.replace(settings, home=tmp_path / "another machine")):
         telemetry = Telemetry(sending_to(one, recorder.address))
         telemetry.capture("batch_completed", {"is_manual": False, "seconds": 1})
@@ -157,7 +159,7 @@ def test_one_id_for_several_machines_with_one_database(settings: Settings, recor
     assert first == second
 
 
-def test_a_storm_of_errors_is_counted_and_not_sent(settings: Settings, recorder: Recorder) -> None:
+def test_many_errors_are_counted_and_not_all_sent(settings: Settings, recorder: Recorder) -> None:
     telemetry = Telemetry(sending_to(settings, recorder.address))
     began = time.monotonic()
     for _ in range(2000):
@@ -176,31 +178,32 @@ def test_a_storm_of_errors_is_counted_and_not_sent(settings: Settings, recorder:
     assert len(recorder.events) == len(errors) + 1
 
 
-@pytest.mark.parametrize("how", ["away", "hanging"])
-def test_nobody_waits_for_it(settings: Settings, recorder: Recorder, how: str) -> None:
+@pytest.mark.parametrize("how", ["refused", "hanging"])
+def test_no_request_waits_for_posthog(settings: Settings, recorder: Recorder, how: str) -> None:
     address = recorder.address
-    if how == "away":
+    if how == "refused":
         with socket.socket() as nobody:
             nobody.bind(("127.0.0.1", 0))
             address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
     else:
-        recorder.may_answer.clear()
-    plain, sending = Service(settings), Service(sending_to(settings, address))
-    asked = {service: _fastest(service) for service in (plain, sending)}
+        recorder.may_respond.clear()
+    telemetry = Telemetry(sending_to(settings, address))
+    plain, sending = WsgiApp(settings), WsgiApp(settings, telemetry)
+    fastest = {service: _fastest(service) for service in (plain, sending)}
     for _ in range(MAX_QUEUED_EVENTS + 500):
-        sending._telemetry.capture("export_failed", {"format": "csv"})
+        telemetry.capture("export_failed", {"format": "csv"})
     if how == "hanging":
         recorder.wait_for(1)
-    asked[sending] = min(asked[sending], _fastest(sending))
-    # a second is what loading the SDK takes, five what an answer of PostHog's may: neither is in any request
-    assert asked[sending] < asked[plain] + 0.1
+    fastest[sending] = min(fastest[sending], _fastest(sending))
+    # loading the SDK takes a second, a response of PostHog up to five: no request may wait for either
+    assert fastest[sending] < fastest[plain] + 0.1
     began = time.monotonic()
     sending.close()
     assert time.monotonic() - began < CLOSE_TIMEOUT_SECONDS + 1
     plain.close()
 
 
-def _fastest(service: Service) -> float:
+def _fastest(service: WsgiApp) -> float:
     client, seconds = Client(service), []
     for _ in range(30):
         began = time.perf_counter()
@@ -209,8 +212,8 @@ def _fastest(service: Service) -> float:
     return min(seconds)
 
 
-def test_a_process_ends_while_posthog_hangs(settings: Settings, recorder: Recorder) -> None:
-    recorder.may_answer.clear()
+def test_process_exits_while_posthog_hangs(settings: Settings, recorder: Recorder) -> None:
+    recorder.may_respond.clear()
     program = (
         "import time; from api.settings import Settings; from api.observability.posthog import Telemetry\n"
         "telemetry = Telemetry(Settings.from_environment())\n"
@@ -223,15 +226,15 @@ def test_a_process_ends_while_posthog_hangs(settings: Settings, recorder: Record
     began = time.monotonic()
     process.communicate(b"\n", timeout=PATIENCE)
     assert process.returncode == 0
-    # closing, and a slow interpreter's own end
+    # plus time for the interpreter to exit
     assert time.monotonic() - began < CLOSE_TIMEOUT_SECONDS + 5
 
 
-def test_without_a_key_there_is_no_sdk_and_no_thread(settings: Settings) -> None:
+def test_without_a_key_no_sdk_is_loaded_and_no_thread_started(settings: Settings) -> None:
     program = (
         "import sys, threading\n"
-        "from werkzeug.test import Client; from api.server.app import Service; from api.settings import Settings\n"
-        "service = Service(Settings.from_environment())\n"
+        "from werkzeug.test import Client; from api.server.app import WsgiApp; from api.settings import Settings\n"
+        "service = WsgiApp(Settings.from_environment())\n"
         "assert Client(service).get('/api/v1/workspaces/w/analytics/overview').status_code == 503\n"
         "assert 'posthog' not in sys.modules\n"
         "assert 'telemetry' not in [thread.name for thread in threading.enumerate()]\n"
@@ -251,50 +254,62 @@ def _python(program: str, settings: Settings, address: str, stdin: int | None = 
     return subprocess.Popen([sys.executable, "-c", program], env=environment, cwd=PROJECT_ROOT, stdin=stdin)
 
 
-def test_the_database_away_at_first(settings: Settings, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_wait_until_the_database_is_available(
+    settings: Settings, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("api.observability.posthog.RETRY_SECONDS", 0.2)
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        away = f"postgresql://x@127.0.0.1:{nobody.getsockname()[1]}/x"
-    told = sending_to(dataclasses.replace(settings, database_url=away), recorder.address)
-    telemetry = Telemetry(told)
-    for _ in range(MAX_QUEUED_EVENTS + 10):
-        telemetry.capture("export_completed", {"format": "csv"})
-    time.sleep(0.5)
-    assert recorder.events == []
-    telemetry._settings = dataclasses.replace(told, database_url=settings.database_url)
-    recorder.wait_for(MAX_QUEUED_EVENTS)
-    telemetry.close()
+    with Forwarder(str(settings.database_url)) as database:
+        telemetry = Telemetry(sending_to(dataclasses.replace(settings, database_url=database.url), recorder.address))
+        for _ in range(MAX_QUEUED_EVENTS + 10):
+            telemetry.capture("export_completed", {"format": "csv"})
+        time.sleep(0.5)
+        assert recorder.events == []
+        database.start()
+        recorder.wait_for(MAX_QUEUED_EVENTS)
+        telemetry.close()
     assert len(recorder.events) == MAX_QUEUED_EVENTS
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_process_sends_its_own(settings: Settings, recorder: Recorder) -> None:
+def test_forked_process_sends_its_own_events(settings: Settings, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     telemetry = Telemetry(sending_to(settings, recorder.address))
     telemetry.capture("batch_failed", {"reason": "parent"})
     recorder.wait_for(1)
+    is_capturing, may_continue = threading.Event(), threading.Event()
+    is_received = multiprocessing.get_context("fork").Event()
+
+    class SlowClock(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+            is_capturing.set()
+            may_continue.wait(PATIENCE)
+            return datetime.now(UTC)
 
     def run() -> None:
+        may_continue.set()
         telemetry.capture("batch_failed", {"reason": "child"})
-        deadline = time.monotonic() + PATIENCE
-        while telemetry._queue and time.monotonic() < deadline:
-            time.sleep(0.05)
+        is_received.wait(PATIENCE)
         telemetry.close()
 
+    # fork while another thread of the parent is inside capture(): the child does not have that thread
+    monkeypatch.setattr("api.observability.posthog.datetime", SlowClock)
+    thread = threading.Thread(target=telemetry.capture, args=("batch_failed", {"reason": "parent"}))
+    thread.start()
+    assert is_capturing.wait(PATIENCE)
     child = multiprocessing.get_context("fork").Process(target=run)
-    # the lock is held by a thread that the child does not have
-    with telemetry._lock:
-        child.start()
+    child.start()
+    recorder.wait_for(2)
+    is_received.set()
     child.join(PATIENCE)
     assert child.exitcode == 0
-    recorder.wait_for(2)
-    telemetry.capture("batch_failed", {"reason": "parent"})
+    may_continue.set()
+    thread.join(PATIENCE)
     recorder.wait_for(3)
     telemetry.close()
     assert [event["properties"]["reason"] for event in recorder.events] == ["parent", "child", "parent"]
 
 
-def test_an_address_that_anybody_could_read_along() -> None:
+def test_unencrypted_posthog_address_is_rejected() -> None:
     with pytest.raises(SettingsError, match="MAILMART_POSTHOG_HOST is not https"):
         Settings.from_environment({"MAILMART_POSTHOG_HOST": "http://posthog.example.com"})
     assert Settings.from_environment({"MAILMART_POSTHOG_KEY": " "}).posthog_key is None

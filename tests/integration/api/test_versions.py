@@ -1,4 +1,4 @@
-"""ETags, 304 and kept answers: always those of the batch that is published, and of the tenant who asks."""
+"""ETags, 304 and cached responses: always of the published batch, and of the request's tenant."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from flask import Flask
 from werkzeug.test import Client, TestResponse
 
-from api.analytics.cache import ResponseCache, is_any, is_known
+from api.analytics.cache import ResponseCache
+from api.analytics.conditional_get import body_unless_current
 from api.auth.api_keys import create_key
 from api.builds.repository import rollback
-from api.contract.publication import Publications
+from api.contract.publication import PublicationCache
 from api.db.connection import connect
 from api.db.pool import ConnectionPool
-from api.server.app import Service
+from api.errors import NotFound
+from api.server.app import WsgiApp
 from api.settings import Settings
+from api.web.request_context import RequestContext
 from tests.integration.api.conftest import OTHER_WORKSPACE, Caller
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
-from tests.integration.api.publishing import publish_nothing
+from tests.integration.api.publishing import publish_empty_contract
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
@@ -29,100 +33,100 @@ from tests.support.dbt import run_dbt
 PATH = f"{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
 
 
-def ask(caller: Caller, path: str = PATH, tag: str = "", method: str = "GET") -> TestResponse:
+def send(caller: Caller, path: str = PATH, tag: str = "", method: str = "GET") -> TestResponse:
     headers = {"Authorization": f"Bearer {caller.key}", **({"If-None-Match": tag} if tag else {})}
     return caller.client.open(f"/api/v1/workspaces/{path}", method=method, headers=headers)
 
 
-def test_what_a_client_has_is_not_sent_again(caller: Caller) -> None:
-    first = ask(caller)
+def test_current_copy_is_answered_with_304(caller: Caller) -> None:
+    first = send(caller)
     tag = first.headers["ETag"]
     assert first.headers["Cache-Control"] == "private, no-cache"
-    for given in (tag, f"W/{tag}", f'"other", {tag}', "*"):
-        answer = ask(caller, tag=given)
-        assert (answer.status_code, answer.data) == (304, b"")
-        assert answer.headers["ETag"] == tag
-        assert answer.headers["RateLimit-Limit"]
-        assert answer.headers["X-Request-Id"]
-    assert ask(caller, tag='"other"').data == first.data
-    head = ask(caller, method="HEAD")
+    for header in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        response = send(caller, tag=header)
+        assert (response.status_code, response.data) == (304, b"")
+        assert response.headers["ETag"] == tag
+        assert response.headers["RateLimit-Limit"]
+        assert response.headers["X-Request-Id"]
+    assert send(caller, tag='"other"').data == first.data
+    head = send(caller, method="HEAD")
     assert (head.status_code, head.data, head.headers["ETag"]) == (200, b"", tag)
     assert head.headers["Content-Length"] == str(len(first.data))
 
 
-def test_a_star_stands_only_for_what_there_is(caller: Caller) -> None:
-    answer = ask(caller, f"{WORKSPACE}/campaigns/nowhere/analytics", tag="*")
-    assert answer.status_code == 404
-    assert "ETag" not in answer.headers
-    # a request that nobody made before
-    assert ask(caller, f"{PATH}?timeRange=90d&groupBy=month", tag="*").status_code == 304
+def test_star_matches_only_what_exists(caller: Caller) -> None:
+    response = send(caller, f"{WORKSPACE}/campaigns/nowhere/analytics", tag="*")
+    assert response.status_code == 404
+    assert "ETag" not in response.headers
+    # a request that is not cached yet
+    assert send(caller, f"{PATH}?timeRange=90d&groupBy=month", tag="*").status_code == 304
 
 
-def test_the_credential_comes_first(caller: Caller, other_caller: Caller) -> None:
-    tag = ask(caller).headers["ETag"]
-    assert ask(Caller(caller.client, ""), tag=tag).status_code == 401
-    assert ask(Caller(caller.client, other_caller.key), tag=tag).status_code == 403
-    assert ask(Caller(caller.client, other_caller.key), tag="*").status_code == 403
+def test_credential_is_checked_before_the_etag(caller: Caller, other_caller: Caller) -> None:
+    tag = send(caller).headers["ETag"]
+    assert send(Caller(caller.client, ""), tag=tag).status_code == 401
+    assert send(Caller(caller.client, other_caller.key), tag=tag).status_code == 403
+    assert send(Caller(caller.client, other_caller.key), tag="*").status_code == 403
 
 
-def test_each_request_and_tenant_has_its_own(caller: Caller, other_caller: Caller) -> None:
+def test_each_request_and_tenant_has_its_own_etag(caller: Caller, other_caller: Caller) -> None:
     paths = [PATH, f"{PATH}?groupBy=week", f"{PATH}?timeRange=7d", f"{WORKSPACE}/analytics/overview"]
-    tags = [ask(caller, path).headers["ETag"] for path in paths]
-    tags.append(ask(other_caller, f"{OTHER_WORKSPACE}/campaigns/{CAMPAIGN}/analytics").headers["ETag"])
+    tags = [send(caller, path).headers["ETag"] for path in paths]
+    tags.append(send(other_caller, f"{OTHER_WORKSPACE}/campaigns/{CAMPAIGN}/analytics").headers["ETag"])
     assert len(set(tags)) == len(tags)
-    # the same window under another name is the same answer
-    assert ask(caller, f"{PATH}?timeRange=30d&groupBy=day").headers["ETag"] == tags[0]
+    # explicit defaults are the same request
+    assert send(caller, f"{PATH}?timeRange=30d&groupBy=day").headers["ETag"] == tags[0]
 
 
-def test_a_window_under_another_name_is_another_answer(caller: Caller) -> None:
-    def shown(query: str) -> tuple[str, str, str]:
-        answer = ask(caller, f"{PATH}?{query}")
-        window = answer.get_json()["data"]["time_range"]
-        return window["period"], window["start"], answer.headers["ETag"]
+def test_same_window_under_another_name_has_another_etag(caller: Caller) -> None:
+    def time_range(query: str) -> tuple[str, str, str]:
+        response = send(caller, f"{PATH}?{query}")
+        window = response.get_json()["data"]["time_range"]
+        return window["period"], window["start"], response.headers["ETag"]
 
     today = datetime.now(UTC).date()
     custom = f"timeRange=custom&startDate={today - timedelta(days=30)}&endDate={today}"
     for query in ("timeRange=30d", custom, "timeRange=30d", custom):
-        assert shown(query)[0] == ("custom" if query == custom else "30d")
-    assert shown("timeRange=30d")[1] == shown(custom)[1]
-    assert shown("timeRange=30d")[2] != shown(custom)[2]
+        assert time_range(query)[0] == ("custom" if query == custom else "30d")
+    assert time_range("timeRange=30d")[1] == time_range(custom)[1]
+    assert time_range("timeRange=30d")[2] != time_range(custom)[2]
 
 
-def test_the_short_way_answers_as_the_long_one(warehouse_settings: Settings, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    service = Service(warehouse_settings)
+def test_fast_path_responds_like_the_slow_path(warehouse_settings: Settings, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = WsgiApp(warehouse_settings)
     try:
         caller = Caller(Client(service), key)
         for path in (PATH, f"{WORKSPACE}/analytics/engagement-heatmap?timezone=Asia/Kolkata"):
-            first, second = ask(caller, path), ask(caller, path)
+            first, second = send(caller, path), send(caller, path)
             assert first.data == second.data
             changing = {"X-Request-Id", "RateLimit-Remaining", "RateLimit-Reset"}
             assert {name: value for name, value in first.headers if name not in changing} == {
                 name: value for name, value in second.headers if name not in changing
             }
-        # the long way is not gone at all, not even for an answer without a body
-        monkeypatch.setattr(service._served.app, "wsgi_app", None)
-        assert ask(caller).data
-        assert ask(caller, tag=ask(caller).headers["ETag"]).status_code == 304
+        # without Flask, requests that were seen before still work, with and without a body
+        monkeypatch.setattr(Flask, "wsgi_app", None)
+        assert send(caller).data
+        assert send(caller, tag=send(caller).headers["ETag"]).status_code == 304
     finally:
         service.close()
 
 
-def test_what_is_not_kept_goes_the_short_way_as_well(
+def test_fast_path_works_without_a_response_cache(
     warehouse_settings: Settings, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = Service(dataclasses.replace(warehouse_settings, response_cache_mb=0))
+    service = WsgiApp(dataclasses.replace(warehouse_settings, response_cache_mb=0))
     try:
         caller = Caller(Client(service), key)
-        first = ask(caller)
+        first = send(caller)
         with monkeypatch.context() as without:
-            without.setattr(service._served.app, "wsgi_app", None)
-            second = ask(caller)
+            without.setattr(Flask, "wsgi_app", None)
+            second = send(caller)
             assert (second.status_code, second.data, second.headers["ETag"]) == (200, first.data, first.headers["ETag"])
-            assert ask(caller, tag="*").status_code == 304
+            assert send(caller, tag="*").status_code == 304
             assert caller.client.get(f"/api/v1/workspaces/{PATH}").status_code == 401
-        # what is no answer of ours is found out there, and answered on the long way
-        monkeypatch.setattr(service._pool, "read", unreadable)
-        failed = ask(caller)
+        # an unexpected error on the fast path is handled on the slow path
+        monkeypatch.setattr(ConnectionPool, "query", unreadable)
+        failed = send(caller)
         assert (failed.status_code, failed.get_json()["error"]["code"]) == (500, "INTERNAL_ERROR")
     finally:
         service.close()
@@ -132,25 +136,25 @@ def unreadable(*_: object) -> None:
     raise psycopg.errors.UndefinedColumn("of another release")
 
 
-def test_errors_and_what_changes_with_the_clock_are_not_kept(caller: Caller) -> None:
+def test_errors_and_uncached_endpoints_are_not_stored(caller: Caller) -> None:
     for _ in range(2):
-        missing = ask(caller, f"{WORKSPACE}/campaigns/nowhere/analytics")
+        missing = send(caller, f"{WORKSPACE}/campaigns/nowhere/analytics")
         assert (missing.status_code, missing.headers["Cache-Control"]) == (404, "no-store")
-        fresh = ask(caller, f"{WORKSPACE}/analytics/freshness", tag="*")
+        fresh = send(caller, f"{WORKSPACE}/analytics/freshness", tag="*")
         assert (fresh.status_code, fresh.headers["Cache-Control"]) == (200, "no-store")
         assert "ETag" not in fresh.headers
 
 
-def test_freshness(caller: Caller) -> None:
-    data = ask(caller, f"{WORKSPACE}/analytics/freshness").get_json()["data"]
+def test_freshness_of_a_new_publication(caller: Caller) -> None:
+    data = send(caller, f"{WORKSPACE}/analytics/freshness").get_json()["data"]
     assert data["is_late"] is False
     assert data["last_batch"]["status"] == "published"
     assert data["published"]["batch_id"] == data["last_batch"]["batch_id"] >= 1
     assert data["data_through"] < data["late_after"]
 
 
-def test_a_tomorrow_has_another_window(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    today = ask(caller)
+def test_next_day_has_another_window(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    today = send(caller)
 
     class Tomorrow(datetime):
         @classmethod
@@ -159,20 +163,20 @@ def test_a_tomorrow_has_another_window(caller: Caller, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("api.analytics.fast_path.datetime", Tomorrow)
     monkeypatch.setattr("api.analytics.routes.datetime", Tomorrow)
-    tomorrow = ask(caller, tag=today.headers["ETag"])
+    tomorrow = send(caller, tag=today.headers["ETag"])
     assert tomorrow.status_code == 200
     assert tomorrow.get_json()["data"]["time_range"] != today.get_json()["data"]["time_range"]
 
 
 @pytest.mark.timeout(240)
-def test_every_body_is_of_the_batch_that_its_tag_names(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Readers ask while batches are published and taken back: one tag, one body; and the newest is there at the end."""
+def test_every_body_belongs_to_the_batch_of_its_etag(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While batches are published and rolled back: one body for each ETag, and the current batch at the end."""
     monkeypatch.setattr("api.contract.publication.CACHE_TTL_SECONDS", 0.01)
     now = datetime.now(UTC)
     event = Event("e0", "w", "m0", "sent", now - timedelta(days=1), campaign_id="c")
     load_events(settings, [event], now - timedelta(hours=1))
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
-    service = Service(settings)
+    service = WsgiApp(settings)
     key = create_key(settings, "w", name="versions")
     bodies: dict[str, set[bytes]] = {}
     wrong: list[str] = []
@@ -182,13 +186,13 @@ def test_every_body_is_of_the_batch_that_its_tag_names(settings: Settings, monke
         caller = Caller(Client(service), key)
         tag = ""
         while not stop.is_set():
-            answer = ask(caller, "w/campaigns/c/analytics", tag=tag)
-            if answer.status_code == 200:
-                tag = answer.headers["ETag"]
-                bodies.setdefault(tag, set()).add(answer.data)
-            elif answer.status_code != 304 or answer.headers["ETag"] != tag:
-                wrong.append(f"{answer.status_code} {answer.text}")
-            # the builds need the processor as well
+            response = send(caller, "w/campaigns/c/analytics", tag=tag)
+            if response.status_code == 200:
+                tag = response.headers["ETag"]
+                bodies.setdefault(tag, set()).add(response.data)
+            elif response.status_code != 304 or response.headers["ETag"] != tag:
+                wrong.append(f"{response.status_code} {response.text}")
+            # leave processor time to the builds
             time.sleep(0.005)
 
     readers = [threading.Thread(target=read) for _ in range(3)]
@@ -204,25 +208,27 @@ def test_every_body_is_of_the_batch_that_its_tag_names(settings: Settings, monke
         stop.set()
         for reader in readers:
             reader.join()
-    # what is published is remembered for a second
+    # the publication is cached for a second
     time.sleep(1.1)
-    last = ask(Caller(Client(service), key), "w/campaigns/c/analytics")
+    last = send(Caller(Client(service), key), "w/campaigns/c/analytics")
     service.close()
     assert wrong == []
-    assert all(len(found) == 1 for found in bodies.values())
-    sent = {int(next(iter(found)).split(b'"emails_sent":')[1].split(b",")[0]) for found in bodies.values()}
+    assert all(len(versions) == 1 for versions in bodies.values())
+    sent = {int(next(iter(versions)).split(b'"emails_sent":')[1].split(b",")[0]) for versions in bodies.values()}
     assert sent >= {1, 2, 3, 4}
     assert last.get_json()["data"]["summary"]["emails_sent"] == 3
 
 
-def test_a_restored_database_counts_its_batches_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restored_database_with_reused_batch_ids_is_a_new_publication(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("api.contract.publication.CACHE_TTL_SECONDS", 0.0)
     with connect(settings, "mailmart_owner") as connection:
-        publish_nothing(connection)
+        publish_empty_contract(connection)
     pool = ConnectionPool(settings)
     pool.open()
     try:
-        publications = Publications(pool, settings.target)
+        publications = PublicationCache(pool, settings.target)
         before = publications.current()
         assert publications.current() is before
         with connect(settings, "mailmart_owner") as connection:
@@ -235,24 +241,42 @@ def test_a_restored_database_counts_its_batches_again(settings: Settings, monkey
     assert (after.batch_id, after.data_as_of) == (before.batch_id, before.data_as_of - timedelta(days=1))
 
 
-def test_kept_answers_have_bounds() -> None:
-    answers = ResponseCache(1)
+def test_response_cache_is_bounded() -> None:
+    cache = ResponseCache(1)
     for number in range(100):
-        answers.put(f"tag{number}", bytes(50_000))
-    kept = [number for number in range(100) if answers.get(f"tag{number}") is not None]
-    assert kept == list(range(80, 100))
-    answers.put("whole", bytes(200_000))
-    assert answers.get("whole") is None
-    nothing = ResponseCache(0)
-    nothing.put("tag", b"x")
-    assert nothing.get("tag") is None
+        cache.put(f"tag{number}", bytes(50_000))
+    cached = [number for number in range(100) if cache.get(f"tag{number}") is not None]
+    assert cached == list(range(80, 100))
+    cache.put("whole", bytes(200_000))
+    assert cache.get("whole") is None
+    disabled = ResponseCache(0)
+    disabled.put("tag", b"x")
+    assert disabled.get("tag") is None
 
 
-def test_lists_of_tags() -> None:
-    assert is_known('"a", W/"b"', '"b"')
-    assert not is_known(None, '"b"')
-    assert not is_known("", '"b"')
-    assert not is_known('"bb"', '"b"')
-    assert is_any(" * ")
-    assert not is_any('"*"')
-    assert not is_any(None)
+@pytest.mark.parametrize(
+    ("if_none_match", "is_current"),
+    [
+        ('"b"', True),
+        ('W/"b"', True),
+        ('"a", W/"b"', True),
+        (" * ", True),
+        (None, False),
+        ("", False),
+        ('"bb"', False),
+        ('"*"', False),
+    ],
+)
+def test_if_none_match_lists_are_parsed(if_none_match: str | None, is_current: bool) -> None:
+    context = RequestContext({"REQUEST_METHOD": "GET", "PATH_INFO": "/"})
+    body = body_unless_current(context, ResponseCache(1), '"b"', if_none_match, lambda: b"built")
+    assert body == (None if is_current else b"built")
+
+
+def test_star_matches_only_if_a_body_exists() -> None:
+    def not_found() -> bytes:
+        raise NotFound("NOT_FOUND")
+
+    context = RequestContext({"REQUEST_METHOD": "GET", "PATH_INFO": "/"})
+    with pytest.raises(NotFound):
+        body_unless_current(context, ResponseCache(1), '"b"', "*", not_found)

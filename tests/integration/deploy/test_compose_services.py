@@ -197,7 +197,7 @@ def test_the_services_start_in_order_are_healthy_and_stop_in_order(machine: Mach
     assert machine.is_healthy("postgres")
     # twice, as at the next `docker compose up`
     assert "applied" in machine.run("migrate")
-    assert "nothing to do" in machine.run("migrate")
+    assert "up to date" in machine.run("migrate")
     running: dict[str, subprocess.Popen[bytes]] = {}
     order = [name for name in stop_order(machine.services) if name in OURS]
     try:

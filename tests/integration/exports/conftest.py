@@ -17,7 +17,7 @@ from api.exports.attempt import run_attempt
 from api.exports.attempt_repository import AttemptRepository
 from api.exports.outcome import ExportOutcome
 from api.exports.storage import Storage, storage_of
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.conftest import MakeWarehouse
 from tests.integration.warehouse.events import Event
@@ -94,7 +94,7 @@ class Exporter:
     """Calls the service in this process with an API key, and runs attempts as a worker does."""
 
     settings: Settings
-    service: Service
+    service: WsgiApp
     client: Client
     key: str
     workspace_id: str
@@ -150,7 +150,7 @@ class Exporter:
 @pytest.fixture(scope="session")
 def exporter_of(warehouse: Settings) -> Iterator[Callable[[str], Exporter]]:
     """Makes an exporter for a workspace."""
-    service = Service(warehouse)
+    service = WsgiApp(warehouse)
 
     def make(workspace_id: str) -> Exporter:
         key = create_key(warehouse, workspace_id, name="tests", scopes=("read", "export", "reports"))

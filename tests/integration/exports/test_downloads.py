@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from api.server.app import Service
+from api.server.app import WsgiApp
 from tests.integration.exports.conftest import Exporter
 from tests.integration.exports.test_attempts import files
 
@@ -66,7 +66,7 @@ def without_credentials(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     settings = dataclasses.replace(exporter.settings, export_bucket="exports-of-tests")
-    service = Service(settings)
+    service = WsgiApp(settings)
     yield dataclasses.replace(exporter, settings=settings, service=service, client=Client(service))
     service.close()
 

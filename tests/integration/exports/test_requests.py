@@ -16,7 +16,7 @@ from api.auth.api_keys import create_key
 from api.db.connection import connect
 from api.db.pool import ConnectionPool
 from api.exports.repository import ExportRepository
-from api.server.app import Service
+from api.server.app import WsgiApp
 from tests.integration.exports.conftest import OTHER_WORKSPACE, WORKSPACE, Exporter
 from tests.integration.exports.test_attempts import row
 
@@ -48,7 +48,7 @@ def test_the_example_of_the_specification(exporter: Exporter) -> None:
 
 def test_ten_requests_per_minute_are_allowed(exporter_of: Callable[[str], Exporter]) -> None:
     exporter = exporter_of("ws_limited")
-    service = Service(dataclasses.replace(exporter.settings, rate_limit_factor=1))
+    service = WsgiApp(dataclasses.replace(exporter.settings, rate_limit_factor=1))
     try:
         limited = dataclasses.replace(exporter, service=service, client=Client(service))
         answers = [limited.call("POST", "export", json=EXAMPLE) for _ in range(11)]

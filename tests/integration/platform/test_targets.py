@@ -20,10 +20,10 @@ from api.db.connection import connect
 from api.db.migrate import migrate
 from api.errors import SettingsError
 from api.scheduler.schedule import scheduled_jobs
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 from api.worker.main import run_worker
-from tests.integration.api.publishing import publish_nothing
+from tests.integration.api.publishing import publish_empty_contract
 from tests.support.dbt import WITHOUT_TESTS
 from tests.support.forked_dbt import run_forked
 
@@ -68,10 +68,10 @@ def test_run_starts_a_worker_only_for_production(
 @pytest.mark.parametrize(("target", "statuses"), [("production", {404, 200}), ("dev", {403})])
 def test_the_api_refuses_exports_and_reports(settings: Settings, target: str, statuses: set[int]) -> None:
     with connect(settings, "mailmart_owner") as connection:
-        publish_nothing(connection)
+        publish_empty_contract(connection)
         for table, columns in (("publications", "batch_id, data_as_of, contract"), ("current_publication", "batch_id")):
             connection.execute(f"insert into app.{table} (target, {columns}) select 'dev', {columns} from app.{table}".encode())
-    service = Service(replace(settings, target=target))
+    service = WsgiApp(replace(settings, target=target))
     key = create_key(settings, "ws", name="tests", scopes=("read", "export", "reports"))
     headers = {"Authorization": f"Bearer {key}"}
 

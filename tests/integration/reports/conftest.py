@@ -8,10 +8,10 @@ import pytest
 from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
-from api.contract.export_types import Catalogue, read_catalogue
+from api.contract.export_types import Catalogue
 from api.contract.publication import read_publication
 from api.db.connection import connect
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.conftest import MakeWarehouse
 from tests.integration.reports.reporter import WORKSPACE, Reporter, load_messages
@@ -35,7 +35,7 @@ def _fill(settings: Settings) -> None:
 @pytest.fixture(scope="session")
 def reporter_of(report_warehouse: Settings) -> Iterator[Callable[[str], Reporter]]:
     """Makes a reporter for a workspace."""
-    service = Service(report_warehouse)
+    service = WsgiApp(report_warehouse)
 
     def make(workspace_id: str) -> Reporter:
         key = create_key(report_warehouse, workspace_id, name="tests", scopes=("read", "export", "reports"))
@@ -61,4 +61,4 @@ def report_catalogue(report_warehouse: Settings) -> Catalogue:
     with connect(report_warehouse, "mailmart_owner") as connection:
         publication = read_publication(connection, report_warehouse.target)
     assert publication is not None
-    return read_catalogue(publication.contract)
+    return publication.contract.catalogue

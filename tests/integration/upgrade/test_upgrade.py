@@ -17,7 +17,7 @@ from api.auth.api_keys import create_key
 from api.auth.principal import SCOPES
 from api.db.connection import connect
 from api.db.migrate import migrate
-from api.server.app import Service
+from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.support.command import mailmart
 from tests.support.dbt import run_dbt
@@ -68,8 +68,8 @@ def upgraded(restored: Settings) -> Settings:
 
 
 @pytest.fixture(scope="module")
-def service(upgraded: Settings) -> Iterator[Service]:
-    service = Service(upgraded)
+def service(upgraded: Settings) -> Iterator[WsgiApp]:
+    service = WsgiApp(upgraded)
     yield service
     service.close()
 
@@ -81,7 +81,7 @@ def test_mailmart_build_refuses_a_database_without_migrations(empty_database: Ca
     assert "mailmart migrate" in refused.output
 
 
-def test_responses_are_the_same_after_the_migration(service: Service, upgraded: Settings) -> None:
+def test_responses_are_the_same_after_the_migration(service: WsgiApp, upgraded: Settings) -> None:
     key = create_key(upgraded, WORKSPACE, name="tests", scopes=SCOPES)
     assert _get(service, key, "analytics/overview", **WINDOW)["summary"] == SUMMARY
     assert _problems(service, key) == PROBLEMS
@@ -91,7 +91,7 @@ def test_responses_are_the_same_after_the_migration(service: Service, upgraded: 
     assert report["name"] == "weekly"
 
 
-def test_the_next_build_writes_no_row(service: Service, upgraded: Settings) -> None:
+def test_the_next_build_writes_no_row(service: WsgiApp, upgraded: Settings) -> None:
     run_dbt(upgraded, "build", "--exclude-resource-type", "unit_test")
     with connect(upgraded, "mailmart_owner") as connection:
         written = connection.execute(
@@ -115,11 +115,11 @@ def test_a_developers_warehouse_is_migrated(upgraded: Settings) -> None:
 PROBLEMS = {"future_timestamp": 1, "no_event_id": 1, "conflicting_duplicate": 1, "unknown_event_type": 1}
 
 
-def _problems(service: Service, key: str) -> dict[str, int]:
+def _problems(service: WsgiApp, key: str) -> dict[str, int]:
     return {problem["problem"]: problem["events"] for problem in _get(service, key, "analytics/data-quality")["problems"]}
 
 
-def _get(service: Service, key: str, path: str, **query: str) -> Any:
+def _get(service: WsgiApp, key: str, path: str, **query: str) -> Any:
     response = Client(service).get(
         f"/api/v1/workspaces/{WORKSPACE}/{path}", query_string=query, headers={"Authorization": f"Bearer {key}"}
     )

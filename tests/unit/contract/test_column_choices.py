@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.contract.exposures import read_contract
+from api.contract.exposures import read_endpoints
 from api.errors import ContractError
 from api.web.schemas import request_schema
 
@@ -30,7 +30,7 @@ def manifest(**endpoint: Any) -> dict[str, Any]:
 
 
 def test_the_choices_are_the_columns_and_the_default_comes_first() -> None:
-    (endpoint,) = read_contract(manifest(defaults={"metrics": ["returned"]}))
+    (endpoint,) = read_endpoints(manifest(defaults={"metrics": ["returned"]}))
     assert endpoint.parameters["metrics"] == ("returned", "sold", "broken")
     schema = request_schema(endpoint)()
     assert schema.load({}) == {"metrics": ["returned"]}
@@ -39,7 +39,7 @@ def test_the_choices_are_the_columns_and_the_default_comes_first() -> None:
 
 
 def test_without_a_default_all_columns_are_shown() -> None:
-    (endpoint,) = read_contract(manifest())
+    (endpoint,) = read_endpoints(manifest())
     assert request_schema(endpoint)().load({}) == {"metrics": ["sold", "broken", "returned"]}
 
 
@@ -52,7 +52,7 @@ def test_without_a_default_all_columns_are_shown() -> None:
 )
 def test_a_default_that_does_not_exist_is_an_error(defaults: dict[str, list[str]], message: str) -> None:
     with pytest.raises(ContractError, match=message):
-        read_contract(manifest(defaults=defaults))
+        read_endpoints(manifest(defaults=defaults))
 
 
 def test_a_parameter_without_columns_is_an_error() -> None:
@@ -60,4 +60,4 @@ def test_a_parameter_without_columns_is_an_error() -> None:
     for column in project["nodes"]["model.toys"]["columns"].values():
         column["config"] = {"meta": {}}
     with pytest.raises(ContractError, match="metrics has no choice"):
-        read_contract(project)
+        read_endpoints(project)

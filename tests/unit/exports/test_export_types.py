@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.contract.export_types import read_catalogue
+from api.contract.contract import read_contract
 from api.errors import ContractError
 
 
@@ -18,7 +18,7 @@ def with_export(manifest: dict[str, Any], exposure: str, export: dict[str, Any])
 
 
 def test_the_project_defines_these_export_types(manifest: dict[str, Any]) -> None:
-    types = read_catalogue(manifest).types
+    types = read_contract(manifest).catalogue.types
     assert list(types) == [
         "campaign_comparison",
         "campaign_performance",
@@ -32,7 +32,7 @@ def test_the_project_defines_these_export_types(manifest: dict[str, Any]) -> Non
 
 
 def test_one_line_of_yaml_defines_a_type(manifest: dict[str, Any]) -> None:
-    made = read_catalogue(with_export(manifest, "data_quality", {"type": "data_quality"})).types["data_quality"]
+    made = read_contract(with_export(manifest, "data_quality", {"type": "data_quality"})).catalogue.types["data_quality"]
     assert [section.name for section in made.sections] == ["data_quality"]
     assert (made.units, made.table, made.is_rows, dict(made.parameters)) == ("workspace", "data_quality", False, {})
 
@@ -40,26 +40,26 @@ def test_one_line_of_yaml_defines_a_type(manifest: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("exposure", "export", "message"),
     [
-        ("data_quality", {}, "has no type"),
-        ("data_quality", {"type": "Data"}, "has no type"),
-        ("data_quality", {"type": "messages"}, "two exposures are exported as messages"),
-        ("data_quality", {"type": "data", "units": "mailboxes"}, "for each of mailboxes"),
-        ("data_quality", {"type": "data", "table": "campaigns"}, "names campaigns, which is not among its views"),
-        ("data_quality", {"type": "data", "series": "campaign_series"}, "names campaign_series"),
-        ("data_quality", {"type": "data", "sheet": "x"}, "has sheet, which nothing reads"),
-        ("messages", {"type": "messages"}, "names no view"),
-        ("messages", {"type": "messages", "list": "nowhere"}, "nowhere is not among what it depends on"),
-        ("messages", {"type": "messages", "list": "messages", "parameters": ["colour"]}, "the parameter colour"),
+        ("data_quality", {}, "has no valid type"),
+        ("data_quality", {"type": "Data"}, "has no valid type"),
+        ("data_quality", {"type": "messages"}, "two exposures have the export type messages"),
+        ("data_quality", {"type": "data", "units": "mailboxes"}, "unknown units mailboxes"),
+        ("data_quality", {"type": "data", "table": "campaigns"}, "table is campaigns, which is not one of its views"),
+        ("data_quality", {"type": "data", "series": "campaign_series"}, "series is campaign_series"),
+        ("data_quality", {"type": "data", "sheet": "x"}, "has the unknown key sheet"),
+        ("messages", {"type": "messages"}, "has no list"),
+        ("messages", {"type": "messages", "list": "nowhere"}, "does not depend on a view nowhere"),
+        ("messages", {"type": "messages", "list": "messages", "parameters": ["colour"]}, "unknown parameter colour"),
     ],
 )
 def test_an_invalid_type_is_rejected_by_name(
     manifest: dict[str, Any], exposure: str, export: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ContractError, match=message):
-        read_catalogue(with_export(manifest, exposure, export))
+        read_contract(with_export(manifest, exposure, export))
 
 
 def test_a_contract_without_the_exports_exposure_has_no_types(manifest: dict[str, Any]) -> None:
     old = deepcopy(manifest)
     del old["exposures"]["exposure.mailmart.exports"]
-    assert dict(read_catalogue(old).types) == {}
+    assert dict(read_contract(old).catalogue.types) == {}

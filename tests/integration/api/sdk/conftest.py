@@ -1,4 +1,4 @@
-"""The committed document, and a stand-in for the service that notes what is called."""
+"""A recorder in front of the service, which knows the committed OpenAPI document."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ from tests.integration.api.sdk.recorder import Recorder
 def recorder(running: str) -> Iterator[Recorder]:
     """In front of the running service."""
     document: dict[str, Any] = orjson.loads((PROJECT_ROOT / "openapi.json").read_bytes())
-    made = Recorder(running, document)
-    with made.listening():
-        yield made
+    recorder = Recorder(running, document)
+    with recorder.listening():
+        yield recorder

@@ -1,4 +1,4 @@
-"""Skips a test where a program is missing that the project cannot bring along."""
+"""Skips a test if an external program is not installed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from api.tools.sdk.programs import missing
 
 
 def needs(*programs: str) -> pytest.MarkDecorator:
-    """Marks a test that runs these."""
-    gone = missing(programs)
-    return pytest.mark.skipif(bool(gone), reason=f"not on this machine: {', '.join(gone)}")
+    """Marks a test that runs these programs."""
+    absent = missing(programs)
+    return pytest.mark.skipif(bool(absent), reason=f"not installed: {', '.join(absent)}")

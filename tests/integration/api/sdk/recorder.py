@@ -1,4 +1,4 @@
-"""Stands between an SDK and the service, and notes which operations of the document it calls."""
+"""A proxy between an SDK and the service that records which operations of the document are called."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-PASSED_ON = ("Authorization", "Content-Type", "Accept", "Idempotency-Key")
+FORWARDED_HEADERS = ("Authorization", "Content-Type", "Accept", "Idempotency-Key")
 
 
 class Recorder:
-    """`address` is where an SDK is pointed at; `called` has the operationIds that were answered with data."""
+    """`address` is the base URL for an SDK; `called` has the operationIds that returned data."""
 
     def __init__(self, service: str, document: dict[str, Any]) -> None:
         self.called: set[str] = set()
@@ -36,7 +36,7 @@ class Recorder:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Passes requests on while the block runs."""
+        """Forwards requests while the block runs."""
         thread = threading.Thread(target=self._server.serve_forever)
         thread.start()
         try:
@@ -46,26 +46,26 @@ class Recorder:
             thread.join()
             self._server.server_close()
 
-    def _answer(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> tuple[int, str, bytes]:
-        asked = urllib.request.Request(f"{self._service}{target}", data=body, headers=headers, method=method)
+    def _forward(self, method: str, target: str, headers: dict[str, str], body: bytes | None) -> tuple[int, str, bytes]:
+        request = urllib.request.Request(f"{self._service}{target}", data=body, headers=headers, method=method)
         try:
-            with urllib.request.urlopen(asked, timeout=30) as response:
-                answer = response.status, response.headers["Content-Type"] or "", response.read()
+            with urllib.request.urlopen(request, timeout=30) as response:
+                result = response.status, response.headers["Content-Type"] or "", response.read()
         except urllib.error.HTTPError as error:
             return error.code, error.headers["Content-Type"], error.read()
         path = target.partition("?")[0]
         self.called |= {name for verb, pattern, name in self._operations if verb == method.lower() and pattern.fullmatch(path)}
-        return answer
+        return result
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         recorder = self
 
         class Handler(BaseHTTPRequestHandler):
-            def _pass_on(self) -> None:
-                headers = {name: self.headers[name] for name in PASSED_ON if name in self.headers}
+            def _handle(self) -> None:
+                headers = {name: self.headers[name] for name in FORWARDED_HEADERS if name in self.headers}
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length) if length else None
-                status, kind, content = recorder._answer(self.command, self.path, headers, body)
+                status, kind, content = recorder._forward(self.command, self.path, headers, body)
                 self.send_response(status)
                 if kind:
                     self.send_header("Content-Type", kind)
@@ -74,9 +74,9 @@ class Recorder:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_POST = do_PATCH = do_DELETE = _pass_on  # noqa: N815 - the names that http.server looks up
+            do_GET = do_POST = do_PATCH = do_DELETE = _handle  # noqa: N815 - the names that http.server looks up
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is there
-                """Says nothing."""
+                """Logs nothing."""
 
         return Handler

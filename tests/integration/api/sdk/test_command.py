@@ -1,4 +1,4 @@
-"""`mailmart sdk`: what it writes, and what it says where something is missing."""
+"""`mailmart sdk`: the package that it writes, and the error if a program is missing."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from api.tools.sdk.npm import npm_packages
 from tests.integration.api.sdk.needs import needs
 
 
-def test_a_named_sdk_is_a_package(tmp_path: Path) -> None:
-    gone = tmp_path / "openapi-python-client" / "of an earlier document.py"
-    gone.parent.mkdir()
-    gone.touch()
+def test_generated_sdk_is_a_package(tmp_path: Path) -> None:
+    outdated = tmp_path / "openapi-python-client" / "outdated.py"
+    outdated.parent.mkdir()
+    outdated.touch()
     result = CliRunner().invoke(main, ["sdk", "--output", str(tmp_path), "openapi-python-client"])
     assert result.exit_code == 0, result.output
-    assert not gone.exists()
+    assert not outdated.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["openapi-python-client"]
-    made = tmp_path / "openapi-python-client"
-    assert {path.name for path in made.iterdir()} == {"README.md", "mailmart_client", "pyproject.toml"}
-    project = tomllib.loads((made / "pyproject.toml").read_text())["project"]
+    package = tmp_path / "openapi-python-client"
+    assert {path.name for path in package.iterdir()} == {"README.md", "mailmart_client", "pyproject.toml"}
+    project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
     assert (project["name"], project["version"]) == ("mailmart-client", version("mailmart"))
 
 
-def test_all_that_is_missing_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_programs_are_listed_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     result = CliRunner().invoke(main, ["sdk", "--output", str(tmp_path)])
     assert result.exit_code == 1
@@ -40,7 +40,7 @@ def test_all_that_is_missing_is_named_in_one_line(monkeypatch: pytest.MonkeyPatc
 
 @needs("node", "npm")
 @pytest.mark.timeout(300)
-def test_installed_packages_need_no_npm_any_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_installed_packages_do_not_need_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     packages = npm_packages()
     monkeypatch.setenv("PATH", str(tmp_path))
     assert npm_packages() == packages

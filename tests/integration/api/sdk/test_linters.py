@@ -1,4 +1,4 @@
-"""What two linters with opinions of their own say of the document: nothing, by the rules that they recommend."""
+"""The OpenAPI document passes the recommended rules of two linters, Redocly and Spectral."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from api.tools.sdk.npm import npm_packages
 from api.tools.sdk.programs import ProgramFailed, run
 from tests.integration.api.sdk.needs import needs
 
-# a fresh clone installs the packages first
+# on a fresh clone, npm packages are installed first
 pytestmark = [needs("node", "npm"), pytest.mark.timeout(300)]
 DOCUMENT = PROJECT_ROOT / "openapi.json"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Redocly would ask for its newest version and say that it was used."""
+def _no_redocly_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redocly would look for updates and send usage data."""
     monkeypatch.setenv("REDOCLY_TELEMETRY", "off")
     monkeypatch.setenv("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true")
 
 
 def redocly(document: Path, folder: Path) -> list[str]:
-    """The rules that it names, and where."""
+    """The violated rules and their locations."""
     try:
-        said = run(npm_packages() / ".bin" / "redocly", "lint", "--extends=recommended", "--format=json", document, cwd=folder)
+        output = run(npm_packages() / ".bin" / "redocly", "lint", "--extends=recommended", "--format=json", document, cwd=folder)
     except ProgramFailed as error:
-        said = error.hint
-    # what it is doing stands before and after
-    problems = orjson.loads(said[said.index("{") : said.rindex("}") + 1])["problems"]
+        output = error.hint
+    # progress messages are before and after the JSON
+    problems = orjson.loads(output[output.index("{") : output.rindex("}") + 1])["problems"]
     return [f"{problem['ruleId']} {problem['location'][0]['pointer']}" for problem in problems]
 
 
@@ -48,19 +48,19 @@ def spectral(document: Path, folder: Path) -> list[str]:
     return [f"{problem['code']} {'/'.join(problem['path'])}" for problem in orjson.loads(report.read_bytes())]
 
 
-def test_redocly_reports_nothing(tmp_path: Path) -> None:
+def test_redocly_finds_no_violation(tmp_path: Path) -> None:
     assert redocly(DOCUMENT, tmp_path) == []
 
 
-def test_spectral_reports_nothing(tmp_path: Path) -> None:
+def test_spectral_finds_no_violation(tmp_path: Path) -> None:
     assert spectral(DOCUMENT, tmp_path) == []
 
 
-def test_both_report_what_is_wrong(tmp_path: Path) -> None:
+def test_both_linters_report_a_violation(tmp_path: Path) -> None:
     document = orjson.loads(DOCUMENT.read_bytes())
     del document["info"]["license"]
     del document["info"]["contact"]
-    worse = tmp_path / "worse.json"
-    worse.write_bytes(orjson.dumps(document))
-    assert redocly(worse, tmp_path) == ["info-license #/info"]
-    assert spectral(worse, tmp_path) == ["info-contact info"]
+    invalid = tmp_path / "invalid.json"
+    invalid.write_bytes(orjson.dumps(document))
+    assert redocly(invalid, tmp_path) == ["info-license #/info"]
+    assert spectral(invalid, tmp_path) == ["info-contact info"]

@@ -1,4 +1,4 @@
-"""Each SDK makes every operation of the document against the running service, in a small program that is typed strictly."""
+"""Each SDK calls every operation of the document against the running service, from a small, strictly typed program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.api.sdk.needs import needs
 from tests.integration.api.sdk.recorder import Recorder
 
 PROGRAMS = Path(__file__).parent / "programs"
-# a fresh clone installs the npm packages first
+# on a fresh clone, npm packages are installed first
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -29,7 +29,7 @@ def test_python(name: str, recorder: Recorder, key: str, tmp_path: Path) -> None
     _generate(name, tmp_path)
     program = shutil.copy(PROGRAMS / f"{name.replace('-', '_')}.py", tmp_path / "program.py")
     shutil.move(tmp_path / "sdk" / "mailmart_client", tmp_path)
-    # what the generators write around the models is not typed strictly; the models are, and what the program makes of them
+    # the generators' runtime code is not strictly typed; their models and the program are
     checked = ("program.py", _example(tmp_path, "python", "readme.py"), "mailmart_client/models")
     run(sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", *checked, cwd=tmp_path)
     run(sys.executable, program, recorder.address, key, WORKSPACE, CAMPAIGN, cwd=tmp_path)
@@ -49,7 +49,7 @@ def test_typescript(name: str, recorder: Recorder, key: str, tmp_path: Path) -> 
     compiler = packages / ".bin" / "tsc"
     if (tmp_path / "sdk" / "tsconfig.json").exists():
         run(compiler, cwd=tmp_path / "sdk")
-    # as it is where somebody has installed it
+    # as if the package were installed
     installed = tmp_path / "node_modules"
     installed.mkdir()
     for package in ("openapi-fetch", "@types"):
@@ -68,7 +68,7 @@ def _generate(name: str, folder: Path) -> None:
 
 
 def _example(folder: Path, language: str, name: str) -> str:
-    """Writes what the SDK's README shows to a file of this name."""
+    """Writes the code example of the SDK's README to a file of this name."""
     (code,) = re.findall(rf"```{language}\n(.*?)```", (folder / "sdk" / "README.md").read_text(), re.DOTALL)
     (folder / name).write_text(code)
     return name

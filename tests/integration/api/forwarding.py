@@ -1,0 +1,54 @@
+"""A TCP forwarder in front of a database, which refuses connections until it is started."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from types import TracebackType
+from typing import Self
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+CHUNK_BYTES = 65_536
+
+
+class Forwarder:
+    """Forwards from a port of 127.0.0.1 to the database of a connection string; `url` leads through it."""
+
+    def __init__(self, url: str) -> None:
+        params = conninfo_to_dict(url)
+        self._target = (str(params["host"]), int(str(params.get("port") or 5432)))
+        self._server = socket.socket()
+        self._server.bind(("127.0.0.1", 0))
+        self.url = make_conninfo(url, host="127.0.0.1", port=self._server.getsockname()[1])
+
+    def start(self) -> None:
+        """Accepts connections from now on."""
+        self._server.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._server.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            database = socket.create_connection(self._target)
+            threading.Thread(target=_copy, args=(client, database), daemon=True).start()
+            threading.Thread(target=_copy, args=(database, client), daemon=True).start()
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(CHUNK_BYTES):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        source.close()
+        sink.close()
