@@ -1,5 +1,9 @@
 """Rate limits: requests a minute of a workspace, exact and shared by all processes. If Redis or Valkey is unavailable, each
-process counts alone."""
+process counts alone.
+
+RequestGuard counts every request of a workspace whose credential is valid, so 401 and 403 are not counted. The limits are in the
+exposures (`limit`) and in the routes of exports and reports.
+"""
 
 from __future__ import annotations
 

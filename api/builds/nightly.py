@@ -1,4 +1,4 @@
-"""The nightly run: one build a day, however many schedulers there are, retried from where it failed."""
+"""The nightly run: one build a day for any number of schedulers, retried from where it failed; a missed run is caught up."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ RETRY_POLICY = RetryPolicy()
 
 
 def nightly_lock(settings: Settings) -> AdvisoryLock:
-    """The lock of the process that runs. If a run is `running` while nobody holds it, its process has died."""
+    """The lock of the process that executes nightly runs. If nobody holds it, a run that is `running` has lost its process."""
     return AdvisoryLock(settings, f"mailmart.nightly.{settings.target}")
 
 
 def run_due_nightly_run(settings: Settings, stopping: threading.Event, policy: RetryPolicy = RETRY_POLICY) -> None:
-    """Runs the nightly run that was due last, unless it is done. Earlier ones that were missed are not caught up.
+    """Runs the nightly run that was due last, unless it is done. This catches up the latest missed run, not the ones before it.
 
     Returns at once if there is nothing to do, or another process is running it. When `stopping` is set, or the lock's connection
     dies, dbt is stopped and the run is left open: the next call, of any process, resumes it.
@@ -75,7 +75,7 @@ def run_manually(
             raise MailmartError("a nightly run is running", hint="`mailmart batch status` shows it; wait for it to end.")
         runs = NightlyRunRepository(lock.connection, settings.target)
         now = runs.now().replace(microsecond=0)
-        # the due run of a scheduler that was killed is the schedulers' to resume
+        # do not fail the run that is due now: a scheduler will resume it
         abandoned = runs.fail_abandoned(except_due=latest_due(now, settings.nightly_at))
         _report_abandoned(settings, lock.connection, abandoned)
         run = runs.claim(now, is_manual=True)

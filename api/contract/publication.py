@@ -1,4 +1,7 @@
-"""The publication: the batch that the API reads, and the contract that it was built with."""
+"""The publication: the batch that the API reads, and the contract that it was built with.
+
+This module reads it. A build writes it: macros/versioning/begin_and_publish.sql, app.publish_batch().
+"""
 
 from __future__ import annotations
 

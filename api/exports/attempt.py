@@ -1,7 +1,10 @@
 """One attempt at an export: either the whole file is written and the export is completed, or neither.
 
-Each attempt has a token, which is part of its file's name and a condition of all its updates. An attempt that was considered
-dead and continues writes to a file of its own, finds that its updates change nothing, and deletes the file.
+Each attempt has a token, which is part of its file's name and a condition of all its updates. If an attempt was taken for dead
+but is still alive, it writes to its own file. Its updates then change nothing, and it deletes the file.
+
+A failed attempt is retried: `retry_or_fail` decides, the limit is in attempt_repository.py, and jobs/tasks.py puts the job back.
+The job of a worker that died is put back by jobs/recovery.py.
 """
 
 from __future__ import annotations
@@ -134,7 +137,7 @@ class _Attempt:
         return ExportOutcome(export, self._seconds(), file)
 
     def _delete_other_files(self, key: str) -> None:
-        # only after completion: an attempt that was frozen before its start would delete the file of its successor
+        # not at the start of an attempt: one that was paused there could wake later and delete its successor's file
         try:
             self.storage.delete_leftovers(f"{self.export.export_id}/", but=[key])
         except StorageError as error:

@@ -38,7 +38,7 @@ class AttemptRepository:
             ).fetchone()
 
     def fail_exhausted(self, export_id: str, reason: str) -> Export | None:
-        """Fails an export that has no attempts left. None if it has, or if it has ended."""
+        """Fails the export if its attempts are used up, and returns it; None if attempts are left or it has already ended."""
         with self._connection.cursor(row_factory=class_row(Export)) as cursor:
             export = cursor.execute(
                 sql.SQL("select {} from app.exports where export_id = %s").format(EXPORT_COLUMNS), (export_id,)

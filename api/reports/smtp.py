@@ -1,4 +1,4 @@
-"""Sends e-mail over SMTP."""
+"""Sends e-mail over SMTP. Called by delivery.py, which decides what is sent; the texts are in templates.py."""
 
 from __future__ import annotations
 

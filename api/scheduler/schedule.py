@@ -26,8 +26,8 @@ NIGHTLY_CHECK_INTERVAL_SECONDS = 60
 class Job:
     """A scheduled job. It runs when a process becomes the leader and then by its trigger, never twice at a time.
 
-    A job asks the database what there is to do, and does it. So a time that was missed is caught up at the next one, and a job
-    that was interrupted is resumed. It may raise: the error is logged, and the next time comes.
+    A job asks the database what there is to do, and does it. So a missed time costs nothing but delay, and a job that was
+    interrupted is resumed. It may raise: the error is logged, and the next time comes.
 
     Attributes:
         name: its name in the log.

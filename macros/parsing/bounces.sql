@@ -5,6 +5,8 @@
 
     PostgreSQL caches 32 compiled regular expressions: with more text_patterns, each would be compiled again for each bounce.
 
+    This is the reason of an event. Of a message with several bounces: models/core/fct_messages.sql.
+
     `event` is an alias with smtp_status, smtp_code and diagnostic, `rules` the seed bounce_patterns.
 #}
 {% macro classify_bounce(event, rules) -%}

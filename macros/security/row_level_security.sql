@@ -1,7 +1,7 @@
 {#
     Row-level security of a core table. The API and the worker see the rows of the workspace that the transaction names, and none
     if it names none. Analysts see all; the owner is not subject to it. nullif(…, ''), because a setting that was set once and
-    reset is '', which is no workspace.
+    reset is '', which is no workspace. Applied by finish_versioned() in macros/versioning/finish_model.sql.
 #}
 {% macro isolate_tenants(relation) -%}
     alter table {{ relation }} enable row level security;

@@ -6,8 +6,8 @@
     - An incoming row with valid_to = valid_from (a tombstone) only expires the current one.
     - A model that selects every key (meta.full_snapshot, or any model with `recompute: true`) also expires the current rows whose
       keys are not among the incoming ones.
-    - A model that selects only new keys (meta.insert_only, unless it is recomputed) expires nothing, and its keys are not looked
-      up again. If one were not new after all, the unique index of the current rows would refuse it.
+    - A model that selects only new keys (meta.insert_only, unless it is recomputed) only inserts, without looking for
+      existing keys. The unique index of the current rows rejects a key that is not new.
 
     Written with a materialized CTE of the temporary table and LEFT JOIN … IS NULL, the form that Citus runs, too.
 #}
@@ -24,7 +24,7 @@
         {%- endfor %}
             {{ is_current('existing') }}
     {%- endset -%}
-    {#- rows that a recomputation cannot compute again, it neither replaces nor expires -#}
+    {#- the existing rows that a recomputation may replace or expire; the others stay -#}
     {%- set recompute_scope = config.get('meta', {}).get('recompute_scope') -%}
     {%- set and_in_scope = ' and ' ~ recompute_scope if recompute_scope else '' -%}
 

@@ -52,7 +52,7 @@ aggregated as (
         {{ latest_non_empty('recipient_domain') }} as recipient_domain,
         {{ latest_non_empty('bounce_reason', 'is_hard_bounce') }} as hard_bounce_reason,
         {{ latest_non_empty('bounce_reason') }} as bounce_reason,
-        count(event_id) as events,
+        count(event_id) as event_count,
         min(occurred_at) filter (where event_type = 'sent') as first_sent_at,
         min(occurred_at) filter (where event_type = 'queued') as first_queued_at,
         min(occurred_at) filter (where event_type = 'delivered') as first_delivered_at,
@@ -121,5 +121,6 @@ select
     first_complained_at,
     first_unsubscribed_at,
     {{ batch_id() }}::bigint as valid_from,
-    {{ valid_to_or_tombstone('events = 0') }} as valid_to
+    -- a message without events any more is deleted
+    {{ valid_to_or_tombstone('event_count = 0') }} as valid_to
 from with_sent_at

@@ -11,7 +11,7 @@
         if to_regclass('{{ this.schema }}.{{ name }}_current') is null then
             create unique index {{ name }}_current on {{ this }} ({{ key | join(', ') }})
             where {{ is_current() }};
-            -- without the rows of this build: they are all rows, and every model that looks for new ones has read them
+            -- in the first build every row is new, so none is indexed: the models after it read the whole table anyway
             create index {{ name }}_inserted on {{ this }} (valid_from) where valid_from > {{ batch_id() }};
             create index {{ name }}_expired on {{ this }} (valid_to) where valid_to < {{ open_ended() }};
             -- the next models are planned before autovacuum would analyze the table
