@@ -204,6 +204,7 @@ def _parse_dbt(words: list[str]) -> None:
     command.make_context(words[0], words[1:], parent=dbt.make_context("dbt", list(words)), resilient_parsing=False)
 
 
+@pytest.mark.slow
 def test_dbt_command_lines_parse_and_select_what_exists(profiles: None) -> None:
     lines = [command for command in commands() if command.words[0] == "dbt"]
     assert len(lines) > 5
