@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -83,7 +84,7 @@ def _steps(project: Path, page: str, port: int) -> Iterator[str]:
             yield WAIT_FOR_SERVER.format(port=port)
         elif block.language == "sh":
             lines = [line for line in command_lines(block) if not line.startswith("make ")]
-            yield from (f"echo '$' {json.dumps(line)[:200]!r}; {line}" for line in lines)
+            yield from (f"echo {shlex.quote('$ ' + line)}\n{line}" for line in lines)
         elif block.title:
             edits.append(edit(block))
             yield f"python edit.py {len(edits) - 1}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html.parser
 import itertools
 import json
@@ -15,7 +16,6 @@ from pathlib import Path
 
 import click
 import pytest
-from dbt.cli.main import cli as dbt
 
 from api import errors
 from api.cli import main as mailmart
@@ -172,6 +172,7 @@ def profiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DBT_PROFILES_DIR", str(PROJECT_ROOT))
 
 
+@pytest.mark.slow
 def test_mailmart_command_lines_parse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profiles: None) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "events.jsonl.gz").touch()
@@ -200,6 +201,9 @@ def _parse(command: click.Command, name: str, words: list[str], parent: click.Co
 
 
 def _parse_dbt(words: list[str]) -> None:
+    # loading it takes a second
+    from dbt.cli.main import cli as dbt
+
     command = dbt.commands[words[0]]
     command.make_context(words[0], words[1:], parent=dbt.make_context("dbt", list(words)), resilient_parsing=False)
 
@@ -230,6 +234,7 @@ def test_make_targets_exist() -> None:
     assert {(page, target) for page, target in called if target not in targets} == set()
 
 
+@pytest.mark.slow
 def test_commands_in_sentences_exist() -> None:
     known = dict(_all_commands(mailmart))
     for page, span in inline_code():
@@ -253,11 +258,12 @@ def _all_commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, c
 
 
 def test_settings_in_pages_exist() -> None:
+    setting = re.compile(r"\bMAILMART_[A-Z_]+[A-Z]\b")
     code = source_text(".py", ".example", ".yml", "Makefile", ".sql")
+    existing = set(setting.findall(code)) | set(setting.findall(SECTIONS["settings"]()))
     for page, text in pages().items():
         if page != OLD_NAMES:
-            for name in re.findall(r"\bMAILMART_[A-Z_]+[A-Z]\b", text):
-                assert re.search(rf"\b{name}\b", code) or name in SECTIONS["settings"](), f"{page}: {name}"
+            assert set(setting.findall(text)) - existing == set(), page
 
 
 def test_every_setting_is_documented() -> None:
@@ -285,6 +291,7 @@ def test_files_of_command_lines_exist() -> None:
                 assert word in project_files(), f"{command.page}: {command.line}"
 
 
+@functools.cache
 def _models() -> set[str]:
     return {model["name"] for layer in LAYERS for model in models_of_layer(layer)}
 
@@ -380,6 +387,7 @@ def test_decisions_are_numbered_records() -> None:
         assert f"[{text.partition(chr(10))[0].removeprefix('# ')}]({Path(page).name})" in index, page
 
 
+@pytest.mark.slow
 def test_generated_sections_are_not_empty() -> None:
     for page, text in pages().items():
         if "<!-- generated:" in text:
