@@ -12,7 +12,7 @@ from api.errors import ContractError
 
 
 def with_export(manifest: dict[str, Any], exposure: str, export: dict[str, Any]) -> dict[str, Any]:
-    changed = deepcopy(manifest)
+    changed = {**manifest, "exposures": deepcopy(manifest["exposures"])}
     changed["exposures"][f"exposure.mailmart.{exposure}"]["config"]["meta"]["export"] = export
     return changed
 
@@ -60,6 +60,6 @@ def test_an_invalid_type_is_rejected_by_name(
 
 
 def test_a_contract_without_the_exports_exposure_has_no_types(manifest: dict[str, Any]) -> None:
-    old = deepcopy(manifest)
+    old = {**manifest, "exposures": dict(manifest["exposures"])}
     del old["exposures"]["exposure.mailmart.exports"]
     assert dict(read_contract(old).catalogue.types) == {}
