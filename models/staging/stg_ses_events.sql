@@ -1,6 +1,6 @@
 with {{ webhook_bodies('ses') }}
 
--- a notification is a JSON text in an SNS envelope, or the body itself. SNS's own messages (SubscriptionConfirmation) have no event.
+-- a notification is a JSON text in an SNS envelope, or the body itself; SNS's own messages (SubscriptionConfirmation) are none
 notifications as (
     select
         workspace_id,
@@ -30,8 +30,8 @@ parsed as (
     where jsonb_typeof(notification) = 'object' and notification ?| array['eventType', 'notificationType']
 ),
 
--- Opens, clicks and subscriptions name no recipient. If the mail has several, the event counts for no message, rather than for the
--- wrong one.
+-- Opens, clicks and subscriptions name no recipient. If the mail has several, the event counts for no message, rather than for
+-- the wrong one.
 with_recipients as (
     select
         *,

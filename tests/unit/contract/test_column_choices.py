@@ -46,8 +46,8 @@ def test_without_a_default_all_columns_are_shown() -> None:
 @pytest.mark.parametrize(
     ("defaults", "message"),
     [
-        ({"metrics": ["price"]}, "a default of metrics is not among its choices"),
-        ({"groupBy": ["day"]}, "groupBy is no list parameter"),
+        ({"metrics": ["price"]}, "the default price of metrics is not one of its choices"),
+        ({"groupBy": ["day"]}, "groupBy cannot have defaults"),
     ],
 )
 def test_a_default_that_does_not_exist_is_an_error(defaults: dict[str, list[str]], message: str) -> None:
