@@ -135,22 +135,22 @@ def _changed(settings: Settings, folder: Path) -> Settings:
     core, campaign = project / "models" / "core", project / "models" / "marts" / "campaign"
     _add(
         core / "fct_campaign_days.sql",
-        "        ['human_clicked', 'is_human_clicked'],\n",
-        "        ['named', \"recipient_domain <> ''\"],\n",
+        "            'human_clicked': {'count_if': 'is_human_clicked'},\n",
+        "            'named': {'count_if': \"recipient_domain <> ''\"},\n",
     )
     _add(
         core / "_core__models.yml",
         "      - {name: human_clicked, data_type: integer, description: \"{{ doc('human_clicked') }}\"}\n",
         COUNT,
     )
+    _add(project / "models" / "intermediate" / "int_campaign_days_in_window.sql", "    unsubscribed,\n", "    named,\n")
     mart = campaign / "campaign_performance.sql"
-    _add(mart, "        'human_clicked',\n", "        'named',\n")
     _add(
         mart,
-        "        coalesce(sum(campaign_days.human_opened), 0)::bigint as human_emails_opened,\n",
-        "        coalesce(sum(campaign_days.named), 0)::bigint as emails_named,\n",
+        "        coalesce(sum(campaign_days.human_opened), 0)::bigint as human_opened,\n",
+        "        coalesce(sum(campaign_days.named), 0)::bigint as named,\n",
     )
-    _add(mart, "    human_emails_clicked,\n", "    emails_named,\n")
+    _add(mart, "    human_clicked as human_emails_clicked,\n", "    named as emails_named,\n")
     _add(campaign / "_campaign__models.yml", "      - name: human_open_rate\n", COLUMN, is_before=True)
     return dataclasses.replace(settings, project_root=project)
 
