@@ -25,7 +25,7 @@ from api.settings import PROJECT_ROOT
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed"),
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(1260),
 ]
 MESSAGES = 3000
 START_TIMEOUT_SECONDS = 300  # below the timeout of the test, so that a failure shows the demo's output

@@ -56,7 +56,7 @@ def summary(caller: Caller, campaign: str = "c") -> dict[str, Any]:
     return content
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_new_column_is_deployed_and_rolled_back_without_a_failed_request(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,7 +118,7 @@ ALL_BUT_USE_AFTER_FREE = ("--checks", "all", "--exclude-checks", "use_after_free
 USE_AFTER_FREE = ("--checks", "use_after_free", "--exclude-operation-id", "getExport", "--phases", "stateful")
 
 
-@pytest.mark.timeout(3600 if CASES > 150 else 240)
+@pytest.mark.timeout(3600 if CASES > 150 else 1200)
 @pytest.mark.parametrize("with_key", [True, False], ids=["with a key", "without a key"])
 def test_schemathesis_finds_no_problem(running: str, key: str, with_key: bool, tmp_path: Path) -> None:
     arguments = ["run", f"{running}/openapi.json", "--max-examples", str(CASES)]

@@ -63,7 +63,7 @@ exposures:
 """
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(720)
 def test_view_and_yaml_become_an_endpoint(settings: Settings, tmp_path: Path) -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
     load_events(

@@ -168,7 +168,7 @@ def test_next_day_has_another_window(caller: Caller, monkeypatch: pytest.MonkeyP
     assert tomorrow.get_json()["data"]["time_range"] != today.get_json()["data"]["time_range"]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(720)
 def test_every_body_belongs_to_the_batch_of_its_etag(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """While batches are published and rolled back: one body for each ETag, and the current batch at the end."""
     monkeypatch.setattr("api.contract.publication.CACHE_TTL_SECONDS", 0.01)

@@ -28,7 +28,7 @@ from tests.support.command import mailmart
 from tests.support.dbt import dbt_process
 from tests.support.waiting import wait_for_waiting, wait_until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 WITHOUT_DELAY = RetryPolicy(between_attempts=(0, 0), while_busy=0.1)
 NEVER = threading.Event()

@@ -9,7 +9,7 @@ from tests.integration.builds.project import build, fail_build
 from tests.integration.builds.queries import builds, published_batch, rows
 from tests.support.dbt import run_dbt
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 FAILED, BUILT, PUBLISHED = ("build", "failed"), ("retry", "built"), ("build", "published")
 

@@ -29,7 +29,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_for_waiting, wait_until
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_two_schedulers_make_one_nightly_run(settings: Settings, tmp_path: Path) -> None:
     logs = [tmp_path / name for name in ("first", "second", "third")]
     with scheduler(settings, logs[0]) as first, connect(settings, "mailmart_owner") as lock:

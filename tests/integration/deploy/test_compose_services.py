@@ -32,7 +32,7 @@ from tests.support.waiting import wait_until
 
 PROGRAMS = Path(sys.executable).parent
 OURS = ("server", "scheduler", "worker")
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ ENDPOINTS = (
 )
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_every_endpoint_is_measured_beside_its_controls(home: Path) -> None:
     arguments = ["bench", "api", "--messages", "2000", "--days", "30", "--seconds", "0.1", "--rounds", "1", "--connections", "2"]
     result = mailmart(Settings(None, None, home), *arguments)

@@ -11,7 +11,7 @@ from api.settings import PROJECT_ROOT, Settings
 from tests.support.command import mailmart
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_build_is_measured_beside_plain_sql(home: Path) -> None:
     arguments = ["bench", "batch", "--messages", "2000", "--days", "30", "--history", "30", "--runs", "1"]
     result = mailmart(Settings(None, None, home), *arguments)
@@ -31,7 +31,7 @@ def test_a_build_is_measured_beside_plain_sql(home: Path) -> None:
     assert list(home.iterdir()) == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_every_mart_is_measured(home: Path) -> None:
     arguments = ["bench", "marts", "--messages", "2000", "--days", "30", "--rounds", "1", "--plans"]
     result = mailmart(Settings(None, None, home), *arguments)

@@ -18,7 +18,7 @@ def _migrate(settings: Settings) -> list[str]:
     return migrate(settings)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_two_processes_migrate_at_once(server: PostgresServer, tmp_path: Path) -> None:
     name = f"both_{os.getpid()}"
     with server.as_superuser() as connection:

@@ -74,7 +74,7 @@ def _start(home: Path) -> servers.Changed:
     return servers.start(settings_at(home))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(540)
 @pytest.mark.parametrize("name", ['it\'s “a path” with "spaces", too', "x" * 120], ids=["spaces", "too long for a socket"])
 def test_servers_start_once_and_recover_from_a_kill(folder: Path, name: str) -> None:
     home = folder / name / "home"
@@ -122,7 +122,7 @@ def test_servers_start_once_and_recover_from_a_kill(folder: Path, name: str) -> 
         shutil.rmtree(folders.sockets)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(360)
 def test_a_taken_port_an_unfinished_cluster_and_a_recycled_process_id(folder: Path) -> None:
     folders = find_folders(folder)
     # an earlier start was killed while it created the cluster
@@ -146,7 +146,7 @@ def test_a_taken_port_an_unfinished_cluster_and_a_recycled_process_id(folder: Pa
                 assert connection.execute("show port").fetchone() != (str(port),)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(360)
 def test_a_start_waits_for_sessions_of_a_killed_server(folder: Path) -> None:
     with started(folder):
         folders = find_folders(folder)
@@ -172,7 +172,7 @@ def test_a_start_waits_for_sessions_of_a_killed_server(folder: Path) -> None:
                     os.kill(row[0], signal.SIGKILL)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(360)
 def test_valkey_without_its_socket_is_replaced(folder: Path) -> None:
     with started(folder) as settings:
         folders = find_folders(folder)
@@ -184,7 +184,7 @@ def test_valkey_without_its_socket_is_replaced(folder: Path) -> None:
         _wait_until_ended([before])
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(360)
 def test_a_copied_home_folder_does_not_stop_the_original_servers(folder: Path) -> None:
     with started(folder / "original"):
         shutil.copytree(folder / "original", folder / "copy", ignore=shutil.ignore_patterns("*.sock", ".s.*"))
@@ -220,7 +220,7 @@ def test_an_impossible_home_folder_is_refused() -> None:
         servers.start(settings_at(Path("/dev/null/home")))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(360)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the servers as another user")
 def test_as_root_the_servers_leave_a_closed_folder(folder: Path) -> None:
     closed = folder / "closed"

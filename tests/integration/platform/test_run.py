@@ -88,7 +88,7 @@ def running(home: Path, record: Path, port: int) -> Iterator[tuple[subprocess.Po
             process.wait(TIMEOUT_SECONDS)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(720)
 def test_killed_processes_are_restarted_and_everything_stops_in_order(home: Path, record: Path) -> None:
     port = free_port()
     settings = Settings(None, None, home, port=port)
@@ -139,7 +139,7 @@ def test_killed_processes_are_restarted_and_everything_stops_in_order(home: Path
     assert not _responds(f"http://127.0.0.1:{port}/healthz")
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(720)
 def test_servers_that_ran_before_keep_running_and_those_of_a_killed_run_are_stopped(home: Path, record: Path) -> None:
     settings = Settings(None, None, home)
     port = free_port()
@@ -162,7 +162,7 @@ def test_servers_that_ran_before_keep_running_and_those_of_a_killed_run_are_stop
     assert servers.any_running(settings)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(720)
 def test_the_command_restarts_killed_processes(home: Path, tmp_path: Path) -> None:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAILMART_")}
     port, metrics = free_port(), free_port()
@@ -202,7 +202,7 @@ def test_the_command_restarts_killed_processes(home: Path, tmp_path: Path) -> No
     assert not servers.any_running(Settings(None, None, home))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(360)
 def test_a_database_whose_port_is_taken_is_restarted_on_another_port(home: Path) -> None:
     settings = Settings(None, None, home)
     servers.start(settings)

@@ -91,7 +91,7 @@ def test_the_api_refuses_exports_and_reports(settings: Settings, target: str, st
         service.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_plain_dbt_builds_a_developers_schemas_and_not_production(empty_database: Callable[[], Settings]) -> None:
     # migrated here: the copy of a template has no privileges on the database, and a new prefix needs new schemas
     settings = empty_database()

@@ -28,7 +28,7 @@ from tests.support.mail_server import MailTestServer, mail_server
 from tests.support.webhook_server import WebhookServer, webhook_server
 
 # includes a build of the warehouse
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 NAME = "hooks.example"
 ANA, BEN = "ana@example.com", "ben@example.com"
 

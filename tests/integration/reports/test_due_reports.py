@@ -24,7 +24,7 @@ from tests.integration.reports.reporter import DAILY, EMPTY_WORKSPACE, EXPORT, R
 SCHEDULE = Schedule("daily", time(8), "Europe/Berlin")
 
 # includes a build of the warehouse
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 def moment(text: str) -> datetime:

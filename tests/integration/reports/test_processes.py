@@ -22,7 +22,7 @@ from tests.support.certificate_authority import CertificateAuthority
 from tests.support.mail_server import MailTestServer, mail_server
 from tests.support.webhook_server import WebhookServer, webhook_server
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ BODY = {"name": "Daily", "export": EXPORT, "schedule": DAILY}
 HOOK = "https://hooks.example/in"
 
 # includes a build of the warehouse
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 def moment(text: str) -> datetime:

@@ -22,7 +22,7 @@ WORKSPACES = 60
 RUNS = 4
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_incremental_runs_equal_one_build_and_plain_python(
     settings: Settings, another_database: Callable[[], Settings], seed: int
 ) -> None:
@@ -63,7 +63,7 @@ def test_incremental_runs_equal_one_build_and_plain_python(
     assert current_rows.everything(fresh) == incremental
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(360)
 def test_a_recomputation_expires_deleted_events_and_keeps_those_before_the_first_loaded_one(settings: Settings) -> None:
     now = datetime.now(UTC)
 

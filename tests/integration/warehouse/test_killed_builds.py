@@ -70,7 +70,7 @@ def test_killed_at_random_moments_and_run_again(settings: Settings, another_data
     assert "running" not in dict(ends)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_second_build_is_refused_while_the_first_runs(settings: Settings) -> None:
     run_dbt(settings, *WITHOUT_TESTS)
     with connect(settings, "mailmart_owner") as lock:
@@ -88,7 +88,7 @@ def test_a_second_build_is_refused_while_the_first_runs(settings: Settings) -> N
     run_dbt(settings, *WITHOUT_TESTS)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_an_abandoned_build_writes_nothing(settings: Settings) -> None:
     run_dbt(settings, *WITHOUT_TESTS)
     load_events(settings, [Event("e", "w", "m", "sent", datetime.now(UTC), "c")], datetime.now(UTC))

@@ -49,7 +49,7 @@ class Batch(NamedTuple):
     messages: dict[tuple[str, str], Message]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_every_mart_for_random_requests(settings: Settings, another_database: Callable[[], Settings], seed: int) -> None:
     chance = random.Random(seed)
     now = datetime.now(UTC)

@@ -87,7 +87,7 @@ def read(settings: Settings, *, every_mart: bool = False) -> tuple[int, int]:
     return row[0], int(sent["in all"])
 
 
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(1440)
 def test_readers_during_builds_see_only_published_batches(settings: Settings) -> None:
     # something for every mart: a message that bounced, from a mailbox, and a type that counts nowhere
     load_now(settings, sent(0), event(0, "bounced"), event(0, "teleported"))
@@ -134,7 +134,7 @@ def test_readers_during_builds_see_only_published_batches(settings: Settings) ->
     assert len(seen) >= 3
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(720)
 def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings) -> None:
     load_now(settings, sent(1))
     run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
@@ -183,7 +183,7 @@ def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings)
     assert [status for _, status in ends] == ["published", "built", "failed", "published", "published"]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(360)
 def test_the_commands_list_and_roll_back_builds(settings: Settings) -> None:
     for number in (1, 2):
         load_now(settings, sent(number))
@@ -199,7 +199,7 @@ def test_the_commands_list_and_roll_back_builds(settings: Settings) -> None:
     assert "no earlier publication" in again.output
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(720)
 def test_rows_of_before_the_last_two_publications_are_removed(settings: Settings) -> None:
     for number in range(1, 5):
         # the same cell changes with every batch

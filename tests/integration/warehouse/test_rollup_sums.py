@@ -53,7 +53,7 @@ group by workspace_id, campaign_id, sent_date
 RUNS = 2
 
 
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(1440)
 def test_a_sum_is_the_same_incrementally_and_from_nothing(settings: Settings, tmp_path: Path, seed: int) -> None:
     project = tmp_path / "project"
     shutil.copytree(PROJECT_ROOT, project, ignore=shutil.ignore_patterns(".*", "target", "logs", "build", "tests", "*.egg-info"))

@@ -39,7 +39,7 @@ def test_missing_programs_are_listed_in_one_line(monkeypatch: pytest.MonkeyPatch
 
 
 @needs("node", "npm")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_installed_packages_do_not_need_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     packages = npm_packages()
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -13,7 +13,7 @@ from api.tools.sdk.programs import ProgramFailed, run
 from tests.integration.api.sdk.needs import needs
 
 # on a fresh clone, npm packages are installed first
-pytestmark = [needs("node", "npm"), pytest.mark.timeout(300)]
+pytestmark = [needs("node", "npm"), pytest.mark.timeout(900)]
 DOCUMENT = PROJECT_ROOT / "openapi.json"
 
 

@@ -19,7 +19,7 @@ from tests.integration.api.sdk.recorder import Recorder
 
 PROGRAMS = Path(__file__).parent / "programs"
 # on a fresh clone, npm packages are installed first
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.mark.parametrize(
