@@ -33,7 +33,7 @@ def test_missing_programs_are_listed_in_one_line(monkeypatch: pytest.MonkeyPatch
     result = CliRunner().invoke(main, ["sdk", "--output", str(tmp_path)])
     assert result.exit_code == 1
     assert result.output.splitlines()[0] == (
-        "error: not on this machine: java (Java 11 or later), node (Node 18.17 or later), npm (beside Node)"
+        "error: not installed: java (Java 11 or later), node (Node 18.17 or later), npm (part of Node)"
     )
     assert list(tmp_path.iterdir()) == []
 
