@@ -28,6 +28,10 @@ class SettingsError(MailmartError):
     """An environment variable has an invalid value."""
 
 
+class SessionError(MailmartError):
+    """A database session does not have the role that it needs, or the role is not bound by row-level security."""
+
+
 class ServerError(MailmartError):
     """A server does not start, stop or answer."""
 

@@ -6,7 +6,7 @@ from types import TracebackType
 
 import psycopg
 
-from api.db.connection import conninfo
+from api.db.connection import connect
 from api.settings import Settings
 
 
@@ -23,10 +23,11 @@ class AdvisoryLock:
 
         Raises:
             SettingsError: no database is configured.
+            SessionError: the session does not have the role.
             psycopg.OperationalError: the database is unavailable.
         """
         self.release()
-        connection = psycopg.connect(conninfo(self._settings, "mailmart_worker"), autocommit=True, connect_timeout=10)
+        connection = connect(self._settings, "mailmart_worker", autocommit=True)
         row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", (self._name,)).fetchone()
         if row != (True,):
             connection.close()

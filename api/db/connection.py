@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from api.db.session import Role, check_session
 from api.errors import SettingsError
 from api.settings import Settings, embedded_database_url
 
-Role = Literal["mailmart_owner", "mailmart_api", "mailmart_worker", "mailmart_analyst"]
+CONNECT_TIMEOUT_SECONDS = 10
 # each side notices within 15 s that the other machine is unreachable; the end of a process is noticed at once
 KEEPALIVES = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3"}
 # the limit for data that is sent and not acknowledged; not for the owner: during a bulk load, a busy server may pause reading
@@ -44,6 +43,22 @@ def conninfo(settings: Settings, role: Role | None, *, options: str = "") -> str
     return make_conninfo(url, options=" ".join(part for part in parts if part), **defaults)
 
 
-def connect(settings: Settings, role: Role | None) -> psycopg.Connection:
-    """Opens a connection. A `with` block commits its transaction, or rolls back on an error, and closes it."""
-    return psycopg.connect(conninfo(settings, role), connect_timeout=10)
+def connect(settings: Settings, role: Role | None, *, autocommit: bool = False, options: str = "") -> psycopg.Connection:
+    """Opens a connection. A `with` block commits its transaction, or rolls back on an error, and closes it.
+
+    Raises:
+        SettingsError: see `conninfo`.
+        SessionError: the session does not have the role.
+        psycopg.OperationalError: the database is unavailable.
+    """
+    connection = psycopg.connect(
+        conninfo(settings, role, options=options), autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS
+    )
+    try:
+        if role is not None:
+            check_session(connection, role)
+        connection.autocommit = autocommit
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -15,7 +15,8 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from api.db.connection import conninfo
 from api.db.request_context import set_local_statements
-from api.errors import QueryTimeout, WarehouseUnavailable
+from api.db.session import Role, check_transaction, transaction_settings
+from api.errors import QueryTimeout, SessionError, WarehouseUnavailable
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ RETRY_INTERVAL_SECONDS = 1.0
 # psycopg's pool doubles its waits: after a long outage it would notice minutes late that the database is back
 MAX_RECONNECT_SECONDS = 2.0
 CONNECT_TIMEOUT_SECONDS = 5
+
+ROLE: Role = "mailmart_api"
 
 T = TypeVar("T")
 
@@ -39,6 +42,8 @@ class ConnectionPool:
         self._last_success_at = 0.0
         self._retry_at = 0.0
         self._retry_lock = threading.Lock()
+        self._begin = transaction_settings(ROLE, statement_timeout_seconds=settings.query_timeout_seconds)
+        self._logged_error = ""
         self.is_unavailable = False
 
     @property
@@ -53,9 +58,8 @@ class ConnectionPool:
         Raises:
             SettingsError: no database is configured.
         """
-        options = f"-c statement_timeout={self._settings.query_timeout_seconds * 1000}"
         self._psycopg_pool = PsycopgPool(
-            conninfo(self._settings, "mailmart_api", options=options),
+            conninfo(self._settings, ROLE),
             min_size=1,
             max_size=self._settings.pool_size,
             timeout=self._settings.pool_timeout_seconds,
@@ -63,7 +67,7 @@ class ConnectionPool:
             reconnect_timeout=MAX_RECONNECT_SECONDS,
             # a prepared statement without parameters keeps the plan of the first tenant
             kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": CONNECT_TIMEOUT_SECONDS},
-            configure=_load_numeric_as_float,
+            configure=self._configure,
             open=False,
         )
         self._psycopg_pool.open(wait=False)
@@ -74,7 +78,7 @@ class ConnectionPool:
             self._psycopg_pool.close()
 
     def execute(self, work: Callable[[psycopg.Connection], T]) -> T:
-        """Runs work; if its connection was lost, once more on a new one.
+        """Runs work in one transaction; if its connection was lost, once more on a new one.
 
         The connection may be lost after a commit: work that writes has to be idempotent.
 
@@ -85,6 +89,9 @@ class ConnectionPool:
             WarehouseUnavailable: no connection is available.
             QueryTimeout: the server canceled a statement at its time limit.
         """
+        return self._execute_if_available(lambda connection: self._in_transaction(connection, work))
+
+    def _execute_if_available(self, work: Callable[[psycopg.Connection], T]) -> T:
         if not self.is_unavailable:
             return self._execute(work)
         if time.monotonic() < self._retry_at or not self._retry_lock.acquire(blocking=False):
@@ -128,6 +135,24 @@ class ConnectionPool:
             with self._pool.connection() as connection:
                 return work(connection)
 
+    def _in_transaction(self, connection: psycopg.Connection, work: Callable[[psycopg.Connection], T]) -> T:
+        with connection.transaction():
+            connection.execute("; ".join(self._begin).encode())
+            return work(connection)
+
+    def _configure(self, connection: psycopg.Connection) -> None:
+        # as JSON has numbers
+        connection.adapters.register_loader("numeric", FloatLoader)
+        try:
+            check_transaction(connection, self._begin, ROLE)
+        except SessionError as error:
+            # the pool retries: one line for each error
+            if error.message != self._logged_error:
+                self._logged_error = error.message
+                LOG.error("no request is answered: %s. %s", error.message, error.hint)  # noqa: TRY400
+            raise
+        self._logged_error = ""
+
     def query(self, settings: Mapping[str, str], statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:
         """The rows of each statement, read in one read-only transaction under the settings of a request context.
 
@@ -139,7 +164,7 @@ class ConnectionPool:
         """
 
         def work(connection: psycopg.Connection) -> list[list[tuple[Any, ...]]]:
-            texts = ["begin read only", *set_local_statements(connection, settings), *statements, "commit"]
+            texts = ["begin read only", *self._begin, *set_local_statements(connection, settings), *statements, "commit"]
             try:
                 cursor = connection.execute("; ".join(texts).encode())
                 results = []
@@ -153,9 +178,4 @@ class ConnectionPool:
                     connection.rollback()
                 raise
 
-        return self.execute(work)
-
-
-def _load_numeric_as_float(connection: psycopg.Connection) -> None:
-    # as JSON has numbers
-    connection.adapters.register_loader("numeric", FloatLoader)
+        return self._execute_if_available(work)

@@ -6,6 +6,7 @@ Every reader of marts sets them here. They are set by `SET LOCAL` with quoted li
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import psycopg
@@ -13,6 +14,7 @@ import psycopg
 WORKSPACE_ID = "mailmart.workspace_id"
 AS_OF = "mailmart.as_of"
 CAMPAIGN_ID = "mailmart.campaign_id"
+CONTEXT_NAME = re.compile(r"mailmart\.[a-z_]+")
 
 
 def tenant_settings(workspace_id: str, batch_id: int) -> dict[str, str]:
@@ -21,7 +23,14 @@ def tenant_settings(workspace_id: str, batch_id: int) -> dict[str, str]:
 
 
 def set_local_statements(connection: psycopg.Connection, settings: Mapping[str, str]) -> list[str]:
-    """One `SET LOCAL` statement for each setting (name → value), for a caller that sends them together with its queries."""
+    """One `SET LOCAL` statement for each setting (name → value), for a caller that sends them together with its queries.
+
+    Raises:
+        ValueError: a name is not one of a request context: the stored context of an export must not set a role.
+    """
+    for name in settings:
+        if not CONTEXT_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a setting of a request context")
     escaping = psycopg.pq.Escaping(connection.pgconn)
     return [f"set local {name} = {escaping.escape_literal(value.encode()).decode()}" for name, value in settings.items()]
 

@@ -21,7 +21,7 @@ import psycopg
 from psycopg.types.numeric import FloatLoader
 
 from api.contract.publication import Publication, read_publication
-from api.db.connection import conninfo
+from api.db.connection import connect
 from api.errors import ExportUnfinished, StorageError
 from api.exports.attempt_repository import MAX_ATTEMPTS, AttemptRepository, OnEnded
 from api.exports.formats import FORMATS
@@ -86,7 +86,7 @@ def run_attempt(
         psycopg.Error: app.exports cannot be updated; the job's next run tries again.
     """
     token = secrets.token_hex(8)
-    with psycopg.connect(conninfo(settings, "mailmart_worker"), autocommit=True, connect_timeout=10) as connection:
+    with connect(settings, "mailmart_worker", autocommit=True) as connection:
         attempts = AttemptRepository(connection, on_ended)
         export = attempts.claim(export_id, token)
         if export is None:
@@ -170,8 +170,7 @@ class _Attempt:
 
     @contextmanager
     def _open_source(self) -> Iterator[_ExportSource]:
-        string = conninfo(self.settings, "mailmart_worker", options=READ_OPTIONS)
-        with psycopg.connect(string, connect_timeout=10) as connection:
+        with connect(self.settings, "mailmart_worker", options=READ_OPTIONS) as connection:
             connection.adapters.register_loader("numeric", FloatLoader)
             publication = read_publication(connection, self.settings.target)
             catalogue = publication.contract.catalogue if publication else None

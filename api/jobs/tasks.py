@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import psycopg
 from procrastinate import App, BaseRetryStrategy, JobContext, PsycopgConnector, RetryDecision
 from procrastinate.jobs import Job
 
 from api.db.connection import conninfo
 from api.db.queue_schema import SCHEMA
+from api.db.session import check_async_session
 from api.errors import ExportUnfinished
 from api.jobs.job_manager import FencedJobManager
 from api.jobs.running_jobs import RunningJobs
@@ -30,10 +32,17 @@ class _AlwaysRetry(BaseRetryStrategy):
         return RetryDecision(retry_in={"seconds": seconds})
 
 
+async def _configure(connection: psycopg.AsyncConnection) -> None:
+    is_autocommit = connection.autocommit
+    await connection.set_autocommit(True)
+    await check_async_session(connection, "mailmart_worker")
+    await connection.set_autocommit(is_autocommit)
+
+
 def make_queue(settings: Settings, run_export: RunExport, run_delivery: RunDelivery, running: RunningJobs) -> App:
     """A procrastinate app whose tasks call the two functions."""
     string = conninfo(settings, "mailmart_worker", options=f"-c search_path={SCHEMA},pg_temp")
-    queue = App(connector=PsycopgConnector(conninfo=string, min_size=1, max_size=4, timeout=10))
+    queue = App(connector=PsycopgConnector(conninfo=string, min_size=1, max_size=4, timeout=10, configure=_configure))
     queue.job_manager = FencedJobManager(queue.connector)
 
     @queue.task(name="export", queue="exports", pass_context=True, retry=_AlwaysRetry())

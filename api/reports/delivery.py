@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import psycopg
 from psycopg.rows import dict_row
 
-from api.db.connection import conninfo
+from api.db.connection import connect
 from api.errors import DeliveryFailed
 from api.exports.downloads import PATH
 from api.exports.signed_urls import signed_url
@@ -167,4 +167,4 @@ def _save(settings: Settings, write: Callable[[psycopg.Connection], None], *, re
 
 
 def _connect(settings: Settings) -> psycopg.Connection:
-    return psycopg.connect(conninfo(settings, "mailmart_worker"), autocommit=True, connect_timeout=10)
+    return connect(settings, "mailmart_worker", autocommit=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
+import psycopg
 from procrastinate import App
 
+from api.db.connection import connect
 from api.errors import SettingsError
 from api.exports.attempt import run_attempt
 from api.exports.events import report_outcome
@@ -24,6 +27,7 @@ def run_worker(settings: Settings, concurrency: int) -> None:
     """Runs jobs until the process is stopped.
 
     Raises:
+        SessionError: the database session does not have the role, because of a connection pooler.
         SettingsError: the database, the storage or the mail server is not configured correctly, or the target is not production.
     """
     if not settings.is_production:
@@ -35,6 +39,10 @@ def run_worker(settings: Settings, concurrency: int) -> None:
     if settings.smtp_url is not None:
         # fail at start, not at the first mail
         MailServer.of(settings.smtp_url, settings.mail_from or "")
+
+    # fail at start if the role is wrong; an unavailable database is waited for
+    with suppress(psycopg.OperationalError):
+        connect(settings, "mailmart_worker").close()
 
     telemetry = Telemetry(settings)
 

@@ -1,0 +1,73 @@
+"""Behind a connection pooler that drops start-up options, each tenant sees its own rows, or nothing is answered at all."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+from werkzeug.test import Client
+
+from api.auth.api_keys import create_key
+from api.db.connection import connect
+from api.db.session import Role
+from api.errors import SessionError
+from api.server.app import WsgiApp
+from api.settings import Settings
+from tests.integration.api.conftest import OTHER_WORKSPACE, Caller
+from tests.integration.api.example import WORKSPACE
+from tests.support.pgbouncer import needs_pgbouncer, pooled
+
+pytestmark = needs_pgbouncer
+
+
+@pytest.fixture(scope="module", params=["session", "transaction"])
+def behind_pooler(request: pytest.FixtureRequest, warehouse_settings: Settings) -> Iterator[Settings]:
+    with pooled(warehouse_settings, mode=request.param) as settings:
+        yield settings
+
+
+def test_each_tenant_sees_its_own_rows(behind_pooler: Settings, warehouse_settings: Settings) -> None:
+    app = WsgiApp(behind_pooler)
+    try:
+        callers = {
+            workspace: Caller(Client(app), create_key(warehouse_settings, workspace, name="pooler"))
+            for workspace in (WORKSPACE, OTHER_WORKSPACE)
+        }
+        assert Client(app).get("/readyz").status_code == 200
+        wrong: list[str] = []
+
+        def ask(workspace: str) -> None:
+            for number in range(30):
+                # another window each time: nothing of it is cached
+                query = {"timeRange": "custom", "startDate": f"2026-01-{number + 1:02}", "endDate": "2026-11-26"}
+                body = callers[workspace].get(f"{workspace}/analytics/overview", **query).get_json()
+                if body["data"]["workspace_id"] != workspace:
+                    wrong.append(f"{workspace} was shown {body['data']['workspace_id']}")
+
+        threads = [threading.Thread(target=ask, args=(workspace,)) for workspace in callers for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+    finally:
+        app.close()
+
+
+@pytest.mark.parametrize("role", ["mailmart_worker", "mailmart_owner"])
+def test_a_session_without_its_role_is_refused(behind_pooler: Settings, role: Role) -> None:
+    with pytest.raises(SessionError, match=f"has the role .*, not {role}") as refused:
+        connect(behind_pooler, role)
+    assert "pooler" in refused.value.hint
+
+
+def test_a_pooler_that_refuses_the_options_is_not_ready(warehouse_settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    with pooled(warehouse_settings, mode="transaction", ignored="extra_float_digits") as settings:
+        app = WsgiApp(settings)
+        try:
+            with caplog.at_level(logging.WARNING):
+                assert Client(app).get("/readyz").status_code == 503
+        finally:
+            app.close()

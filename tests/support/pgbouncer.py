@@ -1,0 +1,84 @@
+"""A real PgBouncer between a test and its database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from api.settings import Settings
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+
+PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+needs_pgbouncer = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
+
+
+@contextmanager
+def pooled(
+    settings: Settings, *, mode: str, ignored: str = "options,extra_float_digits", pool_size: int = 2
+) -> Iterator[Settings]:
+    """The settings of the same database through PgBouncer in pool mode `session` or `transaction`, while the block runs.
+
+    `ignored` are the start-up parameters that it drops without a word.
+    """
+    assert PGBOUNCER is not None
+    assert settings.database_url is not None
+    database = conninfo_to_dict(settings.database_url)
+    folder = Path(tempfile.mkdtemp(prefix="mailmart-pgbouncer-"))
+    # it refuses to run as root, and then has to get at its files
+    folder.chmod(0o777)
+    port = free_port()
+    users = folder / "users"
+    users.write_text(f'"{database["user"]}" "{database["password"]}"\n')
+    users.chmod(0o644)
+    config = folder / "pgbouncer.ini"
+    config.write_text(
+        "[databases]\n"
+        f"{database['dbname']} = host={database['host']} port={database.get('port') or 5432}\n"
+        "[pgbouncer]\n"
+        "listen_addr = 127.0.0.1\n"
+        f"listen_port = {port}\n"
+        "unix_socket_dir =\n"
+        "auth_type = scram-sha-256\n"
+        f"auth_file = {users}\n"
+        f"pool_mode = {mode}\n"
+        f"default_pool_size = {pool_size}\n"
+        f"ignore_startup_parameters = {ignored}\n"
+        f"logfile = {folder}/log\n"
+    )
+    config.chmod(0o644)
+    process = subprocess.Popen(
+        [PGBOUNCER, str(config)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        **({"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}),
+    )
+    url = f"postgresql://{quote(str(database['user']))}:{quote(str(database['password']))}@/{database['dbname']}?" + urlencode(
+        {"host": "127.0.0.1", "port": port}
+    )
+
+    def is_up() -> bool:
+        try:
+            psycopg.connect(url, connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    try:
+        wait_until(is_up, "PgBouncer accepts connections", 30)
+        yield replace(settings, database_url=url)
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
