@@ -102,6 +102,16 @@ class ContentTooLarge(ApiError):
         super().__init__("The body is too large", details={"body": [f"Must be at most {limit} bytes."]})
 
 
+class RequestTimeout(ApiError):
+    """A body was not complete in time."""
+
+    status = 408
+    code = "REQUEST_TIMEOUT"
+
+    def __init__(self) -> None:
+        super().__init__("The request's body took too long.", details={"body": ["Send it at once."]})
+
+
 class UnsupportedMediaType(ApiError):
     """The Content-Type of the body is not application/json."""
 
@@ -162,6 +172,18 @@ class RateLimitExceeded(ApiError):
     def __init__(self, limit: int, seconds: int, headers: dict[str, str]) -> None:
         super().__init__(
             f"More than {limit} requests in a minute; try again in {seconds} s", headers={**headers, "Retry-After": str(seconds)}
+        )
+
+
+class TooManyDownloads(ApiError):
+    """The limit of concurrent downloads of a link, a workspace or the process is reached."""
+
+    status = 429
+    code = "TOO_MANY_DOWNLOADS"
+
+    def __init__(self, name: str, limit: int) -> None:
+        super().__init__(
+            f"{limit} downloads of this {name} are running; try again when one has ended.", headers={"Retry-After": "5"}
         )
 
 

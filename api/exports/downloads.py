@@ -14,6 +14,7 @@ from flask import Blueprint, Request, Response, request, send_file
 
 from api.db.pool import ConnectionPool
 from api.errors import FileMissing, Forbidden, NotFound, StorageError, StorageUnavailable
+from api.exports.download_limits import DownloadLimits
 from api.exports.formats import FORMATS
 from api.exports.repository import Export
 from api.exports.signed_urls import is_valid, signed_url
@@ -35,6 +36,7 @@ INVALID_LINK = "The link is invalid or expired. Request the export's status for 
 class StoredFile:
     """A file that can be downloaded: a row of app.find_export_file."""
 
+    workspace_id: str
     storage_key: str
     export_type: str
     format: str
@@ -53,6 +55,7 @@ class Downloads:
         self._lock = threading.Lock()
         self._cached_secret = b""
         self._retry_storage_at = 0.0
+        self._limits = DownloadLimits()
 
     def of(self, export: Export) -> tuple[str, datetime] | None:
         """An export's download link and its expiry; None if there is no file, or the storage cannot make a link now."""
@@ -100,13 +103,19 @@ class Downloads:
             storage_url = self._storage.url(key, file_name, content_type, int(LINK_LIFETIME.total_seconds()))
             if storage_url is not None:
                 return _without_caching(Response(status=302, headers={"Location": storage_url}))
-            file = self._storage.open(key)
+            release = self._limits.acquire(key, stored.workspace_id)
+            try:
+                file = self._storage.open(key)
+            except StorageError:
+                release()
+                raise
         except FileMissing as error:
             raise NotFound("FILE_NOT_FOUND") from error
         except StorageError as error:
             LOG.error("the file of %s cannot be read: %s %s", export_id, error.message, error.hint)  # noqa: TRY400
             raise StorageUnavailable from error
         response = send_file(file, mimetype=content_type, as_attachment=True, download_name=file_name, etag=stored.sha256)
+        response.call_on_close(release)
         response.content_length = stored.file_size_bytes
         # send_file supports ranges for paths only
         response.make_conditional(_with_one_range(request), accept_ranges=True, complete_length=stored.file_size_bytes)

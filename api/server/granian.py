@@ -1,11 +1,13 @@
-"""Runs the WSGI app under granian."""
+"""Runs the app under granian."""
 
 from __future__ import annotations
 
+import resource
 import socket
 from pathlib import Path
 
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.server import Server
 
 from api.errors import ServerError
@@ -14,9 +16,13 @@ from api.server.metrics_server import serve_metrics
 from api.settings import Settings
 
 THREADS = 4
+# a connection costs memory and a file descriptor, and no thread; the spare ones are for the database, Valkey and files
+MAX_CONNECTIONS = 16_384
+SPARE_DESCRIPTORS = 256
+HEADER_TIMEOUT_SECONDS = 10
 
 
-def serve(settings: Settings, *, workers: int = 1, target: str = "api.server.wsgi:create_wsgi_app") -> None:
+def serve(settings: Settings, *, workers: int = 1, target: str = "api.server.factory:create_asgi_app") -> None:
     """Serves the app that the factory `target` creates, until SIGINT or SIGTERM; running requests are finished first.
 
     Raises:
@@ -28,16 +34,28 @@ def serve(settings: Settings, *, workers: int = 1, target: str = "api.server.wsg
             target,
             address=settings.host,
             port=settings.port,
-            interface=Interfaces.WSGI,
+            interface=Interfaces.ASGINL,
+            # HTTP/2 over plain TCP: its streams would bypass the limit of connections
+            http=HTTPModes.http1,
             factory=True,
             workers=workers,
-            blocking_threads=THREADS,
-            backlog=1024,
+            backlog=4096,
+            backpressure=_max_connections(),
+            http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_SECONDS * 1000),
             respawn_failed_workers=True,
             workers_kill_timeout=SERVER_DRAIN_SECONDS,
             working_dir=Path(settings.project_root),
             log_level="warning",  # type: ignore[arg-type]
         ).serve()
+
+
+def _max_connections() -> int:
+    """The connections that the process may have open, after raising the limit of file descriptors as far as the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + SPARE_DESCRIPTORS
+    soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(soft - SPARE_DESCRIPTORS, 16)
 
 
 def check_address(settings: Settings) -> None:

@@ -19,12 +19,13 @@ from psycopg_pool import ConnectionPool
 
 from api.db.connection import conninfo
 from api.processes.parent_death import end_with_parent
-from api.server.granian import serve
+from api.server.asgi import AsgiAdapter
+from api.server.granian import THREADS, serve
 from api.settings import Settings
 from api.tools.bench.control_responses import ControlResponse, read_responses
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 STATIC = "/static"
 READY = "/readyz"
@@ -34,7 +35,7 @@ Row = tuple[Any, ...]
 RowShape = Callable[[Row], dict[str, Any]]
 
 
-def make_bare() -> WSGIApplication:
+def make_bare() -> AsgiAdapter:
     """The bare WSGI function of this process."""
     end_with_parent()
     settings = Settings.from_environment()
@@ -67,10 +68,10 @@ def make_bare() -> WSGIApplication:
         body = {"success": True, "data": data, "meta": meta}
         return _respond(orjson.dumps(body, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS), start_response)
 
-    return application
+    return AsgiAdapter(application, threads=THREADS)
 
 
-def make_flask() -> WSGIApplication:
+def make_flask() -> AsgiAdapter:
     """The Flask app of this process."""
     end_with_parent()
     app = Flask(__name__, static_folder=None)
@@ -81,7 +82,7 @@ def make_flask() -> WSGIApplication:
     def constant() -> Response:
         return Response(body, 200, mimetype="application/json")
 
-    return app
+    return AsgiAdapter(app, threads=THREADS)
 
 
 def _respond(body: bytes, start_response: StartResponse) -> Iterable[bytes]:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from api.db.connection import Role, connect
+from api.db.connection import connect
+from api.db.session import Role
 from api.settings import Settings
 from tests.integration.warehouse.current_rows import VERSIONED, WITHOUT_WORKSPACE
 from tests.integration.warehouse.events import Event

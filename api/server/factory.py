@@ -7,14 +7,16 @@ import atexit
 from api.observability.logs import configure_logs
 from api.processes.parent_death import end_with_parent
 from api.server.app import WsgiApp
+from api.server.asgi import AsgiAdapter
+from api.server.granian import THREADS
 from api.settings import Settings
 
 
-def create_wsgi_app() -> WsgiApp:
+def create_asgi_app() -> AsgiAdapter:
     """The app of this process, configured by the environment."""
     configure_logs()
     # if the server is killed, a worker that survives would keep its port
     end_with_parent()
     app = WsgiApp(Settings.from_environment())
     atexit.register(app.close)
-    return app
+    return AsgiAdapter(app, threads=THREADS)

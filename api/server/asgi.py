@@ -1,0 +1,270 @@
+"""The WSGI service behind an ASGI server: no thread ever waits for a client.
+
+Under a WSGI server a thread is held while a client sends its body or reads its response, so as many slow clients as there are
+threads stop the service for everybody. Here the event loop does both waits: a request reaches a thread when its body is
+complete, and leaves it when its response is. The adapters that exist (a2wsgi, asgiref) read the body in the thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from api.errors import ApiError, RequestTimeout
+from api.server.handoff import Handoff
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+LOG = logging.getLogger(__name__)
+CHUNK_BYTES = 64 * 1024
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class ClientLimits:
+    """How long and how much a client may take.
+
+    Attributes:
+        max_body_bytes: one byte more than this is read of a body, so that the service can refuse it as too large.
+        body_seconds: for the whole body, however it comes in.
+        whole_response_bytes: a response up to this size is handed to the server in one piece.
+        chunk_seconds: for the client to take one piece of a longer response.
+        min_bytes_per_second: of a longer response, once `grace_seconds` are over.
+        grace_seconds: after which the rate counts.
+    """
+
+    max_body_bytes: int = 64 * 1024
+    body_seconds: float = 10.0
+    whole_response_bytes: int = 128 * 1024
+    chunk_seconds: float = 30.0
+    min_bytes_per_second: int = 16 * 1024
+    grace_seconds: float = 60.0
+
+
+@dataclass
+class _Response:
+    """What the service made: a body that is complete, or the iterator of what follows `head`."""
+
+    status: int = 500
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    head: bytes = b""
+    rest: Iterator[bytes] | None = None
+    close: Callable[[], None] | None = None
+
+
+class AsgiAdapter:
+    """The ASGI callable. One for each process of the server."""
+
+    def __init__(self, application: WSGIApplication, *, threads: int, limits: ClientLimits | None = None) -> None:
+        self._application = application
+        self._number_of_threads = threads
+        self._limits = limits or ClientLimits()
+        self._threads: Handoff | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        if self._threads is None:
+            self._threads = Handoff(self._number_of_threads, "request")
+        try:
+            body = await self._read_body(scope, receive)
+        except _ClientGone:
+            return
+        response = await self._threads.run(lambda: self._call(_environ(scope, body)))
+        try:
+            await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+            if response.rest is None:
+                await send({"type": "http.response.body", "body": response.head})
+            else:
+                await self._stream(self._threads, response, receive, send)
+        finally:
+            if response.close is not None:
+                await self._threads.run(response.close)
+
+    async def _read_body(self, scope: Scope, receive: Receive) -> bytes | ApiError:
+        """The body; or the error that whoever reads it gets.
+
+        Raises:
+            _ClientGone: the client hung up before the body was complete.
+        """
+        length, is_chunked, has_credential = _body_headers(scope)
+        # nothing is waited for that nobody will read
+        if (not length and not is_chunked) or length > self._limits.max_body_bytes or not has_credential:
+            return b""
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                return await self._read_all(receive)
+        except TimeoutError:
+            return RequestTimeout()
+
+    async def _read_all(self, receive: Receive) -> bytes:
+        body = bytearray()
+        while len(body) <= self._limits.max_body_bytes:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _ClientGone
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                break
+        return bytes(body)
+
+    def _call(self, environ: WSGIEnvironment) -> _Response:
+        """Runs in a thread: the response, with its body as far as it is short."""
+        response = _Response()
+
+        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+            response.status = int(status[:3])
+            response.headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+            return _no_write
+
+        chunks: Iterable[bytes] = self._application(environ, start_response)
+        response.close = getattr(chunks, "close", None)
+        rest = iter(chunks)
+        head: list[bytes] = []
+        size = 0
+        for chunk in rest:
+            head.append(chunk)
+            size += len(chunk)
+            if size > self._limits.whole_response_bytes:
+                response.rest = rest
+                break
+        response.head = b"".join(head)
+        if response.rest is None and response.close is not None:
+            # it is complete: nothing is kept open while the client reads
+            response.close()
+            response.close = None
+        return response
+
+    async def _stream(self, threads: Handoff, response: _Response, receive: Receive, send: Send) -> None:
+        limits, began, sent = self._limits, time.monotonic(), 0
+        chunk, rest = response.head, response.rest
+        assert rest is not None  # noqa: S101 - the caller looked
+        # the server takes what is sent to a client that hung up, without a word
+        hung_up = asyncio.ensure_future(_disconnected(receive))
+        try:
+            while chunk and not hung_up.done():
+                if not await self._send_chunk(chunk, send):
+                    return
+                sent += len(chunk)
+                seconds = time.monotonic() - began
+                if seconds > limits.grace_seconds and sent < seconds * limits.min_bytes_per_second:
+                    LOG.warning("a download was ended: %d bytes in %.0f s is below the lowest rate", sent, seconds)
+                    return
+                chunk = await threads.run(lambda: _read_chunk(rest))
+            if not chunk:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            hung_up.cancel()
+
+    async def _send_chunk(self, chunk: bytes, send: Send) -> bool:
+        """Whether the client took it in time."""
+        try:
+            async with asyncio.timeout(self._limits.chunk_seconds):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except TimeoutError:
+            LOG.warning("a download was ended: the client took nothing for %g s", self._limits.chunk_seconds)
+            return False
+        return True
+
+
+class _ClientGone(Exception):
+    """The client hung up."""
+
+
+class _FailingBody(io.RawIOBase):
+    """The body of a request that did not come: whoever reads it gets the error."""
+
+    def __init__(self, error: ApiError) -> None:
+        self._error = error
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        raise self._error
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _read_chunk(rest: Iterator[bytes]) -> bytes:
+    """The next piece, b"" at the end; what a file is read by is too small for a turn of the loop each."""
+    parts: list[bytes] = []
+    size = 0
+    for part in rest:
+        parts.append(part)
+        size += len(part)
+        if size >= CHUNK_BYTES:
+            break
+    return b"".join(parts)
+
+
+def _body_headers(scope: Scope) -> tuple[int, bool, bool]:
+    """The length that the client announces (0 for none), whether the body is chunked, whether there is a credential."""
+    length, is_chunked, has_credential = 0, False, False
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            length = int(value)
+        elif name == b"transfer-encoding":
+            is_chunked = True
+        elif name == b"authorization":
+            has_credential = True
+    return length, is_chunked, has_credential
+
+
+def _environ(scope: Scope, body: bytes | ApiError) -> WSGIEnvironment:
+    """The WSGI environment of PEP 3333; texts are bytes decoded as Latin-1, as it wants them."""
+    host, port = scope.get("server") or ("localhost", 80)
+    path = scope.get("raw_path") or scope["path"].encode()
+    environ: WSGIEnvironment = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(path.partition(b"?")[0]).decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.input": io.BufferedReader(_FailingBody(body)) if isinstance(body, ApiError) else io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    if scope.get("client"):
+        environ["REMOTE_ADDR"] = scope["client"][0]
+    is_chunked = False
+    for name_bytes, value_bytes in scope["headers"]:
+        name, value = name_bytes.decode("latin-1"), value_bytes.decode("latin-1")
+        if name == "content-type":
+            environ["CONTENT_TYPE"] = value
+        elif name == "content-length":
+            environ["CONTENT_LENGTH"] = value
+        elif name == "transfer-encoding":
+            is_chunked = True
+        else:
+            key = "HTTP_" + name.upper().replace("-", "_")
+            environ[key] = f"{environ[key]},{value}" if key in environ else value
+    if is_chunked and not isinstance(body, ApiError):
+        # the service sees how long it was, which the client did not say
+        environ["CONTENT_LENGTH"] = str(len(body))
+    return environ
+
+
+def _no_write(_: bytes) -> object:
+    raise NotImplementedError("the write callable of WSGI is not offered; return the body")

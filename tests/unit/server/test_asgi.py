@@ -1,0 +1,216 @@
+"""The ASGI adapter: bodies arrive whole or not at all, responses leave whole or in pieces, and no thread waits for a client."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from api.errors import RequestTimeout
+from api.server.asgi import AsgiAdapter, ClientLimits
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+QUICK = ClientLimits(max_body_bytes=100, body_seconds=0.2, whole_response_bytes=1000, chunk_seconds=0.2, grace_seconds=60)
+CREDENTIAL = (b"authorization", b"Bearer x")
+
+
+def scope(
+    method: str = "GET", path: str = "/", headers: Iterable[tuple[bytes, bytes]] = (), query: bytes = b""
+) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query,
+        "http_version": "1.1",
+        "headers": list(headers),
+        "server": ("127.0.0.1", 80),
+        "client": ("127.0.0.1", 5),
+    }
+
+
+class Client:
+    """Sends the pieces of a body, then is silent; takes `takes` pieces of the response, then is silent."""
+
+    def __init__(self, *pieces: bytes, is_complete: bool = True, takes: int = 1_000_000, hangs_up: bool = False) -> None:
+        self._pieces = list(pieces) or ([b""] if is_complete else [])
+        self._is_complete = is_complete
+        self._takes = takes
+        self._hangs_up = hangs_up
+        self.messages: list[dict[str, Any]] = []
+
+    async def receive(self) -> dict[str, Any]:
+        if self._pieces:
+            piece = self._pieces.pop(0)
+            return {"type": "http.request", "body": piece, "more_body": bool(self._pieces) or not self._is_complete}
+        if not self._hangs_up:
+            await asyncio.sleep(3600)
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.body" and len(self.messages) > self._takes:
+            await asyncio.sleep(3600)
+        self.messages.append(dict(message))
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.messages)
+
+
+def call(application: Any, request: dict[str, Any], client: Client, limits: ClientLimits = QUICK) -> Client:
+    async def main() -> None:
+        service = AsgiAdapter(application, threads=2, limits=limits)
+        await asyncio.wait_for(service(request, client.receive, client.send), 20)
+
+    asyncio.run(main())
+    return client
+
+
+def echo(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("X-Length", environ.get("CONTENT_LENGTH", ""))])
+    return [body]
+
+
+def test_a_body_reaches_the_service_when_it_is_complete() -> None:
+    headers = [CREDENTIAL, (b"content-length", b"4")]
+    client = call(echo, scope("POST", headers=headers), Client(b"ab", b"cd"))
+    assert client.messages[0]["status"] == 200
+    assert client.body == b"abcd"
+
+
+def test_a_chunked_body_gets_its_length() -> None:
+    client = call(echo, scope("POST", headers=[CREDENTIAL, (b"transfer-encoding", b"chunked")]), Client(b"ab", b"c"))
+    assert (b"x-length", b"3") in client.messages[0]["headers"]
+
+
+def test_a_chunked_body_is_read_no_further_than_it_takes_to_refuse_it() -> None:
+    endless = Client(*[b"x" * 60] * 50)
+    client = call(echo, scope("POST", headers=[CREDENTIAL, (b"transfer-encoding", b"chunked")]), endless)
+    assert len(client.body) == 120
+
+
+def test_a_body_that_trickles_in_is_an_error_for_who_reads_it() -> None:
+    def reads(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        with pytest.raises(RequestTimeout):
+            environ["wsgi.input"].read()
+        start_response("408 REQUEST TIMEOUT", [])
+        return [b"too slow"]
+
+    headers = [CREDENTIAL, (b"content-length", b"50")]
+    client = call(reads, scope("POST", headers=headers), Client(b"a", is_complete=False))
+    assert (client.messages[0]["status"], client.body) == (408, b"too slow")
+
+
+@pytest.mark.parametrize(
+    "headers", [[(b"content-length", b"50")], [CREDENTIAL, (b"content-length", b"101")]], ids=["no_credential", "too_large"]
+)
+def test_a_body_that_will_be_refused_is_not_waited_for(headers: list[tuple[bytes, bytes]]) -> None:
+    slow = ClientLimits(max_body_bytes=100, body_seconds=3600)
+    client = call(echo, scope("POST", headers=headers), Client(is_complete=False), slow)
+    assert client.messages[0]["status"] == 200
+
+
+def test_a_client_that_hangs_up_before_its_body_is_complete_gets_nothing() -> None:
+    headers = [CREDENTIAL, (b"content-length", b"50")]
+    assert call(echo, scope("POST", headers=headers), Client(b"a", is_complete=False, hangs_up=True)).messages == []
+
+
+def test_the_environment_is_that_of_pep_3333() -> None:
+    seen: dict[str, Any] = {}
+
+    def look(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        seen.update(environ)
+        start_response("204 NO CONTENT", [])
+        return []
+
+    headers = [(b"x-request-id", b"a"), (b"accept", b"b"), (b"accept", b"c")]
+    call(look, scope(path="/caf%C3%A9/%FF", headers=headers, query=b"a=%20"), Client())
+    assert seen["PATH_INFO"].encode("latin-1") == "/café/".encode() + b"\xff"
+    assert (seen["QUERY_STRING"], seen["HTTP_X_REQUEST_ID"], seen["HTTP_ACCEPT"]) == ("a=%20", "a", "b,c")
+    assert (seen["REMOTE_ADDR"], seen["SERVER_PORT"], seen["wsgi.url_scheme"]) == ("127.0.0.1", "80", "http")
+
+
+class Long:
+    """A response of many pieces, that knows how much of it was read and whether it was closed."""
+
+    def __init__(self, pieces: int = 100) -> None:
+        self._pieces = pieces
+        self.read = 0
+        self.closed = threading.Event()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return self
+
+    def __iter__(self) -> Iterator[bytes]:
+        for _ in range(self._pieces):
+            self.read += 1
+            yield b"x" * 65536
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_a_long_response_comes_in_pieces_and_is_closed() -> None:
+    response = Long()
+    client = call(response, scope(), Client())
+    assert len(client.body) == 100 * 65536
+    assert [message.get("more_body") for message in client.messages[-2:]] == [True, False]
+    assert response.closed.is_set()
+
+
+@pytest.mark.parametrize("client", [Client(takes=3), Client(hangs_up=True)], ids=["reads_nothing", "hung_up"])
+def test_a_client_that_takes_nothing_ends_its_response(client: Client) -> None:
+    response = Long()
+    call(response, scope(), client)
+    assert response.closed.is_set()
+    assert response.read < 10
+    # cut off: the server ends the connection
+    assert client.messages[-1]["more_body"] is True
+
+
+def test_a_client_below_the_lowest_rate_ends_its_response() -> None:
+    response = Long()
+    limits = ClientLimits(whole_response_bytes=1000, grace_seconds=-1, min_bytes_per_second=10**12)
+    call(response, scope(), Client(), limits)
+    assert response.closed.is_set()
+    assert response.read < 10
+
+
+def test_a_thread_is_free_while_clients_are_slow() -> None:
+    async def main() -> None:
+        limits = ClientLimits(whole_response_bytes=1000)
+        service = AsgiAdapter(lambda environ, start: (start("200 OK", []), Long(50))[1](environ, start), threads=1, limits=limits)
+        silent = [asyncio.create_task(_call(service, Client(takes=2))) for _ in range(20)]
+        trickling = [
+            asyncio.create_task(_call(service, Client(b"a", is_complete=False), [CREDENTIAL, (b"content-length", b"9")]))
+            for _ in range(20)
+        ]
+        await asyncio.sleep(0.1)
+        quick = Client()
+        await asyncio.wait_for(_call(service, quick), 20)
+        assert len(quick.body) == 50 * 65536
+        for task in (*silent, *trickling):
+            task.cancel()
+        await asyncio.gather(*silent, *trickling, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+async def _call(service: AsgiAdapter, client: Client, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    await service(scope("POST" if headers else "GET", headers=headers), client.receive, client.send)
+
+
+def test_what_the_service_raises_reaches_the_server() -> None:
+    def fails(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        call(fails, scope(), Client())
