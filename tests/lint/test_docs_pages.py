@@ -43,6 +43,7 @@ OTHER_PROGRAMS = {
     "dropdb",
     "export",
     "pg_dump",
+    "pg_dumpall",
     "pg_restore",
     "pre-commit",
     "source",
@@ -376,6 +377,36 @@ def test_every_error_code_is_documented() -> None:
     classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.ApiError)]
     codes = {value.code for value in classes} | set(errors.NOT_FOUND) | {"METHOD_NOT_ALLOWED", "EXPORT_FAILED"}
     assert set(re.findall(r"`([A-Z]+(?:_[A-Z]+)*)`", pages()["docs/reference/errors.md"])) == codes
+
+
+def test_every_event_type_is_explained() -> None:
+    known = re.search(
+        r"event_type not in \((.*?)\)", (PROJECT_ROOT / "models/core/fct_rejected_events.sql").read_text(), re.DOTALL
+    )
+    assert known is not None
+    rows = re.findall(r"^\| `(\w+)` \|", _section("docs/explanation/counting.md", "Event types"), re.MULTILINE)
+    assert set(rows) == set(re.findall(r"'(\w+)'", known[1]))
+
+
+def test_every_problem_of_a_rejected_event_is_explained() -> None:
+    (model,) = (model for model in models_of_layer("core") if model["name"] == "fct_rejected_events")
+    (column,) = (column for column in model["columns"] if column["name"] == "problem")
+    section = _section("docs/explanation/counting.md", "Rejected events")
+    assert re.findall(r"^### (\w+)$", section, re.MULTILINE) == column["data_tests"][0]["accepted_values"]["arguments"]["values"]
+
+
+def test_every_folder_of_macros_is_on_the_map() -> None:
+    folders = {f"macros/{path.parent.name}" for path in (PROJECT_ROOT / "macros").glob("*/_*.yml")}
+    assert (
+        set(re.findall(r"^\| `(macros/\w+)` \|", _section("docs/explanation/architecture.md", "The macros"), re.MULTILINE))
+        == folders
+    )
+
+
+def _section(page: str, heading: str) -> str:
+    """The text below a heading of the second level, up to the next one."""
+    _, _, rest = pages()[page].partition(f"\n## {heading}\n")
+    return rest.partition("\n## ")[0]
 
 
 def test_every_setting_of_the_request_context_is_documented() -> None:
