@@ -17,11 +17,12 @@ from api.auth.api_keys import create_key
 from api.builds.repository import rollback
 from api.db.connection import connect
 from api.server.app import WsgiApp
-from api.settings import PROJECT_ROOT, Settings
+from api.settings import Settings
 from tests.integration.api.conftest import Caller
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
+from tests.support.project_copy import copied_project
 
 # a new count of a fact, and a new column of a mart
 COUNT = """\
@@ -129,9 +130,8 @@ def _run(settings: Settings, statement: LiteralString) -> list[tuple[Any, ...]]:
 
 def _changed(settings: Settings, folder: Path) -> Settings:
     """The project with a new count in a fact and in a mart."""
-    project = folder / "changed"
-    shutil.copytree(PROJECT_ROOT, project, ignore=shutil.ignore_patterns(".*", "target", "logs", "build", "tests", "*.egg-info"))
-    (project / "tests" / "dbt").mkdir(parents=True)
+    changed = copied_project(settings, folder / "changed")
+    project = changed.project_root
     core, campaign = project / "models" / "core", project / "models" / "marts" / "campaign"
     _add(
         core / "fct_campaign_days.sql",
@@ -152,7 +152,7 @@ def _changed(settings: Settings, folder: Path) -> Settings:
     )
     _add(mart, "    human_clicked as human_emails_clicked,\n", "    named as emails_named,\n")
     _add(campaign / "_campaign__models.yml", "      - name: human_open_rate\n", COLUMN, is_before=True)
-    return dataclasses.replace(settings, project_root=project)
+    return changed
 
 
 def _broken(settings: Settings, folder: Path) -> Settings:

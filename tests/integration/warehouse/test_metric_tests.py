@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from api.db.connection import connect
-from api.settings import PROJECT_ROOT, Settings
+from api.settings import Settings
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
+from tests.support.project_copy import copied_project, edit_project
 
 BUILD = ("build", "--exclude-resource-type", "unit_test", "--select", "+campaign_performance")
 RATE = "'sent_per_bounce': {'numerator': 'sent', 'denominator': 'bounced'},\n"
@@ -25,8 +24,6 @@ MESSAGES = 20
 @pytest.fixture
 def project(settings: Settings, tmp_path: Path) -> Settings:
     """A copy of the project with a rate whose numerator is no part of its denominator, and mail: 2,000 % of it."""
-    folder = tmp_path / "project"
-    shutil.copytree(PROJECT_ROOT, folder, ignore=shutil.ignore_patterns(".*", "target", "logs", "build", "tests", "*.egg-info"))
     now = datetime.now(UTC)
     events = [
         Event(f"{event_type}{number}", "w", f"m{number}", event_type, now - timedelta(days=2), campaign_id="c")
@@ -34,13 +31,13 @@ def project(settings: Settings, tmp_path: Path) -> Settings:
         for event_type in ("sent", "bounced" if number == 0 else "delivered")
     ]
     load_events(settings, events, now - timedelta(hours=1))
-    changed = dataclasses.replace(settings, project_root=folder)
-    _edit(changed, "macros/metrics/rates.sql", LAST_RATE, "        " + RATE + LAST_RATE)
+    changed = copied_project(settings, tmp_path / "project")
+    edit_project(changed, "macros/metrics/rates.sql", LAST_RATE, "        " + RATE + LAST_RATE)
     mart = "models/marts/campaign/campaign_performance.sql"
-    _edit(changed, mart, "human_click_rate\n", "human_click_rate,\n    {{ rate('sent_per_bounce') }} as sent_per_bounce\n")
+    edit_project(changed, mart, "human_click_rate\n", "human_click_rate,\n    {{ rate('sent_per_bounce') }} as sent_per_bounce\n")
     yaml = "models/marts/campaign/_campaign__models.yml"
     column = "      - {name: sent_per_bounce, data_type: 'numeric(18, 2)', description: A ratio.}\n"
-    _edit(changed, yaml, "\n  - name: campaign_series\n", f"{column}\n  - name: campaign_series\n")
+    edit_project(changed, yaml, "\n  - name: campaign_series\n", f"{column}\n  - name: campaign_series\n")
     return changed
 
 
@@ -56,12 +53,12 @@ def test_a_new_metric_is_right_or_reported(project: Settings) -> None:
     assert sentence in summary[0]
 
     # the same ratio, declared, and a measure that the days built before do not have
-    _edit(project, "macros/metrics/rates.sql", RATE, RATIO)
+    edit_project(project, "macros/metrics/rates.sql", RATE, RATIO)
     measure = "            'pairs': {'sum': '2', 'data_type': 'bigint'},\n"
-    _edit(project, "models/core/fct_campaign_days.sql", "        },\n", f"{measure}        }},\n")
+    edit_project(project, "models/core/fct_campaign_days.sql", "        },\n", f"{measure}        }},\n")
     yaml = "models/core/_core__models.yml"
     column = "      - {name: human_clicked, data_type: integer, description: \"{{ doc('human_clicked') }}\"}\n"
-    _edit(project, yaml, column, column + "      - {name: pairs, data_type: bigint, description: A measure.}\n")
+    edit_project(project, yaml, column, column + "      - {name: pairs, data_type: bigint, description: A measure.}\n")
     built = run_dbt(project, *BUILD)
     assert "pairs of fct_campaign_days has no value in old rows" in built.stdout
     assert "mailmart build --vars '{recompute: true}'" in built.stdout
@@ -71,10 +68,3 @@ def test_a_new_metric_is_right_or_reported(project: Settings) -> None:
 
     backfilled = run_dbt(project, *BUILD, "--vars", "recompute: true")
     assert "no value in old rows" not in backfilled.stdout
-
-
-def _edit(project: Settings, name: str, old: str, new: str) -> None:
-    file = project.project_root / name
-    text = file.read_text()
-    assert text.count(old) == 1, f"{name} has {text.count(old)} times:\n{old}"
-    file.write_text(text.replace(old, new))
