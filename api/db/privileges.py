@@ -10,9 +10,8 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-# all functions that create a large object. One of another owner makes `pg_dump` fail
-LARGE_OBJECT_FUNCTIONS = ("lo_creat(integer)", "lo_create(oid)", "lo_from_bytea(oid, bytea)")
-REVOKE_LARGE_OBJECTS = f"revoke execute on function {', '.join(LARGE_OBJECT_FUNCTIONS)} from public;"
+from api.embedded.postgres import LARGE_OBJECT_FUNCTIONS, REVOKE_LARGE_OBJECTS
+
 MAY_ANYBODY_CREATE_LARGE_OBJECTS = """
     select exists (
         select from unnest(%s::text[]) as functions (signature)
