@@ -141,7 +141,7 @@ def _section(grantee: str, rows: list[Privilege]) -> str:
             table, column = name.split(".")
             columns["table", schema, f"{table} {privilege}"].append(column)
         else:
-            privileges[kind, schema, _without_hash(name)].add(privilege)
+            privileges[kind, schema, _without_hash(name).removesuffix("()")].add(privilege)
     for (kind, schema, name), of_table in columns.items():
         table, privilege = name.split(" ", 1)
         privileges[kind, schema, table].add(f"{privilege} ({', '.join(sorted(of_table))})")

@@ -27,7 +27,7 @@ from api.server.app import WsgiApp
 from api.settings import PROJECT_ROOT, SCHEDULER, SERVE, WORKER, Settings
 from tests.integration.api.conftest import OTHER_WORKSPACE, Caller
 from tests.integration.api.example import WORKSPACE
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.support.forked_dbt import run_forked
 from tests.support.postgres import PostgresServer
 
@@ -134,9 +134,7 @@ def test_dbt_builds_with_a_login_that_inherits_nothing(make_login: MakeLogin) ->
     builder = make_login("logins_builder", "mailmart_owner", "mailmart_worker")
     run_dbt(
         dataclasses.replace(builder, target="logins"),
-        "build",
-        "--exclude-resource-type",
-        "unit_test",
+        *WITHOUT_TESTS,
         "--select",
         "bounce_reasons",
         "dim_bounce_reasons",
@@ -252,10 +250,6 @@ def test_an_analyst_builds_marts_in_a_schema_of_the_login(anna: Settings) -> Non
     with connect(anna, None) as connection:
         rows = connection.execute(f'select distinct workspace_id from "{login}_marts".campaign_performance'.encode()).fetchall()
     assert rows == [(WORKSPACE,)]
-    for arguments, sentence in (
-        (("build", "--select", "campaign_performance", "--target", "production"), "cannot build the target production"),
-        (("run", "--select", "fct_messages"), "cannot build fct_messages"),
-    ):
-        refused = dbt(*arguments, *deferred)
-        assert refused.returncode != 0
-        assert sentence in refused.stdout
+    refused = dbt("build", "--select", "campaign_performance", "--target", "production", *deferred)
+    assert refused.returncode != 0
+    assert "cannot build the target production" in refused.stdout

@@ -13,7 +13,7 @@ NOW = 1_763_000_000
 SIGNATURE = "0123456789abcdef" * 4
 
 
-def test_a_link_can_be_valid_until_it_expires() -> None:
+def test_a_link_is_valid_until_it_expires() -> None:
     assert parse_link(str(NOW), SIGNATURE, NOW - 1) == (NOW, SIGNATURE)
     assert parse_link(str(NOW), SIGNATURE, NOW) is None
     assert parse_link(str(NOW), SIGNATURE) is None
