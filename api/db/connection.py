@@ -90,7 +90,8 @@ def _check_membership(settings: Settings, role: Role) -> None:
     login, is_member = row or ("", None)
     if is_member is None:
         raise SessionError(
-            f"the database has no role {role}", hint="Run `mailmart migrate` with the login that owns the database."
+            f"the database is not migrated to this release: it has no role {role}",
+            hint="Run `mailmart migrate` with the login that owns the database.",
         )
     if not is_member:
         raise SessionError(

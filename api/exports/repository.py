@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from api.db.paging import Position, read_page
 from api.db.pool import ConnectionPool
 from api.db.request_context import WORKSPACE_ID, apply_settings
 from api.exports.plan import ExportPlan
@@ -130,18 +131,12 @@ class ExportRepository:
             ).fetchone(),
         )
 
-    def page(self, workspace_id: str, limit: int, before: tuple[datetime, str] | None) -> list[Export]:
+    def page(self, workspace_id: str, limit: int, before: Position | None) -> list[Export]:
         """Up to `limit` exports, newest first; `before` is the created_at and id of the last one of the previous page."""
-        created_at, export_id = before or ("infinity", "")
+        columns, order = Export.__dataclass_fields__, ("created_at", "export_id")
         return self._execute(
             workspace_id,
-            lambda cursor: cursor.execute(
-                sql.SQL(
-                    "select {} from app.exports {} where (created_at, export_id) < (%s::timestamptz, %s)"
-                    " order by created_at desc, export_id desc limit %s"
-                ).format(EXPORT_WITH_LINK, SIGNED_LINK),
-                (created_at, export_id, limit),
-            ).fetchall(),
+            lambda cursor: read_page(cursor, "app.exports", columns, order, before, limit, join=SIGNED_LINK),
         )
 
     def cancel_or_remove(self, workspace_id: str, export_id: str) -> str | None:
