@@ -68,7 +68,7 @@ DEFAULTS = """
         case when entries.grantee = 0 then 'PUBLIC' else entries.grantee::regrole::text end,
         'default privilege',
         '',
-        'new objects of type ' || defaclobjtype || ' of ' || defaclrole::regrole
+        'new objects of type ' || defaclobjtype::text || ' of ' || defaclrole::regrole
             || coalesce(' in ' || nullif(defaclnamespace, 0)::regnamespace, ''),
         lower(entries.privilege_type)
     from pg_default_acl
