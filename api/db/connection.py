@@ -6,7 +6,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from api.db.session import Role, check_session
-from api.errors import SettingsError
+from api.errors import SessionError, SettingsError
 from api.settings import Settings, embedded_database_url
 
 CONNECT_TIMEOUT_SECONDS = 10
@@ -16,6 +16,13 @@ KEEPALIVES = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_co
 SEND_TIMEOUT = {"tcp_user_timeout": "10000"}
 # the session's time zone is UTC, whatever the server's is: for output and for casts
 OPTIONS = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c TimeZone=UTC"
+
+ROLE_PURPOSES: dict[Role, str] = {
+    "mailmart_owner": "builds, migrates, loads events and creates keys",
+    "mailmart_api": "answers requests",
+    "mailmart_worker": "writes exports, delivers reports and runs scheduled jobs",
+    "mailmart_analyst": "reads the marts of all workspaces",
+}
 
 
 def conninfo(settings: Settings, role: Role | None, *, options: str = "") -> str:
@@ -33,7 +40,7 @@ def conninfo(settings: Settings, role: Role | None, *, options: str = "") -> str
     except psycopg.ProgrammingError:
         # psycopg's error contains the URL with its password
         raise SettingsError(
-            "MAILMART_DATABASE_URL is not a connection string",
+            f"{settings.database_url_variable} is not a connection string",
             hint="Write it as postgresql://login:password@host:port/database.",
         ) from None
     parts = [str(params.get("options") or ""), OPTIONS, options, f"-c role={role}" if role else ""]
@@ -48,12 +55,18 @@ def connect(settings: Settings, role: Role | None, *, autocommit: bool = False, 
 
     Raises:
         SettingsError: see `conninfo`.
-        SessionError: the session does not have the role.
+        SessionError: the login may not take the role, or the session does not have it.
         psycopg.OperationalError: the database is unavailable.
     """
-    connection = psycopg.connect(
-        conninfo(settings, role, options=options), autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS
-    )
+    try:
+        connection = psycopg.connect(
+            conninfo(settings, role, options=options), autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS
+        )
+    except psycopg.OperationalError as error:
+        # the server's sentence is in the server's language, and has the role's name in each
+        if role is not None and role in str(error):
+            _check_membership(settings, role)
+        raise
     try:
         if role is not None:
             check_session(connection, role)
@@ -62,3 +75,26 @@ def connect(settings: Settings, role: Role | None, *, autocommit: bool = False, 
         connection.close()
         raise
     return connection
+
+
+def _check_membership(settings: Settings, role: Role) -> None:
+    """Says why the server refused a session with the role.
+
+    Raises:
+        SessionError: the database has no such role, or the login is not a member of it.
+    """
+    with psycopg.connect(conninfo(settings, None), connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+        row = connection.execute(
+            "select session_user::text, (select pg_has_role(oid, 'set') from pg_catalog.pg_roles where rolname = %s)", (role,)
+        ).fetchone()
+    login, is_member = row or ("", None)
+    if is_member is None:
+        raise SessionError(
+            f"the database is not migrated to this release: it has no role {role}",
+            hint="Run `mailmart migrate` with the login that owns the database.",
+        )
+    if not is_member:
+        raise SessionError(
+            f"the login {login} may not take the role {role}, which {ROLE_PURPOSES[role]}",
+            hint=f"Use the login for that (docs/how-to/operators/logins.md), or `grant {role} to {login};`.",
+        )

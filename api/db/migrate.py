@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,11 +10,17 @@ from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
 from api.db.connection import connect, conninfo
+from api.db.privileges import restrict_database
 from api.db.queue_schema import migrate_queue
 from api.errors import MailmartError
 from api.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+LOG = logging.getLogger(__name__)
+LARGE_OBJECTS_WARNING = (
+    "every role of this database may create large objects, and one of another owner makes pg_dump fail."
+    " A superuser has to run in this database, once: %s"
+)
 
 
 def migrate(settings: Settings) -> list[str]:
@@ -21,6 +28,8 @@ def migrate(settings: Settings) -> list[str]:
 
     An advisory lock, which ends with its connection, keeps two processes apart. So a lock row of yoyo's that is found under it
     was left by a process that was killed, and is removed.
+
+    Also revokes what PostgreSQL lets everybody do in a database, and logs a warning about what only a superuser can revoke.
     """
     with connect(settings, None) as guard:
         guard.execute("select pg_advisory_lock(hashtextextended('mailmart.migrate', 0))")
@@ -30,9 +39,13 @@ def migrate(settings: Settings) -> list[str]:
             missing = backend.to_apply(read_migrations(str(MIGRATIONS)))
             with backend.lock():
                 backend.apply_migrations(missing)
-            return [*(migration.id for migration in missing), *migrate_queue(guard)]
+            applied = [*(migration.id for migration in missing), *migrate_queue(guard)]
         finally:
             backend.connection.close()
+        statement = restrict_database(guard)
+        if statement is not None:
+            LOG.warning(LARGE_OBJECTS_WARNING, statement)
+        return applied
 
 
 def require_migrations(settings: Settings) -> None:
@@ -40,8 +53,10 @@ def require_migrations(settings: Settings) -> None:
 
     Raises:
         MailmartError: the database is not migrated.
+        SessionError: the login may not build.
     """
-    with connect(settings, None) as connection:
+    # a login that inherits nothing sees the functions of schema app under the role only
+    with connect(settings, "mailmart_owner") as connection:
         is_migrated = connection.execute("select to_regproc('app.begin_batch') is not null").fetchone() == (True,)
     if not is_migrated:
         raise MailmartError("the database is not migrated to this release", hint="Run `mailmart migrate`, then build again.")

@@ -21,6 +21,7 @@ def read_page(
     before: Position | None,
     limit: int,
     equal: Mapping[str, str] | None = None,
+    join: sql.Composable | None = None,
 ) -> list[Any]:
     """Up to `limit` rows after the position.
 
@@ -28,16 +29,18 @@ def read_page(
         table: name with schema.
         order: the columns of the time and of the id, which order the rows.
         equal: values that columns must have.
+        join: what is joined to the table.
     """
     time, row_id = before or ("infinity", "")
     equal = equal or {}
     conditions = [sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in equal]
     query = sql.SQL(
-        "select {columns} from {table} where {conditions} ({time}, {id}) < (%(before_time)s::timestamptz, %(before_id)s)"
+        "select {columns} from {table} {join} where {conditions} ({time}, {id}) < (%(before_time)s::timestamptz, %(before_id)s)"
         " order by {time} desc, {id} desc limit %(limit)s"
     ).format(
         columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
         table=sql.Identifier(*table.split(".")),
+        join=join or sql.SQL(""),
         conditions=sql.SQL("").join(condition + sql.SQL(" and") for condition in conditions),
         time=sql.Identifier(order[0]),
         id=sql.Identifier(order[1]),

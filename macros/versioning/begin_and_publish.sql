@@ -36,7 +36,25 @@
 
 {# Whether this command is recorded as a build. #}
 {% macro is_recorded_build() -%}
-    {{ return(execute and flags.WHICH in ['run', 'build', 'retry'] and not flags.EMPTY) }}
+    {{ return(execute and flags.WHICH in ['run', 'build', 'retry'] and not flags.EMPTY and not is_analysts_build()) }}
+{%- endmacro %}
+
+
+{#
+    Whether the sessions have the login's own role (MAILMART_DBT_ROLE), and not the owner's: an analyst builds views of marts in a
+    schema of the login's own, on the tables of production that the login may read. Nothing is recorded, published or served.
+#}
+{% macro is_analysts_build() -%}
+    {{ return(target.role == target.user) }}
+{%- endmacro %}
+
+
+{# Stops an analyst's build of anything but the marts of the target dev. #}
+{% macro refuse_analysts_build(what) -%}
+    {%- do exceptions.raise_compiler_error(
+        'The login ' ~ target.user ~ ' is an analyst\'s and cannot build ' ~ what
+        ~ '. Build marts: dbt build --target dev --select path:models/marts --defer --state FOLDER (docs/how-to/operators/logins.md).'
+    ) -%}
 {%- endmacro %}
 
 
@@ -47,6 +65,9 @@
     seeds beside the build that is running. (dbt's flag skip_nodes_if_on_run_start_fails breaks on exposures in 1.11.)
 #}
 {% macro begin_batch() -%}
+    {%- if execute and is_analysts_build() and target.name == 'production' and flags.WHICH in ['run', 'build', 'retry', 'seed'] -%}
+        {%- do refuse_analysts_build('the target production') -%}
+    {%- endif -%}
     {%- if is_recorded_build() -%}
         {#- hooks run as the login: dbt sets the profile's role in a transaction that it rolls back -#}
         {%- do run_query('set role ' ~ adapter.quote(target.role or target.user) ~ '; commit') -%}
@@ -75,6 +96,7 @@
 
 {# Pre-hook of every versioned model, inside its transaction. #}
 {% macro hold_batch() -%}
+    {%- if execute and is_analysts_build() -%} {%- do refuse_analysts_build(model.name) -%} {%- endif -%}
     select app.hold_batch({{ batch_id() }}, {{ sql_literal(var('build_work_mem')) }})
 {%- endmacro %}
 

@@ -370,7 +370,7 @@ def test_prometheus_metrics_in_pages_exist() -> None:
 
 
 def _roles() -> set[str]:
-    return {"mailmart_owner", "mailmart_api", "mailmart_worker", "mailmart_analyst"}
+    return {"mailmart_owner", "mailmart_api", "mailmart_worker", "mailmart_analyst", "mailmart_workspace_analyst"}
 
 
 def test_every_error_code_is_documented() -> None:
