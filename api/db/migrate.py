@@ -42,7 +42,7 @@ def require_migrations(settings: Settings) -> None:
         MailmartError: the database is not migrated.
     """
     with connect(settings, None) as connection:
-        is_migrated = connection.execute("select to_regproc('app.begin_batch') is not null").fetchone() == (True,)
+        is_migrated = connection.execute("select to_regproc('app.record_raw_state') is not null").fetchone() == (True,)
     if not is_migrated:
         raise MailmartError("the database is not migrated to this release", hint="Run `mailmart migrate`, then build again.")
 
