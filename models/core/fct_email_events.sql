@@ -74,8 +74,8 @@ unknown_events as not materialized (
     {%- endif %}
 ),
 
--- the join comes last, so that the sort above can run in parallel. A full join can only be a hash join: with statistics of an empty
--- log, the planner expects few events and would compare each of a million with each bounce.
+-- the join comes last, so that the sort above can run in parallel. A full join can only be a hash join: with statistics of an
+-- empty log, the planner expects few events, and would compare each of a million with each bounce.
 new_events as (
     select
         unknown_events.*,
