@@ -57,7 +57,7 @@ def require_migrations(settings: Settings) -> None:
     """
     # a login that inherits nothing sees the functions of schema app under the role only
     with connect(settings, "mailmart_owner") as connection:
-        is_migrated = connection.execute("select to_regproc('app.begin_batch') is not null").fetchone() == (True,)
+        is_migrated = connection.execute("select to_regproc('app.record_raw_state') is not null").fetchone() == (True,)
     if not is_migrated:
         raise MailmartError("the database is not migrated to this release", hint="Run `mailmart migrate`, then build again.")
 

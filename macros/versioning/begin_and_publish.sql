@@ -81,14 +81,23 @@
             ~ (env_var('MAILMART_DBT_MUST_CONTINUE', '') | int(default='null'))
             ~ '); commit'
         ) -%}
+        {%- do read_raw_logs() -%}
         {%- do make_served_schema() -%}
         {%- do add_new_columns() -%}
     {%- endif -%}
 {%- endmacro %}
 
 
+{# Decides which rows of the raw logs this build reads, and analyzes the logs if their statistics are of another size. #}
+{% macro read_raw_logs() -%}
+    {%- do run_query('select app.adopt_restored_rows(); commit') -%}
+    {%- do run_query('select app.record_raw_state(' ~ batch_id() ~ '); commit') -%}
+    {%- do run_query('select app.analyze_if_changed(raw_log) from app.raw_logs() as raw_log; commit') -%}
+{%- endmacro %}
+
+
 {% macro require_migrations() -%}
-    {%- if run_query("select to_regproc('app.begin_batch')").rows[0][0] is none -%}
+    {%- if run_query("select to_regproc('app.record_raw_state')").rows[0][0] is none -%}
         {%- do exceptions.raise_compiler_error('The database is not migrated to this release: run `mailmart migrate`, then build again.') -%}
     {%- endif -%}
 {%- endmacro %}
