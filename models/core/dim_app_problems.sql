@@ -76,7 +76,8 @@ rows_with_problems as (
         'mailboxes' as app_table,
         mailboxes.mailbox_id as row_id,
         mailboxes.problems
-        || case when mailboxes.domain_id <> '' and domains.domain_id is null then array['unknown_domain'] else '{}' end as problems
+        || case when mailboxes.domain_id <> '' and domains.domain_id is null then array['unknown_domain'] else '{}' end
+            as problems
     from mailboxes
     left join domains on mailboxes.domain_id = domains.domain_id and mailboxes.workspace_id = domains.workspace_id
     union all
@@ -93,7 +94,8 @@ rows_with_problems as (
         domain_id || ' ' || smtp_ip_address_id as row_id,
         problems
         || case when domain_id <> '' and not is_known_domain then array['unknown_domain'] else '{}' end
-        || case when smtp_ip_address_id <> '' and not is_known_ip_address then array['unknown_ip_address'] else '{}' end as problems
+        || case when smtp_ip_address_id <> '' and not is_known_ip_address then array['unknown_ip_address'] else '{}' end
+            as problems
     from assigned
 )
 

@@ -28,5 +28,11 @@ select
     {{ clean_text('status') }} as workspace_status,
     {{ displayable_time('created_at') }} as created_at,
     {{ displayable_time('updated_at') }} as updated_at,
-    {{ app_problems(id='workspace_id', times=['created_at', 'updated_at'], others={'unknown_timezone': 'zone is null'}) }} as problems
+    {{
+        app_problems(
+            id='workspace_id',
+            times=['created_at', 'updated_at'],
+            others={'unknown_timezone': 'zone is null'},
+        )
+    }} as problems
 from with_zone
