@@ -53,7 +53,7 @@
 
 
 {#
-    The names of the problems of a row, as an array.
+    The names of the problems of a row, with a space between them: the rows of a dbt unit test have no arrays.
 
     id          The row's own id; none for a row without one.
     workspace   The id of its workspace; none if the table has none.
@@ -61,7 +61,7 @@
     others      Problem → condition.
 #}
 {% macro app_problems(id=none, workspace=none, times=[], others={}) -%}
-    array_remove(
+    array_to_string(
         array[
             {%- if id is not none %}
             case when {{ app_id(id) }} = '' then 'no_id' end,
@@ -79,6 +79,6 @@
                     then 'invalid_time'
             end
         ]::text[],
-        null
+        ' '
     )
 {%- endmacro %}

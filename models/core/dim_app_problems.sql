@@ -76,7 +76,7 @@ rows_with_problems as (
         'mailboxes' as app_table,
         mailboxes.mailbox_id as row_id,
         mailboxes.problems
-        || case when mailboxes.domain_id <> '' and domains.domain_id is null then array['unknown_domain'] else '{}' end
+        || case when mailboxes.domain_id <> '' and domains.domain_id is null then ' unknown_domain' else '' end
             as problems
     from mailboxes
     left join domains on mailboxes.domain_id = domains.domain_id and mailboxes.workspace_id = domains.workspace_id
@@ -93,8 +93,8 @@ rows_with_problems as (
         'domain_ip_assignments' as app_table,
         domain_id || ' ' || smtp_ip_address_id as row_id,
         problems
-        || case when domain_id <> '' and not is_known_domain then array['unknown_domain'] else '{}' end
-        || case when smtp_ip_address_id <> '' and not is_known_ip_address then array['unknown_ip_address'] else '{}' end
+        || case when domain_id <> '' and not is_known_domain then ' unknown_domain' else '' end
+        || case when smtp_ip_address_id <> '' and not is_known_ip_address then ' unknown_ip_address' else '' end
             as problems
     from assigned
 )
@@ -109,5 +109,6 @@ select
     {{ batch_id() }}::bigint as valid_from,
     {{ open_ended() }}::bigint as valid_to
 from rows_with_problems
-cross join unnest(problems) as problem
+cross join unnest(string_to_array(problems, ' ')) as problem
+where problem <> ''
 group by workspace_id, app_table, row_id, problem
