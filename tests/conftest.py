@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.run_folder import make_run_folder
+from tests.support.server_settings import VARIABLE, choose_settings
 
 TESTS = Path(__file__).parent
 
@@ -19,6 +20,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Makes the run's folder before xdist starts its workers, which inherit its name."""
     if not hasattr(config, "workerinput"):
         config.add_cleanup(make_run_folder())
+        choose_settings()
+
+
+def pytest_report_header() -> str:
+    """Names the defaults of the run's PostgreSQL, so that a failure can be repeated."""
+    return f"PostgreSQL: {VARIABLE}={choose_settings()}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,6 +13,8 @@ from api.builds.repository import BuildRecord, latest_build
 from api.db.connection import connect
 from api.settings import Settings
 
+SECONDS_UNTIL_IN_THE_WAY = 60
+
 
 @dataclass(frozen=True)
 class PublicationStatus:
@@ -58,12 +60,32 @@ class LastBuild:
 
 
 @dataclass(frozen=True)
+class LockHolder:
+    """A session in whose way a build can be: it holds locks on tables or views of the warehouse.
+
+    Attributes:
+        transaction_started_at, query_started_at, state: None if the login may not see them (see pg_read_all_stats).
+        is_blocking: another session waits for it now.
+    """
+
+    pid: int
+    login: str
+    application: str
+    state: str | None
+    relations: list[str]
+    transaction_started_at: datetime | None
+    query_started_at: datetime | None
+    is_blocking: bool
+
+
+@dataclass(frozen=True)
 class BatchStatus:
-    """Publication, runs (newest first) and last build, as of one moment."""
+    """Publication, runs (newest first), last build and sessions in the way, as of one moment."""
 
     publication: PublicationStatus | None
     runs: list[NightlyRunStatus]
     last_build: LastBuild | None
+    lock_holders: list[LockHolder]
 
 
 def batch_status(settings: Settings, runs: int = 7) -> BatchStatus:
@@ -74,6 +96,7 @@ def batch_status(settings: Settings, runs: int = 7) -> BatchStatus:
             publication=_publication(connection, settings),
             runs=_latest_runs(connection, settings.target, runs),
             last_build=_last_build(connection, settings.target),
+            lock_holders=_lock_holders(connection, settings),
         )
 
 
@@ -129,3 +152,20 @@ def _last_build(connection: psycopg.Connection, target: str) -> LastBuild | None
             (target, build.batch_id),
         ).fetchall()
     return LastBuild(build, models)
+
+
+def _lock_holders(connection: psycopg.Connection, settings: Settings) -> list[LockHolder]:
+    """Sessions that block another one, or whose transaction is open for a while or for an unknown time."""
+    prefix = "" if settings.is_production else f"{settings.target}_"
+    schemas = ["raw", "app", *(f"{prefix}{layer}" for layer in ("staging", "core", "marts", "marts_served"))]
+    with connection.cursor(row_factory=class_row(LockHolder)) as cursor:
+        return cursor.execute(
+            """
+            select * from app.lock_holders(%s)
+            where
+                is_blocking
+                or transaction_started_at < clock_timestamp() - %s * interval '1 second'
+                or transaction_started_at is null
+            """,
+            (schemas, SECONDS_UNTIL_IN_THE_WAY),
+        ).fetchall()

@@ -12,7 +12,7 @@ import click
 from api.builds.nightly import run_manually
 from api.builds.repository import list_batches, rollback
 from api.builds.schedule import next_due
-from api.builds.status import BatchStatus, LastBuild, NightlyRunStatus, PublicationStatus, batch_status
+from api.builds.status import BatchStatus, LastBuild, LockHolder, NightlyRunStatus, PublicationStatus, batch_status
 from api.settings import Settings
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -43,11 +43,15 @@ def list_command(limit: int) -> None:
 @command.command()
 @click.option("--runs", default=7, show_default=True, type=click.IntRange(1), help="Number of nightly runs, newest first.")
 def status(runs: int) -> None:
-    """Show the build that the API serves, the nightly runs, and the models of the last build. Times are in UTC."""
+    """Show the build that the API serves, the nightly runs, the models of the last build, and sessions in its way.
+
+    Times are in UTC. A session whose open transaction has locked a table or a view for a minute can keep a build waiting.
+    """
     settings = Settings.from_environment()
     now = datetime.now(UTC)
     current = batch_status(settings, runs)
-    for line in [*_publication(current.publication), "", *_runs(current, settings, now), *_last_build(current.last_build)]:
+    lines = [*_publication(current.publication), "", *_runs(current, settings, now), *_last_build(current.last_build)]
+    for line in [*lines, *_lock_holders(current.lock_holders)]:
         click.echo(line)
 
 
@@ -66,6 +70,24 @@ def run() -> None:
 def rollback_command() -> None:
     """Serve the publication before the current one. The next successful build is published as usual."""
     click.echo(f"batch {rollback(Settings.from_environment())} is served")
+
+
+def _lock_holders(holders: list[LockHolder]) -> list[str]:
+    if not holders:
+        return []
+    lines = ["", "open transactions that hold locks:"]
+    for holder in holders:
+        times = (("in a transaction since", holder.transaction_started_at), ("last query at", holder.query_started_at))
+        known = ", ".join(f"{label} {_utc(moment)}" for label, moment in times if moment is not None)
+        lines += [
+            f"    pid {holder.pid}, login {holder.login}, application {holder.application or 'unknown'}"
+            + (f", {holder.state}" if holder.state else "")
+            + (", ANOTHER SESSION WAITS FOR IT" if holder.is_blocking else ""),
+            f"        {known or 'since when is visible to a member of pg_read_all_stats'}",
+            f"        {', '.join(holder.relations)}",
+            f"        to end it: select pg_terminate_backend({holder.pid});",
+        ]
+    return lines
 
 
 def _publication(publication: PublicationStatus | None) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from api.db.session import Role, check_session
+from api.db.session import Role, check_server, check_session, startup_options
 from api.errors import SessionError, SettingsError
 from api.settings import Settings, embedded_database_url
 
@@ -14,8 +14,9 @@ CONNECT_TIMEOUT_SECONDS = 10
 KEEPALIVES = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_count": "3"}
 # the limit for data that is sent and not acknowledged; not for the owner: during a bulk load, a busy server may pause reading
 SEND_TIMEOUT = {"tcp_user_timeout": "10000"}
-# the session's time zone is UTC, whatever the server's is: for output and for casts
-OPTIONS = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c TimeZone=UTC"
+OPTIONS = f"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 {startup_options()}"
+# no object of ours is looked up by a path; migrations keep the login's own, in which yoyo's tables were made
+SEARCH_PATH = "-c search_path=public,pg_temp"
 
 ROLE_PURPOSES: dict[Role, str] = {
     "mailmart_owner": "builds, migrates, loads events and creates keys",
@@ -29,7 +30,7 @@ def conninfo(settings: Settings, role: Role | None, *, options: str = "") -> str
     """The libpq connection string of the settings' database; its sessions have `role`, or the login's own for None.
 
     `options` are further start-up options (`-c name=value`). The role is a start-up option, so nothing runs before it is set, and
-    `reset role` returns to it. Sessions are in UTC.
+    `reset role` returns to it. Sessions are in UTC, and have the formats of api/db/session.py.
 
     Raises:
         SettingsError: no database is configured and the embedded one was never started, or the URL is invalid.
@@ -43,7 +44,8 @@ def conninfo(settings: Settings, role: Role | None, *, options: str = "") -> str
             f"{settings.database_url_variable} is not a connection string",
             hint="Write it as postgresql://login:password@host:port/database.",
         ) from None
-    parts = [str(params.get("options") or ""), OPTIONS, options, f"-c role={role}" if role else ""]
+    own = f"{SEARCH_PATH} -c role={role}" if role else ""
+    parts = [str(params.get("options") or ""), OPTIONS, own, options]
     defaults = {"application_name": "mailmart", **KEEPALIVES, **({} if role == "mailmart_owner" else SEND_TIMEOUT)}
     # the URL overrides them
     defaults = {name: value for name, value in defaults.items() if name not in params}
@@ -55,7 +57,7 @@ def connect(settings: Settings, role: Role | None, *, autocommit: bool = False, 
 
     Raises:
         SettingsError: see `conninfo`.
-        SessionError: the login may not take the role, or the session does not have it.
+        SessionError: the login may not take the role, the session does not have it or its formats, or the server is too old.
         psycopg.OperationalError: the database is unavailable.
     """
     try:
@@ -68,6 +70,7 @@ def connect(settings: Settings, role: Role | None, *, autocommit: bool = False, 
             _check_membership(settings, role)
         raise
     try:
+        check_server(connection)
         if role is not None:
             check_session(connection, role)
         connection.autocommit = autocommit
@@ -81,9 +84,9 @@ def _check_membership(settings: Settings, role: Role) -> None:
     """Says why the server refused a session with the role.
 
     Raises:
-        SessionError: the database has no such role, or the login is not a member of it.
+        SessionError: the server is too old, the database has no such role, or the login is not a member of it.
     """
-    with psycopg.connect(conninfo(settings, None), connect_timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+    with connect(settings, None) as connection:
         row = connection.execute(
             "select session_user::text, (select pg_has_role(oid, 'set') from pg_catalog.pg_roles where rolname = %s)", (role,)
         ).fetchone()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
+import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
 from api.db.connection import connect, conninfo
 from api.db.privileges import restrict_database
 from api.db.queue_schema import migrate_queue
-from api.errors import MailmartError
+from api.errors import MailmartError, SessionError
 from api.settings import Settings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -21,6 +24,8 @@ LARGE_OBJECTS_WARNING = (
     "every role of this database may create large objects, and one of another owner makes pg_dump fail."
     " A superuser has to run in this database, once: %s"
 )
+LOCK_TIMEOUT = "-c lock_timeout=1s"
+MAX_SECONDS_IN_USE = 300
 
 
 def migrate(settings: Settings) -> list[str]:
@@ -30,22 +35,92 @@ def migrate(settings: Settings) -> list[str]:
     was left by a process that was killed, and is removed.
 
     Also revokes what PostgreSQL lets everybody do in a database, and logs a warning about what only a superuser can revoke.
+
+    A migration waits for a table for a second at a time: a longer wait, for an analyst's open transaction, would make every later
+    reader wait.
+
+    Raises:
+        SessionError: the server is too old, or the database cannot store every character.
+        MailmartError: a table has been in use for minutes; the message names the sessions.
     """
     with connect(settings, None) as guard:
+        _check_collation(guard)
         guard.execute("select pg_advisory_lock(hashtextextended('mailmart.migrate', 0))")
-        backend = get_backend(_yoyo_uri(conninfo(settings, None)))
-        try:
-            backend.break_lock()
-            missing = backend.to_apply(read_migrations(str(MIGRATIONS)))
-            with backend.lock():
-                backend.apply_migrations(missing)
-            applied = [*(migration.id for migration in missing), *migrate_queue(guard)]
-        finally:
-            backend.connection.close()
+        applied: list[str] = []
+        _retry(guard, lambda: _apply(settings, applied))
+        _retry(guard, lambda: applied.extend(_migrate_queue(guard)))
         statement = restrict_database(guard)
         if statement is not None:
             LOG.warning(LARGE_OBJECTS_WARNING, statement)
         return applied
+
+
+def _apply(settings: Settings, applied: list[str]) -> None:
+    """Applies the missing migrations, and adds their names to `applied` one by one."""
+    backend = get_backend(_yoyo_uri(conninfo(settings, None, options=LOCK_TIMEOUT)))
+    try:
+        backend.break_lock()
+        missing = backend.to_apply(read_migrations(str(MIGRATIONS)))
+        with backend.lock():
+            for migration in missing:
+                backend.apply_one(migration)
+                applied.append(str(migration.id))
+    finally:
+        backend.connection.close()
+
+
+def _migrate_queue(guard: psycopg.Connection) -> list[str]:
+    with guard.transaction():
+        guard.execute("set local lock_timeout = '1s'")
+        return migrate_queue(guard)
+
+
+def _retry(guard: psycopg.Connection, work: Callable[[], None]) -> None:
+    deadline = time.monotonic() + MAX_SECONDS_IN_USE
+    while True:
+        try:
+            return work()
+        except psycopg.errors.LockNotAvailable as error:
+            if time.monotonic() > deadline:
+                raise MailmartError(
+                    f"a table that a migration changes has been in use for {MAX_SECONDS_IN_USE} s"
+                    f" ({str(error).splitlines()[-1].strip()}). Open transactions: {_open_transactions(guard)}",
+                    hint="End them, with `select pg_terminate_backend(pid)` if need be, and run `mailmart migrate` again.",
+                ) from error
+        time.sleep(0.5)
+
+
+def _open_transactions(guard: psycopg.Connection) -> str:
+    """Sessions with a lock on a table of ours. Plain SQL: the function that names them may not exist yet."""
+    rows = guard.execute(
+        """
+        select distinct locks.pid, activity.usename, activity.application_name
+        from pg_locks as locks
+        inner join pg_class on locks.relation = pg_class.oid
+        inner join pg_stat_activity as activity on locks.pid = activity.pid
+        where
+            pg_class.relnamespace = any(
+                array(select oid from pg_namespace where nspname in ('app', 'raw', 'staging', 'core', 'marts', 'procrastinate'))
+            )
+            and locks.granted
+            and activity.datname = current_database()
+            and locks.pid <> pg_backend_pid()
+        order by locks.pid
+        """
+    ).fetchall()
+    return "; ".join(f"pid {pid} (login {login}, application {application or 'unknown'})" for pid, login, application in rows)
+
+
+def _check_collation(guard: psycopg.Connection) -> None:
+    row = guard.execute(
+        "select lower('I') = 'i' and upper('i') = 'I', datcollate from pg_database where datname = current_database()"
+    ).fetchone()
+    is_usual, collation = row or (False, "")
+    if not is_usual:
+        raise SessionError(
+            f"the database's collation {collation} has a Turkish i: INFO@ and info@ would be two recipients",
+            hint="Create the database anew: create database … lc_collate 'C' lc_ctype 'C.UTF-8' template template0.",
+        )
 
 
 def require_migrations(settings: Settings) -> None:
@@ -57,7 +132,10 @@ def require_migrations(settings: Settings) -> None:
     """
     # a login that inherits nothing sees the functions of schema app under the role only
     with connect(settings, "mailmart_owner") as connection:
-        is_migrated = connection.execute("select to_regproc('app.record_raw_state') is not null").fetchone() == (True,)
+        functions = ("app.record_raw_state", "app.lock_view")
+        is_migrated = connection.execute(
+            "select bool_and(to_regproc(name) is not null) from unnest(%s::text[]) as name", (list(functions),)
+        ).fetchone() == (True,)
     if not is_migrated:
         raise MailmartError("the database is not migrated to this release", hint="Run `mailmart migrate`, then build again.")
 

@@ -1,6 +1,6 @@
 {#
     The condition that an event is valid: it has a workspace, an id, a message, a type and a time, which is at most a day later
-    than it was loaded. Plain conditions, of which the planner can estimate the share of rows.
+    than it was loaded, and not before 1970. Plain conditions, of which the planner can estimate the share of rows.
 #}
 {% macro is_valid_event() -%}
     event_id <> ''
@@ -8,7 +8,8 @@
     and message_id <> ''
     and event_type <> ''
     and isfinite(occurred_at)
-    and occurred_at <= loaded_at + interval '1 day'
+    and occurred_at >= {{ first_event_time() }}
+    and occurred_at <= {{ last_event_time() }}
 {%- endmacro %}
 
 
@@ -19,7 +20,22 @@
         when coalesce(event_id, '') = '' then 'no_event_id'
         when coalesce(message_id, '') = '' then 'no_message'
         when coalesce(event_type, '') = '' then 'no_event_type'
-        when not coalesce(isfinite(occurred_at), false) then 'no_time'
-        when occurred_at > loaded_at + interval '1 day' then 'future_timestamp'
+        when not coalesce(isfinite(occurred_at) and occurred_at >= {{ first_event_time() }}, false) then 'no_time'
+        when occurred_at > {{ last_event_time() }} then 'future_timestamp'
     end
+{%- endmacro %}
+
+
+{# No mail is older. A time that Python and JSON cannot show (44 BC) would fail every answer with it. #}
+{% macro first_event_time() -%}
+    timestamptz '1970-01-01 00:00:00+00'
+{%- endmacro %}
+
+
+{#
+    A day later than the event was loaded. 24 hours: the day on which New York's clocks change has 23 or 25. At most the year 9999,
+    which an answer can show, whatever loaded_at is.
+#}
+{% macro last_event_time() -%}
+    least(loaded_at, timestamptz '9999-12-30 00:00:00+00') + interval '24 hours'
 {%- endmacro %}

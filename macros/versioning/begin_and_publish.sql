@@ -68,7 +68,9 @@
     {%- if execute and is_analysts_build() and target.name == 'production' and flags.WHICH in ['run', 'build', 'retry', 'seed'] -%}
         {%- do refuse_analysts_build('the target production') -%}
     {%- endif -%}
+    {%- do refuse_options() -%}
     {%- if is_recorded_build() -%}
+        {%- do require_server() -%}
         {#- hooks run as the login: dbt sets the profile's role in a transaction that it rolls back -#}
         {%- do run_query('set role ' ~ adapter.quote(target.role or target.user) ~ '; commit') -%}
         {%- do require_migrations() -%}
@@ -96,8 +98,51 @@
 {%- endmacro %}
 
 
+{# Refuses the options of dbt that would publish nothing, or something else than they say. #}
+{% macro refuse_options() -%}
+    {%- if not execute or flags.WHICH not in ['run', 'build', 'retry'] -%} {{ return('') }} {%- endif -%}
+    {%- if flags.EMPTY or flags.SAMPLE -%}
+        {%- do exceptions.raise_compiler_error(
+            '--' ~ ('empty' if flags.EMPTY else 'sample') ~ ' is refused: a model of core adds to what it has read before, and would'
+            ~ ' take the rows that this option hides for deleted. Build without it.'
+        ) -%}
+    {%- endif -%}
+    {%- if flags.FULL_REFRESH -%}
+        {%- do exceptions.raise_compiler_error(
+            "--full-refresh is refused: it computes no model of core again, because readers would see an empty table. Run"
+            ~ " `mailmart build --vars '{recompute: true}'`. For a seed with new columns, run `dbt seed --full-refresh`."
+        ) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{#
+    The server has to be PostgreSQL 16 or later: an older one fails at a function or an option that it does not know. And the
+    login's transactions have to be ordinary ones, which a statement cannot change once another one has run.
+#}
+{% macro require_server() -%}
+    {%- set facts = run_query(
+        "select current_setting('server_version_num')::int / 10000, current_setting('default_transaction_read_only'),"
+        ~ " current_setting('default_transaction_isolation')"
+    ).rows[0] -%}
+    {%- if facts[0] | int < 16 -%}
+        {%- do exceptions.raise_compiler_error(
+            'The server is PostgreSQL ' ~ facts[0] | int ~ ': mailmart needs PostgreSQL 16 to 18.'
+        ) -%}
+    {%- endif -%}
+    {%- if facts[1] != 'off' or facts[2] != 'read committed' -%}
+        {%- do exceptions.raise_compiler_error(
+            'The login ' ~ target.user ~ ' has default_transaction_read_only = ' ~ facts[1]
+            ~ ' and default_transaction_isolation = ' ~ facts[2] ~ '. Run `alter role ' ~ target.user
+            ~ ' set default_transaction_read_only = off` and the same for the other, to read committed, or use another login.'
+        ) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
 {% macro require_migrations() -%}
-    {%- if run_query("select to_regproc('app.record_raw_state')").rows[0][0] is none -%}
+    {%- set are_there = run_query("select bool_and(to_regproc(name) is not null) from unnest(array['app.record_raw_state', 'app.lock_view']) as name") -%}
+    {%- if not are_there.rows[0][0] -%}
         {%- do exceptions.raise_compiler_error('The database is not migrated to this release: run `mailmart migrate`, then build again.') -%}
     {%- endif -%}
 {%- endmacro %}

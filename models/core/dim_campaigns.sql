@@ -7,7 +7,7 @@ with campaigns as (
 
 campaign_days as (
     select * from {{ ref('fct_campaign_days') }}
-    where {{ is_current() }} and campaign_id <> ''
+    where {{ is_current() }} and not {{ is_blank('campaign_id') }}
 ),
 
 campaigns_with_mail as (

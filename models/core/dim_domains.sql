@@ -7,7 +7,7 @@ with domains as (
 
 campaign_days as (
     select * from {{ ref('fct_campaign_days') }}
-    where {{ is_current() }} and domain_id <> ''
+    where {{ is_current() }} and not {{ is_blank('domain_id') }}
 ),
 
 mailboxes as (

@@ -2,6 +2,7 @@
 
 with assignments as (
     select * from {{ ref('stg_domain_ip_assignments') }}
+    where smtp_ip_address_id <> ''
 ),
 
 domains as (
@@ -11,6 +12,7 @@ domains as (
 
 ip_addresses as (
     select * from {{ ref('stg_smtp_ip_addresses') }}
+    where smtp_ip_address_id <> ''
 )
 
 select

@@ -7,7 +7,7 @@ with mailboxes as (
 
 campaign_days as (
     select * from {{ ref('fct_campaign_days') }}
-    where {{ is_current() }} and mailbox_id <> ''
+    where {{ is_current() }} and not {{ is_blank('mailbox_id') }}
 ),
 
 mailboxes_with_mail as (

@@ -7,11 +7,7 @@ with workspaces as (
 
 campaign_days as (
     select * from {{ ref('fct_campaign_days') }}
-    where {{ is_current() }}
-),
-
-time_zones as (
-    select name from pg_catalog.pg_timezone_names
+    where {{ is_current() }} and not {{ is_blank('workspace_id') }}
 ),
 
 workspaces_with_mail as (
@@ -23,11 +19,10 @@ select
     workspaces.tenant_id,
     -- a workspace without a name, or that is not in the app, is named by its id
     coalesce(nullif(workspaces.workspace_name, ''), workspace_id) as workspace_name,
-    coalesce(time_zones.name, 'UTC') as timezone,
+    coalesce(workspaces.timezone, 'UTC') as timezone,
     workspaces.workspace_status,
     workspaces.workspace_id is not null as is_in_app,
     {{ batch_id() }}::bigint as valid_from,
     {{ open_ended() }}::bigint as valid_to
 from workspaces
 full join workspaces_with_mail using (workspace_id)
-left join time_zones on workspaces.timezone = time_zones.name

@@ -3,12 +3,13 @@ with source as (
 )
 
 select
-    {{ as_id('mailbox_id') }} as mailbox_id,
-    {{ as_id('workspace_id') }} as workspace_id,
-    {{ as_id('domain_id') }} as domain_id,
-    email,
-    provider as mailbox_provider,
-    status as mailbox_status,
-    created_at,
-    updated_at
+    {{ app_id('mailbox_id') }} as mailbox_id,
+    {{ app_id('workspace_id') }} as workspace_id,
+    {{ app_id('domain_id') }} as domain_id,
+    {{ clean_text('email') }} as email,
+    {{ clean_text('provider') }} as mailbox_provider,
+    {{ clean_text('status') }} as mailbox_status,
+    {{ displayable_time('created_at') }} as created_at,
+    {{ displayable_time('updated_at') }} as updated_at,
+    {{ app_problems(id='mailbox_id', workspace='workspace_id', times=['created_at', 'updated_at']) }} as problems
 from source

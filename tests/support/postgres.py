@@ -28,6 +28,7 @@ from api.embedded import postgres
 from api.embedded.paths import find_folders
 from api.settings import PROJECT_ROOT
 from tests.support.run_folder import ALIVE, run_folder
+from tests.support.server_settings import chosen_settings
 
 # a superuser's connection string of a server to use in place of the embedded one, of another version for example
 EXTERNAL_SERVER = "MAILMART_TEST_SERVER"
@@ -147,6 +148,8 @@ def _login(superuser: str) -> Iterator[str]:
     server = conninfo_to_dict(superuser)
     with psycopg.connect(superuser, autocommit=True) as connection:
         connection.execute(sql.SQL("create role {} login createrole password {}").format(login, password))
+        for setting, value in chosen_settings().items():
+            connection.execute(sql.SQL("alter role {} set {} = {}").format(login, sql.Identifier(setting), _list(value)))
         for (role,) in connection.execute("select rolname from pg_roles where rolname like 'mailmart\\_%' and not rolcanlogin"):
             connection.execute(sql.SQL("grant {} to {} with admin option").format(sql.Identifier(role), login))
     yield f"postgresql://{name}:{password}@/postgres?" + urlencode({"host": server["host"], "port": server.get("port") or 5432})
@@ -157,6 +160,11 @@ def _login(superuser: str) -> Iterator[str]:
             _drop_database(connection, database)
         connection.execute(sql.SQL("drop owned by {}").format(login))
         connection.execute(sql.SQL("drop role {}").format(login))
+
+
+def _list(value: str) -> sql.Composable:
+    # a list, such as that of DateStyle
+    return sql.SQL(", ").join(sql.Literal(part.strip()) for part in value.split(","))
 
 
 def _drop_database(connection: psycopg.Connection, name: str) -> None:

@@ -16,6 +16,10 @@
         {%- call noop_statement('main', 'UNCHANGED VIEW', 'UNCHANGED VIEW') -%}{%- endcall -%}
         {{ return({'relations': [this.incorporate(type='view')]}) }}
     {%- endif -%}
+    {%- if existing is not none and existing.is_view -%}
+        {#- for a second at a time, so that an analyst's open transaction does not make every other reader wait -#}
+        {%- do run_query('select app.lock_view(' ~ sql_literal(existing.include(database=false)) ~ ')') -%}
+    {%- endif -%}
     {%- set relations = dbt.materialization_view_default() -%}
     {%- do serve_view(definition, sql) -%}
     {% do run_query(

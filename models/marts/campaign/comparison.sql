@@ -8,4 +8,4 @@ select
     campaign_name,
     {{ compared_rate_columns() }}
 from compared_campaigns
-order by workspace_id, position, campaign_id
+order by workspace_id, position, campaign_id collate "C"

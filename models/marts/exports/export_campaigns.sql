@@ -13,4 +13,4 @@ select
     campaign_name
 from campaigns
 where {{ is_requested_campaign('campaign_id') }}
-order by workspace_id, campaign_id
+order by workspace_id collate "C", campaign_id collate "C"

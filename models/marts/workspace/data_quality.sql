@@ -3,18 +3,50 @@ with rejected_events as (
         workspace_id,
         problem,
         provider,
-        loaded_at
+        {{ displayable_time('loaded_at') }} as loaded_at
     from {{ ref('fct_rejected_events') }} as fct_rejected_events
     where {{ is_visible_as_of('fct_rejected_events') }}
+),
+
+app_problems as (
+    select
+        workspace_id,
+        app_table,
+        problem,
+        app_rows
+    from {{ ref('dim_app_problems') }} as dim_app_problems
+    where {{ is_visible_as_of('dim_app_problems') }}
+),
+
+problems as (
+    select
+        workspace_id,
+        problem,
+        provider,
+        count(*) as events,
+        min(loaded_at) as first_loaded_at,
+        max(loaded_at) as last_loaded_at
+    from rejected_events
+    group by workspace_id, problem, provider
+    union all
+    -- the app's tables do not say when a row was loaded
+    select
+        workspace_id,
+        problem,
+        'app.' || app_table as provider,
+        sum(app_rows)::bigint as events,
+        null as first_loaded_at,
+        null as last_loaded_at
+    from app_problems
+    group by workspace_id, problem, app_table
 )
 
 select
     workspace_id,
     problem,
     provider,
-    count(*) as events,
-    min(loaded_at) as first_loaded_at,
-    max(loaded_at) as last_loaded_at
-from rejected_events
-group by workspace_id, problem, provider
-order by workspace_id, problem, provider
+    events,
+    first_loaded_at,
+    last_loaded_at
+from problems
+order by workspace_id collate "C", problem collate "C", provider collate "C"

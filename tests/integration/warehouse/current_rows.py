@@ -22,6 +22,7 @@ VERSIONED = (
     "fct_bounce_days",
     "fct_rejected_events",
     "dim_workspaces",
+    "dim_app_problems",
     "dim_campaigns",
     "dim_domains",
     "dim_mailboxes",

@@ -141,7 +141,10 @@ def _compare_data_quality(settings: Settings, expected: Counter[tuple[str, str]]
     with connect(settings, "mailmart_api") as connection:
         for workspace in workspaces:
             connection.execute("select set_config('mailmart.workspace_id', %s, true)", (workspace,))
-            for owner, problem, events in connection.execute("select workspace_id, problem, events from marts.data_quality"):
+            for owner, problem, events in connection.execute(
+                # those of the app's tables: test_odd_app_tables.py
+                "select workspace_id, problem, events from marts.data_quality where provider not like 'app.%'"
+            ):
                 found[owner, problem] = events
     # an event without a workspace is visible to no tenant
     assert found == +Counter({key: count for key, count in expected.items() if key[0]}), f"seed {seed}"

@@ -1,0 +1,57 @@
+{#
+    Overrides two macros of dbt, so that no statement depends on how the server, the database, the login or the profile is set up
+    (`alter role … set timezone`, PGTZ, a connection pooler). The settings are a part of each statement: a profile of dbt can make
+    no start-up option, and a ROLLBACK takes back what a hook has set.
+#}
+
+{#
+    What the result of a statement depends on. A day has 24 hours, and a time that is cast to a date or a text is one of UTC. The
+    list is that of api/db/session.py.
+
+    lock_timeout: nobody waits behind a statement that only waits to read or to add rows, so it can wait for a while. What would
+    block readers waits for a second at a time: app.lock_view().
+#}
+{% macro session_settings() -%}
+    set timezone = 'UTC'; set datestyle = 'ISO, MDY'; set intervalstyle = 'postgres'; set extra_float_digits = 1;{{ ' ' -}}
+    set bytea_output = 'hex'; set standard_conforming_strings = on; set row_security = on;{{ ' ' -}}
+    set search_path = public, pg_temp; set lock_timeout = '{{ var("lock_timeout") }}';
+{%- endmacro %}
+
+
+{# dbt's own statement(), without Python models, and with the settings. #}
+{% macro statement(name=none, fetch_result=false, auto_begin=true, language='sql') -%}
+    {%- if execute -%}
+        {%- set compiled_code = caller() -%}
+        {%- if name == 'main' -%}
+            {{ log('Writing runtime ' ~ language ~ ' for node "' ~ model['unique_id'] ~ '"') }}
+            {{ write(compiled_code) }}
+        {%- endif -%}
+        {%- if language != 'sql' -%}
+            {%- do exceptions.raise_compiler_error('mailmart has no models in ' ~ language) -%}
+        {%- endif -%}
+        {%- set response, table = adapter.execute(
+            session_settings() ~ '\n' ~ compiled_code, auto_begin=auto_begin, fetch=fetch_result
+        ) -%}
+        {%- if name is not none -%}
+            {{ store_result(name, response=response, agate_table=table) }}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# dbt's own: the SQL of `dbt show`, with the settings. #}
+{% macro get_show_sql(compiled_code, sql_header, limit) -%}
+    {{ session_settings() }}
+    {% if sql_header is not none -%}
+        {{ sql_header }}
+    {%- endif %}
+    {{ get_limit_subquery_sql(compiled_code, limit) }}
+{%- endmacro %}
+
+
+{# Empties a seed's table. TRUNCATE would wait for every reader's transaction, and make later readers wait. #}
+{% macro postgres__truncate_relation(relation) -%}
+    {%- call statement('truncate_relation') -%}
+        delete from {{ relation }}
+    {%- endcall -%}
+{%- endmacro %}
