@@ -19,8 +19,8 @@ NASTY = {
     "100 MB of text": "(select jsonb_object_agg(n, repeat('x', 900000)) from generate_series(1, 100) as n)",
     "2,000 levels": "(repeat('[', 2000) || repeat(']', 2000))::jsonb",
     "wide numbers": f"jsonb_build_object('event', {WIDE})",
-    "no object": "'[1, [{}]]'",
-    "a text": "'\"text\"'",
+    "no object": "'[1, [{}]]'::jsonb",
+    "a text": "'\"text\"'::jsonb",
 }
 PROBLEMS = {
     "400,000 elements": "too_many_events",
@@ -38,7 +38,14 @@ TEXTS = {
         "delivery-status": {"message": "TEXT", "enhanced-code": "TEXT", "code": "TEXT"},
         "client-info": {"user-agent": "TEXT"},
     },
-    "postmark": {"RecordType": "Bounce", "Type": "HardBounce", "MessageID": "m", "Email": "a@b.example", "Details": "TEXT"},
+    "postmark": {
+        "RecordType": "Bounce",
+        "Type": "HardBounce",
+        "MessageID": "m",
+        "Email": "a@b.example",
+        "Details": "TEXT",
+        "BouncedAt": "2025-11-01T10:00:00Z",
+    },
     "ses": {
         "eventType": "Bounce",
         "mail": {"messageId": "m"},
@@ -49,16 +56,16 @@ TEXTS = {
     },
 }
 LONG = [
-    "a" * 1_000_000,
-    "550 5.1.1 <" * 100_000,
-    "@" * 1_000_000,
-    "1.1" * 300_000,
-    " " * 1_000_000 + "x",
-    "https://" + "%40" * 300_000,
+    "a" * 200_000,
+    "550 5.1.1 <" * 20_000,
+    "@" * 200_000,
+    "1.1" * 70_000,
+    " " * 200_000 + "x",
+    "https://" + "%40" * 70_000,
 ]
 MORE = {
     "sendgrid": ("reason", "status", "smtp-id", "url", "useragent", "type", "unique_args"),
-    "postmark": ("BouncedAt", "Date", "UserAgent", "OriginalLink"),
+    "postmark": ("Date", "UserAgent", "OriginalLink"),
 }
 
 
@@ -67,7 +74,12 @@ def bodies() -> list[tuple[str, Any]]:
     for provider, body in TEXTS.items():
         for number, text in enumerate(LONG):
             # one message each, and one whose ids are long, too
-            filled = json.loads(json.dumps(body).replace('"TEXT"', json.dumps(text)).replace('"m', f'"m{number}'))
+            filled = json.loads(
+                json.dumps(body)
+                .replace('"TEXT"', json.dumps(text))
+                .replace('"m"', f'"m{number}"')
+                .replace('"m.f', f'"m{number}.f')
+            )
             found.append((provider, filled | dict.fromkeys(MORE.get(provider, ()), text)))
             found.append(
                 (
@@ -87,12 +99,13 @@ def bodies() -> list[tuple[str, Any]]:
 @pytest.fixture(scope="module")
 def built(module_settings: Settings) -> Settings:
     with connect(module_settings, "mailmart_owner") as connection:
-        for provider in TEXTS:
-            for name, expression in NASTY.items():
-                connection.execute(
-                    f"insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, %s, {expression})".encode(),
-                    (provider, name),
-                )
+        for name, expression in NASTY.items():
+            connection.execute(
+                "insert into raw.webhook_payloads (provider, workspace_id, payload)"
+                f" select provider, %s, payload from (select {expression} as payload offset 0) as body,"
+                " unnest(%s::text[]) as provider",
+                (name, list(TEXTS)),
+            )
         for provider, body in bodies():
             connection.execute(
                 "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, 'w', %s)",
@@ -102,7 +115,7 @@ def built(module_settings: Settings) -> Settings:
             "insert into raw.email_events (event_id, workspace_id, message_id, event_type, occurred_at, recipient_hash,"
             " recipient_domain, smtp_status, diagnostic, url, user_agent, campaign_id, mailbox_id, domain_id)"
             " select 'e', 'w', 'n', x, now() - interval '1 hour', x || '@', x || '@', x, x, x, x, x, x, x"
-            " from repeat('y', 20000000) as x"
+            " from repeat('y', 2000000) as x"
         )
         for time in ("4714-11-24 00:00:00 BC", "294276-12-31 23:59:59", "-infinity", "infinity"):
             connection.execute(
@@ -129,9 +142,7 @@ def test_each_unreadable_body_is_reported_and_the_others_are_read(built: Setting
 
 
 def test_long_texts_are_cut_and_their_messages_count(built: Settings) -> None:
-    messages = rows(
-        built, "select count(*) from core.fct_messages where workspace_id = 'w' and provider_message_id ~ '^<?m[0-9]'"
-    )
+    messages = rows(built, "select count(*) from core.fct_messages where workspace_id = 'w' and message_id ~ '^<?m[0-9]'")
     assert messages == [(len(TEXTS) * len(LONG),)]
     columns = (
         "event_type",
