@@ -102,6 +102,16 @@ class ContentTooLarge(ApiError):
         super().__init__("The body is too large", details={"body": [f"Must be at most {limit} bytes."]})
 
 
+class InvalidHost(ApiError):
+    """The request does not have exactly one Host header (RFC 9112, 3.2)."""
+
+    status = 400
+    code = "MALFORMED_REQUEST"
+
+    def __init__(self) -> None:
+        super().__init__("Send exactly one Host header")
+
+
 class RequestTimeout(ApiError):
     """A body was not complete in time."""
 
@@ -172,6 +182,18 @@ class RateLimitExceeded(ApiError):
     def __init__(self, limit: int, seconds: int, headers: dict[str, str]) -> None:
         super().__init__(
             f"More than {limit} requests in a minute; try again in {seconds} s", headers={**headers, "Retry-After": str(seconds)}
+        )
+
+
+class TooManyFailedLogins(ApiError):
+    """A client sent too many invalid API keys."""
+
+    status = 429
+    code = "RATE_LIMIT_EXCEEDED"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            f"Too many invalid API keys from this address; try again in {seconds} s", headers={"Retry-After": str(seconds)}
         )
 
 

@@ -151,6 +151,17 @@ class Settings:
             default="none",
         ),
     ] = ()
+    trusted_proxies: Annotated[
+        tuple[Network, ...],
+        BeforeValidator(_networks),
+        EnvVar(
+            "API",
+            "Addresses and networks of your reverse proxies, separated by commas: `10.1.2.3,192.168.0.0/24`. Their header"
+            " `X-Forwarded-For` says who the client is, for the limit of failed logins.",
+            (SERVE,),
+            default="none",
+        ),
+    ] = ()
     metrics_port: Annotated[
         int,
         Field(ge=0, le=65535),

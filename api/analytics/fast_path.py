@@ -107,6 +107,7 @@ class FastPath:
                 "read",
                 request.endpoint.name,
                 request.endpoint.limit,
+                address=environ.get("REMOTE_ADDR", ""),
             )
             context.authorized = authorized
             # the path's workspace differs from the credential's: use the slow path

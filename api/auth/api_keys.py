@@ -29,6 +29,8 @@ CACHE_TTL_SECONDS = 1.0
 MAX_CACHED_KEYS = 10_000
 # `last_used_at` is written at most once in so many seconds for each key
 USE_INTERVAL_SECONDS = 60.0
+# how long a key counts as one that was valid
+VALID_SECONDS = 3600.0
 KEY_PREFIX = "mm_"
 KEY_PATTERN = re.compile(r"mm_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 
@@ -128,6 +130,7 @@ class ApiKeyStore:
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
         self._records: TTLCache[str, _KeyRecord | None] = TTLCache(MAX_CACHED_KEYS, CACHE_TTL_SECONDS)
+        self._valid_hashes: TTLCache[bytes, bool] = TTLCache(MAX_CACHED_KEYS, VALID_SECONDS)
         self._recently_used: TTLCache[str, bool] = TTLCache(MAX_CACHED_KEYS, USE_INTERVAL_SECONDS)
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(1, "key-use")
@@ -149,8 +152,13 @@ class ApiKeyStore:
             return None
         if record.expires_at is not None and record.expires_at <= datetime.now(UTC):
             return None
-        self._record_use(key_id)
+        self._record_use(key_id, record.key_hash)
         return Principal(record.workspace_id, record.scopes)
+
+    def was_valid(self, key: str) -> bool:
+        """Whether the key was valid within the last hour, in this process."""
+        with self._lock:
+            return _hash(key) in self._valid_hashes
 
     def close(self) -> None:
         """Waits until the last uses are written."""
@@ -175,11 +183,12 @@ class ApiKeyStore:
 
         return self._pool.execute(read)
 
-    def _record_use(self, key_id: str) -> None:
+    def _record_use(self, key_id: str, key_hash: bytes) -> None:
         with self._lock:
             if key_id in self._recently_used:
                 return
             self._recently_used[key_id] = True
+            self._valid_hashes[key_hash] = True
         # in the background: it must neither delay the request nor fail it
         self._executor.submit(self._write_use, key_id)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from api.auth.api_keys import KEY_PREFIX, ApiKeyStore
+from api.auth.failed_logins import FailedLogins
 from api.auth.jwt import JwtVerifier
 from api.auth.principal import Principal
 from api.auth.rate_limit import Quota, RateLimiter
-from api.errors import Forbidden, RateLimitExceeded, Unauthorized
+from api.errors import Forbidden, RateLimitExceeded, TooManyFailedLogins, Unauthorized
 from api.observability.metrics import RATE_LIMITED
 
 CREDENTIAL_HINT = "Send an API key (Authorization: Bearer mm_…)"
@@ -29,17 +30,21 @@ class RequestGuard:
         self._keys = keys
         self._tokens = tokens
         self._limiter = limiter
+        self._failed_logins = FailedLogins()
 
-    def authorize(self, authorization: str | None, workspace_id: str, scope: str, name: str, limit: int) -> AuthorizedRequest:
-        """Authorizes a request to the path of `workspace_id`, and counts it under `name`, with a limit a minute.
+    def authorize(
+        self, authorization: str | None, workspace_id: str, scope: str, name: str, limit: int, *, address: str
+    ) -> AuthorizedRequest:
+        """Authorizes a request of a client to the path of `workspace_id`, and counts it under `name`, with a limit a minute.
 
         Raises:
             Unauthorized: the credential is missing or invalid.
+            TooManyFailedLogins: the credential is not known, and the client sent too many invalid ones.
             Forbidden: the credential belongs to another workspace (whether the path's exists or not), or lacks the scope.
             RateLimitExceeded: the workspace exceeded the limit.
             WarehouseUnavailable: the database is unavailable.
         """
-        principal = self._authenticate(authorization)
+        principal = self._authenticate(authorization, address)
         check_workspace(principal, workspace_id)
         if scope not in principal.scopes:
             raise Forbidden(f"The credential does not have the scope {scope}")
@@ -49,14 +54,19 @@ class RequestGuard:
             raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
         return AuthorizedRequest(principal.workspace_id, quota)
 
-    def _authenticate(self, authorization: str | None) -> Principal:
+    def _authenticate(self, authorization: str | None, address: str) -> Principal:
         scheme, _, credential = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized(f"{CREDENTIAL_HINT} or a token (JWT)" if self._tokens.is_configured else CREDENTIAL_HINT)
         credential = credential.strip()
         is_key = credential.startswith(KEY_PREFIX)
+        # clients behind one address that use a valid key are not blocked with the one that tries others
+        seconds = self._failed_logins.seconds_blocked(address) if is_key else 0
+        if seconds and not self._keys.was_valid(credential):
+            raise TooManyFailedLogins(seconds)
         principal = self._keys.authenticate(credential) if is_key else self._tokens.verify(credential)
         if principal is None:
+            self._failed_logins.record(address)
             raise Unauthorized("The credential is unknown, expired or revoked")
         return principal
 

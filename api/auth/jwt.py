@@ -23,6 +23,8 @@ from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
 MIN_SECRET_BYTES = 32
+# 32 random bytes have 14 or more different hexadecimal digits, except once in 2,000 secrets
+MIN_SECRET_CHARACTERS = 10
 MIN_RSA_BITS = 2048
 MAX_TOKEN_LENGTH = 8192
 CACHE_TTL_SECONDS = 1.0
@@ -68,7 +70,7 @@ class JwtVerifier:
             return self._cache[token].principal
         try:
             claims = self._claims(token, self._key)
-            expires_at = float(claims["exp"])
+            expires_at = _numeric_date(claims["exp"])
         # the token is user input: whatever it breaks in a library, it is invalid
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             LOG.info("JWT rejected: %s", error)
@@ -91,6 +93,17 @@ class JwtVerifier:
             options={"require": required, "verify_aud": self._settings.jwt_audience is not None},
         )
         return claims
+
+
+def _numeric_date(value: object) -> float:
+    """Seconds since 1970 of a claim: a JSON number (RFC 7519). PyJWT accepts a text too.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError("a time is not a number")
+    return float(value)
 
 
 def _time_to_use(token: str, verified: _VerifiedToken, now: float) -> float:
@@ -153,10 +166,13 @@ def _configured_key(settings: Settings) -> _VerificationKey | None:
 
 
 def _secret(secret: str) -> _VerificationKey:
+    problem = ""
     if len(secret.encode()) < MIN_SECRET_BYTES:
-        raise SettingsError(
-            f"MAILMART_JWT_SECRET has less than {MIN_SECRET_BYTES} bytes", hint="Generate one: openssl rand -base64 48"
-        )
+        problem = f"has less than {MIN_SECRET_BYTES} bytes"
+    elif len(set(secret)) < MIN_SECRET_CHARACTERS or secret != secret.strip():
+        problem = f"has less than {MIN_SECRET_CHARACTERS} different characters, or begins or ends with a space"
+    if problem:
+        raise SettingsError(f"MAILMART_JWT_SECRET {problem}", hint="Generate one: openssl rand -base64 48")
     return _VerificationKey("HS256", lambda token: secret)
 
 

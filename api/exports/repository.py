@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from api.db.paging import Position, read_page
 from api.db.pool import ConnectionPool
 from api.db.request_context import WORKSPACE_ID, apply_settings
 from api.exports.plan import ExportPlan
@@ -116,19 +117,10 @@ class ExportRepository:
             ).fetchone(),
         )
 
-    def page(self, workspace_id: str, limit: int, before: tuple[datetime, str] | None) -> list[Export]:
+    def page(self, workspace_id: str, limit: int, before: Position | None) -> list[Export]:
         """Up to `limit` exports, newest first; `before` is the created_at and id of the last one of the previous page."""
-        created_at, export_id = before or ("infinity", "")
-        return self._execute(
-            workspace_id,
-            lambda cursor: cursor.execute(
-                sql.SQL(
-                    "select {} from app.exports where (created_at, export_id) < (%s::timestamptz, %s)"
-                    " order by created_at desc, export_id desc limit %s"
-                ).format(EXPORT_COLUMNS),
-                (created_at, export_id, limit),
-            ).fetchall(),
-        )
+        columns, order = Export.__dataclass_fields__, ("created_at", "export_id")
+        return self._execute(workspace_id, lambda cursor: read_page(cursor, "app.exports", columns, order, before, limit))
 
     def cancel_or_remove(self, workspace_id: str, export_id: str) -> str | None:
         """Cancels an export that is processing, removes any other. Returns 'canceled' or 'removed'; None if there is none.

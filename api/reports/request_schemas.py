@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import time
 from typing import Any
@@ -14,6 +13,7 @@ from api.contract.export_types import Catalogue
 from api.contract.parameters import DAYS, PARAMETERS, is_time_zone
 from api.exports.request_schemas import StrictBoolean, export_fields
 from api.net.ssrf import Network
+from api.reports.one_line import is_forbidden, one_line
 from api.reports.schedule import FREQUENCIES, WEEKDAYS, Schedule
 from api.reports.webhook_url import MAX_URL_LENGTH, WebhookUrl
 
@@ -27,8 +27,6 @@ ADDRESS = re.compile(
 )
 INVALID_TIME = "Must be a time of day, such as 08:00."
 TIME_OF_DAY = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
-# Unicode categories: control characters, line and paragraph separators, surrogates
-FORBIDDEN_CATEGORIES = frozenset({"Cc", "Zl", "Zp", "Cs"})
 SCHEDULE_EXAMPLE = {"frequency": "weekly", "weekday": "monday", "at": "08:00", "timezone": "Europe/Berlin"}
 EXPORT_EXAMPLE = {"export_type": "workspace_overview", "format": "csv", "time_range": "7d"}
 URL_EXAMPLE = "https://hooks.example.com/mailmart"
@@ -56,8 +54,8 @@ def _are_distinct_addresses(addresses: list[str]) -> None:
 
 def _is_one_line(text: str) -> None:
     """Names are shown in lists and are the subject of mails."""
-    if not text.strip() or any(unicodedata.category(character) in FORBIDDEN_CATEGORIES for character in text):
-        raise ma.ValidationError("Must be one line of text.")
+    if not one_line(text) or any(is_forbidden(character) for character in text):
+        raise ma.ValidationError("Must be one line of text, without control or invisible characters.")
 
 
 def _is_webhook_url(allowed: tuple[Network, ...]) -> Callable[[str], None]:

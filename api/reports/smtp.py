@@ -5,7 +5,6 @@ from __future__ import annotations
 import smtplib
 import socket
 import ssl
-import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.header import Header
@@ -17,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from api.errors import DeliveryFailed, SettingsError
 from api.net.deadline import shut_down_after
+from api.reports.one_line import one_line
 
 RESPONSE_TIMEOUT_SECONDS = 10.0
 TIMEOUT_SECONDS = 60.0
@@ -25,8 +25,6 @@ DEFAULT_PORTS = {"smtp": 587, "smtps": 465}
 URL_HINT = "Write it as smtp://user:password@host:587, or smtps://… (with %40 for an @ in the user or the password)."
 SENDER_HINT = "Use Name <reports@example.com>, or an address without a name."
 MAX_RESPONSE_LENGTH = 200
-# Unicode categories: control characters, line and paragraph separators, surrogates
-CONTROLS = frozenset({"Cc", "Zl", "Zp", "Cs"})
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def build_message(mail: Mail, sender: Address) -> MIMEMultipart:
     It uses the older classes of `email`: EmailMessage loses spaces of a long subject that is not ASCII.
     """
     message = MIMEMultipart("alternative")
-    subject = _one_line(mail.subject)
+    subject = one_line(mail.subject)
     message["From"] = formataddr((sender.display_name, sender.addr_spec))
     message["To"] = mail.recipient
     # a subject that looks like an encoded word must be encoded, or mail clients decode it
@@ -186,11 +184,7 @@ def _failure(error: Exception) -> DeliveryFailed:
 
 def _response_text(code: int, response: bytes | str) -> str:
     text = response.decode(errors="replace") if isinstance(response, bytes) else response
-    return f"{code} {_one_line(text)}"[:MAX_RESPONSE_LENGTH]
-
-
-def _one_line(text: str) -> str:
-    return " ".join("".join(" " if unicodedata.category(character) in CONTROLS else character for character in text).split())
+    return f"{code} {one_line(text)}"[:MAX_RESPONSE_LENGTH]
 
 
 def _parse_sender(text: str) -> Address:

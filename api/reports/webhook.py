@@ -96,9 +96,10 @@ def _allowed_addresses(receiver: WebhookUrl, allowed: Sequence[Network], resolve
     addresses = [address for address in parsed if address is not None]
     # an address that cannot be parsed was not checked
     if len(addresses) < len(texts) or not all(is_allowed(address, allowed) for address in addresses):
-        raise DeliveryFailed("The webhook's host does not have a public address", is_lasting=True)
+        addresses = []
     if not addresses:
-        raise DeliveryFailed("The webhook's host cannot be resolved")
+        # one message, and the same retries: it must not disclose which internal names resolve
+        raise DeliveryFailed("The webhook's host cannot be resolved to a public address")
     return addresses
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import warnings
 from collections.abc import Iterable, Mapping
@@ -24,18 +25,20 @@ from api.auth.rate_limit import RateLimiter
 from api.contract.contract import Contract, read_contract
 from api.contract.publication import Publication, PublicationCache
 from api.db.pool import ConnectionPool
-from api.errors import ContractError, Forbidden, WarehouseUnavailable
+from api.errors import ContractError, Forbidden, InvalidHost, WarehouseUnavailable
 from api.exports.downloads import Downloads, downloads_blueprint
 from api.exports.routes import ExportServices, exports_blueprint
 from api.exports.storage import storage_of
+from api.net.client_address import client_address
 from api.observability.posthog import Telemetry
 from api.reports.routes import ReportServices, reports_blueprint
 from api.server.health import health_blueprint
 from api.settings import Settings
 from api.web.error_handlers import EnvelopeApi, register_error_handlers
 from api.web.openapi import OPENAPI_OPTIONS, documentation_blueprint, postprocess_openapi
-from api.web.request_context import RequestContext
+from api.web.request_context import RequestContext, request_context_of
 from api.web.request_log import log_request, server_error_properties
+from api.web.responses import error_response
 from api.web.security_headers import with_security_headers
 
 if TYPE_CHECKING:
@@ -99,6 +102,12 @@ class WsgiApp:
         self._telemetry.close()
 
     def _respond(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # several are joined by commas
+        if "," in environ.get("HTTP_HOST", ""):
+            return error_response(InvalidHost(), request_context_of(environ))(environ, start_response)
+        if self._settings.trusted_proxies:
+            forwarded_for = environ.get("HTTP_X_FORWARDED_FOR", "")
+            environ["REMOTE_ADDR"] = client_address(environ.get("REMOTE_ADDR", ""), forwarded_for, self._settings.trusted_proxies)
         # liveness does not depend on the database, so it must not wait for it
         if environ["PATH_INFO"] == "/healthz":
             return self._contract_app.flask(environ, start_response)
@@ -184,7 +193,8 @@ def create_app(
     if settings.cors_origins:
         CORS(
             app,
-            origins=list(settings.cors_origins),
+            # patterns: flask-cors reads a text with brackets, such as an IPv6 address, as a regular expression
+            origins=[re.compile(rf"{re.escape(origin)}\Z", re.IGNORECASE) for origin in settings.cors_origins],
             allow_headers=CORS_REQUEST_HEADERS,
             expose_headers=CORS_RESPONSE_HEADERS,
             max_age=CORS_MAX_AGE_SECONDS,

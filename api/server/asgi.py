@@ -80,7 +80,7 @@ class AsgiAdapter:
             self._threads = Handoff(self._number_of_threads, "request")
         try:
             body = await self._read_body(scope, receive)
-        except _ClientGone:
+        except _ClientDisconnected:
             return
         response = await self._threads.run(lambda: self._call(_environ(scope, body)))
         try:
@@ -97,7 +97,7 @@ class AsgiAdapter:
         """The body; or the error that whoever reads it gets.
 
         Raises:
-            _ClientGone: the client hung up before the body was complete.
+            _ClientDisconnected: the client hung up before the body was complete.
         """
         length, is_chunked, has_credential = _body_headers(scope)
         # nothing is waited for that nobody will read
@@ -114,7 +114,7 @@ class AsgiAdapter:
         while len(body) <= self._limits.max_body_bytes:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise _ClientGone
+                raise _ClientDisconnected
             body += message.get("body", b"")
             if not message.get("more_body", False):
                 break
@@ -179,7 +179,7 @@ class AsgiAdapter:
         return True
 
 
-class _ClientGone(Exception):
+class _ClientDisconnected(Exception):
     """The client hung up."""
 
 

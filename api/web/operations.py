@@ -30,7 +30,7 @@ ERRORS = {
     500: "Internal server error.",
     503: "Data temporarily unavailable.",
 }
-BODY_ERRORS = {413: "The body is too large.", 415: "The body is not application/json."}
+BODY_ERRORS = {408: "The body was not complete in time.", 413: "The body is too large.", 415: "The body is not application/json."}
 REPEATED = "Must not be repeated."
 
 
@@ -163,7 +163,12 @@ def operations_blueprint(
         # the fast path may have authorized and counted it already
         if context.authorized is None:
             context.authorized = guard.authorize(
-                request.headers.get("Authorization"), workspace_id, operation.scope, operation.name, operation.limit
+                request.headers.get("Authorization"),
+                workspace_id,
+                operation.scope,
+                operation.name,
+                operation.limit,
+                address=request.remote_addr or "",
             )
 
     return blueprint

@@ -62,7 +62,8 @@ def pooled(
         [PGBOUNCER, str(config)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        **({"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}),
+        user="nobody" if os.geteuid() == 0 else None,
+        group="nogroup" if os.geteuid() == 0 else None,
     )
     url = f"postgresql://{quote(str(database['user']))}:{quote(str(database['password']))}@/{database['dbname']}?" + urlencode(
         {"host": "127.0.0.1", "port": port}

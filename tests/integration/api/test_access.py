@@ -11,6 +11,7 @@ from cachetools import TTLCache
 from werkzeug.test import Client
 
 from api.auth.api_keys import create_key, list_keys, revoke_key
+from api.auth.failed_logins import MAX_FAILURES
 from api.db.connection import connect
 from api.errors import MailmartError
 from api.server.app import WsgiApp
@@ -93,6 +94,29 @@ def test_every_operation_of_the_document_requires_a_credential(service: WsgiApp)
 def test_known_key_id_with_wrong_secret_is_401(service: WsgiApp, key: str) -> None:
     wrong = key[:-1] + ("a" if key[-1] != "a" else "b")
     assert Caller(Client(service), wrong).get(PATH).status_code == 401
+
+
+def test_a_client_with_too_many_invalid_keys_is_429_and_others_are_not(warehouse_settings: Settings, key: str) -> None:
+    service = WsgiApp(warehouse_settings)
+    try:
+        attacker, neighbor = Client(service), Client(service)
+        environ = {"REMOTE_ADDR": "192.0.2.1"}
+
+        def call(client: Client, credential: str, environ: dict[str, str]) -> int:
+            headers = {"Authorization": f"Bearer {credential}"}
+            return client.get(f"/api/v1/workspaces/{PATH}", headers=headers, environ_base=environ).status_code
+
+        # behind the same address, and known: not blocked with the attacker
+        assert call(neighbor, key, environ) == 200
+        wrong = f"mm_{'0' * 12}_{'x' * 43}"
+        assert [call(attacker, wrong, environ) for _ in range(MAX_FAILURES + 2)] == [401] * MAX_FAILURES + [429, 429]
+        assert call(neighbor, key, environ) == 200
+        assert call(attacker, wrong, {"REMOTE_ADDR": "192.0.2.2"}) == 401
+        other = create_key(warehouse_settings, WORKSPACE, name="unknown here")
+        assert call(attacker, other, environ) == 429
+        assert call(attacker, other, {"REMOTE_ADDR": "192.0.2.2"}) == 200
+    finally:
+        service.close()
 
 
 def test_expired_and_revoked_keys_are_401_and_a_missing_scope_is_403(warehouse_settings: Settings) -> None:

@@ -64,6 +64,24 @@ def test_configured_origins_may_read_responses(warehouse_settings: Settings, key
         service.close()
 
 
+def test_an_origin_is_no_pattern(warehouse_settings: Settings) -> None:
+    origins = Settings.from_environment({"MAILMART_CORS_ORIGINS": "http://[::1]:3000,https://app.example.com"}).cors_origins
+    service = WsgiApp(dataclasses.replace(warehouse_settings, cors_origins=origins))
+    try:
+        for origin, is_allowed in (
+            ("http://[::1]:3000", True),
+            ("https://APP.example.com", True),
+            ("http://:", False),
+            ("http://1:3000", False),
+            ("https://appXexample.com", False),
+            ("https://app.example.com.evil.example", False),
+        ):
+            headers = Client(service).get(PATH, headers={"Origin": origin}).headers
+            assert ("Access-Control-Allow-Origin" in headers) == is_allowed, origin
+    finally:
+        service.close()
+
+
 @pytest.mark.parametrize("origin", ["*", "dashboard.example.com", "https://a.example.com/path", "https://*.example.com", "null"])
 def test_invalid_origins_are_rejected(origin: str) -> None:
     with pytest.raises(SettingsError, match="MAILMART_CORS_ORIGINS"):

@@ -95,6 +95,9 @@ def test_scopes_are_a_string_or_a_list(hs256: JwtVerifier) -> None:
         {"exp": None},
         {"exp": 1},
         {"exp": "soon"},
+        {"exp": "4102444800"},
+        {"exp": True},
+        {"exp": [4102444800]},
         {"exp": 1e308},
         {"exp": 10**400},
         {"nbf": 4102444800},
@@ -114,6 +117,12 @@ def test_invalid_claims_are_rejected(hs256: JwtVerifier, changed: dict[str, Any]
     principal = hs256.verify(signed(**changed))
     # an expiry beyond every calendar may be accepted or rejected, but must not fail
     assert principal is None or changed == {"exp": 1e308}
+
+
+@pytest.mark.parametrize("secret", [" " * 32, "a" * 64, "short", f"{SECRET} "])
+def test_weak_secrets_are_refused(settings: Settings, secret: str) -> None:
+    with pytest.raises(SettingsError, match="MAILMART_JWT_SECRET has less than"):
+        JwtVerifier(dataclasses.replace(settings, jwt_secret=secret))
 
 
 @pytest.mark.parametrize("token", ["", "a.b.c", "....", "x" * 100_000, "\udcff.a.b", "e30.e30.", "{}", "é.é.é"])
