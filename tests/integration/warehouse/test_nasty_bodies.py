@@ -28,7 +28,7 @@ PROBLEMS = {
     "100 MB of text": "too_large",
 }
 # a field of every provider, with a text that regular expressions look at
-TEXTS = {
+TEXTS: dict[str, dict[str, Any]] = {
     "sendgrid": {"event": "bounce", "sg_message_id": "m.filter", "email": "a@b.example", "timestamp": 1762000000},
     "mailgun": {
         "event": "failed",
@@ -70,7 +70,7 @@ MORE = {
 
 
 def bodies() -> list[tuple[str, Any]]:
-    found = []
+    found: list[tuple[str, Any]] = []
     for provider, body in TEXTS.items():
         for number, text in enumerate(LONG):
             # one message each, and one whose ids are long, too
