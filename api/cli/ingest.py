@@ -11,6 +11,7 @@ import click
 import orjson
 
 from api.cli.progress import counting
+from api.errors import MailmartError
 from api.ingest.loader import PROVIDERS, LoadResult, load, workspace_exists
 from api.ingest.reader import RejectedLine, read_documents
 from api.settings import Settings
@@ -30,19 +31,27 @@ def command(provider: str, workspace_id: str, files: tuple[str, ...]) -> None:
 
     A line that cannot be loaded is written to FILE.rejected.jsonl with its number and the reason. All other lines are loaded, and
     the exit status is 1. Loading is idempotent: a file that is loaded twice changes no metric.
+
+    A body has at most 10 MiB, 10,000 events and 100 levels. A larger array is split: each element is a body.
     """
     settings = Settings.from_environment()
     if not workspace_id.strip():
         raise click.BadParameter("it is empty", param_hint="--workspace")
     if not workspace_exists(settings, workspace_id):
         click.echo(f"warning: raw.workspaces has no workspace {workspace_id!r} yet; its events are loaded anyway", err=True)
-    rejected = 0
+    loaded = rejected = 0
+    kind = "events" if provider == "native" else "bodies"
     for name in files:
         result = _ingest(settings, provider, workspace_id, name)
+        loaded += result.loaded
         rejected += result.rejected
-        kind = "events" if provider == "native" else "bodies"
         summary = f"{_label(name)}: {result.loaded} {kind} loaded, {result.rejected} rejected"
-        click.echo(summary + (f", see {_rejects_path(name)}" if result.rejected else ""))
+        if result.rejected:
+            counts = ", ".join(f"{count} {problem}" for problem, count in sorted(result.problems.items()))
+            summary += f" ({counts}), see {_rejects_path(name)}"
+        click.echo(summary)
+    if len(files) > 1:
+        click.echo(f"{len(files)} files: {loaded} {kind} loaded, {rejected} rejected")
     sys.exit(1 if rejected else 0)
 
 
@@ -52,7 +61,8 @@ def _ingest(settings: Settings, provider: str, workspace_id: str, name: str) -> 
         _RejectsFile(_rejects_path(name)) as rejects,
         counting(f"loading {_label(name)}") as progress,
     ):
-        return load(settings, provider, workspace_id, read_documents(cast(BinaryIO, stream)), rejects.add, progress)
+        documents = read_documents(cast(BinaryIO, stream))
+        return load(settings, provider, workspace_id, documents, rejects.add, progress, source=_label(name))
 
 
 def _label(name: str) -> str:
@@ -79,6 +89,12 @@ class _RejectsFile:
 
     def add(self, rejected: RejectedLine) -> None:
         if self._file is None:
-            self._file = self._path.open("wb")
-        line = {"line": rejected.line, "reason": rejected.reason, "text": rejected.text}
+            try:
+                self._file = self._path.open("wb")
+            except OSError as error:
+                raise MailmartError(
+                    f"{self._path} cannot be written: {error.strerror}",
+                    hint="Rejected lines are written there. Make the folder writable, or copy the file to another one.",
+                ) from error
+        line = {"line": rejected.line, "problem": rejected.problem, "reason": rejected.reason, "text": rejected.text}
         self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))

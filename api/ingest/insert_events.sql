@@ -1,6 +1,7 @@
 -- Inserts the incoming events: one as an object, or several in an array. Returns one row with the number of inserted events, and
--- one row for each rejected event: its line, the reason and its text. A recipient's address is hashed and not stored. Addresses in
--- texts and URLs are masked, as in staging.
+-- one row for each rejected event: its line, the reason and its position in the array. A recipient's address is hashed and not
+-- stored. Addresses in texts and URLs are masked, as in staging. Nothing here turns a whole event into text: a number such as
+-- 1e131071 has 131,072 digits there.
 with checked as materialized (
     select
         line,
@@ -9,15 +10,31 @@ with checked as materialized (
     from incoming
 ),
 
+parsed as materialized (
+    select
+        line,
+        body::jsonb as payload
+    from checked
+    where reason is null
+),
+
 events as materialized (
     select
-        checked.line,
-        element.event,
-        element.ordinal
-    from checked
-    cross join lateral jsonb_path_query(
-        case when checked.reason is null then checked.body::jsonb end, '$[*]'
-    ) with ordinality as element (event, ordinal)
+        parsed.line,
+        elements.event,
+        elements.ordinal
+    from parsed
+    -- not jsonb_path_query(), whose time is quadratic
+    cross join lateral jsonb_array_elements(
+        case when jsonb_typeof(parsed.payload) = 'array' then parsed.payload end
+    ) with ordinality as elements (event, ordinal)
+    union all
+    select
+        line,
+        payload,
+        1
+    from parsed
+    where jsonb_typeof(payload) <> 'array'
 ),
 
 fields (name, kind, is_required) as (
@@ -65,10 +82,10 @@ problems as (
         members.line,
         members.ordinal,
         case
-            when fields.name is null then 'unknown field ' || members.name
+            when fields.name is null then 'unknown field ' || left(members.name, 100)
             when jsonb_typeof(members.value) <> fields.kind then members.name || ' is not a ' || fields.kind
-            when members.name = 'occurred_at' then 'occurred_at is not a time: ' || (members.value #>> '{}')
-            else 'smtp_code is not a whole number: ' || (members.value #>> '{}')
+            when members.name = 'occurred_at' then 'occurred_at is not a time: ' || left(members.value #>> '{}', 100)
+            else 'smtp_code is not a whole number: ' || left(members.value #>> '{}', 100)
         end as problem
     from members
     left join fields on members.name = fields.name
@@ -84,14 +101,14 @@ problems as (
         'no ' || fields.name
     from objects
     inner join fields on fields.is_required
-    where coalesce(objects.event ->> fields.name, '') = ''
+    where coalesce(objects.event -> fields.name, 'null') in ('null', '""')
 ),
 
 rejected as materialized (
     select
         line,
         ordinal,
-        string_agg(problem, ', ' order by problem) as reason
+        left(string_agg(problem, ', ' order by problem), 500) as reason
     from problems
     group by line, ordinal
 ),
@@ -124,14 +141,14 @@ inserted as (
         objects.event ->> 'campaign_id',
         objects.event ->> 'mailbox_id',
         objects.event ->> 'domain_id',
-        coalesce(objects.event ->> 'recipient_hash', app.recipient_hash(objects.event ->> 'recipient')),
-        coalesce(objects.event ->> 'recipient_domain', app.recipient_domain(objects.event ->> 'recipient')),
+        coalesce(objects.event ->> 'recipient_hash', app.recipient_hash(left(objects.event ->> 'recipient', 4000))),
+        coalesce(objects.event ->> 'recipient_domain', app.recipient_domain(left(objects.event ->> 'recipient', 4000))),
         objects.event ->> 'smtp_status',
         (objects.event ->> 'smtp_code')::int,
-        app.mask_addresses(objects.event ->> 'diagnostic'),
+        app.mask_addresses(app.clip_text(objects.event ->> 'diagnostic')),
         (objects.event ->> 'is_machine')::boolean,
-        app.mask_addresses(objects.event ->> 'url'),
-        objects.event ->> 'user_agent'
+        app.mask_addresses(app.clip_text(objects.event ->> 'url')),
+        app.clip_text(objects.event ->> 'user_agent')
     from objects
     left join rejected on objects.line = rejected.line and objects.ordinal = rejected.ordinal
     where rejected.line is null
@@ -142,14 +159,16 @@ inserted as (
 select
     null::bigint as line,
     count(*) as inserted,
+    null::text as problem,
     null::text as reason,
-    null::text as body
+    null::bigint as ordinal
 from inserted
 union all
 select
     line,
     null,
-    'not JSON: ' || reason,
+    'unreadable_body',
+    'not JSON: ' || left(reason, 500),
     null
 from checked
 where reason is not null
@@ -157,15 +176,16 @@ union all
 select
     line,
     null,
+    'invalid_event',
     'a JSON ' || jsonb_typeof(event) || ', not an object',
-    event::text
+    ordinal
 from events
 where jsonb_typeof(event) <> 'object'
 union all
 select
-    rejected.line,
+    line,
     null,
-    rejected.reason,
-    objects.event::text
+    'invalid_event',
+    reason,
+    ordinal
 from rejected
-inner join objects on rejected.line = objects.line and rejected.ordinal = objects.ordinal

@@ -31,14 +31,16 @@ inserted as (
 select
     null::bigint as line,
     count(*) as inserted,
+    null::text as problem,
     null::text as reason,
-    null::text as body
+    null::bigint as ordinal
 from inserted
 union all
 select
     line,
     null,
-    'not JSON: ' || reason,
+    'unreadable_body',
+    'not JSON: ' || left(reason, 500),
     null
 from checked
 where reason is not null
@@ -46,6 +48,7 @@ union all
 select
     line,
     null,
+    'unreadable_body',
     'a JSON ' || jsonb_typeof(payload) || ', not an object or an array',
     null
 from parsed

@@ -1,20 +1,23 @@
-"""Splits a file into JSON documents: one on each line, or one in the whole of a file."""
+"""Splits a file into JSON documents: one on each line, or one in the whole of a file. Memory is bounded by MAX_BODY_BYTES."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedReader
-from typing import BinaryIO, cast
+from itertools import chain, pairwise
+from typing import BinaryIO
 
 import orjson
 
-# in bytes; PostgreSQL accepts no longer text as jsonb
-MAX_DOCUMENT = 255 * 1024 * 1024
-GZIP_MAGIC = b"\x1f\x8b"
+from api.ingest.arrays import split_array
+from api.ingest.bodies import MAX_BODY_BYTES, BadBody, Problem, check_body, check_size, mend
+from api.ingest.streams import InputStream
+
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+CHUNK_BYTES = 64 * 1024
+# in characters; enough to find a line in the file, and to see what is wrong with it
+MAX_KEPT_CHARACTERS = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -27,83 +30,137 @@ class Document:
 
 @dataclass(frozen=True)
 class RejectedLine:
-    """A line that cannot be loaded: its number from 1, the reason, and its text."""
+    """A line that cannot be loaded: its number from 1, the problem that data quality counts, the reason and its text, cut."""
 
     line: int
+    problem: Problem
     reason: str
     text: str
 
 
 def read_documents(stream: BinaryIO) -> Iterator[Document | RejectedLine]:
-    """Yields the documents of a stream, plain or gzip. JSON lines are read in constant memory.
+    """Yields the documents of a stream, plain or gzip.
 
-    If the first line alone is not JSON, the whole stream may be one document of several lines.
+    If the first line alone is not JSON, the whole stream may be one document of several lines. An array that is too large for
+    one body, or has too many events, is split: each element is a document.
     """
-    lines = _lines(_decompressed(stream))
-    first = next(lines, None)
+    source = InputStream(stream)
+    lines = _Lines(io.BufferedReader(source, CHUNK_BYTES))
+    yield from _read(lines)
+    if source.problem is not None:
+        yield RejectedLine(lines.number + 1, "unreadable_body", f"the file cannot be read from here on: {source.problem}", "")
+
+
+class _Lines:
+    """The lines of a stream, without those that are blank. Of a longer line come its first MAX_BODY_BYTES + 1 bytes.
+
+    `number` is the number of the last line that was read, and `rest()` is what was not read of it.
+    """
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self.number = 0
+        self._stream = stream
+        self._is_complete = True
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            for _ in self.rest():
+                pass
+            line = self._stream.readline(MAX_BODY_BYTES + 1)
+            if not line:
+                return
+            self.number += 1
+            self._is_complete = line.endswith(b"\n")
+            if self.number == 1:
+                line = line.removeprefix(BYTE_ORDER_MARK)
+            if not self._is_complete and len(line) > MAX_BODY_BYTES:
+                yield line
+            elif stripped := line.strip():
+                yield stripped
+
+    def rest(self) -> Iterator[bytes]:
+        """The rest of the last line, in chunks."""
+        while not self._is_complete:
+            chunk = self._stream.readline(CHUNK_BYTES)
+            self._is_complete = not chunk or chunk.endswith(b"\n")
+            yield chunk
+
+    def all(self) -> Iterator[bytes]:
+        """The rest of the stream, in chunks, as if it were a part of the last line."""
+        self._is_complete = True
+        while chunk := self._stream.read1(CHUNK_BYTES):
+            yield chunk
+
+
+def _read(lines: _Lines) -> Iterator[Document | RejectedLine]:
+    iterator = iter(lines)
+    first = next(iterator, None)
     if first is None:
         return
-    if isinstance(first, Document) and not _is_json(first.text):
-        head: list[Document | RejectedLine] = [first]
-        size = len(first.text)
-        for line in lines:
-            head.append(line)
-            size += len(line.text)
-            if size > MAX_DOCUMENT or isinstance(line, RejectedLine):
-                break
-        else:
-            whole = "\n".join(line.text for line in head)
-            if _is_json(whole):
-                yield Document(first.line, whole)
-                return
-        yield from head
+    if len(first) > MAX_BODY_BYTES or _is_json(first):
+        yield from _of_line(lines, first)
     else:
-        yield first
-    yield from lines
+        head = [(lines.number, first)]
+        size = len(first)
+        is_whole = True
+        for line in iterator:
+            head.append((lines.number, line))
+            size += len(line)
+            if size > MAX_BODY_BYTES:
+                is_whole = False
+                break
+        whole = b"\n".join(line for _, line in head)
+        if is_whole and _is_json(whole):
+            yield from _of_document(head[0][0], whole)
+            return
+        if not is_whole and first.startswith(b"[") and not _is_json(head[1][1]):
+            # an array over many lines that is too large for one body
+            line_ends = (b"\n" * (number - previous) + line for (previous, _), (number, line) in pairwise(head))
+            yield from _elements(head[0][0], chain([first], line_ends, lines.rest(), [b"\n"], lines.all()))
+            return
+        for number, line in head[:-1]:
+            yield from _of_document(number, line)
+        yield from _of_line(lines, head[-1][1])
+    for line in iterator:
+        yield from _of_line(lines, line)
 
 
-def _is_json(text: str) -> bool:
+def _of_line(lines: _Lines, line: bytes) -> Iterator[Document | RejectedLine]:
+    """The document of the last line that was read, which can be longer than what was read of it."""
+    if len(line) > MAX_BODY_BYTES and line.lstrip().startswith(b"["):
+        yield from _elements(lines.number, chain([line], lines.rest()))
+    else:
+        yield from _of_document(lines.number, line)
+
+
+def _of_document(number: int, body: bytes) -> Iterator[Document | RejectedLine]:
     try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError:
+        yield Document(number, check_body(body))
+    except BadBody as bad:
+        if bad.problem == "too_many_events" and body.startswith(b"["):
+            yield from _elements(number, iter([body]))
+        else:
+            yield rejected(number, bad, body)
+
+
+def _elements(number: int, chunks: Iterator[bytes]) -> Iterator[Document | RejectedLine]:
+    for lines_before, element in split_array(chunks):
+        try:
+            yield Document(number + lines_before, check_body(element))
+        except BadBody as bad:
+            yield rejected(number + lines_before, bad, element)
+
+
+def rejected(line: int, bad: BadBody, body: bytes) -> RejectedLine:
+    """A rejected line with as much of its text as is useful."""
+    text = body[:MAX_KEPT_CHARACTERS].decode(errors="backslashreplace").replace("\0", "\\0")
+    return RejectedLine(line, bad.problem, bad.reason, text[:MAX_KEPT_CHARACTERS])
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        check_size(len(body))
+        orjson.loads(mend(body))
+    except (BadBody, orjson.JSONDecodeError):
         return False
     return True
-
-
-def _decompressed(stream: BinaryIO) -> BinaryIO:
-    buffered = stream if isinstance(stream, BufferedReader) else BufferedReader(stream)  # type: ignore[type-var]
-    if buffered.peek(2)[:2] == GZIP_MAGIC:
-        return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
-    return cast(BinaryIO, buffered)
-
-
-def _lines(stream: BinaryIO) -> Iterator[Document | RejectedLine]:
-    number = 0
-    while True:
-        number += 1
-        try:
-            line = stream.readline(MAX_DOCUMENT + 1)
-            if len(line) > MAX_DOCUMENT:
-                while line and not line.endswith(b"\n"):
-                    line = stream.readline(1024 * 1024)
-                yield RejectedLine(number, f"longer than {MAX_DOCUMENT} bytes", "")
-                continue
-        except (EOFError, OSError, zlib.error) as error:
-            yield RejectedLine(number, f"the file cannot be read from here on: {error}", "")
-            return
-        if not line:
-            return
-        if number == 1:
-            line = line.removeprefix(BYTE_ORDER_MARK)
-        line = line.strip()
-        if not line:
-            continue
-        try:
-            text = line.decode()
-        except UnicodeDecodeError as error:
-            yield RejectedLine(number, f"not UTF-8 at byte {error.start + 1}", line.decode(errors="backslashreplace"))
-            continue
-        if "\0" in text:
-            yield RejectedLine(number, "it contains a NUL character", text.replace("\0", "\\0"))
-            continue
-        yield Document(number, text)

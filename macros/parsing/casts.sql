@@ -5,11 +5,12 @@
 
 
 {#
-    Casts a text to JSON; null if it is not valid. Also null if it has so many opening brackets that it could be nested deeper than
-    the server's stack: that is an error that pg_input_is_valid() does not catch.
+    Casts a text to JSON; null if it is not valid. Also null if it is larger than a body may be, or has so many opening brackets that
+    it could be nested deeper than the server's stack: these are errors that pg_input_is_valid() does not catch.
 #}
 {% macro try_cast_json(expression) -%}
     case
+        when octet_length({{ expression }}) > {{ var('max_body_bytes') }} / 8 then null
         when length({{ expression }}) - length(translate({{ expression }}, '[{', '')) > 5000 then null
         when pg_input_is_valid({{ expression }}, 'jsonb') then ({{ expression }})::jsonb
     end
@@ -20,7 +21,7 @@
 {% macro epoch_to_timestamp(expression) -%}
     case
         when
-            {{ expression }} ~ '^[0-9]{1,11}([.][0-9]{1,30})?$'
+            left({{ expression }}, 100) ~ '^[0-9]{1,11}([.][0-9]{1,30})?$'
             then to_timestamp(({{ expression }})::numeric)
     end
 {%- endmacro %}
@@ -34,10 +35,10 @@
     {%- set iso_format = "'^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,30})?)?" -%}
     case
         when
-            {{ expression }} ~ {{ iso_format }} ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$'
+            left({{ expression }}, 100) ~ {{ iso_format }} ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$'
             then {{ try_cast(expression, 'timestamptz') }}
         when
-            {{ expression }} ~ {{ iso_format }}$'
+            left({{ expression }}, 100) ~ {{ iso_format }}$'
             then {{ try_cast(expression ~ " || 'Z'", 'timestamptz') }}
     end
 {%- endmacro %}
@@ -45,6 +46,6 @@
 
 {# Parses a Date header (RFC 5322), which can end with a zone's name in brackets; null if it is not valid. #}
 {% macro mail_date_to_timestamp(expression) -%}
-    {%- set date = "substring(" ~ expression ~ " from '^(?:[A-Za-z]{3}, *)?([0-9]{1,2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}(?::[0-9]{2})? *(?:[+-][0-9]{4}|GMT|UTC?))')" -%}
+    {%- set date = "substring(left(" ~ expression ~ ", 100) from '^(?:[A-Za-z]{3}, *)?([0-9]{1,2} [A-Za-z]{3} [0-9]{4} [0-9]{2}:[0-9]{2}(?::[0-9]{2})? *(?:[+-][0-9]{4}|GMT|UTC?))')" -%}
     {{ try_cast(date, 'timestamptz') }}
 {%- endmacro %}

@@ -3,14 +3,14 @@
     address or a version.
 #}
 {% macro enhanced_status_code(expression) -%}
-    substring({{ expression }} from '(?:^|[^0-9.])([245]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9.]*[0-9])')
+    substring(left({{ expression }}, 4000) from '(?:^|[^0-9.])([245]\.[0-9]{1,3}\.[0-9]{1,3})(?![0-9.]*[0-9])')
 {%- endmacro %}
 
 
 {# The SMTP reply code at the start of a text, or in it before an enhanced status code; null if there is none. #}
 {% macro smtp_reply_code(expression) -%}
     coalesce(
-        substring({{ expression }} from '^\s*(?:smtp;\s*)?([245][0-9]{2})(?![0-9.])'),
-        substring({{ expression }} from '(?:^|[^0-9.])([245][0-9]{2})[ -][245]\.[0-9]{1,3}\.[0-9]{1,3}')
+        substring(left({{ expression }}, 4000) from '^\s*(?:smtp;\s*)?([245][0-9]{2})(?![0-9.])'),
+        substring(left({{ expression }}, 4000) from '(?:^|[^0-9.])([245][0-9]{2})[ -][245]\.[0-9]{1,3}\.[0-9]{1,3}')
     )::int
 {%- endmacro %}

@@ -1,4 +1,10 @@
-{# The CTEs `payloads` and `bodies` of a provider's webhooks: one row for each JSON object of a body, which can be an array. #}
+{#
+    The CTEs `payloads` and `bodies` of a provider's webhooks: one row for each JSON object of a readable body, which can be an
+    array. A body that is too large or has too many events is in no row here: stg_rejected_payloads reports it.
+
+    `plain` decompresses a body once; `offset 0` keeps PostgreSQL from doing it again in each expression. jsonb_path_query() has no
+    place here: its time is quadratic.
+#}
 {% macro webhook_bodies(provider) -%}
 payloads as (
     select * from {{ source('raw', 'webhook_payloads') }}
@@ -10,11 +16,46 @@ bodies as (
         payloads.workspace_id,
         payloads.loaded_at,
         payloads.loaded_xid,
-        body
+        elements.body
     from payloads
-    cross join lateral jsonb_path_query(payloads.payload, '$[*]') as body
-    where jsonb_typeof(body) = 'object'
+    cross join lateral (select payloads.payload #> '{}' as payload offset 0) as plain -- noqa: AL03
+    cross join lateral (
+        select plain.payload as body
+        where jsonb_typeof(plain.payload) = 'object' and {{ body_problem('plain.payload') }} is null
+        union all
+        select array_elements.element
+        from jsonb_array_elements(
+            case
+                when jsonb_typeof(plain.payload) = 'array' and {{ body_problem('plain.payload') }} is null then plain.payload
+            end
+        ) as array_elements (element)
+        where jsonb_typeof(array_elements.element) = 'object'
+    ) as elements
 ),
+{%- endmacro %}
+
+
+{#
+    Why a decompressed body is not read, by its structure alone; null if it is read. Its events are the elements of the array, or of
+    the object's member `items` (a page of Mailgun's events API). A number such as 1e131071 has 131,072 digits as text, and an array
+    of them more than PostgreSQL can hold: an error that would stop every build. A body of 100 levels has at least 800 bytes.
+#}
+{% macro body_problem(payload) -%}
+    case
+        when pg_column_size({{ payload }}) > {{ var('max_body_bytes') }} then 'too_large'
+        when {{ length_if_array(payload) }} > {{ var('max_body_events') }} then 'too_many_events'
+        when {{ length_if_array(payload ~ " -> 'items'") }} > {{ var('max_body_events') }} then 'too_many_events'
+        when pg_column_size({{ payload }}) > 800 and jsonb_path_exists({{ payload }}, 'strict $.**{100}') then 'unreadable_body'
+        when
+            jsonb_path_exists({{ payload }}, 'strict $.**{0 to 100} ? (@.type() == "number") ? (@ > 1e30 || @ < -1e30)')
+            then 'unreadable_body'
+    end
+{%- endmacro %}
+
+
+{# The number of an array's elements; null if the value is no array. #}
+{% macro length_if_array(value) -%}
+    case when jsonb_typeof({{ value }}) = 'array' then jsonb_array_length({{ value }}) end
 {%- endmacro %}
 
 
@@ -29,7 +70,7 @@ bodies as (
 hashed as (
     select
         *,
-        app.recipient_hash(recipient) as recipient_hash
+        app.recipient_hash(left(recipient, 4000)) as recipient_hash
     from events
 )
 
@@ -43,16 +84,16 @@ select
     {{ as_id('workspace_id') }} as workspace_id,
     -- a message is one e-mail to one recipient; a provider can use one id for several recipients
     {{ as_id('message_key') }} || coalesce(':' || recipient_hash, '') as message_id,
-    provider_message_id,
+    left(provider_message_id, 1000) as provider_message_id,
     nullif({{ as_id('campaign_id') }}, '') as campaign_id,
     nullif({{ as_id('mailbox_id') }}, '') as mailbox_id,
     nullif({{ as_id('domain_id') }}, '') as domain_id,
     recipient_hash,
-    app.recipient_domain(recipient) as recipient_domain,
-    event_type,
+    app.recipient_domain(left(recipient, 4000)) as recipient_domain,
+    left(event_type, 100) as event_type,
     smtp_status,
     smtp_code,
-    bounce_type,
+    left(bounce_type, 100) as bounce_type,
     {{ masked('diagnostic') }} as diagnostic,
     {{ masked('url') }} as url,
     {{ masked('user_agent') }} as user_agent,
@@ -78,10 +119,5 @@ from hashed
     could be the start of an address.
 #}
 {% macro masked(expression) -%}
-    app.mask_addresses(
-        case
-            when length({{ expression }}) > 4000 then regexp_replace(left({{ expression }}, 4000), '\S{1,255}$', '')
-            else {{ expression }}
-        end
-    )
+    app.mask_addresses(app.clip_text({{ expression }}))
 {%- endmacro %}

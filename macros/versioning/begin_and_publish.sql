@@ -151,7 +151,9 @@
 {# Pre-hook of every versioned model, inside its transaction. #}
 {% macro hold_batch() -%}
     {%- if execute and is_analysts_build() -%} {%- do refuse_analysts_build(model.name) -%} {%- endif -%}
-    select app.hold_batch({{ batch_id() }}, {{ sql_literal(var('build_work_mem')) }})
+    select
+        app.hold_batch({{ batch_id() }}, {{ sql_literal(var('build_work_mem')) }}),
+        set_config('statement_timeout', {{ sql_literal(var('model_timeout')) }}, true)
 {%- endmacro %}
 
 
@@ -159,6 +161,7 @@
 {% macro end_batch(results) -%}
     {%- set batch = batch_id() if is_recorded_build() else 0 -%}
     {%- if batch == 0 -%} {{ return('') }} {%- endif -%}
+    {%- do explain_timeouts(results) -%}
     select app.end_batch(
         {{ batch }},
         {{ sql_literal(tojson(node_results(results))) }},
@@ -166,6 +169,18 @@
         {{ sql_literal(tojson(published_contract())) }},
         {{ flags.WHICH != 'run' }}
     )
+{%- endmacro %}
+
+
+{# Says which models ran into the variable `model_timeout`, and what to do. #}
+{% macro explain_timeouts(results) -%}
+    {%- for result in results if 'statement timeout' in (result.message or '') -%}
+        {%- do log(
+            result.node.name ~ ' ran longer than model_timeout, ' ~ var('model_timeout') ~ ', and wrote nothing. If that much is new, build'
+            ~ " again with a longer one: --vars 'model_timeout: 12h'. If not, see docs/how-to/operators/load-events.md.",
+            info=true
+        ) -%}
+    {%- endfor -%}
 {%- endmacro %}
 
 

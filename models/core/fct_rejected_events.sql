@@ -20,6 +20,25 @@ loaded_events as not materialized (
     where {{ is_newly_loaded() }}
 ),
 
+rejected_payloads as (
+    select * from {{ ref('stg_rejected_payloads') }}
+    where {{ is_newly_loaded() }}
+),
+
+-- a whole body is one row, whose key is its own
+unread_payloads as (
+    select
+        workspace_id,
+        problem,
+        provider,
+        rejected_payload_key as event_id,
+        null::text as message_id,
+        null::text as event_type,
+        null::timestamptz as occurred_at,
+        loaded_at
+    from rejected_payloads
+),
+
 invalid_events as (
     select
         workspace_id,
@@ -131,6 +150,8 @@ rejected_events as (
     select * from conflicting_duplicates
     union all
     select * from unknown_event_types
+    union all
+    select * from unread_payloads
 )
 
 -- distinct: equal events that were loaded at the same time are one row

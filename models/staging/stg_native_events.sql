@@ -7,15 +7,18 @@ select
     {{ as_id('event_id') }} as event_id,
     {{ as_id('workspace_id') }} as workspace_id,
     {{ as_id('message_id') }} as message_id,
-    message_id as provider_message_id,
+    left(message_id, 1000) as provider_message_id,
     {{ as_id('campaign_id') }} as campaign_id,
     {{ as_id('mailbox_id') }} as mailbox_id,
     {{ as_id('domain_id') }} as domain_id,
     -- other systems write to this log, too, and could write an address in place of a hash
-    case when recipient_hash like '%@%' then app.recipient_hash(recipient_hash) else recipient_hash end as recipient_hash,
-    lower(substring(recipient_domain from '[^@]*$')) as recipient_domain,
-    event_type,
-    smtp_status,
+    case
+        when left(recipient_hash, 4000) like '%@%' then app.recipient_hash(left(recipient_hash, 4000))
+        else left(recipient_hash, 400)
+    end as recipient_hash,
+    lower(substring(left(recipient_domain, 1000) from '[^@]*$')) as recipient_domain,
+    left(event_type, 100) as event_type,
+    left(smtp_status, 100) as smtp_status,
     smtp_code,
     null::text as bounce_type,
     {{ masked('diagnostic') }} as diagnostic,

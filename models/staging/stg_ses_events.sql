@@ -1,18 +1,30 @@
 with {{ webhook_bodies('ses') }}
 
--- a notification is a JSON text in an SNS envelope, or the body itself; SNS's own messages (SubscriptionConfirmation) are none
+-- A notification is a JSON text in an SNS envelope, or the body itself. SNS's own messages (SubscriptionConfirmation) are none. One
+-- that cannot be read is null, an event without a message, which is rejected and counted.
 notifications as (
     select
-        workspace_id,
-        loaded_at,
-        loaded_xid,
-        body ->> 'Timestamp' as envelope_time,
-        case
-            when not body ? 'Message' then body
-            when jsonb_typeof(body -> 'Message') = 'object' then body -> 'Message'
-            else {{ try_cast_json("body ->> 'Message'") }}
-        end as notification
+        bodies.workspace_id,
+        bodies.loaded_at,
+        bodies.loaded_xid,
+        bodies.body ->> 'Timestamp' as envelope_time,
+        plain.notification
     from bodies
+    -- parsed once: offset 0 keeps PostgreSQL from doing it again in each expression
+    cross join lateral (
+        select
+            case
+                when not bodies.body ? 'Message' then bodies.body
+                when jsonb_typeof(bodies.body -> 'Message') = 'object' then bodies.body -> 'Message'
+                else {{ try_cast_json("bodies.body ->> 'Message'") }}
+            end as notification
+        offset 0
+    ) as parsed_message
+    cross join lateral (
+        select case when {{ body_problem('parsed_message.notification') }} is null then parsed_message.notification end as notification
+        offset 0
+    ) as plain
+    where not coalesce(bodies.body ->> 'Type' like '%Confirmation', false)
 ),
 
 parsed as (
@@ -29,7 +41,7 @@ parsed as (
             else notification -> lower(coalesce(notification ->> 'eventType', notification ->> 'notificationType'))
         end as detail
     from notifications
-    where jsonb_typeof(notification) = 'object' and notification ?| array['eventType', 'notificationType']
+    where notification is null or (jsonb_typeof(notification) = 'object' and notification ?| array['eventType', 'notificationType'])
 ),
 
 -- Opens, clicks and subscriptions name no recipient. If the mail has several, the event counts for no message, rather than for
@@ -60,7 +72,13 @@ recipients as (
             detail ->> 'reason'
         ) as diagnostic
     from with_recipients
-    left join lateral jsonb_path_query(with_recipients.recipients, '$[*]') as recipient on true
+    left join lateral jsonb_array_elements(
+        case jsonb_typeof(with_recipients.recipients)
+            -- an e-mail of SES has at most 50 recipients
+            when 'array' then case when jsonb_array_length(with_recipients.recipients) <= 1000 then with_recipients.recipients end
+            else jsonb_build_array(with_recipients.recipients)
+        end
+    ) as recipient on true
 ),
 
 events as (

@@ -1,4 +1,4 @@
--- depends: 0018_downloads_by_workspace
+-- depends: 0019_least_privilege
 
 -- Which rows of the raw logs a build reads. Each row carries the id of the transaction that inserted it, and each build the
 -- snapshot of its beginning: a build reads the rows that are in its snapshot and not in the one of the build before. A time cannot

@@ -1,4 +1,4 @@
--- depends: 0018_downloads_by_workspace
+-- depends: 0021_exact_watermarks
 
 set local role mailmart_owner;
 

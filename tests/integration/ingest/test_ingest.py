@@ -67,15 +67,72 @@ def test_broken_lines_are_rejected_and_the_others_loaded(settings: Settings, tmp
     )
     result = ingest(settings, path)
     assert result.exit_code == 1
-    assert "3 bodies loaded, 6 rejected" in result.output
-    assert bodies(settings) == [EVENT] * 3
+    assert "4 bodies loaded, 5 rejected (5 unreadable_body)" in result.output
+    assert bodies(settings) == [EVENT, EVENT, {"a": "\ufffd"}, EVENT]
     rejected = [json.loads(line) for line in Path(f"{path}.rejected.jsonl").read_text().splitlines()]
-    assert [line["line"] for line in rejected] == [2, 4, 5, 6, 7, 8]
+    assert [line["line"] for line in rejected] == [2, 4, 6, 7, 8]
     assert rejected[0]["text"] == "{broken"
     assert "not JSON" in rejected[0]["reason"]
     assert rejected[1]["reason"] == "a JSON string, not an object or an array"
-    assert "not UTF-8 at byte 8" in rejected[3]["reason"]
+    assert "not UTF-8 at byte 8" in rejected[2]["reason"]
     assert all(line["reason"] and line["text"] for line in rejected)
+
+
+NASTY: dict[str, tuple[bytes, list[str], int]] = {
+    # name: the line, the text of each body that is loaded, and the number of rejected ones
+    "nested": (b"[" * 6000 + b"]" * 6000, [], 1),
+    "nested and cut": (b'{"a":' * 100_000, [], 1),
+    "large": (b'{"a": "' + b"x" * 11_000_000 + b'"}', [], 1),
+    "numbers": (b'{"a": 1.10, "b": 123456789012345678901234567890}', ['{"a": 1.10, "b": 123456789012345678901234567890}'], 0),
+    "wide number": (b'{"a": 1e200000}', [], 1),
+    "characters": (rb'[{"a": "x\u0000\ud83d \ud83d\ude00 \\u0000"}]', ['[{"a": "x\ufffd\ufffd \U0001f600 \\\\u0000"}]'], 0),
+    "NaN": (b'{"a": NaN}', [], 1),
+    "trailing comma": (b'{"a": 1,}', [], 1),
+    "many events": (b"[" + b"{}," * 10_000 + b"{}]", ["{}"] * 10_001, 0),
+}
+
+
+def test_no_line_costs_another(settings: Settings, tmp_path: Path) -> None:
+    good = '{"event": "open"}'
+    path = tmp_path / "bodies.jsonl"
+    path.write_bytes(b"".join(good.encode() + b"\n" + line + b"\n" for line, _, _ in NASTY.values()))
+    result = ingest(settings, path)
+    assert result.exit_code == 1
+    expected = [text for _, loaded, _ in NASTY.values() for text in (good, *loaded)]
+    found = [text for (text,) in rows(settings, "select payload::text from raw.webhook_payloads order by payload_id")]
+    assert found == expected
+    kept = rows(settings, "select line, problem, reason, source, length(body) from raw.rejected_payloads order by line")
+    assert [line for line, *_ in kept] == [2, 4, 6, 10, 14, 16]
+    assert {(problem, source) for _, problem, _, source, _ in kept} == {("unreadable_body", str(path)), ("too_large", str(path))}
+    assert all(reason and 0 < length <= 16384 for _, _, reason, _, length in kept)
+    # again: the file's lines are the same, and nothing is counted twice
+    ingest(settings, path)
+    assert rows(settings, "select count(*) from raw.rejected_payloads") == [(6,)]
+
+
+def test_of_a_batch_that_fails_only_the_line_that_fails_is_rejected(settings: Settings, tmp_path: Path) -> None:
+    with connect(settings, "mailmart_owner") as connection:
+        connection.execute("alter table raw.webhook_payloads add check (payload ->> 'n' not in ('3', '7'))")
+    path = tmp_path / "bodies.jsonl"
+    path.write_text("".join(json.dumps({"n": number}) + "\n" for number in range(100)))
+    result = ingest(settings, path)
+    assert "98 bodies loaded, 2 rejected" in result.output
+    rejected = [json.loads(line) for line in Path(f"{path}.rejected.jsonl").read_text().splitlines()]
+    assert [line["line"] for line in rejected] == [4, 8]
+    assert all("violates check constraint" in line["reason"] for line in rejected)
+
+
+def test_native_events_of_any_size_take_linear_time(settings: Settings, tmp_path: Path) -> None:
+    event = {"event_id": "e", "message_id": "m", "event_type": "bounced", "occurred_at": "2025-11-01T10:00:00Z"}
+    path = tmp_path / "events.json"
+    texts = {"diagnostic": "a" * 1_000_000 + "@" + "b" * 1_000_000, "url": "%40" * 300_000, "recipient": "<" * 100_000 + "@"}
+    wide = '{"event_id": [' + ",".join(["1e131071"] * 9_000) + "]}"
+    keys = json.dumps(dict.fromkeys(map(str, range(100_000)), 1))
+    path.write_text(f"{json.dumps([{}] * 9999 + [event])}\n{json.dumps(event | texts)}\n{wide}\n{keys}\n")
+    result = ingest(settings, path, "native")
+    assert "2 events loaded, 10001 rejected (10001 invalid_event)" in result.output
+    assert rows(settings, "select max(length(diagnostic)), max(length(url)) from raw.email_events")[0] <= (4000, 4000)
+    assert rows(settings, "select max(length(reason)), count(*) from raw.rejected_payloads")[0] <= (500, 4)
 
 
 def test_a_broken_first_line_rejects_no_other(settings: Settings, tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+with webhook_payloads as (
+    select * from {{ source('raw', 'webhook_payloads') }}
+),
+
+kept_payloads as (
+    select * from {{ source('raw', 'rejected_payloads') }}
+),
+
+webhook_payloads_with_problem as (
+    select
+        webhook_payloads.payload_id,
+        webhook_payloads.provider,
+        webhook_payloads.workspace_id,
+        webhook_payloads.loaded_at,
+        webhook_payloads.loaded_xid,
+        case
+            when problems.problem is not null then problems.problem
+            when not problems.has_object then 'unreadable_body'
+        end as problem
+    from webhook_payloads
+    -- decompressed once
+    cross join lateral (select webhook_payloads.payload #> '{}' as payload offset 0) as plain -- noqa: AL03
+    cross join lateral (
+        select
+            {{ body_problem('plain.payload') }} as problem,
+            case jsonb_typeof(plain.payload)
+                when 'object' then true
+                when 'array' then jsonb_path_exists(plain.payload, 'strict $[*] ? (@.type() == "object")')
+                else false
+            end as has_object
+        offset 0
+    ) as problems
+)
+
+select
+    provider,
+    {{ as_id('workspace_id') }} as workspace_id,
+    'webhook_payloads ' || payload_id as rejected_payload_key,
+    problem,
+    loaded_at,
+    loaded_xid
+from webhook_payloads_with_problem
+where problem is not null
+union all
+select
+    provider,
+    {{ as_id('workspace_id') }} as workspace_id,
+    'rejected_payloads ' || rejected_payload_id as rejected_payload_key,
+    problem,
+    loaded_at,
+    loaded_xid
+from kept_payloads

@@ -1,0 +1,164 @@
+"""Bodies that an operator replicates into raw.webhook_payloads, without the bounds of `mailmart ingest`: none stops a build."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from api.db.connection import connect
+from api.settings import Settings
+from tests.support.dbt import WITHOUT_TESTS, run_dbt
+
+# made by PostgreSQL, so that no test sends megabytes
+WIDE = "(select jsonb_agg('1e131071'::jsonb) from generate_series(1, 50000))"
+NASTY = {
+    "400,000 elements": "(select jsonb_agg('{}'::jsonb) from generate_series(1, 400000))",
+    "a page of 400,000": "jsonb_build_object('items', (select jsonb_agg('{}'::jsonb) from generate_series(1, 400000)))",
+    "100 MB of text": "(select jsonb_object_agg(n, repeat('x', 900000)) from generate_series(1, 100) as n)",
+    "2,000 levels": "(repeat('[', 2000) || repeat(']', 2000))::jsonb",
+    "wide numbers": f"jsonb_build_object('event', {WIDE})",
+    "no object": "'[1, [{}]]'::jsonb",
+    "a text": "'\"text\"'::jsonb",
+}
+PROBLEMS = {
+    "400,000 elements": "too_many_events",
+    "a page of 400,000": "too_many_events",
+    "100 MB of text": "too_large",
+}
+# a field of every provider, with a text that regular expressions look at
+TEXTS: dict[str, dict[str, Any]] = {
+    "sendgrid": {"event": "bounce", "sg_message_id": "m.filter", "email": "a@b.example", "timestamp": 1762000000},
+    "mailgun": {
+        "event": "failed",
+        "message": {"headers": {"message-id": "m"}},
+        "recipient": "a@b.example",
+        "timestamp": 1762000000,
+        "delivery-status": {"message": "TEXT", "enhanced-code": "TEXT", "code": "TEXT"},
+        "client-info": {"user-agent": "TEXT"},
+    },
+    "postmark": {
+        "RecordType": "Bounce",
+        "Type": "HardBounce",
+        "MessageID": "m",
+        "Email": "a@b.example",
+        "Details": "TEXT",
+        "BouncedAt": "2025-11-01T10:00:00Z",
+    },
+    "ses": {
+        "eventType": "Bounce",
+        "mail": {"messageId": "m"},
+        "bounce": {
+            "timestamp": "2025-11-01T10:00:00Z",
+            "bouncedRecipients": [{"emailAddress": "a@b.example", "diagnosticCode": "TEXT", "status": "TEXT"}],
+        },
+    },
+}
+LONG = [
+    "a" * 200_000,
+    "550 5.1.1 <" * 20_000,
+    "@" * 200_000,
+    "1.1" * 70_000,
+    " " * 200_000 + "x",
+    "https://" + "%40" * 70_000,
+]
+MORE = {
+    "sendgrid": ("reason", "status", "smtp-id", "url", "useragent", "type", "unique_args"),
+    "postmark": ("Date", "UserAgent", "OriginalLink"),
+}
+
+
+def bodies() -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for provider, body in TEXTS.items():
+        for number, text in enumerate(LONG):
+            # one message each, and one whose ids are long, too
+            filled = json.loads(
+                json.dumps(body)
+                .replace('"TEXT"', json.dumps(text))
+                .replace('"m"', f'"m{number}"')
+                .replace('"m.f', f'"m{number}.f')
+            )
+            found.append((provider, filled | dict.fromkeys(MORE.get(provider, ()), text)))
+            found.append(
+                (
+                    provider,
+                    json.loads(
+                        json.dumps(filled).replace("a@b.example", text[:200_000]).replace(f'"m{number}', f'"{text[:9000]}')
+                    ),
+                )
+            )
+    found.append(("sendgrid", TEXTS["sendgrid"] | {str(key): key for key in range(100_000)}))
+    found.append(("ses", {"Type": "Notification", "Message": "[" * 6000}))
+    recipients = [{"emailAddress": f"{number}@b.example"} for number in range(20_000)]
+    found.append(("ses", TEXTS["ses"] | {"bounce": {"bouncedRecipients": recipients}}))
+    return found
+
+
+@pytest.fixture(scope="module")
+def built(module_settings: Settings) -> Settings:
+    with connect(module_settings, "mailmart_owner") as connection:
+        for name, expression in NASTY.items():
+            connection.execute(
+                "insert into raw.webhook_payloads (provider, workspace_id, payload)"
+                f" select provider, %s, payload from (select {expression} as payload offset 0) as body,"
+                " unnest(%s::text[]) as provider",
+                (name, list(TEXTS)),
+            )
+        for provider, body in bodies():
+            connection.execute(
+                "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, 'w', %s)",
+                (provider, json.dumps(body)),
+            )
+        connection.execute(
+            "insert into raw.email_events (event_id, workspace_id, message_id, event_type, occurred_at, recipient_hash,"
+            " recipient_domain, smtp_status, diagnostic, url, user_agent, campaign_id, mailbox_id, domain_id)"
+            " select 'e', 'w', 'n', x, now() - interval '1 hour', x || '@', x || '@', x, x, x, x, x, x, x"
+            " from repeat('y', 2000000) as x"
+        )
+        for time in ("4714-11-24 00:00:00 BC", "294276-12-31 23:59:59", "-infinity", "infinity"):
+            connection.execute(
+                "insert into raw.email_events (event_id, workspace_id, message_id, event_type, occurred_at, loaded_at)"
+                " values (%s, 'times', %s, 'sent', %s, '294276-12-31 12:00:00')",
+                (time, time, time),
+            )
+    run_dbt(module_settings, *WITHOUT_TESTS)
+    return module_settings
+
+
+def rows(settings: Settings, query: str) -> list[tuple[Any, ...]]:
+    with connect(settings, "mailmart_owner") as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def test_each_unreadable_body_is_reported_and_the_others_are_read(built: Settings) -> None:
+    found = rows(
+        built, "select workspace_id, provider, problem, events from marts.data_quality where workspace_id not in ('w', 'times')"
+    )
+    assert sorted(found) == sorted(
+        (name, provider, PROBLEMS.get(name, "unreadable_body"), 1) for name in NASTY for provider in TEXTS
+    )
+
+
+def test_long_texts_are_cut_and_their_messages_count(built: Settings) -> None:
+    messages = rows(built, "select count(*) from core.fct_messages where workspace_id = 'w' and message_id ~ '^<?m[0-9]'")
+    assert messages == [(len(TEXTS) * len(LONG),)]
+    columns = (
+        "event_type",
+        "provider_message_id",
+        "smtp_status",
+        "bounce_type",
+        "diagnostic",
+        "url",
+        "user_agent",
+        "recipient_domain",
+    )
+    longest = ", ".join(f"max(length({column}))" for column in columns)
+    assert max(value for value in rows(built, f"select {longest} from core.fct_email_events")[0] if value) <= 4000
+
+
+def test_a_model_that_takes_too_long_says_what_to_do(built: Settings) -> None:
+    output = run_dbt(built, *WITHOUT_TESTS, "--vars", "{recompute: true, model_timeout: 1ms}", check=False).stdout
+    assert "canceling statement due to statement timeout" in output
+    assert "fct_email_events ran longer than model_timeout, 1ms" in output
