@@ -124,9 +124,7 @@ def _measure(
         return [_explain(connection, endpoint, section, about, limit, rounds) for section in endpoint.sections]
 
 
-def _explain(
-    connection: Connection, endpoint: Endpoint, section: Section, about: str, limit: int, rounds: int
-) -> MeasuredQuery:
+def _explain(connection: Connection, endpoint: Endpoint, section: Section, about: str, limit: int, rounds: int) -> MeasuredQuery:
     query = statement(section)
     # the first query of a connection also reads the catalogue
     _, *plans = [_plan(connection, query) for _ in range(rounds + 1)]
