@@ -31,6 +31,8 @@ ENCRYPTIONS = ("none", "AES256", "aws:kms")
 
 EVERY_COMMAND = ("every command",)
 SERVE, WORKER, SCHEDULER = "serve", "worker", "scheduler"
+# process -> the setting with the URL of its own login
+PROCESS_DATABASE_URLS = {SERVE: "api_database_url", WORKER: "worker_database_url", SCHEDULER: "scheduler_database_url"}
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,37 @@ class Settings:
             default="`.mailmart` in the project's folder",
         ),
     ]
+    api_database_url: Annotated[
+        str | None,
+        EnvVar(
+            "Servers",
+            "URL of PostgreSQL for `serve`, with a login that is a member of `mailmart_api` only.",
+            (SERVE,),
+            default="`MAILMART_DATABASE_URL`",
+            is_secret=True,
+        ),
+    ] = None
+    worker_database_url: Annotated[
+        str | None,
+        EnvVar(
+            "Servers",
+            "URL of PostgreSQL for `worker`, with a login that is a member of `mailmart_worker` only.",
+            (WORKER,),
+            default="`MAILMART_DATABASE_URL`",
+            is_secret=True,
+        ),
+    ] = None
+    scheduler_database_url: Annotated[
+        str | None,
+        EnvVar(
+            "Servers",
+            "URL of PostgreSQL for `scheduler`, with a login that is a member of `mailmart_worker` and, because it builds, of"
+            " `mailmart_owner`.",
+            (SCHEDULER,),
+            default="`MAILMART_DATABASE_URL`",
+            is_secret=True,
+        ),
+    ] = None
     target: Annotated[
         str,
         EnvVar(
@@ -275,6 +308,8 @@ class Settings:
         EnvVar("Telemetry", "URL of PostHog.", (SERVE, WORKER, SCHEDULER)),
     ] = POSTHOG_HOST
     project_root: Path = PROJECT_ROOT
+    # where database_url is from, for error messages
+    database_url_variable: str = "MAILMART_DATABASE_URL"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -294,6 +329,15 @@ class Settings:
             return settings
         # outside of the handler: pydantic's error holds all values, secrets too
         raise problem
+
+    def for_process(self, process: str) -> Settings:
+        """The settings of `serve`, `worker` or `scheduler`: with its own database URL, if it has one, and no other's."""
+        field = PROCESS_DATABASE_URLS[process]
+        own_url: str | None = getattr(self, field)
+        without_others = dataclasses.replace(self, api_database_url=None, worker_database_url=None, scheduler_database_url=None)
+        if own_url is None:
+            return without_others
+        return dataclasses.replace(without_others, database_url=own_url, database_url_variable=PREFIX + field.upper())
 
     @property
     def is_production(self) -> bool:

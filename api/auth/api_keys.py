@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import logging
 import re
 import secrets
@@ -32,7 +31,7 @@ USE_INTERVAL_SECONDS = 60.0
 # how long a key counts as one that was valid
 VALID_SECONDS = 3600.0
 KEY_PREFIX = "mm_"
-KEY_PATTERN = re.compile(r"mm_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+KEY_PATTERN = re.compile(r"mm_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True)
@@ -118,20 +117,22 @@ def revoke_key(settings: Settings, key_id: str) -> None:
 
 @dataclass(frozen=True)
 class _KeyRecord:
-    key_hash: bytes
     workspace_id: str
     scopes: frozenset[str]
     expires_at: datetime | None
 
 
 class ApiKeyStore:
-    """Checks API keys. Each key's record, or that there is none, is cached for a second."""
+    """Checks API keys. Each key's record, or that there is none, is cached for a second.
+
+    Keys are looked up by their hashes, in a function of the database that returns one key: the API's role cannot list them.
+    """
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
-        self._records: TTLCache[str, _KeyRecord | None] = TTLCache(MAX_CACHED_KEYS, CACHE_TTL_SECONDS)
+        self._records: TTLCache[bytes, _KeyRecord | None] = TTLCache(MAX_CACHED_KEYS, CACHE_TTL_SECONDS)
         self._valid_hashes: TTLCache[bytes, bool] = TTLCache(MAX_CACHED_KEYS, VALID_SECONDS)
-        self._recently_used: TTLCache[str, bool] = TTLCache(MAX_CACHED_KEYS, USE_INTERVAL_SECONDS)
+        self._recently_used: TTLCache[bytes, bool] = TTLCache(MAX_CACHED_KEYS, USE_INTERVAL_SECONDS)
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(1, "key-use")
 
@@ -141,18 +142,13 @@ class ApiKeyStore:
         Raises:
             WarehouseUnavailable: the database is unavailable.
         """
-        match = KEY_PATTERN.fullmatch(key)
-        if match is None:
+        if KEY_PATTERN.fullmatch(key) is None:
             return None
-        key_id = match[1]
-        record = self._record(key_id)
-        # always compare something, so that the response time does not reveal which ids exist
-        is_right = hmac.compare_digest(_hash(key), record.key_hash if record else bytes(32))
-        if record is None or not is_right:
+        key_hash = _hash(key)
+        record = self._record(key_hash)
+        if record is None or (record.expires_at is not None and record.expires_at <= datetime.now(UTC)):
             return None
-        if record.expires_at is not None and record.expires_at <= datetime.now(UTC):
-            return None
-        self._record_use(key_id, record.key_hash)
+        self._record_use(key_hash)
         return Principal(record.workspace_id, record.scopes)
 
     def was_valid(self, key: str) -> bool:
@@ -164,43 +160,36 @@ class ApiKeyStore:
         """Waits until the last uses are written."""
         self._executor.shutdown()
 
-    def _record(self, key_id: str) -> _KeyRecord | None:
+    def _record(self, key_hash: bytes) -> _KeyRecord | None:
         with self._lock, suppress(KeyError):
             # not `in` or get() first: the entry may expire in between
-            return self._records[key_id]
-        record = self._read(key_id)
+            return self._records[key_hash]
+        record = self._read(key_hash)
         with self._lock:
-            self._records[key_id] = record
+            self._records[key_hash] = record
         return record
 
-    def _read(self, key_id: str) -> _KeyRecord | None:
+    def _read(self, key_hash: bytes) -> _KeyRecord | None:
         def read(connection: psycopg.Connection) -> _KeyRecord | None:
-            row = connection.execute(
-                "select key_hash, workspace_id, scopes, expires_at from app.api_keys where key_id = %s and revoked_at is null",
-                (key_id,),
-            ).fetchone()
-            return None if row is None else _KeyRecord(bytes(row[0]), row[1], frozenset(row[2]), row[3])
+            row = connection.execute("select * from app.find_api_key(%s)", (key_hash,)).fetchone()
+            return None if row is None else _KeyRecord(row[0], frozenset(row[1]), row[2])
 
         return self._pool.execute(read)
 
-    def _record_use(self, key_id: str, key_hash: bytes) -> None:
+    def _record_use(self, key_hash: bytes) -> None:
         with self._lock:
-            if key_id in self._recently_used:
+            if key_hash in self._recently_used:
                 return
-            self._recently_used[key_id] = True
+            self._recently_used[key_hash] = True
             self._valid_hashes[key_hash] = True
         # in the background: it must neither delay the request nor fail it
-        self._executor.submit(self._write_use, key_id)
+        self._executor.submit(self._write_use, key_hash)
 
-    def _write_use(self, key_id: str) -> None:
+    def _write_use(self, key_hash: bytes) -> None:
         try:
-            self._pool.execute(
-                lambda connection: connection.execute(
-                    "update app.api_keys set last_used_at = clock_timestamp() where key_id = %s", (key_id,)
-                )
-            )
+            self._pool.execute(lambda connection: connection.execute("select app.note_api_key_use(%s)", (key_hash,)))
         except (ApiError, psycopg.Error) as error:
-            LOG.warning("cannot write last_used_at of key %s: %s", key_id, error)
+            LOG.warning("cannot write last_used_at of a key: %s", error)
 
 
 def _hash(key: str) -> bytes:

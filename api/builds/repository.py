@@ -120,9 +120,19 @@ def latest_build(connection: psycopg.Connection, target: str) -> BuildRecord | N
 
 
 def published_since(connection: psycopg.Connection, target: str, moment: datetime) -> int | None:
-    """The latest batch that was published with data as of `moment` or later."""
+    """The latest published batch of which no part began before `moment`.
+
+    Not by data_as_of: that is earlier than the build if a transaction was loading events when it began.
+    """
     row = connection.execute(
-        "select max(batch_id) from app.publications where target = %s and data_as_of >= %s", (target, moment)
+        """
+        select max(publications.batch_id)
+        from app.publications
+        inner join app.batches as published using (target, batch_id)
+        inner join app.batches as earliest on earliest.batch_id = coalesce(published.continues, published.batch_id)
+        where publications.target = %s and earliest.started_at >= %s
+        """,
+        (target, moment),
     ).fetchone()
     return row[0] if row else None
 

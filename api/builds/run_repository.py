@@ -56,8 +56,14 @@ class NightlyRunRepository:
                     select status = 'running' from app.nightly_runs
                     where target = %(target)s and scheduled_for = %(due)s
                 ),
-                -- any build that was published since has done the work of this run
-                not exists (select from app.publications where target = %(target)s and data_as_of >= %(due)s)
+                -- any build that began since and was published has done the work of this run
+                not exists (
+                    select from app.publications
+                    inner join app.batches as published using (target, batch_id)
+                    inner join app.batches as earliest
+                        on earliest.batch_id = coalesce(published.continues, published.batch_id)
+                    where publications.target = %(target)s and earliest.started_at >= %(due)s
+                )
             )
             """,
             {"target": self._target, "due": due},

@@ -13,7 +13,7 @@ from api.errors import ServerError
 from api.observability.logs import configure_logs
 from api.processes.parent_death import end_with_parent
 from api.scheduler.leader import run_scheduler
-from api.settings import Settings
+from api.settings import SCHEDULER, Settings
 
 
 @click.command()
@@ -23,7 +23,7 @@ def command(with_parent: bool) -> None:
 
     Several schedulers may run. One of them leads; if it ends, another one takes over within seconds.
     """
-    settings = Settings.from_environment()
+    settings = Settings.from_environment().for_process(SCHEDULER)
     configure_logs()
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

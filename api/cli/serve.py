@@ -8,7 +8,7 @@ import click
 
 from api.processes.parent_death import end_with_parent
 from api.server.granian import serve
-from api.settings import Settings
+from api.settings import SERVE, Settings
 
 
 @click.command()
@@ -20,7 +20,7 @@ def command(host: str | None, port: int | None, workers: int, with_parent: bool)
     """Run the API server until Ctrl-C or SIGTERM. Accepted requests are finished first."""
     # the worker processes read the settings from their own environment
     os.environ.update({name: str(value) for name, value in (("MAILMART_HOST", host), ("MAILMART_PORT", port)) if value})
-    settings = Settings.from_environment()
+    settings = Settings.from_environment().for_process(SERVE)
     if with_parent:
         end_with_parent()
     click.echo(f"serving on http://{settings.host}:{settings.port}, documentation at /docs", err=True)

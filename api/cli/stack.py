@@ -15,11 +15,11 @@ from api.cli.signals import StopSignal
 from api.db.migrate import migrate
 from api.embedded import servers
 from api.embedded.watchdog import ServerWatchdog
-from api.errors import MailmartError, ServerError
+from api.errors import MailmartError, ServerError, SettingsError
 from api.processes.probe import responds
 from api.processes.stack import program_environment
 from api.processes.supervisor import Program, Supervisor
-from api.settings import Settings
+from api.settings import PREFIX, PROCESS_DATABASE_URLS, Settings
 
 POLL_INTERVAL_SECONDS = 0.2
 
@@ -46,8 +46,10 @@ def running_servers(settings: Settings) -> Iterator[StopSignal]:
 
     Raises:
         ServerError: a server does not start.
+        SettingsError: a process has a database URL of its own, and the installation has none.
         MailmartError: another process runs this installation already.
     """
+    _check_database_urls(settings)
     stop_signal = StopSignal()
     with _only_one(settings):
         try:
@@ -99,6 +101,19 @@ def run_programs(
                 supervisor.stop()
                 done("stopped")
             watchdog.stop()
+
+
+def _check_database_urls(settings: Settings) -> None:
+    """
+    Raises:
+        SettingsError: a process has a database of its own, and the others would use the embedded one.
+    """
+    own = [field for field in PROCESS_DATABASE_URLS.values() if getattr(settings, field) is not None]
+    if own and settings.database_url is None:
+        raise SettingsError(
+            f"{PREFIX}{own[0].upper()} is set, and MAILMART_DATABASE_URL is not",
+            hint="Set MAILMART_DATABASE_URL to the login that migrates the database.",
+        )
 
 
 def _mark_servers(settings: Settings) -> None:

@@ -6,7 +6,7 @@ import click
 
 from api.observability.logs import configure_logs
 from api.processes.parent_death import end_with_parent
-from api.settings import Settings
+from api.settings import WORKER, Settings
 from api.worker.main import run_worker
 
 
@@ -21,4 +21,4 @@ def command(concurrency: int, with_parent: bool) -> None:
     configure_logs()
     if with_parent:
         end_with_parent()
-    run_worker(Settings.from_environment(), concurrency)
+    run_worker(Settings.from_environment().for_process(WORKER), concurrency)

@@ -18,6 +18,13 @@ OPTIONS = f"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepali
 # no object of ours is looked up by a path; migrations keep the login's own, in which yoyo's tables were made
 SEARCH_PATH = "-c search_path=public,pg_temp"
 
+ROLE_PURPOSES: dict[Role, str] = {
+    "mailmart_owner": "builds, migrates, loads events and creates keys",
+    "mailmart_api": "answers requests",
+    "mailmart_worker": "writes exports, delivers reports and runs scheduled jobs",
+    "mailmart_analyst": "reads the marts of all workspaces",
+}
+
 
 def conninfo(settings: Settings, role: Role | None, *, options: str = "") -> str:
     """The libpq connection string of the settings' database; its sessions have `role`, or the login's own for None.
@@ -34,7 +41,7 @@ def conninfo(settings: Settings, role: Role | None, *, options: str = "") -> str
     except psycopg.ProgrammingError:
         # psycopg's error contains the URL with its password
         raise SettingsError(
-            "MAILMART_DATABASE_URL is not a connection string",
+            f"{settings.database_url_variable} is not a connection string",
             hint="Write it as postgresql://login:password@host:port/database.",
         ) from None
     own = f"{SEARCH_PATH} -c role={role}" if role else ""
@@ -50,7 +57,7 @@ def connect(settings: Settings, role: Role | None, *, autocommit: bool = False, 
 
     Raises:
         SettingsError: see `conninfo`.
-        SessionError: the session does not have the role or the formats, or the server is too old.
+        SessionError: the login may not take the role, the session does not have it or the formats, or the server is too old.
         psycopg.OperationalError: the database is unavailable.
     """
     try:
@@ -58,9 +65,9 @@ def connect(settings: Settings, role: Role | None, *, autocommit: bool = False, 
             conninfo(settings, role, options=options), autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS
         )
     except psycopg.OperationalError as error:
-        # the server has answered: it does not know the role
-        if role is not None and f'"{role}"' in str(error):
-            _explain_missing_role(settings, role, error)
+        # the server's sentence is in the server's language, and has the role's name in each
+        if role is not None and role in str(error):
+            _check_membership(settings, role)
         raise
     try:
         check_server(connection)
@@ -73,10 +80,24 @@ def connect(settings: Settings, role: Role | None, *, autocommit: bool = False, 
     return connection
 
 
-def _explain_missing_role(settings: Settings, role: Role, error: psycopg.OperationalError) -> None:
-    """Says why the server does not know the role: it is too old for a migration, or the database was never migrated."""
+def _check_membership(settings: Settings, role: Role) -> None:
+    """Says why the server refused a session with the role.
+
+    Raises:
+        SessionError: the database has no such role, or the login is not a member of it.
+    """
     with connect(settings, None) as connection:
-        if connection.execute("select to_regrole(%s) is null", (role,)).fetchone() == (True,):
-            raise SessionError(
-                "the database is not migrated to this release", hint="Run `mailmart migrate`, then try again."
-            ) from error
+        row = connection.execute(
+            "select session_user::text, (select pg_has_role(oid, 'set') from pg_catalog.pg_roles where rolname = %s)", (role,)
+        ).fetchone()
+    login, is_member = row or ("", None)
+    if is_member is None:
+        raise SessionError(
+            f"the database is not migrated to this release: it has no role {role}",
+            hint="Run `mailmart migrate` with the login that owns the database.",
+        )
+    if not is_member:
+        raise SessionError(
+            f"the login {login} may not take the role {role}, which {ROLE_PURPOSES[role]}",
+            hint=f"Use the login for that (docs/how-to/operators/logins.md), or `grant {role} to {login};`.",
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
 from api.db.connection import connect, conninfo
+from api.db.privileges import restrict_database
 from api.db.queue_schema import migrate_queue
 from api.errors import MailmartError, SessionError
 from api.settings import Settings
@@ -19,6 +21,11 @@ from api.settings import Settings
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_TIMEOUT = "-c lock_timeout=1s"
 MAX_SECONDS_IN_USE = 300
+LOG = logging.getLogger(__name__)
+LARGE_OBJECTS_WARNING = (
+    "every role of this database may create large objects, and one of another owner makes pg_dump fail."
+    " A superuser has to run in this database, once: %s"
+)
 
 
 def migrate(settings: Settings) -> list[str]:
@@ -26,6 +33,8 @@ def migrate(settings: Settings) -> list[str]:
 
     An advisory lock, which ends with its connection, keeps two processes apart. So a lock row of yoyo's that is found under it
     was left by a process that was killed, and is removed.
+
+    Also revokes what PostgreSQL lets everybody do in a database, and logs a warning about what only a superuser can revoke.
 
     A migration waits for a table for a second at a time: a longer wait, for an analyst's open transaction, would make every later
     reader wait.
@@ -40,6 +49,9 @@ def migrate(settings: Settings) -> list[str]:
         applied: list[str] = []
         _retry(guard, lambda: _apply(settings, applied))
         _retry(guard, lambda: applied.extend(_migrate_queue(guard)))
+        statement = restrict_database(guard)
+        if statement is not None:
+            LOG.warning(LARGE_OBJECTS_WARNING, statement)
         return applied
 
 
@@ -116,9 +128,13 @@ def require_migrations(settings: Settings) -> None:
 
     Raises:
         MailmartError: the database is not migrated.
+        SessionError: the login may not build.
     """
-    with connect(settings, None) as connection:
-        is_migrated = connection.execute("select to_regproc('app.lock_view') is not null").fetchone() == (True,)
+    # a login that inherits nothing sees the functions of schema app under the role only
+    with connect(settings, "mailmart_owner") as connection:
+        is_migrated = connection.execute(
+            "select to_regproc('app.record_raw_state') is not null and to_regproc('app.lock_view') is not null"
+        ).fetchone() == (True,)
     if not is_migrated:
         raise MailmartError("the database is not migrated to this release", hint="Run `mailmart migrate`, then build again.")
 

@@ -36,8 +36,7 @@ def migrate_queue(connection: psycopg.Connection) -> list[str]:
             _run(connection, migrations.joinpath(name).read_text(encoding="utf-8"))
     with connection.cursor() as cursor:
         cursor.executemany("insert into applied_migrations (name) values (%s)", [(name,) for name in applied])
-    if applied:
-        connection.execute(GRANTS)
+    connection.execute(GRANTS)
     connection.execute("reset role")
     return [] if is_new else [f"procrastinate {name}" for name in applied]
 
@@ -46,10 +45,13 @@ def _run(connection: psycopg.Connection, script: str) -> None:
     connection.execute(script.encode())
 
 
-# the API's role has no rights here: it enqueues jobs through functions of the schema app
+# The API's role has no rights here: it enqueues jobs through functions of the schema app. Each run grants all of them, so that a
+# privilege that is no longer in this list goes from databases that exist.
 GRANTS = """
+    revoke all on all functions in schema procrastinate from public;
     grant usage on schema procrastinate to mailmart_worker;
     grant select, insert, update, delete on all tables in schema procrastinate to mailmart_worker;
+    revoke all on procrastinate.applied_migrations from mailmart_worker;
     grant usage on all sequences in schema procrastinate to mailmart_worker;
     grant execute on all functions in schema procrastinate to mailmart_worker;
 """

@@ -16,6 +16,7 @@ PROFILE_VARIABLES = {
     "MAILMART_DBT_HOST": "Host of PostgreSQL.",
     "MAILMART_DBT_PORT": "Port of PostgreSQL.",
     "MAILMART_DBT_USER": "Login, a member of `mailmart_owner`.",
+    "MAILMART_DBT_ROLE": "Role of dbt's sessions: `mailmart_owner` by default; for an analyst's login, its own name.",
     "MAILMART_DBT_PASSWORD": "Password of the login.",
     "MAILMART_DBT_DATABASE": "Name of the database.",
     "MAILMART_DBT_SSLMODE": "`sslmode` of libpq: `prefer` by default.",

@@ -24,6 +24,9 @@ VERSION = "18"
 ORPHAN_TIMEOUT_SECONDS = 20
 # higher than any process id of Linux or macOS
 UNUSED_PID = 4194305
+# All functions that create a large object. Everybody may call them, and one of another owner makes pg_dump fail
+LARGE_OBJECT_FUNCTIONS = ("lo_creat(integer)", "lo_create(oid)", "lo_from_bytea(oid, bytea)")
+REVOKE_LARGE_OBJECTS = f"revoke execute on function {', '.join(LARGE_OBJECT_FUNCTIONS)} from public;"
 
 # For analytical queries on a machine that the mail platform shares. ALTER SYSTEM changes each of them.
 SETTINGS = {
@@ -221,6 +224,9 @@ def _create_login_and_database(folders: Folders) -> None:
         connection.execute(sql.SQL("alter role {} password {}").format(login, sql.Literal(_password(folders))))
         if connection.execute("select 1 from pg_database where datname = %s", (DATABASE,)).fetchone() is None:
             connection.execute(sql.SQL("create database {} owner {}").format(database, login))
+        in_database = psycopg.conninfo.make_conninfo(connection.info.dsn, password=_superuser_password(folders), dbname=DATABASE)
+    with psycopg.connect(in_database, autocommit=True, connect_timeout=10) as connection:
+        connection.execute(REVOKE_LARGE_OBJECTS.encode())
 
 
 def _run(folders: Folders, program: str, *arguments: str, failed_log: Path | None = None) -> None:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import psycopg
 from flask import Blueprint, Request, Response, request, send_file
 
 from api.db.pool import ConnectionPool
 from api.errors import FileMissing, Forbidden, NotFound, StorageError, StorageUnavailable
 from api.exports.download_limits import DownloadLimits
 from api.exports.formats import FORMATS
-from api.exports.repository import Export
-from api.exports.signed_urls import is_valid, signed_url
+from api.exports.repository import LINK_LIFETIME_SECONDS, Export
+from api.exports.signed_urls import parse_link, signed_url
 from api.exports.storage import Storage
 from api.settings import Settings
 from api.web.request_context import current_request_context
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 LOG = logging.getLogger(__name__)
-LINK_LIFETIME = timedelta(hours=1)
 PATH = "/downloads"
 STORAGE_RETRY_SECONDS = 5.0
 INVALID_LINK = "The link is invalid or expired. Request the export's status for a new one"
@@ -52,16 +49,14 @@ class Downloads:
         self._public_url = settings.public_url
         self._storage = storage
         self._pool = pool
-        self._lock = threading.Lock()
-        self._cached_secret = b""
         self._retry_storage_at = 0.0
         self._limits = DownloadLimits()
 
     def of(self, export: Export) -> tuple[str, datetime] | None:
         """An export's download link and its expiry; None if there is no file, or the storage cannot make a link now."""
-        if export.status != "completed" or export.storage_key is None or export.file_expires_at is None:
+        until = export.link_expires_at
+        if export.storage_key is None or until is None or export.link_signature is None:
             return None
-        until = min(datetime.now(UTC) + LINK_LIFETIME, export.file_expires_at).replace(microsecond=0)
         seconds = int((until - datetime.now(UTC)).total_seconds())
         if seconds <= 0:
             return None
@@ -77,11 +72,8 @@ class Downloads:
             # the export is shown without its link; the hint is enough, without boto3's stack trace
             LOG.error("exports are shown without download links: %s %s", error.message, error.hint)  # noqa: TRY400
             return None
-        return storage_url or self.link(export.storage_key, until), until
-
-    def link(self, key: str, until: datetime) -> str:
-        """A link to this service, valid until a time. It redirects if the storage has URLs of its own."""
-        return signed_url(self._public_url, PATH, self._secret(), key, int(until.timestamp()))
+        own_url = signed_url(self._public_url, PATH, export.storage_key, int(until.timestamp()), export.link_signature)
+        return storage_url or own_url, until
 
     def serve(self, export_id: str, name: str, expires: str, signature: str) -> Response:
         """The file, or the requested range of it; a redirect if the storage has URLs of its own.
@@ -92,15 +84,14 @@ class Downloads:
             StorageUnavailable: the file cannot be read now.
         """
         key = f"{export_id}/{name}"
-        if not is_valid(self._secret(), key, expires, signature):
+        link = parse_link(expires, signature)
+        if link is None or "\0" in key:
             raise Forbidden(INVALID_LINK)
-        stored = self._find(export_id)
-        if stored is None or stored.storage_key != key or datetime.now(UTC) >= stored.file_expires_at:
-            raise NotFound("FILE_NOT_FOUND")
+        stored = self._find(export_id, key, *link)
         file_name = download_name(stored.export_type, export_id, stored.format)
         content_type = FORMATS[stored.format].content_type
         try:
-            storage_url = self._storage.url(key, file_name, content_type, int(LINK_LIFETIME.total_seconds()))
+            storage_url = self._storage.url(key, file_name, content_type, LINK_LIFETIME_SECONDS)
             if storage_url is not None:
                 return _without_caching(Response(status=302, headers={"Location": storage_url}))
             release = self._limits.acquire(key, stored.workspace_id)
@@ -121,21 +112,23 @@ class Downloads:
         response.make_conditional(_with_one_range(request), accept_ranges=True, complete_length=stored.file_size_bytes)
         return _without_caching(response)
 
-    def _find(self, export_id: str) -> StoredFile | None:
-        def find(connection: psycopg.Connection) -> StoredFile | None:
-            row = connection.execute("select * from app.find_export_file(%s)", (export_id,)).fetchone()
-            return None if row is None else StoredFile(*row)
+    def _find(self, export_id: str, key: str, expires_at: int, signature: str) -> StoredFile:
+        """The file of a link.
 
-        return self._pool.execute(find) if "\0" not in export_id else None
-
-    def _secret(self) -> bytes:
-        with self._lock:
-            if not self._cached_secret:
-                row = self._pool.execute(
-                    lambda connection: connection.execute("select secret from app.signing_secret").fetchone()
-                )
-                self._cached_secret = bytes(row[0]) if row else b""
-            return self._cached_secret
+        Raises:
+            Forbidden: the signature is not ours.
+            NotFound: the file no longer exists.
+        """
+        row = self._pool.execute(
+            lambda connection: connection.execute(
+                "select * from app.find_export_file(%s, %s, %s, %s)", (export_id, key, expires_at, signature)
+            ).fetchone()
+        )
+        if row is None:
+            raise Forbidden(INVALID_LINK)
+        if row[0] is None:
+            raise NotFound("FILE_NOT_FOUND")
+        return StoredFile(*row)
 
 
 def downloads_blueprint(downloads: Downloads) -> Blueprint:

@@ -14,6 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from api.db.paging import Position, read_page
 from api.db.pool import ConnectionPool
 from api.db.request_context import WORKSPACE_ID, apply_settings
 from api.exports.plan import ExportPlan
@@ -25,7 +26,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Export:
-    """A row of app.exports; see the comments of its columns."""
+    """A row of app.exports; see the comments of its columns.
+
+    The last two fields are a signed link to its file (app.sign_export_link), for as long as links live; None without a file.
+    """
 
     export_id: str
     workspace_id: str
@@ -47,6 +51,8 @@ class Export:
     created_at: datetime
     completed_at: datetime | None
     file_expires_at: datetime | None
+    link_expires_at: datetime | None = None
+    link_signature: str | None = None
 
     @property
     def progress(self) -> int:
@@ -56,7 +62,14 @@ class Export:
         return min(self.units_written * 100 // max(self.units_total, 1), 99)
 
 
-EXPORT_COLUMNS = sql.SQL(", ").join(sql.Identifier(name) for name in Export.__dataclass_fields__)
+LINK_COLUMNS = ("link_expires_at", "link_signature")
+LINK_LIFETIME_SECONDS = 3600
+EXPORT_COLUMNS = sql.SQL(", ").join(sql.Identifier(name) for name in Export.__dataclass_fields__ if name not in LINK_COLUMNS)
+# a link is signed in the statement that reads its export
+EXPORT_WITH_LINK = sql.SQL("{}, {}").format(EXPORT_COLUMNS, sql.SQL(", ").join(map(sql.Identifier, LINK_COLUMNS)))
+SIGNED_LINK = sql.SQL("left join lateral app.sign_export_link(exports.export_id, {}) as links on true").format(
+    sql.Literal(LINK_LIFETIME_SECONDS)
+)
 
 
 def new_export_id() -> str:
@@ -78,7 +91,9 @@ def request_export(
     """
     with _in_workspace(connection, workspace_id) as cursor:
         export = cursor.execute(
-            sql.SQL("select {} from app.request_export(%s, %s, %s, %s, %s, %s, %s)").format(EXPORT_COLUMNS),
+            sql.SQL("select {} from app.request_export(%s, %s, %s, %s, %s, %s, %s) as exports {}").format(
+                EXPORT_WITH_LINK, SIGNED_LINK
+            ),
             (
                 export_id,
                 body["export_type"],
@@ -112,22 +127,16 @@ class ExportRepository:
         return self._execute(
             workspace_id,
             lambda cursor: cursor.execute(
-                sql.SQL("select {} from app.exports where export_id = %s").format(EXPORT_COLUMNS), (export_id,)
+                sql.SQL("select {} from app.exports {} where export_id = %s").format(EXPORT_WITH_LINK, SIGNED_LINK), (export_id,)
             ).fetchone(),
         )
 
-    def page(self, workspace_id: str, limit: int, before: tuple[datetime, str] | None) -> list[Export]:
+    def page(self, workspace_id: str, limit: int, before: Position | None) -> list[Export]:
         """Up to `limit` exports, newest first; `before` is the created_at and id of the last one of the previous page."""
-        created_at, export_id = before or ("infinity", "")
+        columns, order = Export.__dataclass_fields__, ("created_at", "export_id")
         return self._execute(
             workspace_id,
-            lambda cursor: cursor.execute(
-                sql.SQL(
-                    "select {} from app.exports where (created_at, export_id) < (%s::timestamptz, %s)"
-                    " order by created_at desc, export_id desc limit %s"
-                ).format(EXPORT_COLUMNS),
-                (created_at, export_id, limit),
-            ).fetchall(),
+            lambda cursor: read_page(cursor, "app.exports", columns, order, before, limit, join=SIGNED_LINK),
         )
 
     def cancel_or_remove(self, workspace_id: str, export_id: str) -> str | None:

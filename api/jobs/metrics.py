@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import psycopg
 
-from api.jobs.queue_sql import COUNT_JOBS
 from api.jobs.tasks import QUEUES
 from api.observability.db_metrics import DbMetric
 
 
 def job_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
     """Waiting and running jobs, the wait of the oldest one, and live workers."""
-    rows = {queue: (waiting, running, seconds) for queue, waiting, running, seconds in connection.execute(COUNT_JOBS.encode())}
+    counted = connection.execute("select queue, waiting, running, oldest_seconds from app.count_jobs()")
+    rows = {queue: (waiting, running, seconds) for queue, waiting, running, seconds in counted}
     queues = [(queue, *rows.get(queue, (0, 0, 0.0))) for queue in QUEUES]
     yield DbMetric(
         "mailmart_jobs",

@@ -55,30 +55,3 @@ RETRY_ORPHANED_JOBS = """
     select id from orphaned_jobs
     cross join lateral procrastinate_retry_job_v2(id, now(), null, null, null)
 """
-
-COUNT_JOBS = """
-    with jobs as (
-        select
-            jobs.queue_name,
-            jobs.status = 'todo' as is_waiting,
-            -- a retried job waits from its scheduled time
-            coalesce(
-                jobs.scheduled_at,
-                (select min(events.at) from procrastinate.procrastinate_events as events where events.job_id = jobs.id)
-            ) as waiting_since
-        from procrastinate.procrastinate_jobs as jobs
-        where
-            jobs.status in ('todo', 'doing')
-    )
-
-    select
-        queue_name,
-        count(*) filter (where is_waiting),
-        count(*) filter (where not is_waiting),
-        coalesce(
-            extract(epoch from clock_timestamp() - min(waiting_since) filter (where is_waiting and waiting_since <= now())),
-            0
-        )::float
-    from jobs
-    group by queue_name
-"""

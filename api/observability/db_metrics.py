@@ -40,7 +40,7 @@ class DbMetric:
     values: Sequence[tuple[Mapping[str, str], float]]
 
 
-# reads the metrics of one package, in a read-only transaction of the role mailmart_worker
+# reads the metrics of one package, in a read-only transaction of the role mailmart_api
 ReadMetrics = Callable[[psycopg.Connection], Iterable[DbMetric]]
 
 
@@ -92,7 +92,7 @@ class _MetricsQuery:
         try:
             options = f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS * 1000} -c default_transaction_read_only=on"
             with psycopg.connect(
-                conninfo(self._settings, "mailmart_worker", options=options),
+                conninfo(self._settings, "mailmart_api", options=options),
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 autocommit=True,
             ) as connection:

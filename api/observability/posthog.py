@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from api.db.connection import connect
+from api.db.session import Role
 from api.errors import MailmartError
 from api.settings import Settings
 
@@ -64,8 +65,10 @@ class Telemetry:
     and nothing raises. If the queue is full, events are dropped.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, role: Role = "mailmart_worker") -> None:
+        """`role`: that of the process; it reads the id of the installation."""
         self._settings = settings
+        self._role = role
         self._is_enabled = settings.posthog_key is not None
         self._thread: threading.Thread | None
         self._reset()
@@ -147,7 +150,7 @@ class Telemetry:
         """None if closed before the database responded."""
         while True:
             try:
-                with connect(self._settings, "mailmart_api") as connection:
+                with connect(self._settings, self._role) as connection:
                     row = connection.execute("select installation_id from app.installation").fetchone()
                 if row is not None:
                     return str(row[0])

@@ -24,11 +24,19 @@ HEALTHY_AFTER_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Program:
-    """A program to keep running: its name in the log, its command line, and the seconds that it may take to stop."""
+    """A program to keep running.
+
+    Attributes:
+        name: in the log.
+        argv: its command line.
+        seconds_to_stop: the seconds that it may take to stop.
+        hidden: variables of this process that it does not get.
+    """
 
     name: str
     argv: Sequence[str]
     seconds_to_stop: float = 30.0
+    hidden: frozenset[str] = frozenset()
 
 
 class ChildProcess:
@@ -43,7 +51,11 @@ class ChildProcess:
         self.program = program
         self._process = subprocess.Popen(
             list(program.argv),
-            env={**os.environ, **environment, PARENT: str(os.getpid())},
+            env={
+                **{name: value for name, value in os.environ.items() if name not in program.hidden},
+                **environment,
+                PARENT: str(os.getpid()),
+            },
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,

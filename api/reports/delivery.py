@@ -131,7 +131,10 @@ def _read_delivery(connection: psycopg.Connection, settings: Settings, run_id: s
                 exports.row_count, exports.file_size_bytes, exports.sha256, exports.data_as_of,
                 case when exports.status = 'completed' and exports.removed_at is null then exports.storage_key end as storage_key,
                 exports.file_expires_at as expires_at,
-                (select secret from app.signing_secret) as link_secret
+                app.link_signature(
+                    exports.storage_key, floor(extract(epoch from exports.file_expires_at))::bigint
+                ) as link_signature,
+                floor(extract(epoch from exports.file_expires_at))::bigint as link_expires_at
             from app.report_runs as runs
             inner join app.reports as reports on runs.report_id = reports.report_id
             left join app.exports as exports on runs.export_id = exports.export_id
@@ -142,11 +145,11 @@ def _read_delivery(connection: psycopg.Connection, settings: Settings, run_id: s
     if row is None:
         return None
     others = {name: row.pop(name) for name in ("recipients", "webhook_url", "is_webhook_disabled", "webhook_secrets")}
-    key, secret = row.pop("storage_key"), bytes(row.pop("link_secret"))
+    key, link_expires_at, signature = (row.pop(name) for name in ("storage_key", "link_expires_at", "link_signature"))
     url = None
     if key is not None and row["expires_at"] > datetime.now(UTC):
         # valid as long as the file; the API redirects if the storage has URLs of its own
-        url = signed_url(settings.public_url, PATH, secret, key, int(row["expires_at"].timestamp()))
+        url = signed_url(settings.public_url, PATH, key, link_expires_at, signature)
     download = {"download_url": url, "expires_at": row["expires_at"] if url else None}
     error = row["error"] or (None if url else FILE_DELETED)
     return _Delivery(RunNotification(**{**row, **download, "error": error}), **others)

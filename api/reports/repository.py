@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
+from api.db.paging import Position, read_page
 from api.db.pool import ConnectionPool
 from api.db.request_context import WORKSPACE_ID, apply_settings
 from api.reports.schedule import Schedule
@@ -120,19 +121,10 @@ class ReportRepository:
         """A report by its id, or None."""
         return self._execute(workspace_id, lambda cursor: _find(cursor, report_id))
 
-    def page(self, workspace_id: str, limit: int, before: tuple[datetime, str] | None) -> list[Report]:
+    def page(self, workspace_id: str, limit: int, before: Position | None) -> list[Report]:
         """Up to `limit` reports, newest first; `before` is the created_at and id of the last one of the previous page."""
-        created_at, report_id = before or ("infinity", "")
-        return self._execute(
-            workspace_id,
-            lambda cursor: cursor.execute(
-                sql.SQL(
-                    "select {} from app.reports where (created_at, report_id) < (%s::timestamptz, %s)"
-                    " order by created_at desc, report_id desc limit %s"
-                ).format(REPORT_COLUMNS),
-                (created_at, report_id, limit),
-            ).fetchall(),
-        )
+        columns, order = Report.__dataclass_fields__, ("created_at", "report_id")
+        return self._execute(workspace_id, lambda cursor: read_page(cursor, "app.reports", columns, order, before, limit))
 
     def change(self, workspace_id: str, report_id: str, change: Callable[[Report], Mapping[str, Any]]) -> Report | None:
         """Reads a report and writes the columns that `change` returns, in one transaction. None if there is no such report.
@@ -172,18 +164,14 @@ class ReportRepository:
 
         return self._execute(workspace_id, work)
 
-    def runs(self, workspace_id: str, report_id: str, limit: int, before: tuple[datetime, str] | None) -> list[Run]:
+    def runs(self, workspace_id: str, report_id: str, limit: int, before: Position | None) -> list[Run]:
         """Up to `limit` runs, newest first; `before` is the scheduled_for and id of the last one of the previous page."""
-        scheduled_for, run_id = before or ("infinity", "")
+        columns = [name for name in Run.__dataclass_fields__ if name != "deliveries"]
+        order = ("scheduled_for", "run_id")
 
         def work(connection: psycopg.Connection) -> list[Run]:
             with _in_workspace(connection, workspace_id), connection.cursor(row_factory=dict_row) as cursor:
-                rows = cursor.execute(
-                    "select run_id, scheduled_for, export_id, status, error, created_at, ended_at from app.report_runs"
-                    " where report_id = %s and (scheduled_for, run_id) < (%s::timestamptz, %s)"
-                    " order by scheduled_for desc, run_id desc limit %s",
-                    (report_id, scheduled_for, run_id, limit),
-                ).fetchall()
+                rows = read_page(cursor, "app.report_runs", columns, order, before, limit, {"report_id": report_id})
                 deliveries: dict[str, list[dict[str, Any]]] = {row["run_id"]: [] for row in rows}
                 cursor.execute(
                     "select run_id, channel, target, status, attempts, error, ended_at from app.report_deliveries"

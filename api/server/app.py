@@ -73,7 +73,7 @@ class WsgiApp:
         guard = RequestGuard(self._keys, JwtVerifier(settings), self._limiter)
         self._services = AnalyticsServices(self._pool, self._publications, guard, ResponseCache(settings.response_cache_mb))
         self._downloads = Downloads(settings, storage_of(settings), self._pool)
-        self._telemetry = telemetry or Telemetry(settings)
+        self._telemetry = telemetry or Telemetry(settings, "mailmart_api")
         self._lock = threading.Lock()
         self._contract_id = ""
         self._contract_app = self._create_contract_app(Contract(), is_published=False)

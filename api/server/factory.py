@@ -9,7 +9,7 @@ from api.processes.parent_death import end_with_parent
 from api.server.app import WsgiApp
 from api.server.asgi import AsgiAdapter
 from api.server.granian import THREADS
-from api.settings import Settings
+from api.settings import SERVE, Settings
 
 
 def create_asgi_app() -> AsgiAdapter:
@@ -17,6 +17,6 @@ def create_asgi_app() -> AsgiAdapter:
     configure_logs()
     # if the server is killed, a worker that survives would keep its port
     end_with_parent()
-    app = WsgiApp(Settings.from_environment())
+    app = WsgiApp(Settings.from_environment().for_process(SERVE))
     atexit.register(app.close)
     return AsgiAdapter(app, threads=THREADS)

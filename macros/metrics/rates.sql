@@ -2,8 +2,11 @@
     Every rate: the number of messages in the numerator in per cent of those in the denominator. Both are expressions of the
     counts of fct_campaign_days. The doc block of the same name (models/docs/rates.md) describes the rate.
 
+    The numerator is a part of the denominator, so that a rate is between 0 and 100. The data test rates_are_shares checks it.
+
     `better`: a rate that can be compared between campaigns, and whether a `higher` or a `lower` one wins. Each of these is a
     column of the model comparison.
+    `can_exceed_100`: true for a ratio whose numerator is no part of its denominator. Its type is numeric(18, 2).
 #}
 {% macro rates() -%}
     {{ return({
@@ -28,14 +31,18 @@
 {% macro rate(name) -%}
     {%- if name not in rates() -%} {{ exceptions.raise_compiler_error('rates() has no ' ~ name) }} {%- endif -%}
     {%- set definition = rates()[name] -%}
-    coalesce(round(100.0 * {{ definition.numerator }} / nullif({{ definition.denominator }}, 0), 2), 0)::numeric(5, 2)
+    {%- set data_type = 'numeric(18, 2)' if definition.can_exceed_100 else 'numeric(5, 2)' -%}
+    coalesce(round(100.0 * {{ definition.numerator }} / nullif({{ definition.denominator }}, 0), 2), 0)::{{ data_type }}
 {%- endmacro %}
 
 
-{# The names of the rates that can be compared. #}
+{# The names of the rates that can be compared. Significance is about shares. #}
 {% macro compared_rates() -%}
     {%- set names = [] -%}
     {%- for name, definition in rates().items() if 'better' in definition -%}
+        {%- if definition.can_exceed_100 -%}
+            {{ exceptions.raise_compiler_error('rates(): ' ~ name ~ ' can exceed 100, so it cannot be compared: remove `better`') }}
+        {%- endif -%}
         {%- do names.append(name) -%}
     {%- endfor -%}
     {{ return(names) }}

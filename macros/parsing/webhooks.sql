@@ -9,6 +9,7 @@ bodies as (
     select
         payloads.workspace_id,
         payloads.loaded_at,
+        payloads.loaded_xid,
         body
     from payloads
     cross join lateral jsonb_path_query(payloads.payload, '$[*]') as body
@@ -21,7 +22,8 @@ bodies as (
     The end of a provider's staging view: ids, hashes and masks. The view first parses the bodies into a CTE `events`, one row for
     each event, with the columns workspace_id, provider_message_id, message_key (the provider's id that all events of a message
     share), recipient (the address), provider_event (the provider's event type), event_type (ours), campaign_id, mailbox_id,
-    domain_id, smtp_status, smtp_code, bounce_type, diagnostic, url, user_agent, is_machine, occurred_at, loaded_at.
+    domain_id, smtp_status, smtp_code, bounce_type, diagnostic, url, user_agent, is_machine, occurred_at, loaded_at,
+    loaded_xid.
 #}
 {% macro as_email_events(provider) %}
 hashed as (
@@ -56,7 +58,8 @@ select
     {{ masked('user_agent') }} as user_agent,
     is_machine,
     occurred_at,
-    loaded_at
+    loaded_at,
+    loaded_xid
 from hashed
 {% endmacro %}
 

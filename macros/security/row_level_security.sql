@@ -1,13 +1,16 @@
 {#
     Row-level security of a core table. The API and the worker see the rows of the workspace that the transaction names, and none
-    if it names none. Analysts see all; the owner is not subject to it. nullif(…, ''), because a setting that was set once and
-    reset is '', which is no workspace. Applied by finish_versioned() in macros/versioning/finish_model.sql.
+    if it names none. nullif(…, ''), because a setting that was set once and reset is '', which is no workspace. Analysts see all
+    workspaces, or the one that the owner has bound their login to. The owner is not subject to it. Applied by finish_versioned()
+    in macros/versioning/finish_model.sql.
 #}
 {% macro isolate_tenants(relation) -%}
     alter table {{ relation }} enable row level security;
     create policy tenant_isolation on {{ relation }} for select to mailmart_api, mailmart_worker
     using (workspace_id = (select nullif(current_setting('mailmart.workspace_id', true), '')));
     create policy all_tenants on {{ relation }} for select to mailmart_analyst using (true);
+    create policy analyst_workspace on {{ relation }} for select to mailmart_workspace_analyst
+    using (workspace_id = (select app.analyst_workspace_id()));
 {%- endmacro %}
 
 

@@ -36,7 +36,25 @@
 
 {# Whether this command is recorded as a build. #}
 {% macro is_recorded_build() -%}
-    {{ return(execute and flags.WHICH in ['run', 'build', 'retry'] and not flags.EMPTY) }}
+    {{ return(execute and flags.WHICH in ['run', 'build', 'retry'] and not flags.EMPTY and not is_analysts_build()) }}
+{%- endmacro %}
+
+
+{#
+    Whether the sessions have the login's own role (MAILMART_DBT_ROLE), and not the owner's: an analyst builds views of marts in a
+    schema of the login's own, on the tables of production that the login may read. Nothing is recorded, published or served.
+#}
+{% macro is_analysts_build() -%}
+    {{ return(target.role == target.user) }}
+{%- endmacro %}
+
+
+{# Stops an analyst's build of anything but the marts of the target dev. #}
+{% macro refuse_analysts_build(what) -%}
+    {%- do exceptions.raise_compiler_error(
+        'The login ' ~ target.user ~ ' is an analyst\'s and cannot build ' ~ what
+        ~ '. Build marts: dbt build --target dev --select path:models/marts --defer --state FOLDER (docs/how-to/operators/logins.md).'
+    ) -%}
 {%- endmacro %}
 
 
@@ -48,6 +66,9 @@
 #}
 {% macro begin_batch() -%}
     {%- do refuse_options() -%}
+    {%- if execute and is_analysts_build() and target.name == 'production' and flags.WHICH in ['run', 'build', 'retry', 'seed'] -%}
+        {%- do refuse_analysts_build('the target production') -%}
+    {%- endif -%}
     {%- if is_recorded_build() -%}
         {%- do require_server() -%}
         {#- hooks run as the login: dbt sets the profile's role in a transaction that it rolls back -#}
@@ -62,6 +83,7 @@
             ~ (env_var('MAILMART_DBT_MUST_CONTINUE', '') | int(default='null'))
             ~ '); commit'
         ) -%}
+        {%- do read_raw_logs() -%}
         {%- do make_served_schema() -%}
         {%- do add_new_columns() -%}
     {%- endif -%}
@@ -110,8 +132,17 @@
 {%- endmacro %}
 
 
+{# Decides which rows of the raw logs this build reads, and analyzes the logs if their statistics are of another size. #}
+{% macro read_raw_logs() -%}
+    {%- do run_query('select app.adopt_restored_rows(); commit') -%}
+    {%- do run_query('select app.record_raw_state(' ~ batch_id() ~ '); commit') -%}
+    {%- do run_query('select app.analyze_if_changed(raw_log) from app.raw_logs() as raw_log; commit') -%}
+{%- endmacro %}
+
+
 {% macro require_migrations() -%}
-    {%- if run_query("select to_regproc('app.lock_view')").rows[0][0] is none -%}
+    {%- set functions = "to_regproc('app.lock_view') is not null and to_regproc('app.record_raw_state') is not null" -%}
+    {%- if not run_query('select ' ~ functions).rows[0][0] -%}
         {%- do exceptions.raise_compiler_error('The database is not migrated to this release: run `mailmart migrate`, then build again.') -%}
     {%- endif -%}
 {%- endmacro %}
@@ -119,6 +150,7 @@
 
 {# Pre-hook of every versioned model, inside its transaction. #}
 {% macro hold_batch() -%}
+    {%- if execute and is_analysts_build() -%} {%- do refuse_analysts_build(model.name) -%} {%- endif -%}
     select app.hold_batch({{ batch_id() }}, {{ sql_literal(var('build_work_mem')) }})
 {%- endmacro %}
 

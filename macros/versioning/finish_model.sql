@@ -14,8 +14,6 @@
             -- in the first build every row is new, so none is indexed: the models after it read the whole table anyway
             create index {{ name }}_inserted on {{ this }} (valid_from) where valid_from > {{ batch_id() }};
             create index {{ name }}_expired on {{ this }} (valid_to) where valid_to < {{ open_ended() }};
-            -- the next models are planned before autovacuum would analyze the table
-            analyze {{ this }};
         end if;
         if not (select relrowsecurity from pg_class where oid = '{{ this }}'::regclass) then
             {% if 'workspace_id' in model.columns -%}
@@ -26,24 +24,20 @@
         end if;
     end
     $finish$;
+    -- no plan may depend on the statistics of a table that was empty or small before this run
+    select app.analyze_if_changed('{{ this }}');
     insert into app.model_runs (
-        target, model, batch_id, loaded_until, rows_inserted, rows_expired, started_at
+        target, model, batch_id, raw_batch_id, rows_inserted, rows_expired, started_at
     )
     select
         '{{ warehouse_name() }}',
         '{{ name }}',
         {{ batch_id() }},
-        {% if name == 'fct_email_events' %}
-        greatest(
-            max(loaded_at),
-            (
-                select max(loaded_until) from app.model_runs
-                where target = '{{ warehouse_name() }}' and model = '{{ name }}'
-            )
-        ),
-        {% else %}
+        {% if execute and config.get('meta', {}).get('reads_raw') -%}
+        app.raw_batch_of('{{ warehouse_name() }}', '{{ name }}', {{ batch_id() }}),
+        {%- else -%}
         null,
-        {% endif %}
+        {%- endif %}
         count(*),
         (select count(*) from {{ this }} where valid_to = {{ batch_id() }}),
         now()

@@ -19,7 +19,8 @@
     {%- if run_query("select to_regnamespace('" ~ served_schema() ~ "')").rows[0][0] is none -%}
         {%- do run_query(
             'create schema ' ~ served_schema() ~ ';'
-            ~ ' grant usage on schema ' ~ served_schema() ~ ' to mailmart_api, mailmart_worker, mailmart_analyst; commit'
+            ~ ' grant usage on schema ' ~ served_schema()
+            ~ ' to mailmart_api, mailmart_worker, mailmart_analyst, mailmart_workspace_analyst; commit'
         ) -%}
     {%- endif -%}
 {%- endmacro %}

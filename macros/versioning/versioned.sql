@@ -29,6 +29,9 @@
     {%- set and_in_scope = ' and ' ~ recompute_scope if recompute_scope else '' -%}
 
     {% if not insert_only -%}
+    -- the statements below are planned by what the model has returned
+    analyze {{ incoming_relation }};
+
     with incoming as materialized (
         select * from {{ incoming_relation }}
     )

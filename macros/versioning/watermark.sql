@@ -21,18 +21,50 @@
 
 
 {#
-    The loaded_at after which events can be new to this model: what fct_email_events had read up to this model's last run, less the
-    variable `load_overlap`, because transactions do not commit in the order of their loaded_at. A loaded_at in the future moves
-    nothing past that run's start.
+    The condition that a loaded row is new to this model: it is in the state of the raw logs that this build reads, and was not in
+    the one that the model's last run has read. The states are snapshots of PostgreSQL, so the condition holds for every row exactly
+    once, whatever its loaded_at says, however long its transaction lasted, and whatever is loaded during the build. For a model
+    with meta.reads_raw.
 #}
-{% macro loaded_after() -%}
-    {%- if not execute -%} {{ return('-infinity') }} {%- endif -%}
-    {%- set result = run_query(
-        "select least(loaded_until, started_at) - interval '" ~ var('load_overlap') ~ "'"
-        ~ " from app.model_runs where target = '" ~ warehouse_name() ~ "' and model = 'fct_email_events'"
-        ~ " and loaded_until is not null and batch_id <= " ~ watermark() ~ " order by batch_id desc limit 1"
-    ) -%}
-    {{ return(result.rows[0][0] if result.rows else '-infinity') }}
+{% macro is_newly_loaded() -%}
+    {%- if not execute -%} {{ return('true') }} {%- endif -%}
+    {%- set states = run_query(
+        "select since::text, until::text from app.raw_states_of_run('"
+        ~ warehouse_name() ~ "', '" ~ this.identifier ~ "', " ~ batch_id() ~ ')'
+    ).rows[0] -%}
+    {%- set conditions = [] -%}
+    {%- if states[1] is not none -%}
+        {%- do conditions.append('loaded_xid ' ~ is_in_snapshot(states[1])) -%}
+    {%- endif -%}
+    {%- if states[0] is not none and is_incremental_run() -%}
+        {%- do conditions.append('loaded_xid ' ~ is_not_in_snapshot(states[0])) -%}
+    {%- endif -%}
+    {{ return(conditions | join(' and ') or 'true') }}
+{%- endmacro %}
+
+
+{#
+    That a transaction is visible in a snapshot (xmin:xmax:transactions that were open). The range is a literal, for the index; the
+    function is only called if transactions were open.
+#}
+{% macro is_in_snapshot(snapshot) -%}
+    {%- set xmin, xmax, open_transactions = snapshot.split(':') -%}
+    < '{{ xmax }}'::xid8
+    {%- if open_transactions %} and pg_visible_in_snapshot(loaded_xid, '{{ snapshot }}'::pg_snapshot){% endif %}
+{%- endmacro %}
+
+
+{# That it is not. #}
+{% macro is_not_in_snapshot(snapshot) -%}
+    {%- set xmin, xmax, open_transactions = snapshot.split(':') -%}
+    >= '{{ xmin if open_transactions else xmax }}'::xid8
+    {%- if open_transactions %} and not pg_visible_in_snapshot(loaded_xid, '{{ snapshot }}'::pg_snapshot){% endif %}
+{%- endmacro %}
+
+
+{# Whether the model's table has no row at all. #}
+{% macro is_empty() -%}
+    {{ return(not execute or not run_query('select exists (select from ' ~ this ~ ')').rows[0][0]) }}
 {%- endmacro %}
 
 

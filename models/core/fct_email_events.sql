@@ -4,13 +4,14 @@
         indexes=[{'columns': ['workspace_id', 'message_id']}],
         meta={
             'insert_only': true,
+            'reads_raw': true,
             'recompute_scope': "existing.loaded_at >= coalesce((select min(incoming.loaded_at) from incoming), 'infinity')",
         },
     )
 }}
 
-{%- set is_incremental_run = is_incremental_run() %}
-{%- set loaded_after = loaded_after() if is_incremental_run else '-infinity' %}
+{#- in an empty table there is nothing to look up #}
+{%- set has_known_events = is_incremental_run() and not is_empty() %}
 
 with bounce_patterns as (
     select * from {{ ref('bounce_patterns') }}
@@ -22,7 +23,7 @@ bounce_reasons as (
 
 loaded_events as not materialized (
     select * from {{ ref('int_loaded_events') }}
-    where loaded_at > '{{ loaded_after }}'
+    where {{ is_newly_loaded() }}
 ),
 
 -- regex rules are expensive: classify distinct bounces once
@@ -67,23 +68,26 @@ first_copies as (
 unknown_events as not materialized (
     select first_copies.*
     from first_copies
-    {%- if is_incremental_run %}
+    {%- if has_known_events %}
     left join {{ lateral_lookup(this, ['workspace_id', 'event_id'], of='first_copies') }} as known_event on true
     where known_event.event_id is null
     {%- endif %}
 ),
 
--- the join comes last, so that the sort above can run in parallel
+-- the join comes last, so that the sort above can run in parallel. A full join can only be a hash join: with statistics of an
+-- empty log, the planner expects few events, and would compare each of a million with each bounce.
 new_events as (
     select
         unknown_events.*,
         classified_bounces.bounce_reason,
         classified_bounces.is_hard_bounce
     from unknown_events
-    left join classified_bounces
+    full join classified_bounces
         on
             case when unknown_events.event_type = 'bounced' then {{ bounce_key('unknown_events') }} end
             = classified_bounces.bounce_key
+    -- bounces of known events; not "is not null", of which the planner would make a left join
+    where coalesce(unknown_events.event_id, '') <> ''
 )
 
 select

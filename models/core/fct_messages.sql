@@ -4,7 +4,8 @@
     )
 }}
 
-{%- set is_incremental_run = is_incremental_run() %}
+{#- in an empty table every message is new #}
+{%- set is_incremental_run = is_incremental_run() and not is_empty() %}
 
 with events as not materialized (
     select * from {{ ref('fct_email_events') }}

@@ -2,13 +2,13 @@
     config(
         unique_key=['workspace_id', 'rejected_event_id', 'problem'],
         meta={
+            'reads_raw': true,
             'recompute_scope': "existing.loaded_at >= coalesce((select min(incoming.loaded_at) from incoming), 'infinity')",
         },
     )
 }}
 
 {%- set is_incremental_run = is_incremental_run() %}
-{%- set loaded_after = loaded_after() if is_incremental_run else '-infinity' %}
 
 with events as not materialized (
     select * from {{ ref('fct_email_events') }}
@@ -17,7 +17,7 @@ with events as not materialized (
 
 loaded_events as not materialized (
     select * from {{ ref('int_loaded_events') }}
-    where loaded_at > '{{ loaded_after }}'
+    where {{ is_newly_loaded() }}
 ),
 
 invalid_events as (
@@ -73,7 +73,8 @@ comparable_events as {{ 'not ' if is_incremental_run }}materialized (
     from {{ 'valid_events' if is_incremental_run else 'loaded_again inner join valid_events using (workspace_id, event_id)' }}
 ),
 
--- the first copy of an event counts; a later one with other content does not, and is reported
+-- the first copy of an event that a build reads counts; another one with other content does not, and is reported, even if its
+-- loaded_at is earlier
 conflicting_duplicates as (
     select
         comparable_events.workspace_id,
@@ -87,8 +88,7 @@ conflicting_duplicates as (
     from comparable_events
     inner join {{ lateral_lookup('events', ['workspace_id', 'event_id'], of='comparable_events') }} as events on true
     where
-        comparable_events.loaded_at >= events.loaded_at
-        and (
+        (
             comparable_events.message_id,
             comparable_events.event_type,
             comparable_events.occurred_at,

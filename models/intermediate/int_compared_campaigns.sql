@@ -26,14 +26,10 @@ select
     compared.campaign_id,
     compared.campaign_name,
     compared.position,
-    coalesce(sum(campaign_days.sent), 0)::bigint as sent,
-    coalesce(sum(campaign_days.delivered), 0)::bigint as delivered,
-    coalesce(sum(campaign_days.bounced), 0)::bigint as bounced,
-    coalesce(sum(campaign_days.opened), 0)::bigint as opened,
-    coalesce(sum(campaign_days.clicked), 0)::bigint as clicked,
-    coalesce(sum(campaign_days.replied), 0)::bigint as replied,
-    coalesce(sum(campaign_days.complained), 0)::bigint as complained,
-    coalesce(sum(campaign_days.unsubscribed), 0)::bigint as unsubscribed
+    {{ summed_counts('campaign_days', [
+        'sent', 'delivered', 'bounced', 'opened', 'clicked',
+        'replied', 'complained', 'unsubscribed',
+    ]) }}
 from compared
 left join campaign_days
     on

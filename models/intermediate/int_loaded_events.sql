@@ -21,7 +21,8 @@ select
     user_agent,
     is_machine,
     occurred_at,
-    loaded_at
+    loaded_at,
+    loaded_xid
 from (
     select * from {{ ref('stg_native_events') }}
     union all

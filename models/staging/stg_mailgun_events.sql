@@ -5,6 +5,7 @@ elements as (
     select
         bodies.workspace_id,
         bodies.loaded_at,
+        bodies.loaded_xid,
         coalesce(element -> 'event-data', element) as element
     from bodies
     cross join
@@ -18,6 +19,7 @@ parsed as (
     select
         workspace_id,
         loaded_at,
+        loaded_xid,
         element,
         element ->> 'event' as provider_event,
         -- in angle brackets, as the sending API returns it
@@ -72,7 +74,8 @@ events as (
         -- the name of the bot; empty for a person
         element #>> '{client-info,bot}' not in ('', 'false') as is_machine,
         {{ epoch_to_timestamp("element ->> 'timestamp'") }} as occurred_at,
-        loaded_at
+        loaded_at,
+        loaded_xid
     from parsed
 ),
 {{ as_email_events('mailgun') }}

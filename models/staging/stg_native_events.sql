@@ -23,5 +23,6 @@ select
     {{ masked('user_agent') }} as user_agent,
     is_machine,
     occurred_at,
-    loaded_at
+    loaded_at,
+    loaded_xid
 from source

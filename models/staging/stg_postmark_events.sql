@@ -5,6 +5,7 @@ parsed as (
     select
         workspace_id,
         loaded_at,
+        loaded_xid,
         body,
         body ->> 'RecordType' as record_type,
         case body ->> 'RecordType'
@@ -58,7 +59,8 @@ events as (
         body ->> 'UserAgent' as user_agent,
         null::boolean as is_machine,
         coalesce({{ iso_to_timestamp('happened_at') }}, {{ mail_date_to_timestamp('mail_date') }}) as occurred_at,
-        loaded_at
+        loaded_at,
+        loaded_xid
     from parsed
 ),
 {{ as_email_events('postmark') }}

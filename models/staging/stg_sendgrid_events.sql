@@ -4,6 +4,7 @@ parsed as (
     select
         workspace_id,
         loaded_at,
+        loaded_xid,
         body,
         body ->> 'event' as provider_event,
         coalesce(body ->> 'reason', body ->> 'response') as diagnostic,
@@ -53,7 +54,8 @@ events as (
         body ->> 'useragent' as user_agent,
         {{ try_cast("body ->> 'sg_machine_open'", 'boolean') }} as is_machine,
         {{ epoch_to_timestamp("body ->> 'timestamp'") }} as occurred_at,
-        loaded_at
+        loaded_at,
+        loaded_xid
     from parsed
 ),
 {{ as_email_events('sendgrid') }}

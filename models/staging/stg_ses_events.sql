@@ -5,6 +5,7 @@ notifications as (
     select
         workspace_id,
         loaded_at,
+        loaded_xid,
         body ->> 'Timestamp' as envelope_time,
         case
             when not body ? 'Message' then body
@@ -18,6 +19,7 @@ parsed as (
     select
         workspace_id,
         loaded_at,
+        loaded_xid,
         envelope_time,
         coalesce(notification ->> 'eventType', notification ->> 'notificationType') as provider_event,
         notification -> 'mail' as mail,
@@ -115,7 +117,8 @@ events as (
             end,
             {{ iso_to_timestamp('envelope_time') }}
         ) as occurred_at,
-        loaded_at
+        loaded_at,
+        loaded_xid
     from recipients
 ),
 {{ as_email_events('ses') }}

@@ -46,6 +46,14 @@ def pages() -> dict[str, str]:
     return {str(file.relative_to(PROJECT_ROOT)): file.read_text() for file in files}
 
 
+def tutorials() -> list[str]:
+    """The tutorials in the order in which a reader follows them: each page names the one after it under "Next"."""
+    order = ["docs/tutorial/first-dashboard.md"]
+    while next_page := re.search(r"^## Next\n+.*?\]\((\S+?\.md)\)", pages()[order[-1]], re.MULTILINE):
+        order.append(f"docs/tutorial/{next_page[1]}")
+    return order
+
+
 def blocks(page: str) -> Iterator[Block]:
     """The fenced blocks of a page, in order."""
     for match in FENCE.finditer(pages()[page]):

@@ -1,4 +1,4 @@
-"""Only one Python module and four database functions name procrastinate's tables and functions."""
+"""Only one Python module and five database functions name procrastinate's tables and functions."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ ALLOWED = {
     "api/db/migrations/0010_reports.sql",
     "api/db/migrations/0012_exports_in_turn.sql",
     "api/db/migrations/0017_job_queue_functions.sql",
+    "api/db/migrations/0019_least_privilege.sql",
 }
 
 

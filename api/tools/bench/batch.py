@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
@@ -56,33 +55,51 @@ class Run:
 
 @dataclass(frozen=True)
 class History:
-    """A history of some days: its first build, and the nightly runs after it."""
+    """A history of some days: its first build, and the nightly runs after it.
+
+    `first_mail` is the same history in a warehouse that was built while it was empty; None if that was not measured.
+    """
 
     days: int
     messages: int
     first: Run
     nightly: tuple[Run, ...]
+    first_mail: Run | None = None
 
 
 def bench_batch(
-    settings: Settings, messages: int, days: int, histories: Sequence[int], runs: int, progress: Callable[[str], None]
+    settings: Settings,
+    messages: int,
+    days: int,
+    histories: Sequence[int],
+    runs: int,
+    progress: Callable[[str], None],
+    *,
+    built_empty: bool = False,
 ) -> list[History]:
     """Measures each history on a new embedded server in a temporary home folder.
 
     `messages` / `days` is the volume of a day. It is the same for all histories, so a nightly run gets the same number of events.
+    `built_empty`: also measure `History.first_mail`, on another server.
 
     Raises:
         MailmartError: a build fails, or its result differs from the control's.
     """
-    return [_history(settings, messages, messages * length // days, length, runs, progress) for length in histories]
+    measured = []
+    for length in histories:
+        history = _history(settings, messages, messages * length // days, length, runs, progress)
+        if built_empty:
+            history = dataclasses.replace(history, first_mail=_first_mail(settings, history.messages, length, progress))
+        measured.append(history)
+    return measured
 
 
 def _history(settings: Settings, volume: int, messages: int, days: int, runs: int, progress: Callable[[str], None]) -> History:
     with scratch_servers(settings) as scratch:
         log_all_statements(scratch)
         progress(f"{days} days: generating {messages:,} messages")
-        with _loaded_long_ago(scratch):
-            generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days))
+        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days))
+        vacuum_analyze(scratch)
         progress(f"{days} days: first build")
         first = _measured(scratch)
         vacuum_analyze(scratch)
@@ -92,7 +109,6 @@ def _history(settings: Settings, volume: int, messages: int, days: int, runs: in
         nightly = []
         for number in range(runs):
             progress(f"{days} days: nightly run {number + 1}")
-            _age_by_a_day(scratch)
             since = _load_day(scratch, volume, number)
             run = _measured(scratch)
             nightly.append(dataclasses.replace(run, plain=_plain(scratch, "plain_nightly.sql", {"since": since})))
@@ -100,30 +116,15 @@ def _history(settings: Settings, volume: int, messages: int, days: int, runs: in
         return History(days, messages, first, tuple(nightly))
 
 
-@contextmanager
-def _loaded_long_ago(scratch: Settings) -> Iterator[None]:
-    """Backdates the loading of the history: a nightly run reads the events of the last hours again."""
-    change = "alter table raw.email_events alter column loaded_at set default clock_timestamp()"
-    with connect(scratch, "mailmart_owner") as connection:
-        connection.execute(f"{change} - interval '1 day'")
-    yield
-    with connect(scratch, "mailmart_owner") as connection:
-        connection.execute(change)
-        # the newest loaded_at decides how far back a nightly run reads
-        connection.execute(
-            "insert into raw.email_events (event_id, workspace_id, message_id, event_type, occurred_at)"
-            " values ('newest', 'ws_demo_1', 'newest', 'sent', now())"
-        )
-    vacuum_analyze(scratch)
-
-
-def _age_by_a_day(scratch: Settings) -> None:
-    """Backdates all loads by a day: a nightly run must not read the events of the previous one, loaded minutes ago, again."""
-    with connect(scratch, "mailmart_owner") as connection:
-        connection.execute(
-            "update raw.email_events set loaded_at = loaded_at - interval '1 day' where loaded_at > now() - interval '1 day'"
-        )
-    vacuum_analyze(scratch)
+def _first_mail(settings: Settings, messages: int, days: int, progress: Callable[[str], None]) -> Run:
+    """The first build with mail of a warehouse that was built while it was empty."""
+    with scratch_servers(settings) as scratch:
+        log_all_statements(scratch)
+        progress(f"{days} days: build of an empty warehouse")
+        _measured(scratch)
+        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days))
+        progress(f"{days} days: build with its first mail")
+        return _measured(scratch)
 
 
 def _load_day(scratch: Settings, volume: int, number: int) -> datetime:

@@ -1,4 +1,4 @@
-"""Each query of the service's, as PostgreSQL plans and runs it on one large workspace: its time, and what it reads whole."""
+"""Each query of the service's, as PostgreSQL plans and runs it on one large workspace: its time, and the facts that it scans."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from api.web.schemas import request_schema
 
 ALL_MAIL, ONE_CAMPAIGN, ONE_DOMAIN, BY_HOUR = "all mail", "one campaign", "one domain", "by hour"
 MAX_COMPARED = 10
-# milliseconds within which an answer is looked for: of one campaign's own, and of anything else
+# limits in milliseconds: of a request for one campaign, and of any other
 LIMIT_OF_A_CAMPAIGN = 30
 LIMIT = 150
 OF_A_CAMPAIGN = ("campaign_analytics", "deliverability")
@@ -34,10 +34,10 @@ class MeasuredQuery:
     """One query, measured.
 
     Attributes:
-        about: what was asked about.
+        about: the filters of the request.
         milliseconds: the median of planning and running it.
-        scanned: the facts that it read from end to end.
-        plan: of the slowest time.
+        scanned: the facts with a sequential scan.
+        plan: of the last run.
     """
 
     endpoint: str
@@ -50,31 +50,31 @@ class MeasuredQuery:
 
     @property
     def is_slow(self) -> bool:
-        """Whether it took longer than it may."""
+        """Whether it took longer than its limit."""
         return self.milliseconds > self.limit
 
 
-def bench_marts(settings: Settings, messages: int, days: int, rounds: int, say: Callable[[str], None]) -> list[MeasuredQuery]:
+def bench_marts(settings: Settings, messages: int, days: int, rounds: int, report: Callable[[str], None]) -> list[MeasuredQuery]:
     """Measures on a server of its own, and removes it.
 
     Raises:
         MailmartError: the build fails.
     """
     with scratch_servers(settings) as scratch:
-        say(f"making {messages:,} messages in one workspace")
+        report(f"making {messages:,} messages in one workspace")
         generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days))
-        say("dbt build")
+        report("dbt build")
         build(scratch)
         vacuum_analyze(scratch)
         publication = current_publication(scratch)
         workspace, ids = _ids(scratch)
         fixed = tenant_settings(workspace, publication.batch_id)
-        found = []
+        queries = []
         for endpoint in publication.contract.endpoints:
-            say(f"asking {endpoint.name}")
-            for about, given in _questions(endpoint, ids):
-                found += _measured(scratch, endpoint, about, given, fixed, ids, rounds)
-        return found
+            report(f"measuring {endpoint.name}")
+            for about, parameters in _requests(endpoint, ids):
+                queries += _measure(scratch, endpoint, about, parameters, fixed, ids, rounds)
+        return queries
 
 
 def _ids(scratch: Settings) -> tuple[str, dict[str, Any]]:
@@ -92,41 +92,39 @@ def _ids(scratch: Settings) -> tuple[str, dict[str, Any]]:
     return sent[0][0], {"campaignId": campaigns[0], "campaign_ids": campaigns[:MAX_COMPARED], "domainId": domains[0][0]}
 
 
-def _questions(endpoint: Endpoint, ids: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The largest window, all campaigns that can be compared, all rates; then each filter by itself."""
+def _requests(endpoint: Endpoint, ids: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The largest window, all campaigns that can be compared, all rates; then each filter alone."""
     largest: dict[str, Any] = {"timeRange": "90d", "time_range": "90d", "campaign_ids": ids["campaign_ids"]}
     largest |= {name: list(endpoint.parameters[name]) for name in endpoint.defaults}
-    asked = {name: value for name, value in largest.items() if name in endpoint.parameters}
-    yield (ONE_CAMPAIGN if endpoint.path_parameters else ALL_MAIL), asked
+    parameters = {name: value for name, value in largest.items() if name in endpoint.parameters}
+    yield (ONE_CAMPAIGN if endpoint.path_parameters else ALL_MAIL), parameters
     for about, name, value in (
         (ONE_CAMPAIGN, "campaignId", ids["campaignId"]),
         (ONE_DOMAIN, "domainId", ids["domainId"]),
         (BY_HOUR, "granularity", "hour"),
     ):
         if name in endpoint.parameters:
-            yield about, {**asked, name: value}
+            yield about, {**parameters, name: value}
 
 
-def _measured(
+def _measure(
     scratch: Settings,
     endpoint: Endpoint,
     about: str,
-    given: Mapping[str, Any],
+    parameters: Mapping[str, Any],
     fixed: Mapping[str, str],
     ids: Mapping[str, Any],
     rounds: int,
 ) -> list[MeasuredQuery]:
     path = {name: ids[name] for name in endpoint.path_parameters}
-    context, _ = resolve_settings(endpoint, request_schema(endpoint)().load(given), path, datetime.now(UTC).date())
+    context, _ = resolve_settings(endpoint, request_schema(endpoint)().load(parameters), path, datetime.now(UTC).date())
     limit = LIMIT_OF_A_CAMPAIGN if about == ONE_CAMPAIGN and endpoint.name in OF_A_CAMPAIGN else LIMIT
     with connect(scratch, "mailmart_api") as connection:
         apply_settings(connection, {**fixed, **context})
-        return [_explained(connection, endpoint, section, about, limit, rounds) for section in endpoint.sections]
+        return [_explain(connection, endpoint, section, about, limit, rounds) for section in endpoint.sections]
 
 
-def _explained(
-    connection: Connection, endpoint: Endpoint, section: Section, about: str, limit: int, rounds: int
-) -> MeasuredQuery:
+def _explain(connection: Connection, endpoint: Endpoint, section: Section, about: str, limit: int, rounds: int) -> MeasuredQuery:
     query = statement(section)
     # the first query of a connection also reads the catalogue
     _, *plans = [_plan(connection, query) for _ in range(rounds + 1)]
@@ -143,14 +141,14 @@ def _explained(
 
 def _plan(connection: Connection, query: str) -> dict[str, Any]:
     # without each node's clock, which can cost as much as the query
-    found = connection.execute(f"explain (analyze, timing off, buffers, format json) {query}".encode()).fetchall()
-    plan: dict[str, Any] = found[0][0][0]
+    rows = connection.execute(f"explain (analyze, timing off, buffers, format json) {query}".encode()).fetchall()
+    plan: dict[str, Any] = rows[0][0][0]
     return plan
 
 
 def scanned_facts(node: Mapping[str, Any]) -> Iterator[str]:
-    """The facts that a plan's node, and those below it, read from end to end."""
+    """The facts with a sequential scan in a plan's node or below it."""
     if node["Node Type"] == "Seq Scan" and node["Relation Name"].startswith("fct_"):
         yield node["Relation Name"]
-    for below in node.get("Plans", ()):
-        yield from scanned_facts(below)
+    for child in node.get("Plans", ()):
+        yield from scanned_facts(child)

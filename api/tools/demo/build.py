@@ -40,20 +40,31 @@ def _has_changed_since_publication(settings: Settings, project_changed_at: datet
     with connect(settings, "mailmart_owner") as connection:
         row = connection.execute(
             """
-            with changed as (
-                select max(loaded_at) as changed_at from raw.email_events
-                union all
-                select max(loaded_at) from raw.webhook_payloads
-                union all
-                select %(project_changed_at)s
+            with published as (
+                select
+                    batches.started_at,
+                    states.raw_snapshot,
+                    states.system_identifier
+                from app.current_publication as publication
+                inner join app.batches using (target, batch_id)
+                inner join app.batches as states
+                    on states.batch_id = app.raw_batch_of(publication.target, 'fct_rejected_events', publication.batch_id)
+                where publication.target = %(target)s
             )
 
-            select coalesce(max(changed.changed_at) > max(publications.data_as_of), true)
-            from changed
-            left join app.current_publication as publication on publication.target = %(target)s
-            left join app.publications as publications
-                on publication.target = publications.target and publication.batch_id = publications.batch_id
+            select
+                started_at > %(project_changed_at)s
+                and system_identifier = app.system_identifier()
+                and not exists (
+                    select from raw.email_events
+                    where loaded_xid >= pg_snapshot_xmin(raw_snapshot) and not pg_visible_in_snapshot(loaded_xid, raw_snapshot)
+                )
+                and not exists (
+                    select from raw.webhook_payloads
+                    where loaded_xid >= pg_snapshot_xmin(raw_snapshot) and not pg_visible_in_snapshot(loaded_xid, raw_snapshot)
+                )
+            from published
             """,
             {"target": settings.target, "project_changed_at": project_changed_at},
         ).fetchone()
-    return row is None or bool(row[0])
+    return row != (True,)

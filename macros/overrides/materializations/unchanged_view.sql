@@ -6,6 +6,9 @@
     analysts. The view that the API reads changes with the publication, and goes back with it.
 #}
 {% materialization view, adapter='postgres' -%}
+    {%- if is_analysts_build() -%}
+        {{ return(dbt.materialization_view_default()) }}
+    {%- endif -%}
     {%- set definition = local_md5(tojson([sql, model.description, model.columns, config.get('grants'), model.config['post-hook']], sort_keys=true)) -%}
     {%- set existing = load_cached_relation(this) -%}
     {%- if existing is not none and existing.is_view and definition == stored_definition(this) -%}

@@ -11,16 +11,10 @@ totals as (
         campaigns.workspace_id,
         campaigns.campaign_id,
         campaigns.campaign_name,
-        coalesce(sum(campaign_days.sent), 0)::bigint as sent,
-        coalesce(sum(campaign_days.delivered), 0)::bigint as delivered,
-        coalesce(sum(campaign_days.bounced), 0)::bigint as bounced,
-        coalesce(sum(campaign_days.opened), 0)::bigint as opened,
-        coalesce(sum(campaign_days.clicked), 0)::bigint as clicked,
-        coalesce(sum(campaign_days.replied), 0)::bigint as replied,
-        coalesce(sum(campaign_days.complained), 0)::bigint as complained,
-        coalesce(sum(campaign_days.unsubscribed), 0)::bigint as unsubscribed,
-        coalesce(sum(campaign_days.human_opened), 0)::bigint as human_opened,
-        coalesce(sum(campaign_days.human_clicked), 0)::bigint as human_clicked
+        {{ summed_counts('campaign_days', [
+            'sent', 'delivered', 'bounced', 'opened', 'clicked',
+            'replied', 'complained', 'unsubscribed', 'human_opened', 'human_clicked',
+        ]) }}
     from campaigns
     left join campaign_days
         on

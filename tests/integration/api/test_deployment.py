@@ -17,11 +17,12 @@ from api.auth.api_keys import create_key
 from api.builds.repository import rollback
 from api.db.connection import connect
 from api.server.app import WsgiApp
-from api.settings import PROJECT_ROOT, Settings
+from api.settings import Settings
 from tests.integration.api.conftest import Caller
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
+from tests.support.project_copy import copied_project
 
 # a new count of a fact, and a new column of a mart
 COUNT = """\
@@ -129,9 +130,8 @@ def _run(settings: Settings, statement: LiteralString) -> list[tuple[Any, ...]]:
 
 def _changed(settings: Settings, folder: Path) -> Settings:
     """The project with a new count in a fact and in a mart."""
-    project = folder / "changed"
-    shutil.copytree(PROJECT_ROOT, project, ignore=shutil.ignore_patterns(".*", "target", "logs", "build", "tests", "*.egg-info"))
-    (project / "tests" / "dbt").mkdir(parents=True)
+    changed = copied_project(settings, folder / "changed")
+    project = changed.project_root
     core, campaign = project / "models" / "core", project / "models" / "marts" / "campaign"
     _add(
         core / "fct_campaign_days.sql",
@@ -147,12 +147,12 @@ def _changed(settings: Settings, folder: Path) -> Settings:
     mart = campaign / "campaign_performance.sql"
     _add(
         mart,
-        "        coalesce(sum(campaign_days.human_opened), 0)::bigint as human_opened,\n",
-        "        coalesce(sum(campaign_days.named), 0)::bigint as named,\n",
+        "            'replied', 'complained', 'unsubscribed', 'human_opened', 'human_clicked',\n",
+        "            'named',\n",
     )
     _add(mart, "    human_clicked as human_emails_clicked,\n", "    named as emails_named,\n")
     _add(campaign / "_campaign__models.yml", "      - name: human_open_rate\n", COLUMN, is_before=True)
-    return dataclasses.replace(settings, project_root=project)
+    return changed
 
 
 def _broken(settings: Settings, folder: Path) -> Settings:
@@ -161,9 +161,9 @@ def _broken(settings: Settings, folder: Path) -> Settings:
     shutil.copytree(settings.project_root, project)
     mart = project / "models" / "marts" / "campaign" / "campaign_performance.sql"
     text = mart.read_text()
-    place = "coalesce(sum(campaign_days.sent), 0)"
+    place = " sent as emails_sent,"
     assert text.count(place) == 1
-    mart.write_text(text.replace(place, f"2 * {place}"))
+    mart.write_text(text.replace(place, f" 2 *{place}"))
     (project / "tests" / "dbt" / "messages_are_counted_once.sql").write_text(
         "select 1 as campaigns from {{ ref('campaign_performance') }} having count(*) > 0\n"
     )

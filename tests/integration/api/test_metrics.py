@@ -10,10 +10,12 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from psycopg.types.json import Jsonb
 
 from api.builds.metrics import build_metrics, nightly_run_metrics
 from api.db.connection import connect
 from api.exports.metrics import export_metrics
+from api.exports.plan import ResolvedRequest
 from api.jobs.metrics import job_metrics
 from api.observability.db_metrics import CACHE_TTL_SECONDS, SCRAPE_TIMEOUT_SECONDS, DatabaseCollector, DbMetric, ReadMetrics
 from api.reports.metrics import delivery_metrics
@@ -41,27 +43,32 @@ def test_empty_database_has_every_metric(settings: Settings) -> None:
     }
 
 
+def export_id(number: int) -> str:
+    return f"exp_{number:024x}"
+
+
 def test_metrics_match_the_tables(settings: Settings) -> None:
     with connect(settings, "mailmart_owner") as connection:
         connection.execute("set local mailmart.workspace_id = 'ws_secret'; set local search_path = procrastinate")
         for number in range(4):
             connection.execute(
-                "select app.request_export(%s, 'campaign_performance', 'csv', '{}', '{}', 10, null)", (f"exp_secret_{number}",)
+                "select app.request_export(%s, 'campaign_performance', 'csv', '{}', %s, 10, null)",
+                (export_id(number), Jsonb(ResolvedRequest({}, {}, {}, None, False).to_json())),
             )
-        connection.execute("update app.exports set created_at = now() - interval '2 minutes' where export_id = 'exp_secret_0'")
-        connection.execute("update app.exports set status = 'failed' where export_id = 'exp_secret_3'")
+        connection.execute(f"update app.exports set created_at = now() - interval '2 minutes' where export_id = '{export_id(0)}'")
+        connection.execute(f"update app.exports set status = 'failed' where export_id = '{export_id(3)}'")
         connection.execute(
             "update procrastinate.procrastinate_events set at = now() - interval '1 minute'"
-            " where job_id = (select job_id from app.exports where export_id = 'exp_secret_1')"
+            f" where job_id = (select job_id from app.exports where export_id = '{export_id(1)}')"
         )
         # one job runs; another is scheduled for later
         connection.execute(
             "update procrastinate.procrastinate_jobs set status = 'doing'"
-            " where id = (select job_id from app.exports where export_id = 'exp_secret_0')"
+            f" where id = (select job_id from app.exports where export_id = '{export_id(0)}')"
         )
         connection.execute(
             "update procrastinate.procrastinate_jobs set scheduled_at = now() + interval '1 hour'"
-            " where id = (select job_id from app.exports where export_id = 'exp_secret_2')"
+            f" where id = (select job_id from app.exports where export_id = '{export_id(2)}')"
         )
         connection.execute(
             "insert into procrastinate.procrastinate_workers (last_heartbeat) values (now()), (now() - interval '1 hour')"

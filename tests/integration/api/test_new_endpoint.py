@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,11 +11,12 @@ from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
 from api.server.app import WsgiApp
-from api.settings import PROJECT_ROOT, Settings
+from api.settings import Settings
 from tests.integration.api.conftest import Caller
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
+from tests.support.project_copy import copied_project
 
 VIEW = """
 with messages as (
@@ -74,13 +74,11 @@ def test_view_and_yaml_become_an_endpoint(settings: Settings, tmp_path: Path) ->
         ],
         datetime.now(UTC) - timedelta(hours=1),
     )
-    project = tmp_path / "scratch"
-    shutil.copytree(PROJECT_ROOT, project, ignore=shutil.ignore_patterns(".*", "target", "logs", "build", "tests", "*.egg-info"))
-    (project / "tests" / "dbt").mkdir(parents=True)
-    marts = project / "models" / "marts" / "workspace"
+    copy = copied_project(settings, tmp_path / "scratch")
+    marts = copy.project_root / "models" / "marts" / "workspace"
     (marts / "recipient_domains.sql").write_text(VIEW)
     (marts / "_recipient_domains.yml").write_text(MODEL)
-    scratch = dataclasses.replace(settings, project_root=project, rate_limit_factor=1, redis_url="unix:///nowhere/valkey.sock")
+    scratch = dataclasses.replace(copy, rate_limit_factor=1, redis_url="unix:///nowhere/valkey.sock")
     run_dbt(scratch, "build", "--exclude-resource-type", "unit_test", target_path="scratch")
     service = WsgiApp(scratch)
     try:

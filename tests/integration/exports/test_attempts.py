@@ -293,7 +293,7 @@ def test_files_of_a_canceled_export_are_deleted_after_an_hour(exporter: Exporter
 
 def test_an_export_without_a_job_is_enqueued_again(exporter: Exporter) -> None:
     export_id = exporter.request()["export_id"]
-    with connect(exporter.settings, "mailmart_worker") as connection:
+    with connect(exporter.settings, "mailmart_owner") as connection:
         before = row(exporter, export_id)["job_id"]
         connection.execute("set local search_path = procrastinate")
         connection.execute("delete from procrastinate_jobs where id = %s", (before,))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import hmac
 import logging
 import os
+import re
+import time
 from collections.abc import Iterator
 
 import pytest
 from werkzeug.test import Client, TestResponse
 
+from api.db.connection import connect
 from api.server.app import WsgiApp
 from tests.integration.exports.conftest import Exporter
 from tests.integration.exports.test_attempts import files
@@ -38,6 +43,34 @@ def test_an_invalid_range_is_ignored(exporter: Exporter) -> None:
         assert (response.status_code, response.data) == (206, expected), byte_range
     beyond = fetch(exporter, link, Range="bytes=99999999-")
     assert (beyond.status_code, beyond.headers["Content-Range"]) == (416, f"bytes */{len(whole)}")
+
+
+def test_the_database_signs_by_hmac_sha256(exporter: Exporter) -> None:
+    _, link = completed(exporter)
+    key, query = link.removeprefix(f"{exporter.settings.public_url}/downloads/").split("?")
+    expires, signature = (part.split("=")[1] for part in query.split("&"))
+    with connect(exporter.settings, "mailmart_owner") as connection:
+        (inner_key,) = connection.execute("select inner_key from app.signing_secret").fetchone() or (b"",)
+    secret = bytes(byte ^ 0x36 for byte in inner_key)
+    assert signature == hmac.new(secret, f"mailmart export\n{expires}\n{key}".encode(), hashlib.sha256).hexdigest()
+
+
+def test_a_link_is_for_one_file_and_time(exporter: Exporter) -> None:
+    _, link = completed(exporter)
+    other_id, other_link = completed(exporter)
+    (expires,) = re.findall(r"expires=(\d+)", link)
+    export_id = link.split("/")[-2]
+    for changed in (
+        link.replace(expires, str(int(expires) + 1)),
+        link.replace(expires, str(int(time.time()) - 1)),
+        link.replace(export_id, other_id),
+        other_link.split("?")[0] + "?" + link.split("?")[1],
+        link.split("&")[0],
+        link.replace("signature=", "signature=0"),
+        link.replace(export_id, "exp_nobody"),
+    ):
+        assert fetch(exporter, changed).status_code == 403, changed
+    assert fetch(exporter, link).status_code == 200
 
 
 def test_a_missing_or_unreadable_file(exporter: Exporter, caplog: pytest.LogCaptureFixture) -> None:

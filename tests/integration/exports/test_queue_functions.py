@@ -10,7 +10,7 @@ import pytest
 from api.db.connection import connect
 from api.settings import Settings
 
-FUNCTIONS = {"cancel_job", "count_live_workers", "enqueue", "job_exists"}
+FUNCTIONS = {"cancel_job", "count_jobs", "count_live_workers", "enqueue", "job_exists"}
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def connection(settings: Settings) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def test_only_four_functions_name_procrastinates_tables_and_functions(connection: psycopg.Connection) -> None:
+def test_only_five_functions_name_procrastinates_tables_and_functions(connection: psycopg.Connection) -> None:
     rows = connection.execute(
         "select proname from pg_proc"
         " where pronamespace = 'app'::regnamespace and prokind = 'f' and pg_get_functiondef(oid) like '%procrastinate\\_%'"
@@ -27,17 +27,18 @@ def test_only_four_functions_name_procrastinates_tables_and_functions(connection
     assert {name for (name,) in rows} == FUNCTIONS
 
 
-def test_the_functions_are_security_definers_with_a_pinned_search_path(connection: psycopg.Connection) -> None:
+def test_every_security_definer_has_a_pinned_search_path_and_belongs_to_the_owner(connection: psycopg.Connection) -> None:
     rows = connection.execute(
-        "select proname, prosecdef, proconfig from pg_proc where pronamespace = 'app'::regnamespace"
-        " and proname in"
-        " ('enqueue', 'cancel_job', 'job_exists', 'count_live_workers',"
-        " 'request_export', 'cancel_or_remove_export', 'defer_delivery', 'find_export_file')"
+        "select oid::regprocedure::text, proconfig, proowner::regrole::text from pg_proc"
+        " where prosecdef and pronamespace <> 'pg_catalog'::regnamespace"
     ).fetchall()
-    assert len(rows) == 8
-    for name, is_definer, config in rows:
-        assert is_definer, name
-        assert any(setting.startswith("search_path=") and setting.endswith("pg_temp") for setting in config), name
+    assert len(rows) > 15
+    for name, config, owner in rows:
+        assert owner == "mailmart_owner", name
+        (search_path,) = [setting for setting in config or () if setting.startswith("search_path=")]
+        # pg_temp last: it would come first if it were not named
+        assert search_path.endswith(", pg_temp"), name
+        assert "public" not in search_path, name
 
 
 @pytest.mark.parametrize(
@@ -46,11 +47,11 @@ def test_the_functions_are_security_definers_with_a_pinned_search_path(connectio
         ("app.enqueue(text, text, jsonb, integer, timestamptz)", False, True),
         ("app.cancel_job(bigint)", False, False),
         ("app.job_exists(bigint)", False, True),
-        ("app.count_live_workers()", False, True),
+        ("app.count_live_workers()", True, False),
         ("app.estimate_export_seconds(text, text, bigint)", False, False),
         ("app.request_export(text, text, text, jsonb, jsonb, bigint, text)", True, True),
         ("app.cancel_or_remove_export(text, text)", True, False),
-        ("app.find_export_file(text)", True, False),
+        ("app.find_export_file(text, text, bigint, text)", True, False),
         ("app.defer_delivery(text, text, text, double precision)", False, True),
     ],
 )

@@ -68,7 +68,7 @@ def test_completion_is_estimated_from_earlier_exports(exporter: Exporter) -> Non
     for number in range(1, 4):
         export_id = exporter.request(export_type="deliverability", format="ndjson")["export_id"]
         exporter.attempt(export_id)
-        with connect(exporter.settings, "mailmart_worker") as connection:
+        with connect(exporter.settings, "mailmart_owner") as connection:
             connection.execute(
                 "update app.exports set units_total = %s, started_at = completed_at - make_interval(secs => %s)"
                 " where export_id = %s",

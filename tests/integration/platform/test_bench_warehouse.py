@@ -13,13 +13,14 @@ from tests.support.command import mailmart
 
 @pytest.mark.timeout(900)
 def test_a_build_is_measured_beside_plain_sql(home: Path) -> None:
-    arguments = ["bench", "batch", "--messages", "2000", "--days", "30", "--history", "30", "--runs", "1"]
+    arguments = ["bench", "batch", "--messages", "2000", "--days", "30", "--history", "30", "--runs", "1", "--built-empty"]
     result = mailmart(Settings(None, None, home), *arguments)
     assert result.exit_code == 0, result.output
     for line in (
         r"30 days, 2,000 messages; database \d\.\d\d GiB, peak during the first build \d\.\d\d GiB",
         r"  first build: models [\d.]+ s, plain SQL [\d.]+ s, ratio [\d.]+",
         r"    [\d,]+ messages and [\d,]+ rows a second",
+        r"  first mail of a warehouse that was built empty: models [\d.]+ s, ratio [\d.]+",
         r"  nightly run \(median of 1\): models [\d.]+ s, plain SQL [\d.]+ s, ratio [\d.]+",
         r"    dbt build, wall time [\d.]+ s: data tests [\d.]+ s, dbt itself \(no statement runs\) [\d.]+ s",
         r"    sum of all models, of which two can run at the same time: [\d.]+ s, ratio [\d.]+",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,11 @@ from typing import Any
 import pytest
 
 from api.db.connection import connect
-from api.settings import PROJECT_ROOT, Settings
+from api.settings import Settings
 from tests.integration.warehouse.events import random_events
 from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.project_copy import copied_project
 
 SQL = """
 {{ config(unique_key=['workspace_id', 'campaign_id', 'sent_date']) }}
@@ -55,11 +54,10 @@ RUNS = 2
 
 @pytest.mark.timeout(1440)
 def test_a_sum_is_the_same_incrementally_and_from_nothing(settings: Settings, tmp_path: Path, seed: int) -> None:
-    project = tmp_path / "project"
-    shutil.copytree(PROJECT_ROOT, project, ignore=shutil.ignore_patterns(".*", "target", "logs", "build", "tests", "*.egg-info"))
+    changed = copied_project(settings, tmp_path / "project")
+    project = changed.project_root
     (project / "models" / "core" / "fct_open_times.sql").write_text(SQL)
     (project / "models" / "core" / "_open_times.yml").write_text(YAML)
-    changed = dataclasses.replace(settings, project_root=project)
     now = datetime.now(UTC)
     start = (now - timedelta(days=20)).replace(hour=0, minute=0, second=0, microsecond=0)
     events = random_events(random.Random(seed), "w", 200, start)

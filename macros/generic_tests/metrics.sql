@@ -1,0 +1,81 @@
+{#
+    Data tests of metrics. They report a sentence that names column, table and remedy, where dbt reports a number of rows. So
+    they read their rows when they are compiled. They read every current row: a new rate or measure is about old rows, too.
+#}
+
+{#
+    Each rate of rates() is between 0 and 100 in every row, and so in every sum of rows. One above 999.99 would overflow its type,
+    and fail every request for the mart that shows it.
+#}
+{% test rates_are_shares(model) -%}
+    {%- if is_testing() -%}
+        {%- set shares = [] -%}
+        {%- for name, definition in rates().items() if not definition.can_exceed_100 -%}
+            {%- do shares.append(name) -%}
+        {%- endfor -%}
+        {%- set node = tested_node(model) -%}
+        {%- set found = run_query(
+            'select ' ~ rows_above_100(shares) ~ ' from ' ~ node.relation_name ~ ' where ' ~ is_current()
+        ) -%}
+        {%- for name in shares if found.columns[name].values()[0] > 0 -%}
+            {%- do exceptions.raise_compiler_error(
+                name ~ ' exceeds 100 %: rows of ' ~ node.name ~ ' with ' ~ rates()[name].numerator ~ ' > '
+                ~ rates()[name].denominator ~ ': ' ~ found.columns[name].values()[0]
+                ~ ". Choose a denominator that includes the numerator, or set 'can_exceed_100': true in rates()."
+            ) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    select 1 as rate where false
+{%- endtest %}
+
+
+{# Columns: for each rate, the number of rows in which it is below 0 or above 100. #}
+{% macro rows_above_100(names) -%}
+    {%- for name in names -%}
+    {%- set definition = rates()[name] -%}
+    count(*) filter (where {{ definition.numerator }} not between 0 and {{ definition.denominator }}) as {{ name }}
+    {{- ', ' if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
+
+
+{# No row of a rollup lacks a measure. One that was added later is null in old rows, and marts would show it as 0. Warns. #}
+{% test measures_are_backfilled(model) -%}
+    {{ config(severity='warn') }}
+    {%- set missing = missing_measures(tested_node(model)) if is_testing() else [] -%}
+    {%- if missing -%}
+        {%- set command = 'mailmart build' if warehouse_name() == 'production' else 'dbt build' -%}
+        {%- do exceptions.warn(
+            'Marts show 0 for days that nobody counted: ' ~ missing | join(', ') ~ ' of ' ~ tested_node(model).name
+            ~ ' has no value in old rows. Backfill: ' ~ command ~ " --vars '{recompute: true}' --exclude-resource-type unit_test"
+        ) -%}
+    {%- endif %}
+    select measure from unnest({{ sql_array(missing) }}) as measure
+{%- endtest %}
+
+
+{#
+    The columns of a rollup that are null in any current row. Only columns that were added to the table: those that it was made
+    with are before valid_to, which is the last, and have a value in every row.
+#}
+{% macro missing_measures(node) -%}
+    {%- set added = run_query(
+        "select attname from pg_attribute where attrelid = '" ~ node.relation_name ~ "'::regclass and not attisdropped and attnum > ("
+        ~ "select attnum from pg_attribute where attrelid = '" ~ node.relation_name ~ "'::regclass and attname = 'valid_to')"
+    ).columns[0].values() -%}
+    {%- set missing = [] -%}
+    {%- for column in added -%}
+        {%- set found = run_query(
+            'select exists (select from ' ~ node.relation_name ~ ' where ' ~ is_current() ~ ' and '
+            ~ adapter.quote(column) ~ ' is null)'
+        ) -%}
+        {%- if found.rows[0][0] -%} {%- do missing.append(column) -%} {%- endif -%}
+    {%- endfor -%}
+    {{ return(missing) }}
+{%- endmacro %}
+
+
+{# Whether this command runs data tests, not only compiles them. #}
+{% macro is_testing() -%}
+    {{ return(execute and flags.WHICH in ['build', 'test', 'retry']) }}
+{%- endmacro %}
