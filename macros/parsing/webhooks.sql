@@ -2,8 +2,8 @@
     The CTEs `payloads` and `bodies` of a provider's webhooks: one row for each JSON object of a readable body, which can be an
     array. A body that is too large or has too many events is in no row here: stg_rejected_payloads reports it.
 
-    `plain` decompresses a body once; `offset 0` keeps PostgreSQL from doing it again in each expression. jsonb_path_query() has no
-    place here: its time is quadratic.
+    `plain` decompresses a body once: PostgreSQL evaluates a function in FROM once a row, and would decompress the column in each
+    expression. jsonb_path_query() has no place here: its time is quadratic.
 #}
 {% macro webhook_bodies(provider) -%}
 payloads as (
@@ -18,7 +18,7 @@ bodies as (
         payloads.loaded_xid,
         elements.body
     from payloads
-    cross join lateral (select payloads.payload #> '{}' as payload offset 0) as plain -- noqa: AL03
+    cross join lateral unnest(array[payloads.payload #> '{}']) as plain (payload)
     cross join lateral (
         select plain.payload as body
         where jsonb_typeof(plain.payload) = 'object' and {{ body_problem('plain.payload') }} is null

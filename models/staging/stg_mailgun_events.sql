@@ -8,12 +8,13 @@ elements as (
         bodies.loaded_xid,
         coalesce(element -> 'event-data', element) as element
     from bodies
-    cross join lateral jsonb_array_elements(
-        case
-            when jsonb_typeof(bodies.body -> 'items') = 'array' then bodies.body -> 'items'
-            else jsonb_build_array(bodies.body)
-        end
-    ) as element
+    cross join
+        lateral jsonb_array_elements(
+            case
+                when jsonb_typeof(bodies.body -> 'items') = 'array' then bodies.body -> 'items'
+                else jsonb_build_array(bodies.body)
+            end
+        ) as element
     where jsonb_typeof(coalesce(element -> 'event-data', element)) = 'object'
 ),
 

@@ -13,23 +13,18 @@ webhook_payloads_with_problem as (
         webhook_payloads.workspace_id,
         webhook_payloads.loaded_at,
         webhook_payloads.loaded_xid,
-        case
-            when problems.problem is not null then problems.problem
-            when not problems.has_object then 'unreadable_body'
-        end as problem
+        coalesce(problems.problem, case when not objects.has_object then 'unreadable_body' end) as problem
     from webhook_payloads
     -- decompressed once
-    cross join lateral (select webhook_payloads.payload #> '{}' as payload offset 0) as plain -- noqa: AL03
-    cross join lateral (
-        select
-            {{ body_problem('plain.payload') }} as problem,
-            case jsonb_typeof(plain.payload)
-                when 'object' then true
-                when 'array' then jsonb_path_exists(plain.payload, 'strict $[*] ? (@.type() == "object")')
-                else false
-            end as has_object
-        offset 0
-    ) as problems
+    cross join lateral unnest(array[webhook_payloads.payload #> '{}']) as plain (payload)
+    cross join lateral unnest(array[{{ body_problem('plain.payload') }}]) as problems (problem)
+    cross join lateral unnest(array[
+        case jsonb_typeof(plain.payload)
+            when 'object' then true
+            when 'array' then jsonb_path_exists(plain.payload, 'strict $[*] ? (@.type() == "object")')
+            else false
+        end
+    ]) as objects (has_object)
 )
 
 select

@@ -1,7 +1,7 @@
 with {{ webhook_bodies('ses') }}
 
--- A notification is a JSON text in an SNS envelope, or the body itself. SNS's own messages (SubscriptionConfirmation) are none. One
--- that cannot be read is null, an event without a message, which is rejected and counted.
+-- A notification is a JSON text in an SNS envelope, or the body itself. SNS's own messages (SubscriptionConfirmation) are none.
+-- One that cannot be read is null, an event without a message, which is rejected and counted.
 notifications as (
     select
         bodies.workspace_id,
@@ -10,20 +10,19 @@ notifications as (
         bodies.body ->> 'Timestamp' as envelope_time,
         plain.notification
     from bodies
-    -- parsed once: offset 0 keeps PostgreSQL from doing it again in each expression
-    cross join lateral (
-        select
+    -- functions in FROM: each is evaluated once a row
+    cross join
+        lateral unnest(array[
             case
                 when not bodies.body ? 'Message' then bodies.body
                 when jsonb_typeof(bodies.body -> 'Message') = 'object' then bodies.body -> 'Message'
                 else {{ try_cast_json("bodies.body ->> 'Message'") }}
-            end as notification
-        offset 0
-    ) as parsed_message
-    cross join lateral (
-        select case when {{ body_problem('parsed_message.notification') }} is null then parsed_message.notification end as notification
-        offset 0
-    ) as plain
+            end
+        ]) as parsed_message (notification)
+    cross join
+        lateral unnest(array[
+            case when {{ body_problem('parsed_message.notification') }} is null then parsed_message.notification end
+        ]) as plain (notification)
     where not coalesce(bodies.body ->> 'Type' like '%Confirmation', false)
 ),
 
@@ -41,7 +40,9 @@ parsed as (
             else notification -> lower(coalesce(notification ->> 'eventType', notification ->> 'notificationType'))
         end as detail
     from notifications
-    where notification is null or (jsonb_typeof(notification) = 'object' and notification ?| array['eventType', 'notificationType'])
+    where
+        notification is null
+        or (jsonb_typeof(notification) = 'object' and notification ?| array['eventType', 'notificationType'])
 ),
 
 -- Opens, clicks and subscriptions name no recipient. If the mail has several, the event counts for no message, rather than for
