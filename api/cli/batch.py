@@ -72,20 +72,20 @@ def rollback_command() -> None:
     click.echo(f"batch {rollback(Settings.from_environment())} is served")
 
 
-def _lock_holders(holders: list[LockHolder]) -> list[str]:
-    if not holders:
+def _lock_holders(sessions: list[LockHolder]) -> list[str]:
+    if not sessions:
         return []
     lines = ["", "open transactions that hold locks:"]
-    for holder in holders:
-        times = (("in a transaction since", holder.transaction_started_at), ("last query at", holder.query_started_at))
+    for session in sessions:
+        times = (("in a transaction since", session.transaction_started_at), ("last query at", session.query_started_at))
         known = ", ".join(f"{label} {_utc(moment)}" for label, moment in times if moment is not None)
         lines += [
-            f"    pid {holder.pid}, login {holder.login}, application {holder.application or 'unknown'}"
-            + (f", {holder.state}" if holder.state else "")
-            + (", ANOTHER SESSION WAITS FOR IT" if holder.is_blocking else ""),
+            f"    pid {session.pid}, login {session.login}, application {session.application or 'unknown'}"
+            + (f", {session.state}" if session.state else "")
+            + (", ANOTHER SESSION WAITS FOR IT" if session.is_blocking else ""),
             f"        {known or 'since when is visible to a member of pg_read_all_stats'}",
-            f"        {', '.join(holder.relations)}",
-            f"        to end it: select pg_terminate_backend({holder.pid});",
+            f"        {', '.join(session.relations)}",
+            f"        to end it: select pg_terminate_backend({session.pid});",
         ]
     return lines
 

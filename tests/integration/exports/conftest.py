@@ -140,7 +140,7 @@ class Exporter:
         self.attempt(export_id)
         status = self.status(export_id)
         assert status["status"] == "completed", status
-        response = self.client.get(status["download_url"].removeprefix(self.settings.public_url))
+        response = self.client.get(status["download_url"].removeprefix(self.settings.public_url), buffered=True)
         assert response.status_code == 200, response.text
         content: bytes = response.data
         assert len(content) == status["file_size_bytes"]

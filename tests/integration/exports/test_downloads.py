@@ -21,7 +21,8 @@ from tests.integration.exports.test_attempts import files
 
 
 def fetch(exporter: Exporter, link: str, **headers: str) -> TestResponse:
-    return exporter.client.get(link.removeprefix(exporter.settings.public_url), headers=headers)
+    # buffered: closes the response, which ends the download
+    return exporter.client.get(link.removeprefix(exporter.settings.public_url), headers=headers, buffered=True)
 
 
 def completed(exporter: Exporter) -> tuple[str, str]:
