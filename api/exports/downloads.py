@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Request, Response, request, send_file
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.wsgi import ClosingIterator
 
 from api.db.pool import ConnectionPool
 from api.errors import FileMissing, Forbidden, NotFound, StorageError, StorageUnavailable
@@ -106,10 +108,16 @@ class Downloads:
             LOG.error("the file of %s cannot be read: %s %s", export_id, error.message, error.hint)  # noqa: TRY400
             raise StorageUnavailable from error
         response = send_file(file, mimetype=content_type, as_attachment=True, download_name=file_name, etag=stored.sha256)
-        response.call_on_close(release)
         response.content_length = stored.file_size_bytes
-        # send_file supports ranges for paths only
-        response.make_conditional(_with_one_range(request), accept_ranges=True, complete_length=stored.file_size_bytes)
+        try:
+            # send_file supports ranges for paths only
+            response.make_conditional(_with_one_range(request), accept_ranges=True, complete_length=stored.file_size_bytes)
+        except RequestedRangeNotSatisfiable:
+            file.close()
+            release()
+            raise
+        # not call_on_close, which a response that is passed through to the server never calls
+        response.response = ClosingIterator(response.response, release)
         return _without_caching(response)
 
     def _find(self, export_id: str, key: str, expires_at: int, signature: str) -> StoredFile:

@@ -69,7 +69,7 @@ def test_missed_runs_are_caught_up_once(project: Settings) -> None:
 
     # at another time of day it is due again, because the publication is older
     later = dataclasses.replace(project, nightly_at=datetime.now(UTC).replace(second=0).time())
-    rows(project, "update app.publications set data_as_of = data_as_of - interval '1 day' returning 1")
+    rows(project, "update app.batches set started_at = started_at - interval '1 day' returning 1")
     assert is_open(later, latest_due(datetime.now(UTC), later.nightly_at))
     with nightly_lock(later) as lock:
         # another process is running it
@@ -226,7 +226,7 @@ def test_a_manual_run(project: Settings) -> None:
 
 def test_a_nightly_run_waits_for_another_build(project: Settings, caplog: pytest.LogCaptureFixture) -> None:
     assert build(project).status == "published"
-    rows(project, "update app.publications set data_as_of = data_as_of - interval '3 days' returning target")
+    rows(project, "update app.batches set started_at = started_at - interval '3 days' returning 1")
     caplog.set_level(logging.INFO)
     with connect(project, "mailmart_owner") as lock:
         lock.execute("lock table core.first in access exclusive mode")
@@ -245,7 +245,7 @@ def test_a_nightly_run_waits_for_another_build(project: Settings, caplog: pytest
 
 def test_a_stopped_run_is_resumed(project: Settings) -> None:
     assert build(project).status == "published"
-    rows(project, "update app.publications set data_as_of = data_as_of - interval '3 days' returning target")
+    rows(project, "update app.batches set started_at = started_at - interval '3 days' returning 1")
     stopping = threading.Event()
     with connect(project, "mailmart_owner") as lock:
         lock.execute("lock table core.first in access exclusive mode")

@@ -29,7 +29,8 @@ OTHER_WORKSPACE = "ws_others"
 EMPTY_WORKSPACE = "ws_empty"
 NAMES = {
     "cmp_formula": '=cmd|"/C calc"!A0',
-    "cmp_lines": 'two\nlines, "quoted"; and a comma',
+    # loaded with a line break, which staging makes a space
+    "cmp_lines": 'two lines, "quoted"; and a comma',
     "cmp_rtl": "مرحبا بالعالم שלום",
     "cmp_plain": "Plain",
     "cmp_idle": "+1 for idle",
@@ -74,7 +75,7 @@ def _fill(settings: Settings) -> None:
         for campaign, name in NAMES.items():
             connection.execute(
                 "insert into raw.campaigns (campaign_id, workspace_id, name, status) values (%s, %s, %s, 'sending')",
-                (campaign, WORKSPACE, name),
+                (campaign, WORKSPACE, name.replace("two lines", "two\nlines")),
             )
     load_events(settings, events(), datetime.now(UTC) - timedelta(hours=1))
     publish(settings)
@@ -131,7 +132,7 @@ class Exporter:
 
     def claim(self, export_id: str, token: str) -> bool:
         """Starts an attempt, as another worker does."""
-        with psycopg.connect(str(self.settings.database_url), options="-c role=mailmart_worker", autocommit=True) as connection:
+        with connect(self.settings, "mailmart_worker", autocommit=True) as connection:
             return AttemptRepository(connection, ignore_end).claim(export_id, token) is not None
 
     def download(self, **body: Any) -> bytes:

@@ -226,7 +226,7 @@ def test_files_of_expired_and_removed_exports_are_deleted(exporter: Exporter) ->
     for export_id in (expired, removed, kept):
         exporter.attempt(export_id)
     link = exporter.status(expired)["download_url"].removeprefix(exporter.settings.public_url)
-    assert exporter.client.get(link).status_code == 200
+    assert exporter.client.get(link, buffered=True).status_code == 200
     with connect(exporter.settings, "mailmart_worker") as connection:
         connection.execute("update app.exports set file_expires_at = now() where export_id = %s", (expired,))
     # even before the cleanup

@@ -15,6 +15,7 @@ import pytest
 from werkzeug.test import Client, TestResponse
 
 from api.db.connection import connect
+from api.exports.download_limits import MAX_PER_LINK
 from api.server.app import WsgiApp
 from tests.integration.exports.conftest import Exporter
 from tests.integration.exports.test_attempts import files
@@ -71,6 +72,23 @@ def test_a_link_is_for_one_file_and_time(exporter: Exporter) -> None:
         link.replace(export_id, "exp_nobody"),
     ):
         assert fetch(exporter, changed).status_code == 403, changed
+    assert fetch(exporter, link).status_code == 200
+
+
+def test_a_download_that_ended_counts_no_longer(exporter: Exporter) -> None:
+    _, link = completed(exporter)
+    path = link.removeprefix(exporter.settings.public_url)
+    etag = fetch(exporter, link).headers["ETag"]
+    for _ in range(MAX_PER_LINK + 1):
+        assert fetch(exporter, link).status_code == 200
+        assert fetch(exporter, link, Range="bytes=0-0").status_code == 206
+        assert fetch(exporter, link, Range="bytes=99999999-").status_code == 416
+        assert fetch(exporter, link, **{"If-None-Match": etag}).status_code == 304
+        assert exporter.client.head(path, buffered=True).status_code == 200
+    unread = [exporter.client.get(path) for _ in range(MAX_PER_LINK)]
+    assert fetch(exporter, link).get_json()["error"]["code"] == "TOO_MANY_DOWNLOADS"
+    for response in unread:
+        response.close()
     assert fetch(exporter, link).status_code == 200
 
 

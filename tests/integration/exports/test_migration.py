@@ -10,6 +10,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 
+from api.db.connection import conninfo
 from api.db.migrate import migrate
 from api.settings import PROJECT_ROOT, Settings
 
@@ -23,12 +24,12 @@ def test_stored_exports_are_renamed(empty_database: Callable[[], Settings], temp
     assert settings.database_url is not None
     login = str(conninfo_to_dict(settings.database_url)["user"])
     dump = gzip.decompress(DUMP.read_bytes()).decode().replace("OWNER TO mailmart;", f"OWNER TO {login};")
-    with psycopg.connect(settings.database_url, autocommit=True, row_factory=dict_row) as connection:
+    with psycopg.connect(conninfo(settings, None), autocommit=True, row_factory=dict_row) as connection:
         connection.execute(sql.SQL(dump))
         connection.execute("set role mailmart_owner")
         (before,) = connection.execute("select * from app.exports").fetchall()
     migrate(settings)
-    with psycopg.connect(settings.database_url, row_factory=dict_row) as connection:
+    with psycopg.connect(conninfo(settings, None), row_factory=dict_row) as connection:
         connection.execute("set role mailmart_owner")
         (after,) = connection.execute("select * from app.exports").fetchall()
     assert (after.pop("units_total"), after.pop("units_written")) == (before.pop("size"), before.pop("done"))

@@ -15,7 +15,7 @@ from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
 from api.auth.principal import SCOPES
-from api.db.connection import connect
+from api.db.connection import connect, conninfo
 from api.db.migrate import migrate
 from api.server.app import WsgiApp
 from api.settings import Settings
@@ -51,7 +51,7 @@ def restored(empty_database: Callable[[], Settings], template: str) -> Settings:
     assert settings.database_url is not None
     login = str(conninfo_to_dict(settings.database_url)["user"])
     dump = gzip.decompress(DUMP.read_bytes()).decode().replace("OWNER TO mailmart;", f"OWNER TO {login};")
-    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+    with psycopg.connect(conninfo(settings, None), autocommit=True) as connection:
         connection.execute(sql.SQL(dump))
     return settings
 

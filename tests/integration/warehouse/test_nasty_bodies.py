@@ -64,7 +64,7 @@ LONG = [
     "https://" + "%40" * 70_000,
 ]
 MORE = {
-    "sendgrid": ("reason", "status", "smtp-id", "url", "useragent", "type", "unique_args"),
+    "sendgrid": ("reason", "status", "url", "useragent", "type", "unique_args"),
     "postmark": ("Date", "UserAgent", "OriginalLink"),
 }
 
@@ -141,9 +141,11 @@ def test_each_unreadable_body_is_reported_and_the_others_are_read(built: Setting
     )
 
 
-def test_long_texts_are_cut_and_their_messages_count(built: Settings) -> None:
-    messages = rows(built, "select count(*) from core.fct_messages where workspace_id = 'w' and message_id ~ '^<?m[0-9]'")
-    assert messages == [(len(TEXTS) * len(LONG),)]
+def test_long_texts_are_cut_and_their_events_are_read(built: Settings) -> None:
+    # providers may give the same id
+    events = "core.fct_email_events where workspace_id = 'w' and provider_message_id ~ '^<?m[0-9]'"
+    messages = rows(built, f"select provider, count(distinct provider_message_id) from {events} group by provider")
+    assert dict(messages) == dict.fromkeys(TEXTS, len(LONG))
     columns = (
         "event_type",
         "provider_message_id",

@@ -59,6 +59,10 @@ def two_tenants(module_settings: Settings) -> Settings:
             connection.execute("insert into raw.workspaces (workspace_id, name) values (%s, %s)", (workspace, workspace))
             connection.execute("insert into raw.domains values (%s, %s, 'x.example')", (f"d_{workspace}", workspace))
             connection.execute(
+                "insert into raw.campaigns (campaign_id, workspace_id, name, status) values (%s, %s, '', 'unheard of')",
+                (f"c_{workspace}", workspace),
+            )
+            connection.execute(
                 "insert into raw.domain_ip_assignments (domain_id, smtp_ip_address_id, status) values (%s, 'ip', 'active')",
                 (f"d_{workspace}",),
             )
