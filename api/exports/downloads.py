@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from flask import Blueprint, Request, Response, request, send_file
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
@@ -23,6 +23,8 @@ from api.settings import Settings
 from api.web.request_context import current_request_context
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from _typeshed.wsgi import WSGIEnvironment
 
 LOG = logging.getLogger(__name__)
@@ -117,7 +119,7 @@ class Downloads:
             release()
             raise
         # not call_on_close, which a response that is passed through to the server never calls
-        response.response = ClosingIterator(response.response, release)
+        response.response = ClosingIterator(cast("Iterable[bytes]", response.response), release)
         return _without_caching(response)
 
     def _find(self, export_id: str, key: str, expires_at: int, signature: str) -> StoredFile:

@@ -1,12 +1,11 @@
-"""The defaults of the tests' login on PostgreSQL: each run has others, as logins in the field have, and says which.
+"""The defaults of the tests' login on PostgreSQL, as logins in the field have them; each run says which it has.
 
-No answer may depend on them. MAILMART_TEST_SEED chooses, or MAILMART_TEST_SERVER_SETTINGS by name.
+No answer may depend on them. MAILMART_TEST_SERVER_SETTINGS names one of the choices.
 """
 
 from __future__ import annotations
 
 import os
-import random
 
 VARIABLE = "MAILMART_TEST_SERVER_SETTINGS"
 
@@ -30,12 +29,8 @@ CHOICES: dict[str, dict[str, str]] = {
 
 
 def choose_settings() -> str:
-    """The name of this run's choice, which is put into the environment: the run's processes inherit it."""
-    if VARIABLE not in os.environ:
-        seed = os.environ.get("MAILMART_TEST_SEED")
-        chance = random.Random(int(seed)) if seed else random.SystemRandom()
-        os.environ[VARIABLE] = chance.choice(list(CHOICES))
-    return os.environ[VARIABLE]
+    """The name of this run's choice, `plain` by default. It is put into the environment, which the run's processes inherit."""
+    return os.environ.setdefault(VARIABLE, "plain")
 
 
 def chosen_settings() -> dict[str, str]:
