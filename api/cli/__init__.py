@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -32,6 +33,9 @@ COMMANDS = {
     "sdk": "Generate SDKs from openapi.json.",
 }
 
+# libpq sends them at each connection, and they override the start-up options: the formats that every session of ours depends on
+LIBPQ_FORMATS = ("PGTZ", "PGDATESTYLE", "PGCLIENTENCODING")
+
 
 class Commands(click.Group):
     """Imports a command's module only when it is called: dbt alone takes a second to import."""
@@ -50,6 +54,8 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
+        for name in LIBPQ_FORMATS:
+            os.environ.pop(name, None)
         try:
             return super().invoke(ctx)
         except MailmartError as error:
