@@ -123,7 +123,7 @@ class _KeyRecord:
 
 
 class ApiKeyStore:
-    """Checks API keys. Each key's record, or that there is none, is cached for a second.
+    """Checks API keys. Each key's record is cached for a second, and so is the fact that a key is unknown.
 
     Keys are looked up by their hashes, in a function of the database that returns one key: the API's role cannot list them.
     """

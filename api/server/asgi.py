@@ -123,17 +123,18 @@ class AsgiAdapter:
     def _call(self, environ: WSGIEnvironment) -> _Response:
         """Runs in a thread: the response, with its body as far as it is short."""
         response = _Response()
+        head: list[bytes] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
             response.status = int(status[:3])
             response.headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-            return _no_write
+            # write() of PEP 3333, which comes before the first piece of the body
+            return head.append
 
         chunks: Iterable[bytes] = self._application(environ, start_response)
         response.close = getattr(chunks, "close", None)
         rest = iter(chunks)
-        head: list[bytes] = []
-        size = 0
+        size = sum(len(chunk) for chunk in head)
         for chunk in rest:
             head.append(chunk)
             size += len(chunk)
@@ -264,7 +265,3 @@ def _environ(scope: Scope, body: bytes | ApiError) -> WSGIEnvironment:
         # the service sees how long it was, which the client did not say
         environ["CONTENT_LENGTH"] = str(len(body))
     return environ
-
-
-def _no_write(_: bytes) -> object:
-    raise NotImplementedError("the write callable of WSGI is not offered; return the body")

@@ -1,4 +1,4 @@
--- depends: 0018_downloads_by_workspace
+-- depends: 0017_job_queue_functions
 
 -- Each role gets what its processes need, and no more. docs/reference/privileges.md lists the result; a test compares it with the
 -- catalogues. Functions that cross a border of privileges check what they are passed: the worker acts on what the API stored.

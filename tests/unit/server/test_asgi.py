@@ -85,6 +85,14 @@ def test_a_body_reaches_the_service_when_it_is_complete() -> None:
     assert client.body == b"abcd"
 
 
+def test_what_is_written_comes_before_the_body() -> None:
+    def writes(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [])(b"first, ")
+        return [b"second"]
+
+    assert call(writes, scope(), Client()).body == b"first, second"
+
+
 def test_a_chunked_body_gets_its_length() -> None:
     client = call(echo, scope("POST", headers=[CREDENTIAL, (b"transfer-encoding", b"chunked")]), Client(b"ab", b"c"))
     assert (b"x-length", b"3") in client.messages[0]["headers"]
