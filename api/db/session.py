@@ -54,8 +54,8 @@ FACTS = """
 """
 HINT = (
     "A connection pooler dropped the start-up options. Only `mailmart serve` can connect through such a pooler: set"
-    " MAILMART_DATABASE_URL of every other process to PostgreSQL itself. Or the environment has PGTZ, PGDATESTYLE or PGCLIENTENCODING:"
-    " unset it."
+    " MAILMART_DATABASE_URL of every other process to PostgreSQL itself."
+    " Or PGTZ, PGDATESTYLE or PGCLIENTENCODING is in the environment: unset it."
 )
 
 
