@@ -26,7 +26,13 @@ comment on column raw.rejected_payloads.body_md5 is 'Of the text and the reason:
 create unique index rejected_payloads_content
 on raw.rejected_payloads (coalesce(workspace_id, ''), provider, problem, body_md5);
 create index rejected_payloads_loaded_at on raw.rejected_payloads (loaded_at);
-select app.track_loading('raw.rejected_payloads');
+
+-- not a SELECT, whose result yoyo prints
+do $$
+begin
+    perform app.track_loading('raw.rejected_payloads');
+end
+$$;
 
 -- A text of at most 4,000 characters. Of a longer one the last word is removed, which could be the start of an address.
 -- Regular expressions run on such texts only.
