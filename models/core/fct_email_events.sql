@@ -5,13 +5,15 @@
         meta={
             'insert_only': true,
             'reads_raw': true,
-            'recompute_scope': "existing.loaded_at >= coalesce((select min(incoming.loaded_at) from incoming), 'infinity')",
+            'recompute_scope': is_in_raw_logs(),
         },
     )
 }}
 
 {#- in an empty table there is nothing to look up #}
 {%- set has_known_events = is_incremental_run() and not is_empty() %}
+{#- a closed message takes no more events: they are in fct_rejected_events #}
+{%- set has_closed_messages = has_removed_rows('fct_email_events') %}
 
 with bounce_patterns as (
     select * from {{ ref('bounce_patterns') }}
@@ -70,8 +72,18 @@ unknown_events as not materialized (
     from first_copies
     {%- if has_known_events %}
     left join {{ lateral_lookup(this, ['workspace_id', 'event_id'], of='first_copies') }} as known_event on true
-    where known_event.event_id is null
     {%- endif %}
+    {%- if has_closed_messages %}
+    left join {{ closed_message(of='first_copies') }} as closed_message on true
+    {%- endif %}
+    where
+        true
+        {%- if has_known_events %}
+        and known_event.event_id is null
+        {%- endif %}
+        {%- if has_closed_messages %}
+        and closed_message.message_key is null
+        {%- endif %}
 ),
 
 -- the join comes last, so that the sort above can run in parallel. A full join can only be a hash join: with statistics of an
