@@ -58,12 +58,14 @@ class _Stopped(Exception):
 
 def run_due_retention(settings: Settings, stopping: threading.Event, pace: Pace = PACE) -> None:
     """Removes old rows once after each nightly run, and resumes a run that was stopped. Returns at once if nothing is due."""
-    if not _has_work(settings):
+    tables = _tables(settings)
+    if not tables:
         return
-    with connect(settings, "mailmart_worker") as connection:
+    with connect(settings, "mailmart_owner") as connection:
         runs = NightlyRunRepository(connection, settings.target)
         due = latest_due(runs.now(), settings.nightly_at)
-        if runs.is_open(due):
+        done = RetentionRepository(connection, settings.target).ended_since(due)
+        if runs.is_open(due) or done >= tables.keys():
             return
     remove_old_rows(settings, stopping, since=due, pace=pace)
 
@@ -75,7 +77,7 @@ def remove_old_rows(
 
     Another process that does the same makes this one return at once.
     """
-    if not _has_work(settings):
+    if not _tables(settings):
         return {}
     with AdvisoryLock(settings, f"mailmart.retention.{settings.target}") as lock:
         if not lock.acquire():
@@ -88,18 +90,25 @@ def remove_old_rows(
             return repository.removed_rows()
 
 
-def _has_work(settings: Settings) -> bool:
+def _tables(settings: Settings) -> dict[str, sql.Identifier]:
+    """The tables that lose rows, by name, in order. The raw logs are production's: a developer's warehouse leaves them alone."""
     policy = RetentionPolicy.of(settings)
-    return bool(policy.core_tables() or (settings.is_production and policy.raw_logs()))
+    core = "core" if settings.is_production else f"{settings.target}_core"
+    raw_logs = policy.raw_logs() if settings.is_production else {}
+    return {
+        **{name: sql.Identifier("raw", name) for name in raw_logs},
+        **{name: sql.Identifier(core, name) for name in policy.core_tables()},
+    }
 
 
 class _Run:
     def __init__(
         self, settings: Settings, repository: RetentionRepository, pace: Pace, should_continue: Callable[[], bool]
     ) -> None:
-        self._policy = RetentionPolicy.of(settings)
-        self._is_production = settings.is_production
-        self._core = "core" if settings.is_production else f"{settings.target}_core"
+        policy = RetentionPolicy.of(settings)
+        self._raw_logs = policy.raw_logs()
+        self._days = {**policy.raw_logs(), **policy.core_tables()}
+        self._tables = _tables(settings)
         self._repository = repository
         self._pace = pace
         self._should_continue = should_continue
@@ -110,16 +119,12 @@ class _Run:
         Raises:
             _Stopped: before it was done.
         """
-        raw_logs = self._policy.raw_logs() if self._is_production else {}
-        for name, days in {**raw_logs, **self._policy.core_tables()}.items():
-            if name in done:
+        for name, table in self._tables.items():
+            if name in done or not self._repository.exists(table):
                 continue
-            table = sql.Identifier("raw" if name in raw_logs else self._core, name)
-            if not self._repository.exists(table):
-                continue
-            until = self._repository.cutoff(days)
+            until = self._repository.cutoff(self._days[name])
             self._repository.begin(name, until)
-            if name in raw_logs:
+            if name in self._raw_logs:
                 self._remove_raw(name, until)
                 self._repository.end(name, self._repository.oldest_raw(name, until))
             else:

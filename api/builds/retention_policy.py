@@ -21,7 +21,7 @@ class RetentionPolicy:
 
     @classmethod
     def of(cls, settings: Settings) -> RetentionPolicy:
-        """The policy of the settings. A developer's warehouse has tables of core only: the raw logs are production's."""
+        """The policy of the settings."""
         events = settings.retain_events or None
         payloads = settings.retain_payloads
         if payloads is None:

@@ -76,7 +76,8 @@ def run() -> None:
     settings = Settings.from_environment()
     is_published = run_manually(settings, stopping, click.echo)
     for table, rows in remove_old_rows(settings, stopping).items():
-        click.echo(f"retention has removed {rows} rows of {table}")
+        if rows:
+            click.echo(f"retention has removed {rows} rows of {table}")
     if not is_published:
         click.echo("error: the run published nothing; the API still serves the earlier build", err=True)
         sys.exit(1)
