@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from api.embedded.paths import find_folders
 from api.embedded.postgres import REVOKE_LARGE_OBJECTS
 from api.server.app import WsgiApp
 from api.settings import Settings
+from tests.integration.api.conftest import OTHER_WORKSPACE, Caller, fill_example
+from tests.integration.api.example import CAMPAIGN, SUMMARY, WORKSPACE, example_events
 from tests.integration.conftest import MakeWarehouse
 from tests.integration.warehouse import current_rows
 from tests.integration.warehouse.events import Event
@@ -43,17 +46,6 @@ DATABASE_SETTINGS = """
     select setconfig from pg_db_role_setting
     where setrole = 0 and setdatabase = (select oid from pg_database where datname = current_database())
 """
-
-
-def fill(settings: Settings) -> None:
-    """Two workspaces with mail, built and published."""
-    for workspace in ("ws_1", "ws_2"):
-        load_events(settings, [sent(workspace, number) for number in range(5)], NOW - timedelta(hours=2))
-    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
-
-
-def sent(workspace: str, number: int) -> Event:
-    return Event(f"e{number}", workspace, f"m{number}", "delivered", NOW - timedelta(days=1), "c", "b", "d")
 
 
 @pytest.fixture
@@ -81,10 +73,10 @@ def new_server(folder: Path) -> Iterator[Path]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def run_blocks(home: Path, folder: Path, *texts: str) -> None:
+def run_blocks(home: Path, folder: Path, *texts: str, database_url: str = "") -> None:
     """Runs these lines in a shell that ends at the first error."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    variables = {**os.environ, "PATH": path, "MAILMART_HOME": str(home), "MAILMART_DATABASE_URL": ""}
+    variables = {**os.environ, "PATH": path, "MAILMART_HOME": str(home), "MAILMART_DATABASE_URL": database_url}
     completed = subprocess.run(
         ["bash", "-ec", "\n".join(texts)], cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False
     )
@@ -109,9 +101,9 @@ def one_table(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
 def test_a_backup_is_restored_into_a_new_server(
     server: PostgresServer, make_warehouse: MakeWarehouse, new_server: Path, folder: Path
 ) -> None:
-    old = make_warehouse("backup", fill)
+    old = make_warehouse("example", fill_example)
     migrate(old)
-    key = create_key(old, "ws_1", name="old", scopes=("read",))
+    key = create_key(old, WORKSPACE, name="old", scopes=("read",))
     with psycopg.connect(superuser_of(server, old), autocommit=True) as connection:
         connection.execute(REVOKE_LARGE_OBJECTS.encode())
         privileges = privileges_page(connection)
@@ -133,25 +125,34 @@ def test_a_backup_is_restored_into_a_new_server(
         assert privileges_page(connection) == privileges
         assert connection.execute(DATABASE_SETTINGS).fetchall() == database_settings
 
-    before = one_table(old, COUNTS)
-    assert one_table(new, COUNTS) == before == [("ws_1", 5, 5), ("ws_2", 5, 5)]
+    # the login that owns the database is no superuser, like that of a managed server
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database managed owner {}").format(sql.Identifier(str(login))))
+    managed_url = make_conninfo(str(new.database_url), dbname="managed")
+    run_blocks(
+        new_server, folder, block("embedded server"), "export MAILMART_DBT_DATABASE=managed; unset PGUSER PGPASSWORD",
+        block("restore without a superuser"), database_url=managed_url,
+    )  # fmt: skip
+    with psycopg.connect(make_conninfo(superuser, dbname="managed"), autocommit=True) as connection:
+        connection.execute(REVOKE_LARGE_OBJECTS.encode())
+        assert privileges_page(connection) == privileges
+
+    assert one_table(old, COUNTS) == [(OTHER_WORKSPACE, 10, 0), (WORKSPACE, 5001, 4900)]
+    assert current_rows.everything(new) == current_rows.everything(old)
     app = WsgiApp(new)
     try:
-        headers = {"Authorization": f"Bearer {key}"}
-        overview = Client(app).get("/api/v1/workspaces/ws_1/analytics/overview", headers=headers)
-        assert overview.status_code == 200, overview.text
-        assert overview.get_json()["data"]["summary"]["sent"] == 5
-        assert Client(app).get("/api/v1/workspaces/ws_2/analytics/overview", headers=headers).status_code == 403
+        caller = Caller(Client(app), key)
+        assert caller.get(f"{WORKSPACE}/campaigns/{CAMPAIGN}/analytics").get_json()["data"]["summary"] == SUMMARY
+        assert caller.get(f"{OTHER_WORKSPACE}/analytics/overview").status_code == 403
     finally:
         app.close()
     with connect(new, "mailmart_api") as connection:
         assert connection.execute("select count(*) from core.fct_messages").fetchone() == (0,)
-        connection.execute("set local mailmart.workspace_id = 'ws_2'")
-        assert connection.execute("select distinct workspace_id from core.fct_messages").fetchall() == [("ws_2",)]
+        connection.execute(f"set local mailmart.workspace_id = '{OTHER_WORKSPACE}'".encode())
+        assert connection.execute("select distinct workspace_id from core.fct_messages").fetchall() == [(OTHER_WORKSPACE,)]
 
-    # the same mail in both, and a repeated event
-    for settings in (old, new):
-        load_events(settings, [sent("ws_1", 5), sent("ws_2", 0)], NOW)
-        run_dbt(settings, *WITHOUT_TESTS)
-    assert one_table(new, COUNTS) == [("ws_1", 6, 6), ("ws_2", 5, 5)]
-    assert current_rows.everything(new) == current_rows.everything(old)
+    # mail comes, and some of it again
+    new_mail = Event("new", WORKSPACE, "m_new", "delivered", NOW, CAMPAIGN)
+    load_events(new, [new_mail, *itertools.islice(example_events(), 10)], NOW)
+    run_dbt(new, *WITHOUT_TESTS)
+    assert one_table(new, COUNTS) == [(OTHER_WORKSPACE, 10, 0), (WORKSPACE, 5002, 4901)]
