@@ -13,7 +13,7 @@
 {%- endmacro %}
 
 
-{# The closed message of each row of `of`, if its message was closed: for a left join on true. Looked up by key, like lateral_lookup(). #}
+{# The closed message of each row of `of`, if its message was closed: for a join on true. Looked up by key, like lateral_lookup(). #}
 {% macro closed_message(of) -%}
     lateral (
         select
@@ -63,12 +63,15 @@
 {%- endmacro %}
 
 
-{# A recompute_scope: the messages that are not closed. The others have no event any more, which is no reason to delete them. #}
-{% macro is_not_closed() -%}
+{#
+    The condition that the message of a row is not closed. As a recompute_scope: the others have no event any more, which is no reason
+    to delete them.
+#}
+{% macro is_not_closed(alias) -%}
     (
         select closed_messages.message_key from app.closed_messages
         where
-            closed_messages.workspace_id = existing.workspace_id
-            and closed_messages.message_key = app.message_key({{ sql_literal(warehouse_name()) }}, existing.message_id)
+            closed_messages.workspace_id = {{ alias }}.workspace_id
+            and closed_messages.message_key = app.message_key({{ sql_literal(warehouse_name()) }}, {{ alias }}.message_id)
     ) is null
 {%- endmacro %}

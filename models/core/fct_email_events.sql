@@ -60,7 +60,7 @@ classified_bounces as materialized (
 first_copies as (
     select distinct on (workspace_id, event_id) *
     from loaded_events
-    where {{ is_valid_event() }}
+    where {{ is_valid_event() }}{{ ' and ' ~ is_not_closed('loaded_events') if has_closed_messages }}
     order by
         workspace_id, event_id, loaded_at, occurred_at, message_id, event_type, provider, campaign_id, mailbox_id, domain_id,
         is_machine, smtp_status, smtp_code, diagnostic, url
@@ -72,18 +72,8 @@ unknown_events as not materialized (
     from first_copies
     {%- if has_known_events %}
     left join {{ lateral_lookup(this, ['workspace_id', 'event_id'], of='first_copies') }} as known_event on true
+    where known_event.event_id is null
     {%- endif %}
-    {%- if has_closed_messages %}
-    left join {{ closed_message(of='first_copies') }} as closed_message on true
-    {%- endif %}
-    where
-        true
-        {%- if has_known_events %}
-        and known_event.event_id is null
-        {%- endif %}
-        {%- if has_closed_messages %}
-        and closed_message.message_key is null
-        {%- endif %}
 ),
 
 -- the join comes last, so that the sort above can run in parallel. A full join can only be a hash join: with statistics of an

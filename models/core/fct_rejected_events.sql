@@ -9,7 +9,11 @@
 }}
 
 {%- set is_incremental_run = is_incremental_run() %}
-{%- set has_closed_messages = has_removed_rows('fct_email_events') %}
+{%- set was_loaded_after_closing = 'false' %}
+{%- if has_removed_rows('fct_email_events') %}
+    {%- set was_loaded_after_closing = 'true' if is_incremental_run and not reads_everything()
+        else 'valid_events.loaded_at > closed_message.counted_until' %}
+{%- endif %}
 
 with events as not materialized (
     select * from {{ ref('fct_email_events') }}
@@ -145,7 +149,6 @@ unknown_event_types as (
         and valid_from > {{ watermark() if is_incremental_run else 0 }}
 ),
 
-{% if has_closed_messages -%}
 -- late events of messages whose events retention has removed, and copies of removed events, which nothing tells from late ones. A
 -- build that reads rows again that were counted before the removal does not report them.
 not_retained_events as (
@@ -160,11 +163,9 @@ not_retained_events as (
         valid_events.loaded_at
     from valid_events
     inner join {{ closed_message(of='valid_events') }} as closed_message on true
-    where
-        {{ 'true' if is_incremental_run and not reads_everything() else 'valid_events.loaded_at > closed_message.counted_until' }}
+    where {{ was_loaded_after_closing }}
 ),
 
-{% endif -%}
 rejected_events as (
     select * from invalid_events
     union all
@@ -173,10 +174,8 @@ rejected_events as (
     select * from unknown_event_types
     union all
     select * from unread_payloads
-    {%- if has_closed_messages %}
     union all
     select * from not_retained_events
-    {%- endif %}
 )
 
 -- distinct: equal events that were loaded at the same time are one row
