@@ -232,6 +232,40 @@ class Settings:
         BeforeValidator(_time_of_day),
         EnvVar("Builds", "Time of day of the nightly run, in UTC.", (SCHEDULER, "batch")),
     ] = time(2)
+    retain_payloads: Annotated[
+        int | None,
+        BeforeValidator(_days),
+        EnvVar(
+            "Retention",
+            "Days for which webhook bodies and rejected lines are kept (`raw.webhook_payloads`, `raw.rejected_payloads`). They"
+            " hold readable addresses. `off`: for ever.",
+            (SCHEDULER, "batch"),
+            default="`30`, or `MAILMART_RETAIN_EVENTS` if that is less",
+        ),
+    ] = None
+    retain_events: Annotated[
+        int | None,
+        BeforeValidator(_days),
+        AfterValidator(lambda days: days or None),
+        EnvVar(
+            "Retention",
+            "Days for which events are kept, in `raw.email_events` and in core. Then the counts of their messages are final.",
+            (SCHEDULER, "batch"),
+            default="for ever",
+        ),
+    ] = None
+    retain_messages: Annotated[
+        int | None,
+        BeforeValidator(_days),
+        AfterValidator(lambda days: days or None),
+        EnvVar(
+            "Retention",
+            "Days for which messages are kept after they were sent. Needs `MAILMART_RETAIN_EVENTS`, which must not be more."
+            " Counts by day stay for ever.",
+            (SCHEDULER, "batch"),
+            default="for ever",
+        ),
+    ] = None
     export_folder: Annotated[
         Path | None,
         AfterValidator(Path.absolute),
@@ -420,10 +454,44 @@ def _check_combinations(settings: Settings) -> None:
     if not settings.export_bucket and (settings.export_prefix or settings.export_encryption):
         name = "MAILMART_EXPORT_PREFIX" if settings.export_prefix else "MAILMART_EXPORT_ENCRYPTION"
         raise SettingsError(f"{name} is set without a bucket", hint="It applies only to MAILMART_EXPORT_BUCKET: set that too.")
+    _check_retention(settings)
     if settings.smtp_url and not settings.mail_from:
         raise SettingsError(
             "MAILMART_SMTP_URL is set without a sender", hint="Set MAILMART_MAIL_FROM to the address that reports come from."
         )
+
+
+def _check_retention(settings: Settings) -> None:
+    payloads, events, messages = settings.retain_payloads, settings.retain_events, settings.retain_messages
+    if messages and not events:
+        raise SettingsError(
+            "MAILMART_RETAIN_MESSAGES is set without MAILMART_RETAIN_EVENTS: the events of a removed message would stay",
+            hint="Set MAILMART_RETAIN_EVENTS to as many days, or fewer.",
+        )
+    if messages and events and events > messages:
+        raise SettingsError(
+            f"MAILMART_RETAIN_EVENTS ({events} days) is longer than MAILMART_RETAIN_MESSAGES ({messages} days)",
+            hint="Keep events for as many days as messages, or fewer.",
+        )
+    if payloads is not None and events and (payloads == 0 or payloads > events):
+        kept = f"{payloads} days" if payloads else "for ever"
+        raise SettingsError(
+            f"MAILMART_RETAIN_PAYLOADS keeps bodies {kept}, and MAILMART_RETAIN_EVENTS the events in them for {events} days only",
+            hint="Keep bodies for as many days as events, or fewer.",
+        )
+
+
+def _days(value: object) -> int | None:
+    """A number of days; 0 for `off`."""
+    if value is None or isinstance(value, int):
+        return value
+    text = str(value).strip().lower()
+    if text in ("off", "0"):
+        return 0
+    number = re.fullmatch(r"0*([1-9][0-9]{0,4})\s*(d|days?)?", text)
+    if number is None:
+        raise InvalidSettingError(f"is {text!r}", "Set it to a number of days, from 1 to 99999, or to off.")
+    return int(number[1])
 
 
 def _public_url(text: str) -> str:

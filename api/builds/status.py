@@ -79,12 +79,25 @@ class LockHolder:
 
 
 @dataclass(frozen=True)
+class RetentionStatus:
+    """What retention has removed from a table. See the comments of app.retention."""
+
+    relation: str
+    removed_until: datetime
+    ended_at: datetime | None
+    rows_removed: int
+    total_rows_removed: int
+    oldest_kept: datetime | None
+
+
+@dataclass(frozen=True)
 class BatchStatus:
-    """Publication, runs (newest first), last build and sessions in the way, as of one moment."""
+    """Publication, runs (newest first), last build, retention and sessions in the way, as of one moment."""
 
     publication: PublicationStatus | None
     runs: list[NightlyRunStatus]
     last_build: LastBuild | None
+    retention: list[RetentionStatus]
     lock_holders: list[LockHolder]
 
 
@@ -96,6 +109,7 @@ def batch_status(settings: Settings, runs: int = 7) -> BatchStatus:
             publication=_publication(connection, settings),
             runs=_latest_runs(connection, settings.target, runs),
             last_build=_last_build(connection, settings.target),
+            retention=_retention(connection, settings.target),
             lock_holders=_lock_holders(connection, settings),
         )
 
@@ -152,6 +166,19 @@ def _last_build(connection: psycopg.Connection, target: str) -> LastBuild | None
             (target, build.batch_id),
         ).fetchall()
     return LastBuild(build, models)
+
+
+def _retention(connection: psycopg.Connection, target: str) -> list[RetentionStatus]:
+    with connection.cursor(row_factory=class_row(RetentionStatus)) as cursor:
+        return cursor.execute(
+            """
+            select relation, removed_until, ended_at, rows_removed, total_rows_removed, oldest_kept
+            from app.retention
+            where target = %s
+            order by relation
+            """,
+            (target,),
+        ).fetchall()
 
 
 def _lock_holders(connection: psycopg.Connection, settings: Settings) -> list[LockHolder]:

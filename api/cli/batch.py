@@ -11,8 +11,17 @@ import click
 
 from api.builds.nightly import run_manually
 from api.builds.repository import list_batches, rollback
+from api.builds.retention import remove_old_rows
 from api.builds.schedule import next_due
-from api.builds.status import BatchStatus, LastBuild, LockHolder, NightlyRunStatus, PublicationStatus, batch_status
+from api.builds.status import (
+    BatchStatus,
+    LastBuild,
+    LockHolder,
+    NightlyRunStatus,
+    PublicationStatus,
+    RetentionStatus,
+    batch_status,
+)
 from api.settings import Settings
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -43,7 +52,7 @@ def list_command(limit: int) -> None:
 @command.command()
 @click.option("--runs", default=7, show_default=True, type=click.IntRange(1), help="Number of nightly runs, newest first.")
 def status(runs: int) -> None:
-    """Show the build that the API serves, the nightly runs, the models of the last build, and sessions in its way.
+    """Show the build that the API serves, nightly runs, the models of the last build, retention, and sessions in its way.
 
     Times are in UTC. A session whose open transaction has locked a table or a view for a minute can keep a build waiting.
     """
@@ -51,17 +60,25 @@ def status(runs: int) -> None:
     now = datetime.now(UTC)
     current = batch_status(settings, runs)
     lines = [*_publication(current.publication), "", *_runs(current, settings, now), *_last_build(current.last_build)]
-    for line in [*lines, *_lock_holders(current.lock_holders)]:
+    for line in [*lines, *_retention(current.retention), *_lock_holders(current.lock_holders)]:
         click.echo(line)
 
 
 @command.command()
 def run() -> None:
-    """Do a nightly run now, in the foreground: build and publish. A failed build is retried twice, from the node that failed."""
+    """Do a nightly run now, in the foreground: build, publish, and remove what is older than the settings allow.
+
+    A failed build is retried twice, from the node that failed.
+    """
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    if not run_manually(Settings.from_environment(), stopping, click.echo):
+    settings = Settings.from_environment()
+    is_published = run_manually(settings, stopping, click.echo)
+    for table, rows in remove_old_rows(settings, stopping).items():
+        if rows:
+            click.echo(f"retention has removed {rows} rows of {table}")
+    if not is_published:
         click.echo("error: the run published nothing; the API still serves the earlier build", err=True)
         sys.exit(1)
 
@@ -70,6 +87,19 @@ def run() -> None:
 def rollback_command() -> None:
     """Serve the publication before the current one. The next successful build is published as usual."""
     click.echo(f"batch {rollback(Settings.from_environment())} is served")
+
+
+def _retention(tables: list[RetentionStatus]) -> list[str]:
+    if not tables:
+        return []
+    lines = ["", "rows removed by retention:", f"    {'table':<30}  {'last run':>11}  {'in total':>11}  removed if older than"]
+    for table in tables:
+        state = "" if table.ended_at is not None else ", not done yet"
+        rows = f"{table.rows_removed:>11}  {table.total_rows_removed:>11}"
+        lines.append(f"    {table.relation:<30}  {rows}  {_utc(table.removed_until)}{state}")
+        if table.oldest_kept is not None:
+            lines.append(f"        older rows are kept, since {_utc(table.oldest_kept)}: no published build has read them yet")
+    return lines
 
 
 def _lock_holders(sessions: list[LockHolder]) -> list[str]:

@@ -1,8 +1,7 @@
-"""What everybody may do in a PostgreSQL database by default and mailmart's roles must not: temporary tables and large objects.
+"""What is of the database itself: who may connect and make temporary tables or large objects, and its time limit for idle people.
 
-The privileges on mailmart's own tables and functions are in the migrations. These are on the database and on PostgreSQL's own
-functions. A copy of the database (`create database … template`, a restored dump) does not have them, so each `migrate` looks
-again.
+The privileges on mailmart's own tables and functions are in the migrations. A copy of the database (`create database … template`,
+a restored dump) does not have those of the database and of PostgreSQL's own functions, so each `migrate` looks again.
 """
 
 from __future__ import annotations
@@ -19,9 +18,24 @@ MAY_ANYBODY_CREATE_LARGE_OBJECTS = """
     )
 """
 
+# a transaction that somebody forgets makes builds wait. Mailmart's processes set their own limit.
+IDLE_IN_TRANSACTION = "10min"
+HAS_IDLE_LIMIT = """
+    select exists (
+        select from pg_catalog.pg_db_role_setting
+        cross join unnest(setconfig) as setting
+        where
+            setdatabase = (select oid from pg_catalog.pg_database where datname = current_database())
+            and setrole = 0
+            and setting like 'idle\\_in\\_transaction\\_session\\_timeout=%'
+    )
+"""
+
 
 def restrict_database(connection: psycopg.Connection) -> str | None:
-    """Revokes from everybody what this login may revoke, in the caller's transaction.
+    """Revokes from everybody what this login may revoke, grants what our roles need, and sets the time limit.
+
+    Does so in the caller's transaction.
 
     Returns:
         The statement that a superuser has to run in this database, or None if nothing is left to do.
@@ -37,6 +51,9 @@ def restrict_database(connection: psycopg.Connection) -> str | None:
             sql.SQL("grant temporary, connect on database {} to mailmart_analyst, mailmart_workspace_analyst").format(database)
         )
         connection.execute(sql.SQL("grant connect on database {} to mailmart_api, mailmart_worker").format(database))
+        if connection.execute(HAS_IDLE_LIMIT.encode()).fetchone() == (False,):
+            limit = sql.SQL("alter database {} set idle_in_transaction_session_timeout = {}")
+            connection.execute(limit.format(database, IDLE_IN_TRANSACTION))
     if not _may_create_large_objects(connection):
         return None
     if connection.execute("select rolsuper from pg_catalog.pg_roles where rolname = current_user").fetchone() == (True,):

@@ -14,6 +14,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from api.builds.nightly import run_due_nightly_run
+from api.builds.retention import run_due_retention
 from api.exports.cleanup import clean_up
 from api.exports.storage import storage_of
 from api.reports.due_reports import run_due_reports
@@ -42,15 +43,17 @@ class Job:
 
 
 def scheduled_jobs(settings: Settings, stopping: threading.Event) -> list[Job]:
-    """Every job of the scheduler. Only production has jobs besides the nightly run."""
+    """Every job of the scheduler. Only production has exports and reports."""
     at = CronTrigger(hour=settings.nightly_at.hour, minute=settings.nightly_at.minute, timezone=UTC)
     # also every minute: a run that was missed, or whose scheduler died, is found soon
     check = IntervalTrigger(seconds=NIGHTLY_CHECK_INTERVAL_SECONDS, timezone=UTC)
     nightly_run = Job("nightly run", OrTrigger([at, check]), partial(run_due_nightly_run, settings, stopping))
+    retention = Job("retention", check, partial(run_due_retention, settings, stopping))
     if not settings.is_production:
-        return [nightly_run]
+        return [nightly_run, retention]
     return [
         nightly_run,
+        retention,
         Job("due reports", IntervalTrigger(seconds=30, timezone=UTC), partial(run_due_reports, settings)),
         Job("export cleanup", IntervalTrigger(minutes=5, timezone=UTC), partial(clean_up, settings, storage_of(settings))),
     ]

@@ -14,47 +14,69 @@
     cluster_by   The columns by which a first build orders the rows: a time among them first of all, as later builds order by
                  themselves. Then a window is a range of the table's pages; unordered, each of its rows is on a page of its own.
     where        Which messages are in the rollup at all.
+
+    If retention has removed messages, `recompute: true` cannot count from nothing: it would lose what was removed. Then it adds and
+    subtracts like any other run. A row all of whose messages are still there is counted again, too.
+
     expressions  Grain columns that are no column of fct_messages: name → expression.
 #}
 {% macro incremental_rollup(grain, measures, cluster_by, where='is_sent', expressions={}) -%}
-{%- set is_incremental_run = is_incremental_run() -%}
+{%- set recounts = var('recompute') and is_incremental() and has_removed_rows('fct_messages') -%}
+{%- set is_incremental_run = is_incremental_run() or recounts -%}
 {%- set message_count = measures | first -%}
 {%- if measures[message_count].get('count_if') != 'true' -%}
     {{ exceptions.raise_compiler_error("the first measure of a rollup is {'count_if': 'true'}, and " ~ message_count ~ " is not") }}
 {%- endif -%}
 with messages as not materialized (
-    {{ changed_versions(ref('fct_messages'), where) | indent }}
+    {{ changed_versions(ref('fct_messages'), where, is_incremental_run) | indent }}
 ),
 
 changes as (
-    select
-        {%- for column in grain %}
-        {% if column in expressions %}{{ expressions[column] }} as {% endif %}{{ column }},
-        {%- endfor %}
-        {%- for name, measure in measures.items() %}
-        {{ added_up(measure) }} as {{ name }}{{ ',' if not loop.last }}
-        {%- endfor %}
-    from messages
-    group by {{ range(1, grain | length + 1) | join(', ') }}
+    {{ grouped_measures('messages', grain, measures, expressions) | indent }}
 ),
 
+{% if recounts -%}
+current_messages as not materialized (
+    {{ changed_versions(ref('fct_messages'), where, false) | indent }}
+),
+
+counted as (
+    {{ grouped_measures('current_messages', grain, measures, expressions) | indent }}
+),
+
+{% endif -%}
 {% if is_incremental_run -%}
 current_rows as (
     select * from {{ this }}
     where {{ is_current() }}
 ),
 
-totals as (
+{{ 'updated' if recounts else 'totals' }} as (
     select
         {{ grain | join(',\n        ') }},
         {%- for name in measures %}
         -- null in a row that is older than the measure: unknown until a build with `recompute: true`
-        changes.{{ name }} + case when current_rows.valid_to is null then 0 else current_rows.{{ name }} end as {{ name }}
+        {{ 'coalesce(changes.' ~ name ~ ', 0)' if recounts else 'changes.' ~ name }}
+        + case when current_rows.valid_to is null then 0 else current_rows.{{ name }} end as {{ name }}
         {{- ',' if not loop.last }}
         {%- endfor %}
     from changes
-    left join current_rows using ({{ grain | join(', ') }})
+    {# a row that is not returned would be deleted by a recomputation -#}
+    {{ 'full' if recounts else 'left' }} join current_rows using ({{ grain | join(', ') }})
 )
+{%- if recounts %},
+
+totals as (
+    select
+        {{ grain | join(',\n        ') }},
+        {%- for name in measures %}
+        case when counted.{{ message_count }} = updated.{{ message_count }} then counted.{{ name }} else updated.{{ name }} end as {{ name }}
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    from updated
+    left join counted using ({{ grain | join(', ') }})
+)
+{%- endif %}
 {%- else -%}
 totals as (
     select * from changes
@@ -72,6 +94,20 @@ order by {{ cluster_by | join(', ') }}
 {%- endmacro %}
 
 
+{# The measures of these message versions, by grain. #}
+{% macro grouped_measures(messages, grain, measures, expressions) -%}
+    select
+        {%- for column in grain %}
+        {% if column in expressions %}{{ expressions[column] }} as {% endif %}{{ column }},
+        {%- endfor %}
+        {%- for name, measure in measures.items() %}
+        {{ added_up(measure) }} as {{ name }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ messages }}
+    group by {{ range(1, grain | length + 1) | join(', ') }}
+{%- endmacro %}
+
+
 {# A measure of a group of message versions, each of which is added (change = 1) or subtracted (change = -1). #}
 {% macro added_up(measure) -%}
     {%- if measure.get('count_if') == 'true' -%}
@@ -86,10 +122,10 @@ order by {{ cluster_by | join(', ') }}
 
 {#
     The versions of a fact that change a rollup. `change` is 1 for a current version, and -1 for one that the model's last run
-    counted and that expired since. A version that was inserted and expired since is left out.
+    counted and that expired since. A version that was inserted and expired since is left out. Without `is_incremental_run`: the
+    current versions.
 #}
-{% macro changed_versions(relation, where) -%}
-    {%- set is_incremental_run = is_incremental_run() -%}
+{% macro changed_versions(relation, where, is_incremental_run) -%}
     {%- set watermark = watermark() if is_incremental_run else 0 -%}
     select
         *,

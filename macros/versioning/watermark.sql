@@ -43,6 +43,15 @@
 {%- endmacro %}
 
 
+{# Whether this build reads all raw rows again: in another database system than the model's last run, for example after a restore. #}
+{% macro reads_everything() -%}
+    {%- if not execute -%} {{ return(false) }} {%- endif -%}
+    {{ return(run_query(
+        "select since is null from app.raw_states_of_run('" ~ warehouse_name() ~ "', '" ~ this.identifier ~ "', " ~ batch_id() ~ ')'
+    ).rows[0][0]) }}
+{%- endmacro %}
+
+
 {#
     That a transaction is visible in a snapshot (xmin:xmax:transactions that were open). The range is a literal, for the index; the
     function is only called if transactions were open.

@@ -5,13 +5,15 @@
         meta={
             'insert_only': true,
             'reads_raw': true,
-            'recompute_scope': "existing.loaded_at >= coalesce((select min(incoming.loaded_at) from incoming), 'infinity')",
+            'recompute_scope': is_in_raw_logs(),
         },
     )
 }}
 
 {#- in an empty table there is nothing to look up #}
 {%- set has_known_events = is_incremental_run() and not is_empty() %}
+{#- a closed message takes no more events: they are in fct_rejected_events #}
+{%- set has_closed_messages = has_removed_rows('fct_email_events') %}
 
 with bounce_patterns as (
     select * from {{ ref('bounce_patterns') }}
@@ -58,7 +60,7 @@ classified_bounces as materialized (
 first_copies as (
     select distinct on (workspace_id, event_id) *
     from loaded_events
-    where {{ is_valid_event() }}
+    where {{ is_valid_event() }}{{ ' and ' ~ is_not_closed('loaded_events') if has_closed_messages }}
     order by
         workspace_id, event_id, loaded_at, occurred_at, message_id, event_type, provider, campaign_id, mailbox_id, domain_id,
         is_machine, smtp_status, smtp_code, diagnostic, url

@@ -1,6 +1,7 @@
 {{
     config(
         unique_key=['workspace_id', 'message_id'],
+        meta={'recompute_scope': is_not_closed('existing')},
     )
 }}
 

@@ -3,12 +3,17 @@
         unique_key=['workspace_id', 'rejected_event_id', 'problem'],
         meta={
             'reads_raw': true,
-            'recompute_scope': "existing.loaded_at >= coalesce((select min(incoming.loaded_at) from incoming), 'infinity')",
+            'recompute_scope': is_in_every_raw_log(),
         },
     )
 }}
 
 {%- set is_incremental_run = is_incremental_run() %}
+{%- set was_loaded_after_closing = 'false' %}
+{%- if has_removed_rows('fct_email_events') %}
+    {%- set was_loaded_after_closing = 'true' if is_incremental_run and not reads_everything()
+        else 'valid_events.loaded_at > closed_message.counted_until' %}
+{%- endif %}
 
 with events as not materialized (
     select * from {{ ref('fct_email_events') }}
@@ -144,6 +149,23 @@ unknown_event_types as (
         and valid_from > {{ watermark() if is_incremental_run else 0 }}
 ),
 
+-- late events of messages whose events retention has removed, and copies of removed events, which nothing tells from late ones. A
+-- build that reads rows again that were counted before the removal does not report them.
+not_retained_events as (
+    select
+        valid_events.workspace_id,
+        'message_not_retained' as problem,
+        valid_events.provider,
+        valid_events.event_id,
+        valid_events.message_id,
+        valid_events.event_type,
+        valid_events.occurred_at,
+        valid_events.loaded_at
+    from valid_events
+    inner join {{ closed_message(of='valid_events') }} as closed_message on true
+    where {{ was_loaded_after_closing }}
+),
+
 rejected_events as (
     select * from invalid_events
     union all
@@ -152,6 +174,8 @@ rejected_events as (
     select * from unknown_event_types
     union all
     select * from unread_payloads
+    union all
+    select * from not_retained_events
 )
 
 -- distinct: equal events that were loaded at the same time are one row

@@ -46,6 +46,8 @@ OTHER_PROGRAMS = {
     "pg_dumpall",
     "pg_restore",
     "pre-commit",
+    "psql",
+    "read",
     "source",
     "systemctl",
 }

@@ -28,10 +28,11 @@ OTHER_WORKSPACE = "ws_other"
 @pytest.fixture(scope="session")
 def warehouse_settings(make_warehouse: MakeWarehouse) -> Settings:
     """The example campaign; beside it one without mail, one that only its mail knows; and another tenant with the same ids."""
-    return make_warehouse("example", _fill)
+    return make_warehouse("example", fill_example)
 
 
-def _fill(settings: Settings) -> None:
+def fill_example(settings: Settings) -> None:
+    """Loads the mail of both workspaces, builds and publishes."""
     now = datetime.now(UTC)
     with connect(settings, "mailmart_owner") as connection:
         for campaign, workspace, name in (

@@ -25,6 +25,9 @@ from tests.support.command import mailmart
         ("MAILMART_EXPORT_ENCRYPTION", "rot13", "Use one of none, AES256, aws:kms."),
         ("MAILMART_SMTP_URL", "smtp://mail.example.com", "MAILMART_SMTP_URL is set without a sender"),
         ("MAILMART_WEBHOOK_ALLOWED_NETWORKS", "10.1", "MAILMART_WEBHOOK_ALLOWED_NETWORKS has an invalid network: '10.1'"),
+        ("MAILMART_RETAIN_PAYLOADS", "a month", "MAILMART_RETAIN_PAYLOADS is 'a month' Set it to a number of days"),
+        ("MAILMART_RETAIN_EVENTS", "-1", "from 1 to 99999, or to off"),
+        ("MAILMART_RETAIN_MESSAGES", "90", "MAILMART_RETAIN_MESSAGES is set without MAILMART_RETAIN_EVENTS"),
         ("MAILMART_PUBLIC_URL", "mail.example.com", "MAILMART_PUBLIC_URL is 'mail.example.com'"),
         ("MAILMART_PUBLIC_URL", "ftp://mail.example.com", "https://mail.example.com"),
         ("MAILMART_PUBLIC_URL", "https://user:secret@mail.example.com", "MAILMART_PUBLIC_URL is 'https://***@mail.example.com'"),
@@ -35,6 +38,23 @@ def test_an_error_names_variable_value_and_remedy(variable: str, value: str, tex
     with pytest.raises(SettingsError) as raised:
         Settings.from_environment({variable: value})
     assert text in f"{raised.value.message} {raised.value.hint}"
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [
+        (
+            {"EVENTS": "91", "MESSAGES": "90d"},
+            "MAILMART_RETAIN_EVENTS (91 days) is longer than MAILMART_RETAIN_MESSAGES (90 days)",
+        ),
+        ({"PAYLOADS": "8", "EVENTS": "7"}, "MAILMART_RETAIN_PAYLOADS keeps bodies 8 days"),
+        ({"PAYLOADS": "off", "EVENTS": "7"}, "MAILMART_RETAIN_PAYLOADS keeps bodies for ever"),
+    ],
+)
+def test_a_retention_that_makes_no_sense_is_refused(days: dict[str, str], text: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_environment({f"MAILMART_RETAIN_{name}": value for name, value in days.items()})
+    assert text in raised.value.message
 
 
 def test_an_error_holds_no_other_setting() -> None:
