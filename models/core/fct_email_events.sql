@@ -2,6 +2,7 @@
     config(
         unique_key=['workspace_id', 'event_id'],
         indexes=[{'columns': ['workspace_id', 'message_id']}],
+        post_hook='{{ make_erased_bounce_text() }}',
         meta={
             'insert_only': true,
             'reads_raw': true,
