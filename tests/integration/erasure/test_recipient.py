@@ -1,0 +1,65 @@
+"""`mailmart erase --recipient`: nothing of the person is found in any table or file, and every count stays."""
+
+from __future__ import annotations
+
+from api.db.connection import connect
+from tests.integration.erasure.conftest import Tenants, run_reports
+from tests.integration.erasure.mail import FRIEND, LOWER, NAMESAKE, OTHER, PERSON, TENANT, TRACES
+from tests.integration.erasure.search import answers, counts, files_with, tables_with
+from tests.support.dbt import run_dbt
+from tests.support.postgres import PostgresServer
+
+CORE = ("run", "--select", "path:models/core")
+
+
+def _hashes(tenants: Tenants) -> list[str]:
+    with connect(tenants.settings, "mailmart_owner") as connection:
+        rows = connection.execute(
+            "select app.recipient_hash(spelling) from unnest(%s::text[]) as spelling", ([PERSON, f"{PERSON} (Jane Doe)"],)
+        ).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+def test_nothing_is_left_and_every_count_stays(tenants: Tenants, server: PostgresServer) -> None:
+    settings = tenants.settings
+    traces = (*TRACES, *_hashes(tenants))
+    report = tenants.report(TENANT, PERSON, FRIEND)
+    lonely = tenants.report(TENANT, PERSON)
+    run_reports(tenants)
+    written = tenants.export(TENANT)
+    counted = tenants.export(TENANT, "campaign_performance")
+    waiting = tenants.export(TENANT, is_written=False)
+    assert files_with(settings.home, traces)
+    assert {trace for trace, _ in tables_with(server, settings, traces)} == set(traces)
+    before = counts(settings)
+    shown = {workspace: list(answers(tenants.client, tenants.keys[workspace], workspace)) for workspace in (TENANT, OTHER)}
+    assert {status for _, status, _ in shown[TENANT]} == {200}
+
+    assert "would be erased" in tenants.erase("--recipient", PERSON, "--dry-run")
+    assert {trace for trace, _ in tables_with(server, settings, traces)} == set(traces)
+    output = tenants.erase("--recipient", f"Jane <{PERSON.upper()}>", "--yes")
+    assert "core.fct_email_events" in output
+
+    assert tables_with(server, settings, traces, ignored=NAMESAKE) == set()
+    assert files_with(settings.home, traces) == []
+    assert counts(settings) == before
+    for workspace in (TENANT, OTHER):
+        assert list(answers(tenants.client, tenants.keys[workspace], workspace)) == shown[workspace]
+    assert tenants.status(TENANT, written)["status"] == "expired"
+    assert tenants.status(TENANT, counted)["status"] == "completed"
+    assert tenants.status(TENANT, waiting)["status"] == "processing"
+    assert tenants.call("GET", TENANT, f"reports/{report}")["recipients"] == [FRIEND]
+    assert tenants.call("GET", TENANT, f"reports/{lonely}")["is_enabled"] is False
+    with connect(settings, "mailmart_owner") as connection:
+        others = connection.execute("select count(*) from raw.webhook_payloads where payload::text like %s", (f"%{NAMESAKE}%",))
+        assert others.fetchone() == (2,)
+        assert connection.execute("select kind, workspace_id, export_ids from app.erasures").fetchall() == [
+            ("recipient", None, [])
+        ]
+
+    assert "nothing was changed" in tenants.erase("--recipient", LOWER, "--yes")
+    run_dbt(settings, *CORE)
+    assert counts(settings) == before
+    run_dbt(settings, *CORE, "--vars", "{recompute: true}")
+    assert counts(settings) == before
+    assert tables_with(server, settings, traces, ignored=NAMESAKE) == set()
