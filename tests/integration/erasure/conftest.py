@@ -56,6 +56,12 @@ class Tenants:
         report_id: str = self.call("POST", workspace, "reports", json=body)["report_id"]
         return report_id
 
+    def etag(self, workspace: str) -> str:
+        response = self.client.get(
+            f"/api/v1/workspaces/{workspace}/analytics/overview", headers={"Authorization": f"Bearer {self.keys[workspace]}"}
+        )
+        return response.headers["ETag"]
+
     def status(self, workspace: str, export_id: str) -> Any:
         return self.call("GET", workspace, f"exports/{export_id}")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from api.db.connection import connect
+from api.exports.attempt_repository import AttemptRepository
+from api.reports.run_repository import export_ended
 from tests.integration.erasure.conftest import Tenants, run_reports
 from tests.integration.erasure.mail import FRIEND, LOWER, NAMESAKE, OTHER, PERSON, TENANT, TRACES
 from tests.integration.erasure.search import answers, counts, files_with, tables_with
@@ -29,11 +31,15 @@ def test_nothing_is_left_and_every_count_stays(tenants: Tenants, server: Postgre
     written = tenants.export(TENANT)
     counted = tenants.export(TENANT, "campaign_performance")
     waiting = tenants.export(TENANT, is_written=False)
+    with connect(settings, "mailmart_worker", autocommit=True) as worker:
+        # an attempt that reads the rows of before the erasure
+        assert AttemptRepository(worker, export_ended).claim(waiting, "early") is not None
     assert files_with(settings.home, traces)
     assert {trace for trace, _ in tables_with(server, settings, traces)} == set(traces)
     before = counts(settings)
     shown = {workspace: list(answers(tenants.client, tenants.keys[workspace], workspace)) for workspace in (TENANT, OTHER)}
     assert {status for _, status, _ in shown[TENANT]} == {200}
+    tag = tenants.etag(TENANT)
 
     assert "would be erased" in tenants.erase("--recipient", PERSON, "--dry-run")
     assert {trace for trace, _ in tables_with(server, settings, traces)} == set(traces)
@@ -48,11 +54,16 @@ def test_nothing_is_left_and_every_count_stays(tenants: Tenants, server: Postgre
     assert tenants.status(TENANT, written)["status"] == "expired"
     assert tenants.status(TENANT, counted)["status"] == "completed"
     assert tenants.status(TENANT, waiting)["status"] == "processing"
+    assert tenants.etag(TENANT) != tag
     assert tenants.call("GET", TENANT, f"reports/{report}")["recipients"] == [FRIEND]
     assert tenants.call("GET", TENANT, f"reports/{lonely}")["is_enabled"] is False
     with connect(settings, "mailmart_owner") as connection:
         others = connection.execute("select count(*) from raw.webhook_payloads where payload::text like %s", (f"%{NAMESAKE}%",))
         assert others.fetchone() == (2,)
+        restarted = connection.execute(
+            "select attempts, attempt_token, app.job_exists(job_id) from app.exports where export_id = %s", (waiting,)
+        )
+        assert restarted.fetchone() == (0, None, True)
         assert connection.execute("select kind, workspace_id, export_ids from app.erasures").fetchall() == [
             ("recipient", None, [])
         ]
