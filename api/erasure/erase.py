@@ -112,7 +112,15 @@ def erase_recipient(
             raise MailmartError("this is not one e-mail address", hint=HINT)
         person = Jsonb(person_parameters(address, domain, typed=typed, workspace=workspace_id, countable_types=countable_types))
         erasure = Erasure()
-        _retry(connection, report, lambda: _erase_recipient(connection, person, workspace_id, erasure, is_dry_run))
+        try:
+            _retry(connection, report, lambda: _erase_recipient(connection, person, workspace_id, erasure, is_dry_run))
+        except psycopg.Error as error:
+            if error.sqlstate != NOT_BUILT:
+                raise
+            raise MailmartError(
+                "no build has read the bounces of this recipient yet, and their texts say why they bounced; nothing was changed",
+                hint="Run `mailmart build`, then erase.",
+            ) from error
         if not is_dry_run:
             _finish(settings, connection, erasure)
     return erasure
@@ -149,15 +157,7 @@ def _erase_recipient(
 ) -> None:
     with connection.transaction(force_rollback=is_dry_run):
         connection.execute("select app.block_builds()")
-        try:
-            connection.execute("select app.begin_recipient_erasure(%s)", (person,))
-        except psycopg.Error as error:
-            if error.sqlstate != NOT_BUILT:
-                raise
-            raise MailmartError(
-                "the bounces of this recipient cannot be told apart without their texts yet: nothing was built by this release",
-                hint="Run `mailmart build`, then erase.",
-            ) from error
+        connection.execute("select app.begin_recipient_erasure(%s)", (person,))
         rows: dict[str, int] = {}
         for table, function in (
             ("raw.webhook_payloads", "erase_recipient_from_payloads"),

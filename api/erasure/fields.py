@@ -16,6 +16,7 @@ ADDRESS_KEYS = (
     "recipient",
     "recipients",
     "to",
+    "to_email",
 )
 # headers with several addresses and the names of people
 LIST_KEYS = (
@@ -32,20 +33,26 @@ LIST_KEYS = (
 )
 # members with a text of the receiving server or of the provider: it is removed; that of a bounce keeps its reason
 TEXT_KEYS = (
+    "DeliveryMessage",
     "Description",
     "Details",
+    "Summary",
     "description",
     "diagnosticCode",
+    "error",
     "errorMessage",
     "message",
+    "notification",
     "reason",
     "response",
     "smtpResponse",
 )
 # members that are removed although a staging view reads them
 REMOVED_KEYS = (
+    "Link",
     "OriginalLink",
     "UserAgent",
+    "http_user_agent",
     "link",
     "url",
     "user-agent",
@@ -60,8 +67,10 @@ KEPT_KEYS = (
     "Date",
     "DeliveredAt",
     "Message",
+    "Message-Id",
     "MessageId",
     "MessageID",
+    "Origin",
     "ReceivedAt",
     "RecordType",
     "SuppressSending",
@@ -86,12 +95,17 @@ KEPT_KEYS = (
     "event",
     "eventType",
     "event_id",
+    "event_name",
     "feedback-type",
     "id",
+    "is-routed",
+    "is-test-mode",
     "mailbox_id",
     "message-id",
     "messageId",
+    "msg_id",
     "notificationType",
+    "processed",
     "provider",
     "sg_event_id",
     "sg_machine_open",
@@ -102,6 +116,7 @@ KEPT_KEYS = (
     "subscriptionStatus",
     "time",
     "timestamp",
+    "topicName",
     "type",
     "unsubscribeAll",
 )

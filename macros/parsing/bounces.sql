@@ -3,8 +3,6 @@
     each of its conditions that is not empty holds. A status code that is missing or vague (5.0.0) is replaced by the one in the
     text.
 
-    A text that an erasure has removed says the reason itself: see make_erased_bounce_text().
-
     PostgreSQL caches 32 compiled regular expressions: with more text_patterns, each would be compiled again for each bounce.
 
     This is the reason of an event. Of a message with several bounces: models/core/fct_messages.sql.
@@ -14,11 +12,6 @@
 {% macro classify_bounce(event, rules) -%}
     (
         select coalesce(
-            (
-                select rule.bounce_reason from {{ rules }} as rule
-                where rule.bounce_reason = substring(bounce.text from '\[erased: ([a-z_]+)\]$')
-                limit 1
-            ),
             (
                 select rule.bounce_reason from {{ rules }} as rule
                 where
@@ -49,37 +42,4 @@
 {# All that a bounce is classified by, as one value: equal keys have the same reason. #}
 {% macro bounce_key(event) -%}
     row({{ event }}.smtp_status, {{ event }}.smtp_code, {{ event }}.diagnostic)::text
-{%- endmacro %}
-
-
-{#
-    Post-hook of the model that classifies bounces: a function of the owner's that makes what stands in place of a bounce's text when its
-    recipient is erased (api/db/migrations/0030_erasure_of_recipients.sql): the codes and the reason, as the rules have it now.
-#}
-{% macro make_erased_bounce_text() -%}
-    {#- without the database's name: a restored one can have another -#}
-    {%- set rules = ref('bounce_patterns').include(database=false) -%}
-    create or replace function {{ generate_schema_name('staging', none) }}.erased_bounce_text(
-        smtp_status text, smtp_code int, diagnostic text
-    )
-    returns text
-    language plpgsql stable
-    set search_path = pg_catalog, pg_temp
-    as $function$
-    begin
-        return (
-            select
-                concat_ws(
-                    ' ', event.smtp_code, event.smtp_status,
-                    '[erased: ' || {{ classify_bounce('event', rules) }} || ']'
-                )
-            from (
-                select
-                    erased_bounce_text.smtp_status as smtp_status,
-                    erased_bounce_text.smtp_code as smtp_code,
-                    erased_bounce_text.diagnostic as diagnostic
-            ) as event
-        );
-    end
-    $function$;
 {%- endmacro %}

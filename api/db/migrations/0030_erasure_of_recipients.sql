@@ -191,24 +191,58 @@ create function app.erased_text(content text, person jsonb, status text, body_lo
 language plpgsql volatile
 set search_path = app, pg_temp
 as $$
+declare
+    replacement text;
 begin
     if content ~ '^[A-Za-z0-9_-]{0,60}$' and lower(content) <> split_part(person ->> 'address', '@', 1) then
         return content;
     end if;
-    return coalesce(
-        (
-            select erased_texts.replacement
-            from pg_temp.erased_texts
-            where
-                erased_texts.loaded_at = body_loaded_at
-                and erased_texts.diagnostic = mask_addresses(clip_text(content))
-            order by erased_texts.smtp_status = status desc nulls last, erased_texts.replacement
-            limit 1
-        ),
-        '[erased]'
-    );
+    select erased_texts.replacement into replacement
+    from pg_temp.erased_texts
+    where
+        erased_texts.loaded_at = body_loaded_at
+        and erased_texts.diagnostic = mask_addresses(clip_text(content))
+    order by erased_texts.smtp_status = status desc nulls last, erased_texts.replacement
+    limit 1;
+    if not found then
+        return '[erased]';
+    elsif replacement is null then
+        raise exception 'a bounce of the recipient was not built yet' using errcode = 'MM004';
+    end if;
+    return replacement;
 end
 $$;
+
+-- The text of an erased bounce: the codes that were in it, and the reason that it was classified by. models/core/fct_email_events.sql
+-- reads the reason. A bounce that is not valid has none.
+create function app.erased_bounce_text(smtp_status text, smtp_code int, bounce_reason text) returns text
+language sql immutable parallel safe
+return concat_ws(' ', smtp_code, smtp_status, coalesce('[erased: ' || bounce_reason || ']', '[erased]'));
+
+-- Whether the events that a transaction has loaded were read by a build of production.
+create function app.is_built(xid xid8) returns boolean
+language sql stable
+set search_path = app, pg_temp
+begin atomic
+    select
+        coalesce(
+            pg_visible_in_snapshot(
+                xid,
+                (
+                    select batches.raw_snapshot
+                    from app.model_runs as runs
+                    inner join app.batches on runs.raw_batch_id = batches.batch_id
+                    where
+                        runs.target = 'production'
+                        and runs.model = 'fct_email_events'
+                        and batches.system_identifier = app.system_identifier()
+                    order by runs.batch_id desc
+                    limit 1
+                )
+            ),
+            false
+        );
+end;
 
 -- A body as text; null if PostgreSQL cannot write it as one, because of numbers with 131,072 digits.
 create function app.text_of_body(payload jsonb) returns text
@@ -228,8 +262,8 @@ language plpgsql
 set search_path = app, pg_temp
 as $$
 begin
-    if to_regprocedure('staging.erased_bounce_text(text, int, text)') is null then
-        raise exception 'nothing was built by this release' using errcode = 'MM004';
+    if to_regclass('staging.int_loaded_events') is null or to_regclass('core.fct_email_events') is null then
+        raise exception 'nothing was built' using errcode = 'MM004';
     end if;
     create temporary table erased_spellings (spelling text primary key, old_hash text, new_address text, new_hash text)
     on commit drop;
@@ -274,8 +308,16 @@ begin
         events.loaded_at,
         events.smtp_status,
         events.diagnostic,
-        staging.erased_bounce_text(events.smtp_status, events.smtp_code, events.diagnostic)
+        case
+            when known_events.event_id is not null or is_built(events.loaded_xid)
+                then erased_bounce_text(events.smtp_status, events.smtp_code, known_events.bounce_reason)
+        end
     from staging.int_loaded_events as events
+    left join core.fct_email_events as known_events
+        on
+            events.workspace_id = known_events.workspace_id
+            and events.event_id = known_events.event_id
+            and known_events.valid_to = 9223372036854775807
     where
         events.event_type = 'bounced'
         and events.diagnostic <> ''
@@ -372,6 +414,18 @@ begin
     on conflict do nothing;
     analyze pg_temp.erased_messages;
 
+    if exists (
+        select from raw.email_events
+        inner join pg_temp.erased_values using (recipient_hash)
+        where
+            (in_workspace is null or email_events.workspace_id = in_workspace)
+            and email_events.event_type = 'bounced'
+            and email_events.diagnostic <> ''
+            and not is_built(email_events.loaded_xid)
+    ) then
+        raise exception 'a bounce of the recipient was not built yet' using errcode = 'MM004';
+    end if;
+
     with erased as (
         update raw.email_events as email_events
         set
@@ -387,7 +441,17 @@ begin
             recipient_domain = substring(recipient_domain from '[^@]*$'),
             diagnostic = case
                 when event_type = 'bounced' and diagnostic <> ''
-                    then staging.erased_bounce_text(left(smtp_status, 100), smtp_code, mask_addresses(clip_text(diagnostic)))
+                    then erased_bounce_text(
+                        left(smtp_status, 100),
+                        smtp_code,
+                        (
+                            select known_events.bounce_reason from core.fct_email_events as known_events
+                            where
+                                known_events.workspace_id = email_events.workspace_id
+                                and known_events.event_id = email_events.event_id
+                                and known_events.valid_to = 9223372036854775807
+                        )
+                    )
             end,
             url = null,
             user_agent = null
@@ -780,6 +844,8 @@ revoke execute on function app.erased_address(text, jsonb) from public;
 revoke execute on function app.pseudonymize(text, jsonb, boolean) from public;
 revoke execute on function app.is_about_person_only(jsonb, jsonb) from public;
 revoke execute on function app.redact_json(jsonb, jsonb, text, boolean, text, timestamptz) from public;
+revoke execute on function app.erased_bounce_text(text, int, text) from public;
+revoke execute on function app.is_built(xid8) from public;
 revoke execute on function app.erased_text(text, jsonb, text, timestamptz) from public;
 revoke execute on function app.text_of_body(jsonb) from public;
 revoke execute on function app.begin_recipient_erasure(jsonb) from public;

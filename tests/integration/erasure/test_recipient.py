@@ -6,8 +6,9 @@ from api.db.connection import connect
 from api.exports.attempt_repository import AttemptRepository
 from api.reports.run_repository import export_ended
 from tests.integration.erasure.conftest import Tenants, run_reports
-from tests.integration.erasure.mail import FRIEND, LOWER, NAMESAKE, OTHER, PERSON, TENANT, TRACES
+from tests.integration.erasure.mail import BOUNCE, FRIEND, LOWER, NAMESAKE, OTHER, PERSON, TENANT, TRACES, land, sendgrid
 from tests.integration.erasure.search import answers, counts, files_with, tables_with
+from tests.support.command import mailmart
 from tests.support.dbt import run_dbt
 from tests.support.postgres import PostgresServer
 
@@ -74,3 +75,9 @@ def test_nothing_is_left_and_every_count_stays(tenants: Tenants, server: Postgre
     run_dbt(settings, *CORE, "--vars", "{recompute: true}")
     assert counts(settings) == before
     assert tables_with(server, settings, traces, ignored=NAMESAKE) == set()
+
+    # a bounce that no build has read has no reason yet
+    land(settings, "sendgrid", TENANT, sendgrid("bounce", "sg9", PERSON, reason=BOUNCE))
+    refused = mailmart(settings, "erase", "--recipient", PERSON, "--yes")
+    assert refused.exit_code == 1
+    assert "no build has read the bounces of this recipient yet" in refused.output
