@@ -188,39 +188,53 @@ returns table (relation regclass, condition text)
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
+    with relations as (
+        select
+            pg_class.oid::regclass as relation,
+            pg_namespace.nspname as schema_name,
+            pg_class.relname as name
+        from pg_class
+        inner join pg_namespace on pg_class.relnamespace = pg_namespace.oid
+        inner join pg_attribute on pg_class.oid = pg_attribute.attrelid
+        where
+            (pg_namespace.nspname in ('app', 'raw') or pg_namespace.nspname ~ '(^|_)core$')
+            and pg_class.relkind in ('r', 'p')
+            and not pg_class.relispartition
+            and pg_attribute.attname = 'workspace_id'
+            and not pg_attribute.attisdropped
+            and pg_has_role(pg_class.relowner, 'usage')
+            and pg_class.oid not in ('app.erasures'::regclass, 'app.erased_workspaces'::regclass)
+    ),
+
+    conditions as (
+        select
+            relations.relation,
+            case
+                when relations.name = 'rejected_payloads' then 'workspace_id = $1 and problem <> ''workspace_erased'''
+                when relations.name = 'fct_rejected_events' then 'workspace_id = $2 and problem <> ''workspace_erased'''
+                when relations.schema_name = 'app' then 'workspace_id in ($1, $2)'
+                when relations.schema_name = 'raw' then 'workspace_id = $1'
+                else 'workspace_id = $2'
+            end as condition,
+            -- a table before those that it refers to
+            case relations.relation
+                when 'app.report_deliveries'::regclass then 1
+                when 'app.report_runs'::regclass then 2
+                else 3
+            end as position
+        from relations
+        union all
+        select
+            'raw.domain_ip_assignments'::regclass,
+            'domain_id in (select domain_id from raw.domains where workspace_id = $1)',
+            1
+    )
+
     select
-        to_regclass(known.relation),
-        known.condition
-    from (
-        values
-        ('app.report_deliveries', 'workspace_id = $1'),
-        ('app.report_runs', 'workspace_id = $1'),
-        ('app.reports', 'workspace_id = $1'),
-        ('app.exports', 'workspace_id = $1'),
-        ('app.api_keys', 'workspace_id = $1'),
-        ('app.workspace_analysts', 'workspace_id = $1'),
-        ('raw.domain_ip_assignments', 'domain_id in (select domain_id from raw.domains where workspace_id = $1)')
-    ) as known (relation, condition)
-    where to_regclass(known.relation) is not null
-    union all
-    select
-        pg_class.oid::regclass,
-        case
-            when pg_class.relname = 'rejected_payloads' then 'workspace_id = $1 and problem <> ''workspace_erased'''
-            when pg_class.relname = 'fct_rejected_events' then 'workspace_id = $2 and problem <> ''workspace_erased'''
-            when pg_namespace.nspname = 'raw' then 'workspace_id = $1'
-            else 'workspace_id = $2'
-        end
-    from pg_class
-    inner join pg_namespace on pg_class.relnamespace = pg_namespace.oid
-    inner join pg_attribute on pg_class.oid = pg_attribute.attrelid
-    where
-        (pg_namespace.nspname = 'raw' or pg_namespace.nspname ~ '(^|_)core$')
-        and pg_class.relkind in ('r', 'p')
-        and not pg_class.relispartition
-        and pg_attribute.attname = 'workspace_id'
-        and not pg_attribute.attisdropped
-        and pg_has_role(pg_class.relowner, 'usage')
+        conditions.relation,
+        conditions.condition
+    from conditions
+    order by conditions.position, conditions.relation::text
 $$;
 
 -- Deletes everything of a workspace, or counts it.

@@ -724,6 +724,28 @@ begin
     relation := 'app.report_deliveries';
     return next;
 
+    -- tables of app that have a row for a person in a workspace
+    for entry in
+        select pg_class.oid::regclass as name
+        from pg_class
+        inner join pg_attribute on pg_class.oid = pg_attribute.attrelid
+        where
+            pg_class.relnamespace = 'app'::regnamespace
+            and pg_class.relkind in ('r', 'p')
+            and pg_attribute.attname = 'recipient_hash'
+            and not pg_attribute.attisdropped
+            and pg_has_role(pg_class.relowner, 'usage')
+    loop
+        execute format(
+            'delete from %s where ($1 is null or workspace_id = $1)'
+            || ' and recipient_hash in (select old_hash from pg_temp.erased_spellings)',
+            entry.name
+        ) using in_workspace;
+        get diagnostics row_count = row_count;
+        relation := entry.name::text;
+        return next;
+    end loop;
+
     -- texts that people or builds wrote
     for entry in
         select * from (
