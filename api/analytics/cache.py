@@ -22,10 +22,11 @@ def entity_tag(
 ) -> str:
     """The ETag of an endpoint's response, quoted: a hash of the release, the publication and the resolved request.
 
-    It includes the time of the data, because a restored database reuses batch ids; and the fields that the response repeats from
-    the request, because two requests (30d and custom) can have the same window.
+    It includes the time of the data, because a restored database reuses batch ids; the number of erasures, which change a batch
+    that is published; and the fields that the response repeats from the request, because two requests (30d and custom) can have
+    the same window.
     """
-    parts = [RELEASE, publication.contract_id, publication.data_as_of.isoformat(), endpoint.name]
+    parts = [RELEASE, publication.contract_id, publication.data_as_of.isoformat(), str(publication.revision), endpoint.name]
     parts.append(orjson.dumps(response_fields, option=orjson.OPT_SORT_KEYS).decode())
     parts += [text for name in sorted(settings) for text in (name, settings[name])]
     digest = hashlib.blake2b(digest_size=16)

@@ -28,6 +28,7 @@ COMMANDS = {
     "worker": "Run the worker: exports and report deliveries.",
     "scheduler": "Run scheduled jobs.",
     "keys": "Create, list and revoke API keys.",
+    "erase": "Erase a workspace or a recipient.",
     "bench": "Measure builds, queries, the API and exports.",
     "openapi": "Write or check openapi.json.",
     "sdk": "Generate SDKs from openapi.json.",

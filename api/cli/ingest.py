@@ -11,6 +11,7 @@ import click
 import orjson
 
 from api.cli.progress import counting
+from api.erasure.erase import is_erased_workspace
 from api.errors import MailmartError
 from api.ingest.loader import PROVIDERS, LoadResult, load, workspace_exists
 from api.ingest.reader import RejectedLine, read_documents
@@ -30,14 +31,18 @@ def command(provider: str, workspace_id: str, files: tuple[str, ...]) -> None:
     """Load webhook bodies or events from FILES, or from standard input (-): JSON or JSON lines, plain or gzip.
 
     A line that cannot be loaded is written to FILE.rejected.jsonl with its number and the reason. All other lines are loaded, and
-    the exit status is 1. Loading is idempotent: a file that is loaded twice changes no metric.
+    the exit status is 1. Of a workspace that was erased nothing is loaded, and the exit status is 1, too. Loading is idempotent:
+    a file that is loaded twice changes no metric.
 
     A body has at most 10 MiB, 10,000 events and 100 levels. A larger array is split: each element is a body.
     """
     settings = Settings.from_environment()
     if not workspace_id.strip():
         raise click.BadParameter("it is empty", param_hint="--workspace")
-    if not workspace_exists(settings, workspace_id):
+    is_erased = is_erased_workspace(settings, workspace_id)
+    if is_erased:
+        click.echo(f"warning: the workspace {workspace_id!r} was erased; what is loaded for it is refused and counted", err=True)
+    elif not workspace_exists(settings, workspace_id):
         click.echo(f"warning: raw.workspaces has no workspace {workspace_id!r} yet; its events are loaded anyway", err=True)
     loaded = rejected = 0
     kind = "events" if provider == "native" else "bodies"
@@ -52,7 +57,7 @@ def command(provider: str, workspace_id: str, files: tuple[str, ...]) -> None:
         click.echo(summary)
     if len(files) > 1:
         click.echo(f"{len(files)} files: {loaded} {kind} loaded, {rejected} rejected")
-    sys.exit(1 if rejected else 0)
+    sys.exit(1 if rejected or is_erased else 0)
 
 
 def _ingest(settings: Settings, provider: str, workspace_id: str, name: str) -> LoadResult:

@@ -33,12 +33,14 @@ class Publication:
         data_as_of: the batch includes all events loaded up to this time.
         manifest: the part of dbt's manifest that the batch was built with.
         contract_id: a hash of that part.
+        revision: counts the erasures, which change a batch that is published already.
     """
 
     batch_id: int
     data_as_of: datetime
     manifest: dict[str, Any]
     contract_id: str
+    revision: int = 0
 
     @cached_property
     def contract(self) -> Contract:
@@ -54,7 +56,7 @@ def read_publication(connection: psycopg.Connection, target: str) -> Publication
     """The current publication of a target; None if nothing is published."""
     row = connection.execute(
         """
-        select publications.batch_id, publications.data_as_of, publications.contract::text
+        select publications.batch_id, publications.data_as_of, publications.contract::text, publication.revision
         from app.current_publication as publication
         inner join app.publications as publications
             on publication.target = publications.target and publication.batch_id = publications.batch_id
@@ -64,8 +66,8 @@ def read_publication(connection: psycopg.Connection, target: str) -> Publication
     ).fetchone()
     if row is None:
         return None
-    batch_id, data_as_of, manifest = row
-    return Publication(batch_id, data_as_of, orjson.loads(manifest), hashlib.sha256(manifest.encode()).hexdigest())
+    batch_id, data_as_of, manifest, revision = row
+    return Publication(batch_id, data_as_of, orjson.loads(manifest), hashlib.sha256(manifest.encode()).hexdigest(), revision)
 
 
 class PublicationCache:
@@ -122,4 +124,4 @@ class PublicationCache:
 
 def _is_same(one: Publication, other: Publication) -> bool:
     # a restored database reuses batch ids: the time tells them apart
-    return (one.batch_id, one.data_as_of) == (other.batch_id, other.data_as_of)
+    return (one.batch_id, one.data_as_of, one.revision) == (other.batch_id, other.data_as_of, other.revision)

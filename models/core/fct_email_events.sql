@@ -49,10 +49,14 @@ bounces_with_reason as (
 classified_bounces as materialized (
     select
         bounces_with_reason.bounce_key,
-        bounces_with_reason.bounce_reason,
+        bounce_reasons.bounce_reason,
         bounce_reasons.is_hard as is_hard_bounce
     from bounces_with_reason
-    inner join bounce_reasons on bounces_with_reason.bounce_reason = bounce_reasons.bounce_reason
+    -- a text that an erasure has removed says the reason that it had: "550 [erased: mailbox_full]", at the end of the key
+    left join bounce_reasons as erased_reasons
+        on erased_reasons.bounce_reason = substring(bounces_with_reason.bounce_key from '\[erased: ([a-z_]+)\]"?\)$')
+    inner join bounce_reasons
+        on coalesce(erased_reasons.bounce_reason, bounces_with_reason.bounce_reason) = bounce_reasons.bounce_reason
 ),
 
 -- the first of the copies of an event counts. Of copies that were loaded at the same time, the content decides, so that it is

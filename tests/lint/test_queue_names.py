@@ -1,4 +1,4 @@
-"""Only one Python module and five database functions name procrastinate's tables and functions."""
+"""Only one Python module and six database functions name procrastinate's tables and functions."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ ALLOWED = {
     "api/db/migrations/0012_exports_in_turn.sql",
     "api/db/migrations/0017_job_queue_functions.sql",
     "api/db/migrations/0019_least_privilege.sql",
+    # app.erase_jobs
+    "api/db/migrations/0029_erasure_of_workspaces.sql",
 }
 
 

@@ -35,6 +35,9 @@ class Storage(Protocol):
     def delete_leftovers(self, prefix: str, *, but: Collection[str] = ()) -> None:
         """Deletes all files of an export, complete or unfinished, except those of some keys."""
 
+    def erase(self, prefix: str, *, but: Collection[str] = ()) -> None:
+        """Deletes all files of an export, except those of some keys, with their content: also for who is reading them now."""
+
     def open(self, key: str) -> BinaryIO:
         """Opens a file for reading."""
 

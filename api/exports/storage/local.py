@@ -6,7 +6,7 @@ import contextlib
 import errno
 import io
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -63,6 +63,13 @@ class LocalStorage:
 
     def delete_leftovers(self, prefix: str, *, but: Collection[str] = ()) -> None:
         """Deletes the files in an export's folder."""
+        self._delete_files(prefix, but, lambda path: None)
+
+    def erase(self, prefix: str, *, but: Collection[str] = ()) -> None:
+        """Empties the files in an export's folder, and deletes them: a download that is running ends."""
+        self._delete_files(prefix, but, _empty)
+
+    def _delete_files(self, prefix: str, but: Collection[str], prepare: Callable[[Path], None]) -> None:
         folder = self.folder / checked_folder(prefix)
         keep = {self.path(key) for key in but}
         keep |= {path.with_name(path.name + PARTIAL) for path in keep}
@@ -71,6 +78,7 @@ class LocalStorage:
                 if path.is_dir() and not path.is_symlink():
                     self._remove_if_empty(path)
                 elif path not in keep:
+                    prepare(path)
                     path.unlink(missing_ok=True)
             self._remove_if_empty(folder)
 
@@ -146,6 +154,18 @@ class _LocalUpload:
         except OSError as error:
             raise self._storage.storage_error(error) from error
         return len(data)
+
+
+def _empty(path: Path) -> None:
+    if path.is_symlink():
+        return
+    # it may be deleted meanwhile
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.ftruncate(descriptor, 0)
+        finally:
+            os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -67,6 +67,19 @@ class S3Storage:
                     if item["Key"] not in keep:
                         self._client.delete_object(Bucket=self.bucket, Key=item["Key"])
 
+    def erase(self, prefix: str, *, but: Collection[str] = ()) -> None:
+        """Deletes an export's files, with their old versions if the bucket keeps versions and the credentials allow it."""
+        self.delete_leftovers(prefix, but=but)
+        below = {"Bucket": self.bucket, "Prefix": f"{self._prefix}{checked_folder(prefix)}/"}
+        keep = {self._prefix + checked_key(key) for key in but}
+        try:
+            for page in self._client.get_paginator("list_object_versions").paginate(**below):
+                for item in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
+                    if item["Key"] not in keep:
+                        self._client.delete_object(Bucket=self.bucket, Key=item["Key"], VersionId=item["VersionId"])
+        except (BotoCoreError, ClientError) as error:
+            LOG.warning("if the bucket keeps versions, those of an erased file remain: %s", self.storage_error(error).hint)
+
     def open(self, key: str) -> BinaryIO:
         """Opens a file. It cannot seek."""
         with self._converted_errors():

@@ -51,6 +51,9 @@ class PausedStorage:
     def delete_leftovers(self, prefix: str, *, but: Collection[str] = ()) -> None:
         self.storage.delete_leftovers(prefix, but=but)
 
+    def erase(self, prefix: str, *, but: Collection[str] = ()) -> None:
+        self.storage.erase(prefix, but=but)
+
     def open(self, key: str) -> BinaryIO:
         return self.storage.open(key)
 

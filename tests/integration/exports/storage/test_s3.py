@@ -155,3 +155,19 @@ def test_files_are_encrypted(s3: Any, size: int, encryption: str) -> None:
     with storage.create(KEY, "text/csv") as upload:
         upload.write(bytes(size))
     assert s3.head_object(Bucket=BUCKET, Key=KEY)["ServerSideEncryption"] == encryption
+
+
+def test_an_erased_file_has_no_old_version(storage: S3Storage, s3: Any) -> None:
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    for _ in range(2):
+        with storage.create(KEY, "text/csv") as upload:
+            upload.write(b"content")
+    kept = "exp_1/another.csv"
+    with storage.create(kept, "text/csv") as upload:
+        upload.write(b"content")
+    storage.erase("exp_1/", but=[kept])
+    listed = s3.list_object_versions(Bucket=BUCKET)
+    assert [item["Key"] for item in listed.get("Versions", ())] == [f"mailmart/exports/{kept}"]
+    assert not listed.get("DeleteMarkers")
+    storage.erase("exp_1/")
+    assert not s3.list_object_versions(Bucket=BUCKET).get("Versions")

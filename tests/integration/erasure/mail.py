@@ -1,0 +1,198 @@
+"""Mail of two tenants with a recipient in common, whose address is written in all the ways that platforms write it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from api.db.connection import connect
+from api.settings import Settings
+from tests.support.command import mailmart
+from tests.support.dbt import run_dbt
+
+TENANT, OTHER = "ws_erased", "ws_other"
+PERSON = "Jane.Doe+news@people.example"
+LOWER = PERSON.lower()
+IN_A_URL = "jane.doe%2Bnews%40people.example"
+ENCODED = base64.b64encode(PERSON.encode()).decode()
+# other people, whose addresses contain parts of it
+FRIEND, NAMESAKE, SUBADDRESS = "joe@people.example", "mary-jane.doe+news@people.example", "jane.doe@people.example"
+NAMES = {PERSON: "Jane Doe", FRIEND: "Joe"}
+# what only the person's own events say
+TEXTS = ("Jane D. of accounting", "private-page", "JanesPhone/7.0", "203.0.113.77", "Dear Jane")
+# what has to be found nowhere, in lower case
+TRACES = (
+    *(text.lower() for text in TEXTS),
+    LOWER,
+    IN_A_URL.lower(),
+    IN_A_URL.replace("%", "%25").lower(),
+    ENCODED.lower(),
+    # a text of JSON in JSON, in a row that is written as text
+    "jane.doe+news" + "\\" * 4 + "u0040",
+    "jane doe",
+)
+SENT_AT = datetime.now(UTC).replace(hour=8, minute=0, second=0, microsecond=0) - timedelta(days=3)
+SECONDS = int(SENT_AT.timestamp())
+TIME = SENT_AT.strftime("%Y-%m-%dT%H:%M:%SZ")
+URL = f"https://shop.example/private-page?email={IN_A_URL}&again={IN_A_URL.replace('%', '%25')}&t={ENCODED}"
+BOUNCE = f"550-5.1.1 <{PERSON}>: Recipient address rejected: Jane D. of accounting has left"
+
+
+def sendgrid(event: str, key: str, email: str, **more: Any) -> dict[str, Any]:
+    return {
+        "email": email,
+        "timestamp": SECONDS + len(event),
+        "event": event,
+        "sg_message_id": f"{key}.filter1",
+        "campaign_id": "cmp_1",
+        "ip": "203.0.113.77" if PERSON.lower() in email.lower() and email != NAMESAKE else "203.0.113.78",
+        **more,
+    }
+
+
+def ses(kind: str, key: str, to: list[str], detail: dict[str, Any], **mail: Any) -> dict[str, Any]:
+    """A notification as SNS sends it: a JSON text, in which an @ is escaped."""
+    notification: dict[str, Any] = {
+        "eventType": kind,
+        "mail": {
+            "messageId": key,
+            "timestamp": TIME,
+            "destination": to,
+            "tags": {"campaign_id": ["cmp_2"], "subscriber": ["Jane D. of accounting"]},
+            "commonHeaders": {"to": to, "subject": "News"},
+            "headers": [{"name": "To", "value": ", ".join(f'"{NAMES[address]}" <{address}>' for address in to)}],
+            **mail,
+        },
+        kind.lower(): {"timestamp": TIME, **detail},
+    }
+    if to != [PERSON]:
+        del notification["mail"]["tags"]["subscriber"]
+    return {"Type": "Notification", "Message": json.dumps(notification).replace("@", r"\u0040")}
+
+
+def bodies() -> Iterator[tuple[str, Any]]:
+    """Provider and body."""
+    everybody = (PERSON.upper(), FRIEND, NAMESAKE, SUBADDRESS, f"{PERSON} (Jane Doe)")
+    for email in everybody:
+        yield "sendgrid", [sendgrid(event, "sg1", email) for event in ("processed", "delivered")]
+    yield (
+        "sendgrid",
+        [
+            *(
+                sendgrid("open", "sg1", email, useragent=f"{name}Phone/7.0")
+                for email, name in ((PERSON, "Janes"), (FRIEND, "Joes"))
+            ),
+            sendgrid("click", "sg1", PERSON, url=URL, useragent="JanesPhone/7.0"),
+            sendgrid("processed", "sg2", PERSON, first_name="Dear Jane"),
+            sendgrid("bounce", "sg2", PERSON, type="bounce", reason=BOUNCE, status="5.0.0"),
+            sendgrid("bounce", "sg3", FRIEND, type="bounce", reason=f"552 5.2.2 mailbox full, moved to {PERSON}"),
+            sendgrid("strange_event", "sg2", PERSON),
+        ],
+    )
+    yield "ses", ses("Send", "ses1", [PERSON, FRIEND], {})
+    yield "ses", ses("Delivery", "ses1", [PERSON, FRIEND], {"recipients": [FRIEND], "smtpResponse": "250 ok"})
+    yield (
+        "ses",
+        ses(
+            "Bounce",
+            "ses1",
+            [PERSON, FRIEND],
+            {
+                "bounceType": "Permanent",
+                "bounceSubType": "General",
+                "bouncedRecipients": [{"emailAddress": PERSON, "status": "5.0.0", "diagnosticCode": f"smtp; {BOUNCE}"}],
+            },
+        ),
+    )
+    yield "ses", ses("Send", "ses2", [PERSON], {})
+    yield "ses", ses("Delivery", "ses2", [PERSON], {"recipients": [PERSON]})
+    yield "ses", ses("Click", "ses2", [PERSON], {"link": URL, "userAgent": "JanesPhone/7.0", "ipAddress": "203.0.113.77"})
+    postmark = {"MessageID": "pm1", "Metadata": {"campaign_id": "cmp_3", "name": "Dear Jane"}, "Subject": "Dear Jane"}
+    yield "postmark", {"RecordType": "Delivery", "Recipient": PERSON, "DeliveredAt": TIME, "Details": f"to {PERSON}", **postmark}
+    yield "postmark", {"RecordType": "Open", "Recipient": PERSON, "ReceivedAt": TIME, "UserAgent": "JanesPhone/7.0", **postmark}
+    mailgun = {
+        "timestamp": SECONDS,
+        "message": {
+            "headers": {"message-id": "mg1@mail.example", "to": f"Jane Doe <{PERSON}>, {FRIEND}", "subject": "Dear Jane"}
+        },
+        "user-variables": {"campaign_id": "cmp_3"},
+    }
+    yield "mailgun", {"event-data": {"event": "accepted", "recipient": PERSON, **mailgun}}
+    yield (
+        "mailgun",
+        {
+            "event-data": {
+                "event": "failed",
+                "severity": "permanent",
+                "reason": "bounce",
+                "recipient": PERSON,
+                "delivery-status": {"code": 552, "message": f"552 {PERSON} (Jane D. of accounting): mailbox is full"},
+                **mailgun,
+            }
+        },
+    )
+
+
+def load_mail(settings: Settings) -> None:
+    """Loads the same mail for both tenants, with what platforms write into the raw log themselves, and builds."""
+    for workspace in (TENANT, OTHER):
+        for provider in ("sendgrid", "ses", "postmark", "mailgun"):
+            lines = [json.dumps(body) for name, body in bodies() if name == provider]
+            _ingest(settings, provider, workspace, "\n".join(lines))
+        native = {"event_id": "n1", "message_id": "n-1", "event_type": "sent", "occurred_at": TIME, "recipient": PERSON}
+        # a line that is no JSON, one without a message id, and one that is loaded
+        broken = {"event_id": "n2", "event_type": "sent", "occurred_at": TIME, "recipient": PERSON}
+        _ingest(settings, "native", workspace, "\n".join([json.dumps(native), json.dumps(broken), f"to: {PERSON}"]), rejected=2)
+        load_native(settings, workspace)
+    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+
+
+def load_native(settings: Settings, workspace: str) -> None:
+    """Rows of the app's tables, and events with addresses in clear."""
+    with connect(settings, "mailmart_owner") as connection:
+        connection.execute("insert into raw.workspaces (workspace_id, name) values (%s, %s)", (workspace, f"Tenant {workspace}"))
+        connection.execute(
+            "insert into raw.campaigns (campaign_id, workspace_id, name) values (%s, %s, 'A')", (f"c-{workspace}", workspace)
+        )
+        connection.execute("insert into raw.domains (domain_id, workspace_id) values (%s, %s)", (f"d-{workspace}", workspace))
+        connection.execute("insert into raw.domain_ip_assignments values (%s, 'ip', 'active')", (f"d-{workspace}",))
+        events: list[tuple[str, dict[str, Any]]] = [
+            ("sent", {"recipient_hash": PERSON}),
+            ("bounced", {"recipient_hash": PERSON, "diagnostic": BOUNCE, "smtp_code": 550}),
+            ("sent", {"recipient_hash": f"{LOWER} (Jane Doe)", "message_id": "n-3"}),
+            ("delivered", {"message_id": "n-3"}),
+            ("clicked", {"message_id": "n-3", "url": URL, "user_agent": "JanesPhone/7.0"}),
+            ("sent", {"message_id": f"to:{LOWER}/4"}),
+            ("delivered", {"message_id": f"to:{LOWER}/4", "url": f"https://shop.example/?e={IN_A_URL}"}),
+        ]
+        for number, (kind, more) in enumerate(events):
+            row = {"message_id": "n-2", "campaign_id": "cmp_4", **more}
+            columns = ", ".join(row)
+            connection.execute(
+                f"insert into raw.email_events (event_id, workspace_id, event_type, occurred_at, {columns})"
+                f" values (%s, %s, %s, %s, {', '.join(['%s'] * len(row))})",
+                (f"x{number}", workspace, kind, SENT_AT + timedelta(seconds=number), *row.values()),
+            )
+
+
+def land(settings: Settings, provider: str, workspace: str, body: Any) -> None:
+    """Inserts a body as another system does."""
+    with connect(settings, "mailmart_owner") as connection:
+        connection.execute(
+            "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, %s, %s)",
+            (provider, workspace, Jsonb(body)),
+        )
+
+
+def _ingest(settings: Settings, provider: str, workspace: str, content: str, rejected: int = 0) -> None:
+    path = settings.home / f"{provider}-{workspace}.jsonl"
+    path.write_text(content)
+    result = mailmart(settings, "ingest", "--provider", provider, "--workspace", workspace, str(path))
+    assert f" {rejected} rejected" in result.output, result.output
+    for name in (path, path.with_name(f"{path.name}.rejected.jsonl")):
+        name.unlink(missing_ok=True)

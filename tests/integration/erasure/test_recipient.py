@@ -1,0 +1,83 @@
+"""`mailmart erase --recipient`: nothing of the person is found in any table or file, and every count stays."""
+
+from __future__ import annotations
+
+from api.db.connection import connect
+from api.exports.attempt_repository import AttemptRepository
+from api.reports.run_repository import export_ended
+from tests.integration.erasure.conftest import Tenants, run_reports
+from tests.integration.erasure.mail import BOUNCE, FRIEND, LOWER, NAMESAKE, OTHER, PERSON, TENANT, TRACES, land, sendgrid
+from tests.integration.erasure.search import answers, counts, files_with, tables_with
+from tests.support.command import mailmart
+from tests.support.dbt import run_dbt
+from tests.support.postgres import PostgresServer
+
+CORE = ("run", "--select", "path:models/core", "--exclude", "dim_*")
+
+
+def _hashes(tenants: Tenants) -> list[str]:
+    with connect(tenants.settings, "mailmart_owner") as connection:
+        rows = connection.execute(
+            "select app.recipient_hash(spelling) from unnest(%s::text[]) as spelling", ([PERSON, f"{PERSON} (Jane Doe)"],)
+        ).fetchall()
+    return [str(row[0]) for row in rows]
+
+
+def test_nothing_is_left_and_every_count_stays(tenants: Tenants, server: PostgresServer) -> None:
+    settings = tenants.settings
+    traces = (*TRACES, *_hashes(tenants))
+    report = tenants.report(TENANT, PERSON, FRIEND)
+    lonely = tenants.report(TENANT, PERSON)
+    run_reports(tenants)
+    written = tenants.export(TENANT)
+    counted = tenants.export(TENANT, "campaign_performance")
+    waiting = tenants.export(TENANT, is_written=False)
+    with connect(settings, "mailmart_worker", autocommit=True) as worker:
+        # an attempt that reads the rows of before the erasure
+        assert AttemptRepository(worker, export_ended).claim(waiting, "early") is not None
+    assert files_with(settings.home, traces)
+    assert {trace for trace, _ in tables_with(server, settings, traces)} == set(traces)
+    before = counts(settings)
+    shown = {workspace: list(answers(tenants.client, tenants.keys[workspace], workspace)) for workspace in (TENANT, OTHER)}
+    assert {status for _, status, _ in shown[TENANT]} == {200}
+    tag = tenants.etag(TENANT)
+
+    assert "would be erased" in tenants.erase("--recipient", PERSON, "--dry-run")
+    assert {trace for trace, _ in tables_with(server, settings, traces)} == set(traces)
+    output = tenants.erase("--recipient", f"Jane <{PERSON.upper()}>", "--yes")
+    assert "core.fct_email_events" in output
+
+    assert tables_with(server, settings, traces, ignored=NAMESAKE) == set()
+    assert files_with(settings.home, traces) == []
+    assert counts(settings) == before
+    for workspace in (TENANT, OTHER):
+        assert list(answers(tenants.client, tenants.keys[workspace], workspace)) == shown[workspace]
+    assert tenants.status(TENANT, written)["status"] == "expired"
+    assert tenants.status(TENANT, counted)["status"] == "completed"
+    assert tenants.status(TENANT, waiting)["status"] == "processing"
+    assert tenants.etag(TENANT) != tag
+    assert tenants.call("GET", TENANT, f"reports/{report}")["recipients"] == [FRIEND]
+    assert tenants.call("GET", TENANT, f"reports/{lonely}")["is_enabled"] is False
+    with connect(settings, "mailmart_owner") as connection:
+        others = connection.execute("select count(*) from raw.webhook_payloads where payload::text like %s", (f"%{NAMESAKE}%",))
+        assert others.fetchone() == (2,)
+        restarted = connection.execute(
+            "select attempts, attempt_token, app.job_exists(job_id) from app.exports where export_id = %s", (waiting,)
+        )
+        assert restarted.fetchone() == (0, None, True)
+        assert connection.execute("select kind, workspace_id, export_ids from app.erasures").fetchall() == [
+            ("recipient", None, [])
+        ]
+
+    assert "nothing was changed" in tenants.erase("--recipient", LOWER, "--yes")
+    run_dbt(settings, *CORE)
+    assert counts(settings) == before
+    run_dbt(settings, *CORE, "--vars", "{recompute: true}")
+    assert counts(settings) == before
+    assert tables_with(server, settings, traces, ignored=NAMESAKE) == set()
+
+    # a bounce that no build has read has no reason yet
+    land(settings, "sendgrid", TENANT, sendgrid("bounce", "sg9", PERSON, reason=BOUNCE))
+    refused = mailmart(settings, "erase", "--recipient", PERSON, "--yes")
+    assert refused.exit_code == 1
+    assert "no build has read the bounces of this recipient yet" in refused.output
