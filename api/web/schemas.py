@@ -145,7 +145,7 @@ def _row(section: Section) -> tuple[Tree, dict[tuple[str, ...], str]]:
 
 def _ma_field(field: Field) -> ma.fields.Field[Any]:
     metadata: dict[str, Any] = {"description": field.description}
-    if field.example is not None:
+    if field.example is not None or field.is_nullable:
         metadata["example"] = field.example
     kinds: dict[str, type[ma.fields.Field[Any]]] = {
         "integer": ma.fields.Integer,
