@@ -97,6 +97,7 @@ def export_fields(catalogue: Catalogue) -> dict[str, Any]:
             "default": False,
             "description": "csv only: the file begins with a byte order mark, by which Excel recognizes UTF-8. Other programs may"
             " read it as a part of the first column's name.",
+            "example": False,
         },
     )
     for kind in catalogue.types.values():
