@@ -387,6 +387,11 @@ class Settings:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
+    @property
+    def public_path(self) -> str:
+        """The path of `public_url`, without a slash at the end: '' unless a proxy serves the API below a path."""
+        return urlsplit(self.public_url).path
+
     def __repr__(self) -> str:
         secrets = {field for _, field, env_var in env_vars() if env_var.is_secret}
         shown = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

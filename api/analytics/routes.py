@@ -17,13 +17,20 @@ from api.analytics.conditional_get import body_unless_current
 from api.analytics.fast_path import FastPath, ResolvedRequest
 from api.auth.guard import RequestGuard
 from api.contract.exposures import Endpoint
-from api.contract.parameters import PARAMETERS, PATH_PARAMETERS, UNKNOWN_ZONE
+from api.contract.parameters import DEMO_FIELDS, PARAMETERS, PATH_PARAMETERS, UNKNOWN_ZONE
 from api.contract.publication import Publication, PublicationCache
 from api.contract.response import assembler, statement
 from api.db.pool import ConnectionPool
 from api.db.request_context import tenant_settings
 from api.errors import INVALID, NotFound, ValidationFailed
-from api.web.operations import ETAG_HEADER, Operation, ResponseSpec, authorized_workspace, operations_blueprint
+from api.web.operations import (
+    ETAG_HEADER,
+    Operation,
+    ResponseSpec,
+    authorized_workspace,
+    operations_blueprint,
+    path_examples,
+)
 from api.web.request_context import RequestContext, current_request_context
 from api.web.responses import data_body, data_response, not_modified
 from api.web.schemas import request_schema, response_schema
@@ -89,8 +96,14 @@ def _operation(endpoint: Endpoint) -> Operation:
             )
         },
         arguments=request_schema(endpoint),
+        demo_fields={name: value for name, value in DEMO_FIELDS.items() if name in endpoint.parameters},
+        not_found=tuple(code for section in endpoint.sections for code in (section.not_found_error, section.on_empty) if code),
         path_parameters=tuple(
-            {"name": name, "description": PATH_PARAMETERS[name].description, "example": PATH_PARAMETERS[name].example}
+            {
+                "name": name,
+                "description": PATH_PARAMETERS[name].description,
+                "examples": path_examples(PATH_PARAMETERS[name].demo_example, PATH_PARAMETERS[name].example),
+            }
             for name in endpoint.path_parameters
         ),
     )

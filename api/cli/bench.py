@@ -13,6 +13,7 @@ from api.tools.bench.batch import History, Run, bench_batch
 from api.tools.bench.export import COPY, bench_export
 from api.tools.bench.marts import MeasuredQuery, bench_marts
 from api.tools.bench.report import BARE, CACHED, NOT_MODIFIED, SQL, STATIC_BARE, STATIC_FLASK, UNCACHED, Options, Report
+from api.tools.bench.send_time import EACH_DAY, FLAT, TUESDAY, bench_send_time
 
 # models that are tables; all others are views
 TABLE_PREFIXES = ("fct_", "dim_")
@@ -245,6 +246,34 @@ def marts(messages: int, days: int, rounds: int, plans: bool) -> None:
         slowest = {query.view: query for query in sorted(measured, key=lambda query: query.milliseconds)}
         for query in slowest.values():
             click.echo(f"\n{query.view}, {query.about}\n{query.plan}")
+
+
+@command.command("send-time")
+@click.option("--seeds", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Draws of each kind and size.")
+@click.option(
+    "--size",
+    "sizes",
+    type=click.IntRange(1, 10_000_000),
+    multiple=True,
+    default=(26, 1_000, 3_000, 10_000, 30_000, 100_000, 1_000_000),
+    show_default=True,
+    help="Messages of 31 days.",
+)
+def send_time(seeds: int, sizes: tuple[int, ...]) -> None:
+    """Measure how often the best time to send is named: over mail without a pattern, and with one.
+
+    The mail is that of `mailmart generate`, drawn as counts. A pattern is half as much engagement again: at 10:00 on each day, or
+    on Tuesdays at 10:00.
+    """
+    click.echo(f"{'pattern':<18}{'messages':>12}{'named':>9}{'rightly':>9}{'too little data':>17}")
+    for result in bench_send_time(
+        Settings.from_environment(),
+        dict.fromkeys((FLAT, EACH_DAY, TUESDAY), sizes),
+        seeds,
+        lambda line: click.echo(f"  {line}", err=True),
+    ):
+        named, right, little = (100 * part / result.seeds for part in (result.named, result.right, result.too_little_data))
+        click.echo(f"{result.pattern.name:<18}{result.messages:>12,}{named:>8.1f}%{right:>8.1f}%{little:>16.1f}%")
 
 
 def _show_query(query: MeasuredQuery) -> None:

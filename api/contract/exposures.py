@@ -11,6 +11,8 @@ reverse: the view lists the requested ids that do not exist, and its first row i
 
 `defaults` are the values of list parameters that a request does not have: {metrics: [open_rate, click_rate]}; without it, all.
 
+`position` is a number, by which the OpenAPI document lists the endpoints; those without one come last.
+
 An endpoint whose `method` is post takes its parameters in a JSON body. `cache: false`: the response also changes with the clock,
 so it is not cached.
 
@@ -19,7 +21,7 @@ A column's `config.meta` says how it appears in responses: `group` (an object in
 (metrics) contains the column's public name.
 
 A model's `config.meta.schema_names` names its objects in the OpenAPI document: "." is the row itself, any other name is a
-`group` of its columns.
+`group` of its columns. A group in its `config.meta.nullable_groups` is null if all of its columns are null.
 """
 
 from __future__ import annotations
@@ -48,7 +50,9 @@ KINDS: dict[str, Kind] = {
     "timestamp with time zone": "date-time",
     "timestamptz": "date-time",
 }
-ENDPOINT_KEYS = ("cache", "defaults", "limit", "method", "parameters", "path", "response")
+ENDPOINT_KEYS = ("cache", "defaults", "limit", "method", "parameters", "path", "position", "response")
+# of an endpoint without a position: after those that have one
+LAST = 1_000_000
 SECTION_KEYS = ("error", "list", "not_found_if_rows", "nullable", "object", "on_empty", "path")
 COLUMN_KEYS = ("alias", "example", "group", "hidden", "if_param", "nullable")
 
@@ -86,6 +90,7 @@ class Section:
         not_found_error: the code of the 404 if there is a row; its first field is the id that does not exist.
         is_nullable: without a row, the section is null.
         schema_names: names of the section's objects in the OpenAPI document, by `group`; '.' is the row.
+        nullable_groups: groups that are null if all of their columns are null.
     """
 
     name: str
@@ -97,6 +102,7 @@ class Section:
     not_found_error: str
     is_nullable: bool
     schema_names: Mapping[str, str]
+    nullable_groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,7 @@ class Endpoint:
         limit: requests a minute for each workspace.
         parameters: name → the allowed choices; () for all.
         defaults: name of a list parameter → its value if the request has none.
+        position: in the OpenAPI document.
     """
 
     name: str
@@ -121,6 +128,7 @@ class Endpoint:
     sections: tuple[Section, ...]
     is_cached: bool = True
     defaults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    position: int = LAST
 
     @property
     def operation_id(self) -> str:
@@ -130,7 +138,7 @@ class Endpoint:
 
 
 def read_endpoints(manifest: Mapping[str, Any]) -> tuple[Endpoint, ...]:
-    """The endpoints of a manifest, ordered by path.
+    """The endpoints of a manifest, ordered by position, then by path.
 
     Raises:
         ContractError: an exposure cannot become an endpoint; it names the exposure and says why.
@@ -148,7 +156,7 @@ def read_endpoints(manifest: Mapping[str, Any]) -> tuple[Endpoint, ...]:
                 f"the exposures {other} and {endpoint.name} have the same path {endpoint.path}",
                 hint="Give one of them another path.",
             )
-    return tuple(sorted(endpoints, key=lambda endpoint: endpoint.path))
+    return tuple(sorted(endpoints, key=lambda endpoint: (endpoint.position, endpoint.path)))
 
 
 def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint:
@@ -191,7 +199,17 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
         sections=sections,
         is_cached=bool(meta.get("cache", True)),
         defaults=defaults,
+        position=_position(name, meta.get("position", LAST)),
     )
+
+
+def _position(name: str, position: Any) -> int:
+    if not isinstance(position, int) or isinstance(position, bool):
+        raise ContractError(
+            f"exposure {name}: the position {position!r} is not a whole number",
+            hint="position is the endpoint's place in the OpenAPI document; without it, it comes after those that have one.",
+        )
+    return position
 
 
 def _path_parameters(name: str, path: str) -> tuple[str, ...]:
@@ -304,16 +322,22 @@ def read_section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) 
     for code in (part.get("on_empty"), part.get("error")):
         if code and code not in NOT_FOUND:
             raise ContractError(f"{where}: unknown error code {code}", hint=suggest(str(code), NOT_FOUND))
+    fields = tuple(_field(view, column) for column in model["columns"].values() if not _meta(column).get("hidden"))
+    nullable_groups = frozenset(_meta(model).get("nullable_groups", []))
+    groups = {shown.group for shown in fields if shown.group}
+    for group in nullable_groups - groups:
+        raise ContractError(f"{view} has the nullable group {group}, which no column has", hint=suggest(group, groups))
     return Section(
         name=view,
         view=view_name(model),
         is_list=kind == "list",
         path=tuple(part["path"].split(".")) if part.get("path") else (),
-        fields=tuple(_field(view, column) for column in model["columns"].values() if not _meta(column).get("hidden")),
+        fields=fields,
         on_empty=part.get("on_empty", ""),
         not_found_error=part.get("error", ""),
         is_nullable=bool(part.get("nullable", False)),
-        schema_names=model.get("config", {}).get("meta", {}).get("schema_names", {}),
+        schema_names=_meta(model).get("schema_names", {}),
+        nullable_groups=nullable_groups,
     )
 
 
@@ -368,8 +392,9 @@ def _check_distinct_paths(name: str, sections: Iterable[Section]) -> None:
             seen.add(path)
 
 
-def _meta(column: Mapping[str, Any]) -> Mapping[str, Any]:
-    meta: Mapping[str, Any] = column.get("config", {}).get("meta", {})
+def _meta(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a column or a model."""
+    meta: Mapping[str, Any] = node.get("config", {}).get("meta", {})
     return meta
 
 

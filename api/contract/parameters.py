@@ -241,7 +241,7 @@ def _campaign_ids_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[
             validate=[ma.validate.Length(min=2, max=10), are_distinct],
             metadata={
                 "description": "Ids of 2 to 10 campaigns to compare, without duplicates.",
-                "example": ["cmp_abc123", "cmp_def456"],
+                "example": ["cmp_abc123", "cmp_def456", "cmp_ghi789"],
                 "uniqueItems": True,
             },
         )
@@ -314,17 +314,21 @@ def parameter_fields(name: str, choices: tuple[str, ...] = (), default: tuple[st
 
 @dataclass(frozen=True)
 class PathParameter:
-    """A parameter of a path: the setting of the request context, and its text in the OpenAPI document."""
+    """A parameter of a path: the setting of the request context, its text in the OpenAPI document, and an id of the demo."""
 
     setting: str
     description: str
     example: str
+    demo_example: str
 
 
+# fields of a body that have other values in the demo (api/tools/demo): its documentation page can be tried as it is
+DEMO_FIELDS: dict[str, Any] = {"campaign_ids": ["cmp_demo_1", "cmp_demo_4"]}
 PATH_PARAMETERS: dict[str, PathParameter] = {
     "campaignId": PathParameter(
         "mailmart.campaign_id",
         "Campaign identifier",
         "cmp_abc123",
+        "cmp_demo_1",
     ),
 }

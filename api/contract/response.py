@@ -32,16 +32,16 @@ def assembler(sections: Sequence[Section]) -> Assembler:
                 continue
             shape = shape_of(section, params)
             if not section.path:
-                data |= to_object(shape, rows[0]) if rows else {}
+                data |= to_object(shape, rows[0], section.nullable_groups) if rows else {}
                 continue
             *parents, last = section.path
             target = data
             for parent in parents:
                 target = target.setdefault(parent, {})
             if section.is_list:
-                target[last] = [to_object(shape, row) for row in rows]
+                target[last] = [to_object(shape, row, section.nullable_groups) for row in rows]
             elif rows:
-                target[last] = {**target.get(last, {}), **to_object(shape, rows[0])}
+                target[last] = {**target.get(last, {}), **to_object(shape, rows[0], section.nullable_groups)}
             elif section.is_nullable:
                 target[last] = None
         # ids and names first, then what describes the request, then the numbers
@@ -62,12 +62,15 @@ def shape_of(section: Section, params: Mapping[str, Any]) -> Shape:
     return shape
 
 
-def to_object(shape: Shape, row: Row) -> dict[str, Any]:
-    """The JSON object of a row."""
+def to_object(shape: Shape, row: Row, nullable_groups: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The JSON object of a row. A nullable group without any value is null."""
     result: dict[str, Any] = {}
     for index, group, name in shape:
         if group:
             result.setdefault(group, {})[name] = row[index]
         else:
             result[name] = row[index]
+    for group in nullable_groups:
+        if not any(value is not None for value in result[group].values()):
+            result[group] = None
     return result

@@ -1,4 +1,4 @@
-"""Hints for an unknown name in an analyst's YAML."""
+"""Hints for an unknown name: in an analyst's YAML, or in a request."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most similar, whatever the case and the separators: timeRange for time_range and timerange."""
+    by_key = {_key(known_name): known_name for known_name in sorted(known)}
+    matches = get_close_matches(_key(name), by_key, n=1)
+    return by_key[matches[0]] if matches else None
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """A hint such as "Did you mean groupBy? Known: campaignId, groupBy."; without a similar name, only the known ones."""
     names = sorted(known)
-    by_lower_case = {known_name.lower(): known_name for known_name in names}
-    matches = get_close_matches(name.lower(), by_lower_case, n=1)
-    question = f"Did you mean {by_lower_case[matches[0]]}? " if matches else ""
+    match = nearest(name, names)
+    question = f"Did you mean {match}? " if match else ""
     return f"{question}Known: {', '.join(names) or 'none'}."
+
+
+def _key(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")

@@ -109,7 +109,10 @@ class Downloads:
         except StorageError as error:
             LOG.error("the file of %s cannot be read: %s %s", export_id, error.message, error.hint)  # noqa: TRY400
             raise StorageUnavailable from error
-        response = send_file(file, mimetype=content_type, as_attachment=True, download_name=file_name, etag=stored.sha256)
+        media_type = content_type.partition(";")[0]
+        response = send_file(file, mimetype=media_type, as_attachment=True, download_name=file_name, etag=stored.sha256)
+        # not as the mimetype, to which werkzeug adds its own charset
+        response.headers["Content-Type"] = content_type
         response.content_length = stored.file_size_bytes
         try:
             # send_file supports ranges for paths only

@@ -30,6 +30,7 @@ class ResolvedRequest:
         params: the endpoint's parameters, by the endpoint's names.
         campaign_ids: the requested campaigns; None for all.
         include_time_series: whether the export has the time series of its type.
+        byte_order_mark: whether the CSV file begins with one.
     """
 
     context: dict[str, str]
@@ -37,6 +38,7 @@ class ResolvedRequest:
     params: dict[str, Any]
     campaign_ids: list[str] | None
     include_time_series: bool
+    byte_order_mark: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As app.exports.resolved stores it."""
@@ -108,7 +110,9 @@ def resolve_request(body: Mapping[str, Any], catalogue: Catalogue, today: date) 
     campaign_ids = body.get("campaign_ids")
     if campaign_ids is not None:
         context["mailmart.campaign_ids"] = json.dumps(campaign_ids)
-    return ResolvedRequest(context, response_fields, params, campaign_ids, body["include_time_series"])
+    return ResolvedRequest(
+        context, response_fields, params, campaign_ids, body["include_time_series"], body.get("byte_order_mark", False)
+    )
 
 
 def _value_or_default(body: Mapping[str, Any], name: str, field: ma.fields.Field[Any]) -> Any:
@@ -120,10 +124,13 @@ def _value_or_default(body: Mapping[str, Any], name: str, field: ma.fields.Field
 
 def _check_fields_of_type(body: Mapping[str, Any], kind: ExportType) -> None:
     problems: dict[str, list[str]] = {}
-    common = {"export_type", "format", "include_time_series", *PARAMETERS["time_range"].fields(())}
+    common = {"export_type", "format", "include_time_series", "byte_order_mark", *PARAMETERS["time_range"].fields(())}
     for name in body:
         if name not in common and name not in kind.parameters and not (name == "campaign_ids" and kind.takes_campaigns):
             problems[name] = [f"Not allowed for exports of type {kind.name}."]
+    # a report that was stored before the option existed does not have it
+    if body.get("byte_order_mark", False) and body["format"] != "csv":
+        problems["byte_order_mark"] = ["Only allowed with the format csv."]
     if body["include_time_series"] and not kind.series:
         problems["include_time_series"] = [f"Exports of type {kind.name} have no time series."]
     if kind.parameters.get("campaign_ids") and not kind.is_rows:

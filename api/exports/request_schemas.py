@@ -91,6 +91,15 @@ def export_fields(catalogue: Catalogue) -> dict[str, Any]:
             },
         ),
     }
+    # without a value that is filled in: a request is compared with earlier ones of its Idempotency-Key, and with stored reports
+    fields["byte_order_mark"] = StrictBoolean(
+        metadata={
+            "default": False,
+            "description": "csv only: the file begins with a byte order mark, by which Excel recognizes UTF-8. Other programs may"
+            " read it as a part of the first column's name.",
+            "example": False,
+        },
+    )
     for kind in catalogue.types.values():
         for name, parameter in kind.parameters.items():
             if name not in fields:

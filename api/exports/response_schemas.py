@@ -11,6 +11,29 @@ from api.exports.formats import FORMATS
 from api.exports.repository import STATUSES, Export
 from api.web.schemas import OpenSchema, data_schema
 
+# of an export that was just requested: the fields' own examples are those of a completed one
+PROCESSING_EXAMPLE: dict[str, Any] = {
+    "success": True,
+    "data": {
+        "export_id": "exp_xyz123",
+        "export_type": "campaign_performance",
+        "format": "csv",
+        "status": "processing",
+        "progress": 0,
+        "estimated_completion": "2025-11-26T10:05:00Z",
+        "row_count": None,
+        "file_size_bytes": None,
+        "sha256": None,
+        "data_as_of": None,
+        "created_at": "2025-11-26T10:00:00Z",
+        "completed_at": None,
+        "download_url": None,
+        "expires_at": None,
+        "file_expires_at": None,
+        "error": None,
+    },
+}
+
 
 class ExportProblem(OpenSchema):
     """Why an export failed."""
@@ -75,7 +98,7 @@ def export_status_schema(catalogue: Catalogue) -> type[ma.Schema]:
         "completed_at": time("When the export ended.", "2025-11-26T10:03:00Z"),
         "download_url": text(
             "Download link, valid until `expires_at`. Each response contains a new one.",
-            "https://analytics.example.com/downloads/exp_xyz123/campaign_performance-exp_xyz123.csv?expires=1764155010&signature=…",
+            "https://s3.amazonaws.com/exports/exp_xyz123.csv?expires=3600",
             nullable=True,
         ),
         "expires_at": time("When the download link expires.", "2025-11-26T11:03:00Z"),

@@ -21,9 +21,16 @@ from api.exports.downloads import Downloads
 from api.exports.plan import plan_export
 from api.exports.repository import ExportRepository
 from api.exports.request_schemas import EXAMPLE, PageQuery, export_schema
-from api.exports.response_schemas import export_body, export_response_schema, export_status_schema, page_response_schema
+from api.exports.response_schemas import (
+    PROCESSING_EXAMPLE,
+    export_body,
+    export_response_schema,
+    export_status_schema,
+    page_response_schema,
+)
 from api.web.operations import Operation, ResponseSpec, authorized_workspace, operations_blueprint
 from api.web.pagination import decode_cursor, encode_cursor
+from api.web.paths import resource_path
 from api.web.responses import empty_response, resource_response
 
 CURSOR_EXAMPLE = "MjAyNS0xMS0yNlQxMDowMDowMFp8ZXhwX3h5ejEyMw"
@@ -47,6 +54,8 @@ class ExportServices:
     guard: RequestGuard
     downloads: Downloads
     catalogue: Catalogue
+    # of the public URL
+    public_path: str
 
 
 def exports_blueprint(services: ExportServices) -> Blueprint:
@@ -72,8 +81,14 @@ def exports_blueprint(services: ExportServices) -> Blueprint:
                     scope="export",
                     arguments=export_schema(services.catalogue),
                     example=EXAMPLE,
+                    demo_fields={"campaign_ids": ["cmp_demo_1"]},
+                    not_found=("CAMPAIGN_NOT_FOUND", "DOMAIN_NOT_FOUND"),
                     headers=(IDEMPOTENCY_KEY,),
-                    responses={202: ResponseSpec(response, "The export was created and is processing.", LOCATION)},
+                    responses={
+                        202: ResponseSpec(
+                            response, "The export was created and is processing.", LOCATION, example=PROCESSING_EXAMPLE
+                        )
+                    },
                 ),
                 _create(services, exports),
             ),
@@ -104,6 +119,7 @@ def exports_blueprint(services: ExportServices) -> Blueprint:
                     limit=60,
                     scope="export",
                     path_parameters=(EXPORT_ID,),
+                    not_found=("EXPORT_NOT_FOUND",),
                     responses={200: ResponseSpec(response, "The export.")},
                 ),
                 _get(services, exports),
@@ -120,6 +136,7 @@ def exports_blueprint(services: ExportServices) -> Blueprint:
                     limit=60,
                     scope="export",
                     path_parameters=(EXPORT_ID,),
+                    not_found=("EXPORT_NOT_FOUND",),
                     responses={204: ResponseSpec(None, "Canceled or removed.")},
                 ),
                 _delete(exports),
@@ -144,7 +161,7 @@ def _create(services: ExportServices, exports: ExportRepository) -> View:
                 "The Idempotency-Key was already used for another request",
                 details={"Idempotency-Key": ["Already used with another body."]},
             )
-        location = f"/api/v1/workspaces/{path['workspaceId']}/analytics/exports/{export.export_id}"
+        location = resource_path(services.public_path, path["workspaceId"], f"exports/{export.export_id}")
         return resource_response(export_body(export, services.downloads.of(export)), 202, {"Location": location})
 
     return create

@@ -16,6 +16,7 @@ from api.contract.publication import Publication
 from api.contract.response import assembler, shape_of, statement
 from api.db.request_context import CAMPAIGN_ID, apply_settings, tenant_settings
 from api.exports.formats import Column, Table
+from api.exports.formats.base import date_as_text, time_as_text
 from api.exports.formats.formula_injection import escape_formula, escape_formulas_in_lines
 from api.exports.repository import Export
 
@@ -78,6 +79,12 @@ class Snapshot:
             **self._export.resolved["response_fields"],
             "data_as_of": self._publication.data_as_of,
         }
+
+    @property
+    def byte_order_mark(self) -> bool:
+        """Whether a CSV file begins with one."""
+        # an export that was requested before the option existed does not have it
+        return bool(self._export.resolved.get("byte_order_mark", False))
 
     def rows(self, table: Table) -> Iterator[list[tuple[Any, ...]]]:
         """A table's rows in batches."""
@@ -197,6 +204,10 @@ class Snapshot:
     def _csv_expression(column: Column, text: str) -> sql.SQL:
         if column.kind == "string":
             return sql.SQL(escape_formula(text))
+        if column.kind == "date-time":
+            return sql.SQL(time_as_text(text))
+        if column.kind == "date":
+            return sql.SQL(date_as_text(text))
         # COPY writes booleans as t and f
         return sql.SQL(f"{text}::text" if column.kind == "boolean" else text)
 

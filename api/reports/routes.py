@@ -27,6 +27,7 @@ from api.reports.response_schemas import report_body, report_schema, run_body, r
 from api.reports.webhook_signature import new_secret
 from api.web.operations import Operation, ResponseSpec, authorized_workspace, operations_blueprint
 from api.web.pagination import decode_cursor, encode_cursor
+from api.web.paths import resource_path
 from api.web.responses import empty_response, resource_response
 from api.web.schemas import data_schema
 
@@ -48,6 +49,8 @@ class ReportServices:
     guard: RequestGuard
     catalogue: Catalogue
     webhook_allowed_networks: tuple[Network, ...]
+    # of the public URL
+    public_path: str
 
 
 def reports_blueprint(services: ReportServices) -> Blueprint:
@@ -62,6 +65,7 @@ def reports_blueprint(services: ReportServices) -> Blueprint:
     def operation(operation_id: str, name: str, label: str, description: str, method: str, path: str, **more: Any) -> Operation:
         limit = READ_LIMIT if method == "get" else WRITE_LIMIT
         parts = (REPORT_ID,) if "{reportId}" in path else ()
+        more.setdefault("not_found", ("REPORT_NOT_FOUND",) if parts else ("CAMPAIGN_NOT_FOUND", "DOMAIN_NOT_FOUND"))
         return Operation(
             operation_id, name, label, description, method, path, limit, scope="reports", path_parameters=parts, **more
         )
@@ -176,7 +180,7 @@ def _create(services: ReportServices, reports: ReportRepository) -> View:
         if report is None:
             message = f"The workspace already has the maximum of {MAX_REPORTS} reports"
             raise ValidationFailed(message, details={"body": ["Delete a report first."]})
-        location = f"/api/v1/workspaces/{path['workspaceId']}/analytics/reports/{report.report_id}"
+        location = resource_path(services.public_path, path["workspaceId"], f"reports/{report.report_id}")
         return resource_response(report_body(report, secret), 201, {"Location": location})
 
     return create

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from html import escape
 from zoneinfo import ZoneInfo
 
@@ -104,5 +104,6 @@ def run_mail(notification: RunNotification, recipient: str) -> Mail:
 
 
 def _local_time(moment: datetime, zone: ZoneInfo) -> str:
+    """For people, and the instant as in files (RFC 3339), which is the same in every zone and when the clocks go back."""
     local = moment.astimezone(zone)
-    return f"{local.day} {local:%B %Y, %H:%M} ({zone.key})"
+    return f"{local.day} {local:%B %Y, %H:%M} ({zone.key}), {moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

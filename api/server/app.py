@@ -36,6 +36,7 @@ from api.server.health import health_blueprint
 from api.settings import Settings
 from api.web.error_handlers import EnvelopeApi, register_error_handlers
 from api.web.openapi import OPENAPI_OPTIONS, documentation_blueprint, postprocess_openapi
+from api.web.paths import IdConverter, prepare_path
 from api.web.request_context import RequestContext, request_context_of
 from api.web.request_log import log_request, server_error_properties
 from api.web.responses import error_response
@@ -80,6 +81,7 @@ class WsgiApp:
         self._pool.open()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        prepare_path(environ, self._settings.public_path)
         context = RequestContext(environ)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -171,6 +173,7 @@ def create_app(
     app = Flask(__name__, static_folder=None)
     # a redirect's Location would contain the Host that the client sent
     app.url_map.merge_slashes = False
+    app.url_map.converters |= {"default": IdConverter, "string": IdConverter}
     # a copy: flask-smorest adds the app's schemas to these options
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, **deepcopy(OPENAPI_OPTIONS))
     api = EnvelopeApi(app)
@@ -187,7 +190,7 @@ def create_app(
             ) from warning
     document = postprocess_openapi(api.spec.to_dict())
     app.extensions["openapi"] = document
-    app.register_blueprint(documentation_blueprint(document))
+    app.register_blueprint(documentation_blueprint(document, settings.public_path))
     app.register_blueprint(health_blueprint(services.publications))
     app.register_blueprint(downloads_blueprint(downloads))
     if settings.cors_origins:
@@ -217,9 +220,16 @@ def api_document(settings: Settings, manifest: Mapping[str, Any]) -> dict[str, A
 def _register_exports_and_reports(
     api: EnvelopeApi, settings: Settings, contract: Contract, services: AnalyticsServices, downloads: Downloads
 ) -> None:
-    exports = ExportServices(services.pool, services.publications, services.guard, downloads, contract.catalogue)
+    exports = ExportServices(
+        services.pool, services.publications, services.guard, downloads, contract.catalogue, settings.public_path
+    )
     reports = ReportServices(
-        services.pool, services.publications, services.guard, contract.catalogue, settings.webhook_allowed_networks
+        services.pool,
+        services.publications,
+        services.guard,
+        contract.catalogue,
+        settings.webhook_allowed_networks,
+        settings.public_path,
     )
     for blueprint in (exports_blueprint(exports), reports_blueprint(reports)):
         if settings.target != "production":

@@ -235,6 +235,8 @@ def _environ(scope: Scope, body: bytes | ApiError) -> WSGIEnvironment:
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(path.partition(b"?")[0]).decode("latin-1"),
+        # not in PEP 3333: an encoded slash is in the raw path only
+        "REQUEST_URI": path.decode("latin-1"),
         "QUERY_STRING": scope["query_string"].decode("latin-1"),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
         "SERVER_NAME": host,

@@ -16,10 +16,10 @@ from api.errors import MailmartError
 from api.web.security_headers import DOCS_POLICY, POLICY_HEADER
 
 
-def _licence() -> dict[str, str]:
-    """The licence in pyproject.toml; without one, NONE, which is SPDX's identifier for that."""
+def _licence() -> dict[str, Any]:
+    """The `license` of the document's info, if pyproject.toml has one. "No licence" would be a name of one."""
     expression = str(metadata("mailmart").json.get("license_expression", ""))
-    return {"name": expression or "No licence", "identifier": expression or "NONE"}
+    return {"license": {"name": expression, "identifier": expression}} if expression else {}
 
 
 OPENAPI_OPTIONS: dict[str, Any] = {
@@ -31,7 +31,7 @@ OPENAPI_OPTIONS: dict[str, Any] = {
             "description": "E-mail analytics: campaigns, workspaces, deliverability, send times.\n\n"
             "Counts belong to the day on which a message was sent. Rates are percentages. Times are UTC.",
             "contact": {"name": "The operator of this service"},
-            "license": _licence(),
+            **_licence(),
             "x-release": version("mailmart"),
         },
         "components": {
@@ -48,25 +48,26 @@ OPENAPI_OPTIONS: dict[str, Any] = {
         "servers": [{"url": "/", "description": "This service."}],
     },
 }
+# all addresses are relative: a proxy may serve the page below a path
 PAGE = """<!DOCTYPE html>
 <html lang="en">
   <head>
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
     <title>mailmart analytics API</title>
-    <link rel="stylesheet" href="/docs/css/swagger-ui.css">
+    <link rel="stylesheet" href="docs/css/swagger-ui.css">
     <link rel="icon" href="data:,">
   </head>
   <body>
     <div id="swagger-ui"></div>
-    <script src="/docs/js/swagger-ui-bundle.js"></script>
-    <script src="/docs/start.js"></script>
+    <script src="docs/js/swagger-ui-bundle.js"></script>
+    <script src="docs/start.js"></script>
   </body>
 </html>
 """
 START = """window.addEventListener("load", function () {
   window.ui = SwaggerUIBundle({
-    url: "/openapi.json",
+    url: "openapi.json",
     dom_id: "#swagger-ui",
     deepLinking: true,
     persistAuthorization: true,
@@ -128,10 +129,11 @@ def postprocess_openapi(document: dict[str, Any]) -> dict[str, Any]:
     return {key: result[key] for key in order if key in result}
 
 
-def documentation_blueprint(document: dict[str, Any]) -> Blueprint:
-    """/openapi.json and /docs."""
+def documentation_blueprint(document: dict[str, Any], public_path: str = "") -> Blueprint:
+    """/openapi.json and /docs. The paths of the document are below `public_path`, the path of the public URL."""
     blueprint = Blueprint("documentation", __name__)
-    text = document_text(document)
+    servers = [{**server, "url": public_path or server["url"]} for server in document["servers"]]
+    text = document_text({**document, "servers": servers})
     assets = _assets()
 
     @blueprint.get("/openapi.json")

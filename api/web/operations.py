@@ -15,7 +15,9 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.auth.guard import RequestGuard
+from api.contract.suggestions import nearest
 from api.errors import INVALID, ContentTooLarge, Forbidden, MalformedRequest, UnsupportedMediaType, ValidationFailed
+from api.web.error_examples import error_examples
 from api.web.request_context import current_request_context
 from api.web.schemas import ErrorResponse
 
@@ -32,6 +34,13 @@ ERRORS = {
 }
 BODY_ERRORS = {408: "The body was not complete in time.", 413: "The body is too large.", 415: "The body is not application/json."}
 REPEATED = "Must not be repeated."
+# marshmallow's message
+UNKNOWN = "Unknown field."
+
+
+def path_examples(demo: str, specified: str) -> dict[str, Any]:
+    """Examples of an id: one that exists in the demo (`mailmart demo`), and that of the specification."""
+    return {"demo": {"value": demo}, "specification": {"value": specified}}
 
 
 def _integer_header(description: str, example: int) -> dict[str, Any]:
@@ -52,7 +61,8 @@ ETAG_HEADER = {
 }
 RETRY_AFTER = {"Retry-After": _integer_header("Seconds to wait before the next request.", 5)}
 ERROR_HEADERS = {429: {**LIMIT_HEADERS, **RETRY_AFTER}, 503: RETRY_AFTER}
-WORKSPACE = {"name": "workspaceId", "description": "Workspace identifier", "example": "ws_xyz789"}
+# the documentation page sends the first one, which the demo has; the second is the specification's
+WORKSPACE = {"name": "workspaceId", "description": "Workspace identifier", "examples": path_examples("ws_demo_1", "ws_xyz789")}
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,8 @@ class ResponseSpec:
     schema: type[ma.Schema] | None
     description: str
     headers: Mapping[str, Any] = field(default_factory=dict)
+    # a whole body; without it, tools build one from the fields' examples
+    example: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,11 +83,13 @@ class Operation:
     Attributes:
         name: its name in rate limits, metrics and log lines.
         path: below the workspace's path.
-        path_parameters: name, description and example of each, without the workspace.
+        path_parameters: name, description and example(s) of each, without the workspace.
         limit: requests a minute for each workspace.
         scope: the scope that a credential needs.
         arguments: the schema of the query or the body; None if there are no parameters.
         example: a whole body; without it, the example is built from the fields' examples.
+        demo_fields: fields of the example that have other values in the demo.
+        not_found: the codes of its 404.
         responses: the successful responses by status.
         headers: header parameters, in OpenAPI's form.
     """
@@ -91,7 +105,9 @@ class Operation:
     scope: str = "read"
     arguments: type[ma.Schema] | None = None
     example: Mapping[str, Any] | None = None
-    path_parameters: tuple[Mapping[str, str], ...] = ()
+    demo_fields: Mapping[str, Any] = field(default_factory=dict)
+    not_found: tuple[str, ...] = ()
+    path_parameters: tuple[Mapping[str, Any], ...] = ()
     headers: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -125,9 +141,13 @@ class StrictParser(FlaskParser):
             raise ValidationFailed(INVALID, details={"body": ["Must be an object."]})
         return body
 
-    def handle_error(self, error: Any, *args: Any, **kwargs: Any) -> NoReturn:
+    def handle_error(self, error: Any, req: Any, schema: ma.Schema, **kwargs: Any) -> NoReturn:
         by_location: dict[str, dict[str, Any]] = error.normalized_messages()
-        details = {name: list(_flatten(messages)) for part in by_location.values() for name, messages in part.items()}
+        details = {
+            name: list(_flatten(messages))
+            for part in by_location.values()
+            for name, messages in _with_suggestions(part, schema).items()
+        }
         raise ValidationFailed(INVALID, details=details)
 
 
@@ -203,16 +223,26 @@ def _add_route(blueprint: Blueprint, operation: Operation, view: Callable[..., R
             operation.arguments,
             location="json" if operation.has_body else "query",
             error_status_code=422,
-            **({"example": example} if example else {}),
+            **({"examples": _body_examples(example, operation.demo_fields)} if example else {}),
         )(documented)
     for number, (status, spec) in enumerate(operation.responses.items()):
         add_response = blueprint.alt_response if number else blueprint.response
         documented = add_response(
-            status, schema=spec.schema, description=spec.description, headers={**LIMIT_HEADERS, **spec.headers}
+            status,
+            schema=spec.schema,
+            description=spec.description,
+            headers={**LIMIT_HEADERS, **spec.headers},
+            **({"example": spec.example} if spec.example is not None else {}),
         )(documented)
+    names = list(operation.arguments().fields) if operation.arguments is not None else []
+    examples = error_examples(names, operation.not_found, operation.limit, has_body=operation.has_body)
     for status, description in {**ERRORS, **(BODY_ERRORS if operation.has_body else {})}.items():
         documented = blueprint.alt_response(
-            status, schema=ErrorResponse, description=description, headers=ERROR_HEADERS.get(status)
+            status,
+            schema=ErrorResponse,
+            description=description,
+            headers=ERROR_HEADERS.get(status),
+            examples=examples[status],
         )(documented)
     documented = blueprint.doc(operationId=operation.operation_id, summary=operation.label, description=operation.description)(
         documented
@@ -228,6 +258,32 @@ def _add_route(blueprint: Blueprint, operation: Operation, view: Callable[..., R
         *({"in": "header", **header} for header in operation.headers),
     ]
     blueprint.route(rule, methods=[operation.method.upper()], endpoint=operation.operation_id, parameters=parameters)(documented)
+
+
+def _body_examples(example: Mapping[str, Any], demo_fields: Mapping[str, Any]) -> dict[str, Any]:
+    own = {"specification": {"value": dict(example)}}
+    return {"demo": {"value": {**example, **demo_fields}}, **own} if demo_fields else own
+
+
+def _with_suggestions(messages: Mapping[str, Any], schema: ma.Schema) -> dict[str, Any]:
+    """marshmallow's messages by field; that of an unknown field names the known one that it may mean."""
+    result: dict[str, Any] = {}
+    for name, message in messages.items():
+        inner = schema.fields.get(name)
+        if isinstance(inner, ma.fields.Nested) and isinstance(message, Mapping):
+            result[name] = _with_suggestions(message, inner.schema)
+        elif inner is None and message == [UNKNOWN]:
+            result[name] = [f"{UNKNOWN} {_known_fields(name, schema)}"]
+        else:
+            result[name] = message
+    return result
+
+
+def _known_fields(name: str, schema: ma.Schema) -> str:
+    match = nearest(name, schema.fields)
+    if match is not None:
+        return f"Did you mean {match}?"
+    return f"Known: {', '.join(schema.fields)}." if schema.fields else "This operation has none."
 
 
 def _flatten(messages: Any) -> Iterator[str]:

@@ -13,7 +13,7 @@ from api.errors import ApiError
 from api.web.request_context import RequestContext
 
 JSON_CONTENT_TYPE = ("Content-Type", "application/json")
-# the format of times, in responses and in exported files
+# times in responses are whole seconds; files have all digits (api/exports/formats/base.py)
 JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 
 

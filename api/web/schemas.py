@@ -107,13 +107,15 @@ def response_schema(endpoint: Endpoint) -> type[ma.Schema]:
         if section.not_found_error:
             continue
         row, row_names = _row(section)
+        own_nullable = frozenset((group,) for group in section.nullable_groups)
         if section.is_list:
             default = f"{_pascal(endpoint.name)}{_pascal('_'.join(section.path))}"
-            schema = _object_schema({(): default, **row_names}, row, (), frozenset())
+            schema = _object_schema({(): default, **row_names}, row, (), own_nullable)
             _put(tree, section.path, ma.fields.List(ma.fields.Nested(schema), required=True))
             continue
         _merge(tree, section.path, row)
         names |= {(*section.path, *path): name for path, name in row_names.items() if (*section.path, *path)}
+        nullable |= {(*section.path, *path) for path in own_nullable}
         if section.is_nullable:
             nullable.add(section.path)
     return data_schema(
@@ -143,7 +145,7 @@ def _row(section: Section) -> tuple[Tree, dict[tuple[str, ...], str]]:
 
 def _ma_field(field: Field) -> ma.fields.Field[Any]:
     metadata: dict[str, Any] = {"description": field.description}
-    if field.example is not None:
+    if field.example is not None or field.is_nullable:
         metadata["example"] = field.example
     kinds: dict[str, type[ma.fields.Field[Any]]] = {
         "integer": ma.fields.Integer,

@@ -6,6 +6,7 @@
 
     `better`: a rate that can be compared between campaigns, and whether a `higher` or a `lower` one wins. Each of these is a
     column of the model comparison.
+    `null_over_nothing`: true for a share that has no meaning without messages.
     `can_exceed_100`: true for a ratio whose numerator is no part of its denominator. Its type is numeric(18, 2).
 #}
 {% macro rates() -%}
@@ -20,6 +21,9 @@
         'unsubscribe_rate': {'numerator': 'unsubscribed', 'denominator': 'delivered', 'better': 'lower'},
         'human_open_rate': {'numerator': 'human_opened', 'denominator': 'delivered'},
         'human_click_rate': {'numerator': 'human_clicked', 'denominator': 'delivered'},
+        'human_coverage': {
+            'numerator': 'classified_opens_and_clicks', 'denominator': 'opens_and_clicks', 'null_over_nothing': true
+        },
         'hard_bounce_rate': {'numerator': 'hard_bounced', 'denominator': 'sent'},
         'soft_bounce_rate': {'numerator': '(bounced - hard_bounced)', 'denominator': 'sent'},
         'estimated_inbox_placement_rate': {'numerator': '(sent - bounced - complained)', 'denominator': 'sent'},
@@ -27,12 +31,13 @@
 {%- endmacro %}
 
 
-{# A rate of the list as an expression of the counts, which are columns of the query. Rounded once, here; 0 over nothing. #}
+{# A rate of the list as an expression of the counts, which are columns of the query. Rounded once, here; 0 over nothing, or null. #}
 {% macro rate(name) -%}
     {%- if name not in rates() -%} {{ exceptions.raise_compiler_error('rates() has no ' ~ name) }} {%- endif -%}
     {%- set definition = rates()[name] -%}
     {%- set data_type = 'numeric(18, 2)' if definition.can_exceed_100 else 'numeric(5, 2)' -%}
-    coalesce(round(100.0 * {{ definition.numerator }} / nullif({{ definition.denominator }}, 0), 2), 0)::{{ data_type }}
+    {%- set share = 'round(100.0 * ' ~ definition.numerator ~ ' / nullif(' ~ definition.denominator ~ ', 0), 2)' -%}
+    {{ share if definition.null_over_nothing else 'coalesce(' ~ share ~ ', 0)' }}::{{ data_type }}
 {%- endmacro %}
 
 

@@ -25,6 +25,8 @@
             'unsubscribed': {'count_if': 'is_unsubscribed'},
             'human_opened': {'count_if': 'is_human_opened'},
             'human_clicked': {'count_if': 'is_human_clicked'},
+            'opens_and_clicks': {'sum': 'opens_and_clicks', 'data_type': 'integer'},
+            'classified_opens_and_clicks': {'sum': 'classified_opens_and_clicks', 'data_type': 'integer'},
         },
         cluster_by=['workspace_id', 'sent_date', 'campaign_id'],
     )

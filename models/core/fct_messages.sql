@@ -33,7 +33,7 @@ message_events as not materialized (
         events.occurred_at,
         events.bounce_reason,
         events.is_hard_bounce,
-        coalesce(events.is_machine, false) as is_machine
+        events.is_machine
     {%- if is_incremental_run %}
     from changed_messages
     left join {{ lateral_lookup('events', ['workspace_id', 'message_id'], of='changed_messages') }} as events
@@ -62,12 +62,14 @@ aggregated as (
         min(occurred_at) filter (where event_type = 'bounced') as first_bounced_at,
         min(occurred_at) filter (where event_type in ('rejected', 'failed')) as first_refused_at,
         min(occurred_at) filter (where event_type in ('opened', 'clicked')) as first_opened_at,
-        min(occurred_at) filter (where event_type in ('opened', 'clicked') and not is_machine) as first_human_opened_at,
+        min(occurred_at) filter (where event_type in ('opened', 'clicked') and is_machine is not true) as first_human_opened_at,
         min(occurred_at) filter (where event_type = 'clicked') as first_clicked_at,
-        min(occurred_at) filter (where event_type = 'clicked' and not is_machine) as first_human_clicked_at,
+        min(occurred_at) filter (where event_type = 'clicked' and is_machine is not true) as first_human_clicked_at,
         min(occurred_at) filter (where event_type = 'replied') as first_replied_at,
         min(occurred_at) filter (where event_type = 'complained') as first_complained_at,
-        min(occurred_at) filter (where event_type = 'unsubscribed') as first_unsubscribed_at
+        min(occurred_at) filter (where event_type = 'unsubscribed') as first_unsubscribed_at,
+        count(*) filter (where event_type in ('opened', 'clicked')) as opens_and_clicks,
+        count(is_machine) filter (where event_type in ('opened', 'clicked')) as classified_opens_and_clicks
     from message_events
     group by workspace_id, message_id
 ),
@@ -113,6 +115,8 @@ select
     is_delivered and first_unsubscribed_at is not null as is_unsubscribed,
     is_delivered and first_human_opened_at is not null as is_human_opened,
     is_delivered and first_human_clicked_at is not null as is_human_clicked,
+    case when is_delivered then opens_and_clicks else 0 end::int as opens_and_clicks,
+    case when is_delivered then classified_opens_and_clicks else 0 end::int as classified_opens_and_clicks,
     (sent_at at time zone 'UTC')::date as sent_date,
     sent_at,
     first_delivered_at,

@@ -15,7 +15,9 @@ select
     complained,
     unsubscribed,
     human_opened,
-    human_clicked
+    human_clicked,
+    opens_and_clicks,
+    classified_opens_and_clicks
 from {{ ref('fct_campaign_days') }} as fct_campaign_days
 where
     {{ is_visible_as_of('fct_campaign_days') }}

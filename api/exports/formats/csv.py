@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 
@@ -11,6 +12,8 @@ from api.exports.formats.base import Sink, Source
 def write(source: Source, sink: Sink) -> None:
     """Writes the first table. Null is an empty field; an empty text is a pair of quotes."""
     table = source.tables[0]
+    if source.byte_order_mark:
+        sink.write(codecs.BOM_UTF8)
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow(column.name for column in table.columns)
     sink.write(header.getvalue().encode())

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import orjson
 
-from api.exports.formats.base import Sink, Source
+from api.exports.formats.base import JSON_OPTIONS, Sink, Source
 from api.exports.formats.streams import BlockWriter
-from api.web.responses import JSON_OPTIONS
 
 
 def write(source: Source, sink: Sink) -> None:
-    """Writes the documents as the API returns them."""
+    """Writes the documents as the API returns them, but times with all of their digits."""
     blocks = BlockWriter(sink)
     head = orjson.dumps(source.head, option=JSON_OPTIONS)[1:-1]
     blocks.write(b"{" + head + (b"," if head else b"") + b'"data":[')

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import orjson
 
-from api.exports.formats.base import Sink, Source
+from api.exports.formats.base import JSON_OPTIONS, Sink, Source
 from api.exports.formats.streams import BlockWriter
-from api.web.responses import JSON_OPTIONS
 
 
 def write(source: Source, sink: Sink) -> None:

@@ -14,6 +14,7 @@ totals as (
         {{ summed_counts('campaign_days', [
             'sent', 'delivered', 'bounced', 'opened', 'clicked',
             'replied', 'complained', 'unsubscribed', 'human_opened', 'human_clicked',
+            'opens_and_clicks', 'classified_opens_and_clicks',
         ]) }}
     from campaigns
     left join campaign_days
@@ -46,5 +47,6 @@ select
     human_opened as human_emails_opened,
     human_clicked as human_emails_clicked,
     {{ rate('human_open_rate') }} as human_open_rate,
-    {{ rate('human_click_rate') }} as human_click_rate
+    {{ rate('human_click_rate') }} as human_click_rate,
+    {{ rate('human_coverage') }} as human_coverage
 from totals

@@ -32,7 +32,9 @@ message_totals as (
         sum(clicked) as clicked,
         sum(replied) as replied,
         sum(human_opened) as human_opened,
-        sum(human_clicked) as human_clicked
+        sum(human_clicked) as human_clicked,
+        sum(opens_and_clicks) as opens_and_clicks,
+        sum(classified_opens_and_clicks) as classified_opens_and_clicks
     from campaign_days
     group by workspace_id
 ),
@@ -48,7 +50,9 @@ totals as (
         coalesce(message_totals.clicked, 0)::bigint as clicked,
         coalesce(message_totals.replied, 0)::bigint as replied,
         coalesce(message_totals.human_opened, 0)::bigint as human_opened,
-        coalesce(message_totals.human_clicked, 0)::bigint as human_clicked
+        coalesce(message_totals.human_clicked, 0)::bigint as human_clicked,
+        message_totals.opens_and_clicks,
+        message_totals.classified_opens_and_clicks
     from workspaces
     left join campaign_totals using (workspace_id)
     left join message_totals using (workspace_id)
@@ -70,5 +74,6 @@ select
     human_opened as human_emails_opened,
     human_clicked as human_emails_clicked,
     {{ rate('human_open_rate') }} as human_open_rate,
-    {{ rate('human_click_rate') }} as human_click_rate
+    {{ rate('human_click_rate') }} as human_click_rate,
+    {{ rate('human_coverage') }} as human_coverage
 from totals

@@ -23,6 +23,8 @@ from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import run_dbt
 
 OTHER_WORKSPACE = "ws_other"
+# of the other workspace, without mail
+SLASH_CAMPAIGN = "cmp/with a slash, 100 %"
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +41,7 @@ def fill_example(settings: Settings) -> None:
             (CAMPAIGN, WORKSPACE, "Q4 Outreach Campaign"),
             ("cmp_idle", WORKSPACE, "Idle"),
             ("cmp_theirs", OTHER_WORKSPACE, "Theirs"),
+            (SLASH_CAMPAIGN, OTHER_WORKSPACE, "With a slash"),
         ):
             connection.execute(
                 "insert into raw.campaigns (campaign_id, workspace_id, name, status) values (%s, %s, %s, 'sending')",

@@ -41,6 +41,7 @@ def test_overview_has_the_specifications_shape(caller: Caller) -> None:
     # the example's, and one message of a campaign that has mail but no row in raw.campaigns
     assert data["summary"]["emails_sent"] == 5001
     assert data["rates"]["open_rate"] == 30.0
+    assert data["engagement_by_human"]["coverage"] == 21.57
     assert data["top_campaigns"][0]["campaign_id"] == CAMPAIGN
     assert set(data["top_campaigns"][0]) == {"campaign_id", "campaign_name", "open_rate", "reply_rate"}
 
@@ -88,7 +89,11 @@ def test_heatmap_has_28_or_168_cells(caller: Caller) -> None:
     }
     assert data["heatmap"][0]["day_of_week"] == "Monday"
     assert sum(cell["emails_sent"] for cell in data["heatmap"]) == 5001
-    assert data["optimal_send_time"].keys() == {"day_of_week", "hour", "engagement_score"}
+    best = data["optimal_send_time"]
+    assert list(best) == ["day_of_week", "hour", "engagement_score", "emails_sent", "estimated_score", "low", "high", "lift"]
+    # all of the example's opens are of mail that was sent before 10 o'clock
+    assert (best["hour"], best["emails_sent"]) == (9, 3600)
+    assert data["optimal_send_time_reason"] is None
 
     hours = caller.get(HEATMAP, granularity="hour", timezone="Asia/Kathmandu").get_json()["data"]
     assert hours["timezone"] == "Asia/Kathmandu"
@@ -98,6 +103,7 @@ def test_heatmap_has_28_or_168_cells(caller: Caller) -> None:
 
     nothing = caller.get(HEATMAP, campaignId="cmp_idle").get_json()["data"]
     assert nothing["optimal_send_time"] is None
+    assert nothing["optimal_send_time_reason"] == "TOO_LITTLE_DATA"
     assert {cell["open_rate"] for cell in nothing["heatmap"]} == {0.0}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -10,9 +11,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import openpyxl
+import orjson
 import pyarrow.parquet as pq
 import pytest
+from psycopg import sql
 
+from api.db.connection import connect
+from api.exports.formats.base import JSON_OPTIONS, date_as_text, time_as_text
 from tests.integration.exports.conftest import EMPTY_WORKSPACE, NAMES, Exporter
 
 WINDOW = {
@@ -107,7 +112,7 @@ def test_campaigns_in_every_format(exporter: Exporter, campaigns: dict[str, dict
     for row, wanted in zip(as_csv(exporter, **body), expected, strict=True):
         assert row.pop("campaign_name") == escaped(wanted["campaign_name"])
         assert row.pop("campaign_id") == wanted["campaign_id"]
-        assert {name: float(text) for name, text in row.items()} == {name: wanted[name] for name in row}
+        assert {name: float(text) if text else None for name, text in row.items()} == {name: wanted[name] for name in row}
         assert len(row) == len(wanted) - 2
 
 
@@ -171,7 +176,9 @@ def test_engagement_heatmap(exporter: Exporter) -> None:
     cells = as_ndjson(exporter, **body)
     assert cells == data["heatmap"]
     assert len(cells) == 168
-    assert as_sheets(exporter, **body)["optimal_send_time"] == [data["optimal_send_time"]]
+    (row,) = as_sheets(exporter, **body)["optimal_send_time"]
+    assert row["optimal_send_time_reason"] == data["optimal_send_time_reason"]
+    assert row["hour"] == (data["optimal_send_time"] or {"hour": None})["hour"]
     assert len(as_csv(exporter, export_type="engagement_heatmap")) == 28
 
 
@@ -205,15 +212,20 @@ def test_counts_of_messages_equal_the_endpoints(exporter: Exporter, campaigns: d
     for row, text in zip(sorted(rows, key=by_id), sorted(as_csv(exporter, **body), key=by_id), strict=True):
         assert text["domain_id"] == ("'-dom" if row["domain_id"] else "")
         assert text["is_opened"] == str(row["is_opened"]).lower()
-        assert datetime.fromisoformat(text["sent_at"]).replace(microsecond=0) == datetime.fromisoformat(row["sent_at"])
+        assert {name: text[name] for name in row if name.endswith("_at")} == {
+            name: row[name] or "" for name in row if name.endswith("_at")
+        }
         assert text["bounce_reason"] == (row["bounce_reason"] or "")
     for row, other in zip(sorted(rows, key=by_id), sorted(as_parquet(exporter, **body), key=by_id), strict=True):
-        assert other["sent_at"].replace(microsecond=0) == datetime.fromisoformat(row["sent_at"])
-        assert {name: other[name] for name in row if not name.endswith("_at")} == {
-            name: row[name] for name in row if not name.endswith("_at")
-        }
+        assert {
+            name: value and datetime.fromisoformat(value) if name.endswith("_at") else value for name, value in row.items()
+        } == {name: other[name] for name in row}
     sheet = as_sheets(exporter, **body)["messages"]
-    assert sorted(row["message_id"] for row in sheet) == sorted(row["message_id"] for row in rows)
+    assert [row["message_id"] for row in sorted(sheet, key=by_id)] == [row["message_id"] for row in sorted(rows, key=by_id)]
+    for row, cells in zip(sorted(rows, key=by_id), sorted(sheet, key=by_id), strict=True):
+        # spreadsheets have no time zones, and milliseconds
+        difference = cells["sent_at"].replace(tzinfo=UTC) - datetime.fromisoformat(row["sent_at"])
+        assert abs(difference) <= timedelta(milliseconds=1)
     some = as_ndjson(exporter, campaign_ids=["cmp_rtl"], **body)
     assert sorted(some, key=by_id) == sorted((row for row in rows if row["campaign_id"] == "cmp_rtl"), key=by_id)
 
@@ -234,3 +246,35 @@ def test_an_export_without_data_fails(exporter_of: Callable[[str], Exporter], ex
     assert status["error"] == {"code": "EXPORT_FAILED", "message": "Failed to generate export: insufficient data"}
     assert status["download_url"] is None
     assert status["file_size_bytes"] is None
+
+
+TIMES = {
+    "2026-11-14 01:00:00+00": "2026-11-14T01:00:00Z",
+    "2026-11-14 01:00:00.5+00": "2026-11-14T01:00:00.500000Z",
+    "2026-11-14 01:00:00.000001+00": "2026-11-14T01:00:00.000001Z",
+    "2026-03-29 03:30:00+05:30": "2026-03-28T22:00:00Z",
+}
+
+
+def test_times_are_the_same_text_in_csv_and_json_whatever_the_session(exporter: Exporter) -> None:
+    with connect(exporter.settings, "mailmart_worker") as connection:
+        for time, expected in TIMES.items():
+            (moment,) = connection.execute("select %s::timestamptz", (time,)).fetchone() or (None,)
+            assert orjson.loads(orjson.dumps(moment, option=JSON_OPTIONS)) == expected
+            for style, zone in (("ISO, MDY", "UTC"), ("German, DMY", "Asia/Kolkata"), ("SQL, MDY", "America/New_York")):
+                connection.execute(sql.SQL("set local datestyle = {}; set local timezone = {}").format(style, zone))
+                # compared in the database: psycopg reads no times of another DateStyle
+                query = f"select {time_as_text('time')} = %s, {date_as_text('time::date')} ~ '^2026-..-..$'"
+                row = connection.execute(f"{query} from (select %s::timestamptz as time) as times", (expected, time)).fetchone()
+                assert row == (True, True), (time, style)
+            connection.execute("set local datestyle = 'ISO, MDY'; set local timezone = 'UTC'")
+
+
+def test_a_byte_order_mark_is_an_option_of_csv(exporter: Exporter) -> None:
+    body = {"export_type": "workspace_overview", "format": "csv"}
+    plain = exporter.download(**body)
+    assert exporter.download(**body, byte_order_mark=False) == plain
+    assert exporter.download(**body, byte_order_mark=True) == codecs.BOM_UTF8 + plain
+    refused = exporter.call("POST", "export", json={**body, "format": "xlsx", "byte_order_mark": True})
+    assert refused.status_code == 422
+    assert refused.get_json()["error"]["details"] == {"byte_order_mark": ["Only allowed with the format csv."]}

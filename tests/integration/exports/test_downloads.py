@@ -35,7 +35,9 @@ def completed(exporter: Exporter) -> tuple[str, str]:
 
 def test_an_invalid_range_is_ignored(exporter: Exporter) -> None:
     _, link = completed(exporter)
-    whole = fetch(exporter, link).data
+    complete = fetch(exporter, link)
+    assert complete.headers["Content-Type"] == "text/csv; charset=utf-8"
+    whole = complete.data
     for ignored in ("nonsense", "bytes=", "bytes=5-2", "bytes=a-b", "items=0-5", "bytes=0-0,-1", "bytes=0-1,5-6,9-"):
         response = fetch(exporter, link, Range=ignored)
         assert (response.status_code, response.data) == (200, whole), ignored

@@ -11,7 +11,7 @@ from api.db.connection import connect
 from api.settings import Settings
 from tests.integration.warehouse import reference
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.reference import CONTENT, COUNTS, SLOT_COUNTS, Cell, Message
+from tests.integration.warehouse.reference import CONTENT, COUNTS, SLOT_COUNTS, SUMS, Cell, Message
 
 OPEN_ENDED = 9223372036854775807
 VERSIONED = (
@@ -40,18 +40,19 @@ def messages(settings: Settings) -> dict[tuple[str, str], Message]:
     with connect(settings, "mailmart_owner") as connection:
         rows = connection.execute(
             "select workspace_id, message_id, campaign_id, mailbox_id, domain_id, recipient_domain, sent_at,"
-            f" bounce_reason, is_hard_bounced, {flags} from core.fct_messages where valid_to = {OPEN_ENDED}"
+            f" bounce_reason, is_hard_bounced, {', '.join(SUMS)}, {flags} from core.fct_messages where valid_to = {OPEN_ENDED}"
         ).fetchall()
     for row in rows:
-        counts = frozenset(count for count, is_true in zip(COUNTS, row[9:], strict=True) if is_true)
-        found[row[0], row[1]] = Message(row[0], row[1], row[2], row[3], row[4], row[5], row[6], counts, row[7], row[8])
+        counts = frozenset(count for count, is_true in zip(COUNTS, row[11:], strict=True) if is_true)
+        sums = dict(zip(SUMS, row[9:11], strict=True))
+        found[row[0], row[1]] = Message(row[0], row[1], row[2], row[3], row[4], row[5], row[6], counts, row[7], row[8], **sums)
     assert len(found) == len(rows)
     return found
 
 
 def campaign_days(settings: Settings) -> dict[Cell, Counter[str]]:
     """The current rows of fct_campaign_days, by grain; without counts of 0."""
-    counts = (*COUNTS, "hard_bounced")
+    counts = (*COUNTS, "hard_bounced", *SUMS)
     rows = _rows(settings, "fct_campaign_days", "workspace_id, campaign_id, mailbox_id, domain_id, sent_date", *counts)
     return {row[:5]: +Counter(dict(zip(counts, row[5:], strict=True))) for row in rows}
 

@@ -24,6 +24,9 @@ COUNTS = (
     "human_clicked",
 )
 
+# numbers of events of a message, which are summed
+SUMS = ("opens_and_clicks", "classified_opens_and_clicks")
+
 # the counts of slots: those that a heatmap shows
 SLOT_COUNTS = ("sent", "delivered", "opened", "clicked", "replied")
 # the columns in which two copies of an event are equal or in conflict
@@ -47,6 +50,14 @@ class Message:
     # '' if the message did not bounce
     bounce_reason: str
     is_hard_bounced: bool
+    # open and click events if it is delivered, and those whose provider says whether a machine made them
+    opens_and_clicks: int = 0
+    classified_opens_and_clicks: int = 0
+
+    @property
+    def sums(self) -> dict[str, int]:
+        """What is summed, by name."""
+        return {name: getattr(self, name) for name in SUMS}
 
 
 def first_copies(loaded: Iterable[Event], now: datetime) -> dict[tuple[str, str], Event]:
@@ -74,7 +85,8 @@ def campaign_days(of: Iterable[Message]) -> dict[Cell, Counter[str]]:
             cells[_cell(message, message.sent_at)].update(
                 message.counts | ({"hard_bounced"} if message.is_hard_bounced else set())
             )
-    return cells
+            cells[_cell(message, message.sent_at)].update(message.sums)
+    return {cell: +counts for cell, counts in cells.items()}
 
 
 def send_slots(of: Iterable[Message]) -> dict[tuple[str, str, datetime], Counter[str]]:
@@ -196,6 +208,7 @@ def _message(key: tuple[str, str], events: Sequence[Event]) -> Message:
         for kind in ("clicked", "replied", "complained", "unsubscribed"):
             if times(kind):
                 counts.add(kind)
+    engagement = [event for event in events if event.event_type in ("opened", "clicked")] if "delivered" in counts else []
     bounce = _bounce(in_order)
     return Message(
         workspace_id=key[0],
@@ -208,4 +221,6 @@ def _message(key: tuple[str, str], events: Sequence[Event]) -> Message:
         counts=frozenset(counts),
         bounce_reason=bounce.bounce_reason if bounce else "",
         is_hard_bounced=bounce is not None and bounce.is_hard,
+        opens_and_clicks=len(engagement),
+        classified_opens_and_clicks=sum(event.is_machine is not None for event in engagement),
     )

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from tests.integration.warehouse.events import App
 from tests.integration.warehouse.reference import Message, rate
+from tests.integration.warehouse.reference_send_time import best_send_time
 from tests.integration.warehouse.seeds import seed
 
 Row = dict[str, Any]
@@ -49,8 +50,6 @@ SMALLER_IS_BETTER = ("bounce_rate", "spam_rate", "unsubscribe_rate")
 
 # the 97.5th percentile of the normal distribution, as the definition rounds it
 Z = Decimal("1.959964")
-# average messages that each hour of the week is scored with in addition
-PRIOR_MESSAGES = 50
 # successes and failures of each of two campaigns that a test needs
 MIN_OF_EACH_OUTCOME = 5
 # messages sent in the week before without which there is no drop
@@ -417,23 +416,14 @@ def heatmap_timezone(request: Request, mail: Iterable[Message], app: App, now: d
 
 
 def optimal_send_time(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
-    """One row, the hour of the week with the best smoothed engagement, with its raw score in per cent; none without mail."""
-    counts = _week(request, mail, app)
-    total: Counter[str] = Counter()
-    for count in counts.values():
-        total.update(count)
-    if total["sent"] == 0:
-        return []
-    overall = engagement_score(total)
+    """One row, the hour of the week with the highest lower bound (scores in per cent); or nulls, and the reason."""
+    zone = ZoneInfo(zone_of(request, app))
 
-    def rank(slot: Slot) -> tuple[Fraction, int, Slot]:
-        sent = counts[slot]["sent"]
-        smoothed = (sent * engagement_score(counts[slot]) + PRIOR_MESSAGES * overall) / (sent + PRIOR_MESSAGES)
-        return (-smoothed, -sent, slot)
+    def local_hour(message: Message) -> tuple[date, int]:
+        local = _sent_at(message).astimezone(zone)
+        return local.date(), local.hour
 
-    weekday, hour = min(((weekday, hour) for weekday in range(7) for hour in range(24)), key=rank)
-    score = rounded(engagement_score(counts[weekday, hour]), 2)
-    return [{"day_of_week": WEEKDAYS[weekday], "hour": hour, "engagement_score": score}]
+    return [best_send_time(_counts_by(_of_campaign(request, _inside(request, _sent(request, mail))), local_hour))]
 
 
 def engagement_score(counts: Mapping[str, int]) -> Fraction:
@@ -605,16 +595,14 @@ def _share(part: int, whole: int) -> Fraction:
 
 
 def _total(sent: Iterable[Message]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for message in sent:
-        counts.update(message.counts)
-    return counts
+    return _counts_by(sent, lambda message: "")[""]
 
 
 def _counts_by(sent: Iterable[Message], key: Callable[[Message], Key]) -> defaultdict[Key, Counter[str]]:
     counts: defaultdict[Key, Counter[str]] = defaultdict(Counter)
     for message in sent:
         counts[key(message)].update(message.counts)
+        counts[key(message)].update(message.sums)
     return counts
 
 
@@ -632,11 +620,13 @@ def _summary(counts: Mapping[str, int]) -> Row:
 
 
 def _human(counts: Mapping[str, int]) -> Row:
-    """Of messages with an open or click that is not marked as a machine's."""
+    """Of messages with an open or click that is not marked as a machine's; and how many of the events say it at all."""
+    events = counts["opens_and_clicks"]
     return {
         "human_emails_opened": counts["human_opened"],
         "human_emails_clicked": counts["human_clicked"],
         **_rates(counts, HUMAN_RATES),
+        "human_coverage": rate(counts["classified_opens_and_clicks"], events) if events else None,
     }
 
 

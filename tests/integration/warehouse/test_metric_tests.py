@@ -34,7 +34,12 @@ def project(settings: Settings, tmp_path: Path) -> Settings:
     changed = copied_project(settings, tmp_path / "project")
     edit_project(changed, "macros/metrics/rates.sql", LAST_RATE, "        " + RATE + LAST_RATE)
     mart = "models/marts/campaign/campaign_performance.sql"
-    edit_project(changed, mart, "human_click_rate\n", "human_click_rate,\n    {{ rate('sent_per_bounce') }} as sent_per_bounce\n")
+    edit_project(
+        changed,
+        mart,
+        "human_coverage') }} as human_coverage\n",
+        "human_coverage') }} as human_coverage,\n    {{ rate('sent_per_bounce') }} as sent_per_bounce\n",
+    )
     yaml = "models/marts/campaign/_campaign__models.yml"
     column = "      - {name: sent_per_bounce, data_type: 'numeric(18, 2)', description: A ratio.}\n"
     edit_project(changed, yaml, "\n  - name: campaign_series\n", f"{column}\n  - name: campaign_series\n")
@@ -55,7 +60,8 @@ def test_a_new_metric_is_right_or_reported(project: Settings) -> None:
     # the same ratio, declared, and a measure that the days built before do not have
     edit_project(project, "macros/metrics/rates.sql", RATE, RATIO)
     measure = "            'pairs': {'sum': '2', 'data_type': 'bigint'},\n"
-    edit_project(project, "models/core/fct_campaign_days.sql", "        },\n", f"{measure}        }},\n")
+    last = "            'human_clicked': {'count_if': 'is_human_clicked'},\n"
+    edit_project(project, "models/core/fct_campaign_days.sql", last, last + measure)
     yaml = "models/core/_core__models.yml"
     column = "      - {name: human_clicked, data_type: integer, description: \"{{ doc('human_clicked') }}\"}\n"
     edit_project(project, yaml, column, column + "      - {name: pairs, data_type: bigint, description: A measure.}\n")

@@ -43,6 +43,7 @@ class MemorySource:
 
     tables: tuple[Table, ...]
     read: Callable[[Table], Iterator[list[tuple[Any, ...]]]]
+    byte_order_mark: bool = False
     head: dict[str, Any] = field(default_factory=lambda: {"export_id": "exp_1", "data_as_of": datetime(2025, 11, 2, tzinfo=UTC)})
 
     def rows(self, table: Table) -> Iterator[list[tuple[Any, ...]]]:

@@ -289,18 +289,26 @@ def test_zones_of_random_apps_are_zones() -> None:
     assert [reference_marts.zone_of(request(), App("w", zone)) for zone in ZONES] == list(ZONES)
 
 
-def test_optimal_hour_is_smoothed() -> None:
-    monday = datetime(2026, 11, 23, 9, tzinfo=UTC)
+def test_an_hour_is_named_only_if_it_is_better_beyond_chance() -> None:
+    monday = datetime(2026, 11, 2, 9, tzinfo=UTC)
+    month = request(start=date(2026, 11, 1))
     lucky = mail(1, *OPENED, "clicked", "replied", at=monday)
-    steady = mail(50, *OPENED, at=monday + timedelta(hours=2)) + mail(49, at=monday + timedelta(hours=3))
-    # overall (100 + 50 * 30) / 100 = 16; smoothed: 900 / 51 = 17.6, 2300 / 100 = 23, 800 / 99
-    assert reference_marts.optimal_send_time(request(), lucky + steady, NOBODY, NOW) == [
-        {"day_of_week": "Monday", "hour": 11, "engagement_score": Decimal("30.00")}
+    dull = mail(25, at=monday + timedelta(hours=2))
+    (row,) = reference_marts.optimal_send_time(month, lucky + dull, NOBODY, NOW)
+    assert (row["hour"], row["optimal_send_time_reason"]) == (None, "TOO_LITTLE_DATA")
+    assert reference_marts.optimal_send_time(request(campaign_id="c"), lucky, NOBODY, NOW) == [row]
+    better = [
+        message
+        for week in range(3)
+        for hour in range(4)
+        for message in mail(200, at=monday + timedelta(days=7 * week, hours=hour))
+        + mail(300 if hour == 2 else 100, *OPENED, at=monday + timedelta(days=7 * week, hours=hour))
     ]
-    # equal: more sent, then earlier
-    equal = mail(1, at=monday) + mail(2, at=monday + timedelta(hours=5)) + mail(2, at=monday + timedelta(hours=4))
-    assert reference_marts.optimal_send_time(request(), equal, NOBODY, NOW)[0]["hour"] == 13
-    assert reference_marts.optimal_send_time(request(campaign_id="c"), equal, NOBODY, NOW) == []
+    (row,) = reference_marts.optimal_send_time(month, better, NOBODY, NOW)
+    assert (row["day_of_week"], row["hour"], row["emails_sent"]) == ("Monday", 11, 1500)
+    # 300 of 500 were opened, 600 of 1400 of all
+    assert row["engagement_score"] == Decimal("18.00")
+    assert Decimal("12.86") < row["low"] < row["estimated_score"] < row["high"]
 
 
 # ---- campaigns
