@@ -283,6 +283,27 @@ class Settings:
             (SERVE, WORKER, SCHEDULER),
         ),
     ] = None
+    max_exports_processing: Annotated[
+        int | None,
+        Field(ge=0, le=1_000_000),
+        EnvVar(
+            "Exports",
+            "Exports of one workspace that may wait or be written at a time. `mailmart migrate` writes it to the database.",
+            MIGRATING,
+            default="50, or what the database has",
+        ),
+    ] = None
+    max_export_mb: Annotated[
+        int | None,
+        Field(ge=0, le=1_000_000_000),
+        EnvVar(
+            "Exports",
+            "Mebibytes of exported files that one workspace may have before it can create another export. `mailmart migrate`"
+            " writes it to the database.",
+            MIGRATING,
+            default="10240, or what the database has",
+        ),
+    ] = None
     smtp_url: Annotated[
         str | None,
         EnvVar(
@@ -301,6 +322,27 @@ class Settings:
             'Sender of report mail: `reports@example.com`, or `"A name" <reports@example.com>`. Required with'
             " `MAILMART_SMTP_URL`.",
             (WORKER,),
+        ),
+    ] = None
+    max_report_recipients: Annotated[
+        int | None,
+        Field(ge=0, le=1_000_000),
+        EnvVar(
+            "Reports",
+            "Different recipients that the reports of one workspace may have together. `mailmart migrate` writes it to the"
+            " database.",
+            MIGRATING,
+            default="200, or what the database has",
+        ),
+    ] = None
+    max_report_mails_per_day: Annotated[
+        int | None,
+        Field(ge=0, le=1_000_000_000),
+        EnvVar(
+            "Reports",
+            "Report mails that one workspace may send in a UTC day. `mailmart migrate` writes it to the database.",
+            MIGRATING,
+            default="1000, or what the database has",
         ),
     ] = None
     webhook_allowed_networks: Annotated[
