@@ -55,6 +55,14 @@ class ContractError(MailmartError):
     """An exposure, a model or a column cannot become an endpoint or an export type. Analysts read the message and the hint."""
 
 
+class LimitExceeded(Exception):
+    """A workspace has as much as it may have; the message says of what, and what can be done."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
 class ExportUnfinished(Exception):
     """An attempt at an export failed; the next attempt starts in `seconds`."""
 
@@ -183,6 +191,16 @@ class RateLimitExceeded(ApiError):
         super().__init__(
             f"More than {limit} requests in a minute; try again in {seconds} s", headers={**headers, "Retry-After": str(seconds)}
         )
+
+
+class QuotaExceeded(ApiError):
+    """The workspace has as many exports, or as many bytes of files, as it may have."""
+
+    status = 429
+    code = "QUOTA_EXCEEDED"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"Retry-After": "60"})
 
 
 class TooManyFailedLogins(ApiError):

@@ -28,9 +28,12 @@ PREFIX = "MAILMART_"
 # PostHog's cloud in the United States, the default of its SDK
 POSTHOG_HOST = "https://us.i.posthog.com"
 ENCRYPTIONS = ("none", "AES256", "aws:kms")
+# the user who runs the embedded servers if root starts them
+SERVER_USER = "mailmart"
 
 EVERY_COMMAND = ("every command",)
 SERVE, WORKER, SCHEDULER = "serve", "worker", "scheduler"
+MIGRATING = ("migrate", "up", "run", "demo")
 # process -> the setting with the URL of its own login
 PROCESS_DATABASE_URLS = {SERVE: "api_database_url", WORKER: "worker_database_url", SCHEDULER: "scheduler_database_url"}
 
@@ -100,6 +103,25 @@ class Settings:
             default="`.mailmart` in the project's folder",
         ),
     ]
+    server_user: Annotated[
+        str,
+        EnvVar(
+            "Servers",
+            "User who runs the embedded servers if root starts them. The default user is created if it is missing. Not `nobody`:"
+            " its other programs could read the data.",
+            ("up", "down", "run", "demo", SERVE),
+        ),
+    ] = SERVER_USER
+    postgres_port: Annotated[
+        int,
+        Field(ge=0, le=65535),
+        EnvVar(
+            "Servers",
+            "Port of 127.0.0.1 on which the embedded PostgreSQL listens, too, from its next start on: for programs that cannot"
+            " use a unix socket. 0: it listens on its unix socket only.",
+            ("up", "run", "demo"),
+        ),
+    ] = 0
     api_database_url: Annotated[
         str | None,
         EnvVar(
@@ -295,6 +317,27 @@ class Settings:
             (SERVE, WORKER, SCHEDULER),
         ),
     ] = None
+    max_exports_processing: Annotated[
+        int | None,
+        Field(ge=0, le=1_000_000),
+        EnvVar(
+            "Exports",
+            "Exports of one workspace that may wait or be written at a time. `mailmart migrate` writes it to the database.",
+            MIGRATING,
+            default="50, or what the database has",
+        ),
+    ] = None
+    max_export_mb: Annotated[
+        int | None,
+        Field(ge=0, le=1_000_000_000),
+        EnvVar(
+            "Exports",
+            "Mebibytes of exported files that one workspace may have before it can create another export. `mailmart migrate`"
+            " writes it to the database.",
+            MIGRATING,
+            default="10240, or what the database has",
+        ),
+    ] = None
     smtp_url: Annotated[
         str | None,
         EnvVar(
@@ -313,6 +356,27 @@ class Settings:
             'Sender of report mail: `reports@example.com`, or `"A name" <reports@example.com>`. Required with'
             " `MAILMART_SMTP_URL`.",
             (WORKER,),
+        ),
+    ] = None
+    max_report_recipients: Annotated[
+        int | None,
+        Field(ge=0, le=1_000_000),
+        EnvVar(
+            "Reports",
+            "Different recipients that the reports of one workspace may have together. `mailmart migrate` writes it to the"
+            " database.",
+            MIGRATING,
+            default="200, or what the database has",
+        ),
+    ] = None
+    max_report_mails_per_day: Annotated[
+        int | None,
+        Field(ge=0, le=1_000_000_000),
+        EnvVar(
+            "Reports",
+            "Report mails that one workspace may send in a UTC day. `mailmart migrate` writes it to the database.",
+            MIGRATING,
+            default="1000, or what the database has",
         ),
     ] = None
     webhook_allowed_networks: Annotated[

@@ -190,7 +190,7 @@ def _seconds(microseconds: float) -> int:
 
 
 def _create_pool(settings: Settings) -> redis.ConnectionPool:
-    url = settings.redis_url or f"unix://{socket_path(find_folders(settings.home))}"
+    url = settings.redis_url or f"unix://{socket_path(find_folders(settings.home, settings.server_user))}"
     return redis.ConnectionPool.from_url(
         url,
         socket_timeout=TIMEOUT_SECONDS,

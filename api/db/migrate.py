@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
 from api.db.connection import connect, conninfo
+from api.db.limits import write_limits
 from api.db.privileges import restrict_database
 from api.db.queue_schema import migrate_queue
 from api.errors import MailmartError, SessionError
@@ -34,7 +35,8 @@ def migrate(settings: Settings) -> list[str]:
     An advisory lock, which ends with its connection, keeps two processes apart. So a lock row of yoyo's that is found under it
     was left by a process that was killed, and is removed.
 
-    Also revokes what PostgreSQL lets everybody do in a database, and logs a warning about what only a superuser can revoke.
+    Also writes the limits of workspaces that are configured, revokes what PostgreSQL lets everybody do in a database, and logs a
+    warning about what only a superuser can revoke.
 
     A migration waits for a table for a second at a time: a longer wait, for an analyst's open transaction, would make every later
     reader wait.
@@ -49,6 +51,7 @@ def migrate(settings: Settings) -> list[str]:
         applied: list[str] = []
         _retry(guard, lambda: _apply(settings, applied))
         _retry(guard, lambda: applied.extend(_migrate_queue(guard)))
+        write_limits(settings)
         statement = restrict_database(guard)
         if statement is not None:
             LOG.warning(LARGE_OBJECTS_WARNING, statement)

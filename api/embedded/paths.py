@@ -2,7 +2,7 @@
 
 They are in the home folder if possible. As root the servers run as another user, who may be unable to enter the home folder,
 for example in a clone below /root. Then they are in a folder below /var/lib, and the home folder records which. The rights of
-existing folders are never changed.
+folders that are not the servers' own are never changed.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from api.embedded.process_user import ProcessUser, process_user
+from api.embedded.process_user import ProcessUser, former_user, process_user
 from api.errors import ServerError
+from api.settings import SERVER_USER
 
 SYSTEM_FOLDER = Path("/var/lib/mailmart")
 
@@ -37,7 +38,9 @@ class Folders:
         sockets: the servers' unix sockets (mode 700).
         binaries: folder of PostgreSQL's programs.
         valkey: the program valkey-server.
-        user: the user who runs the servers.
+        user: the user who runs the servers, and owns their files. After an upgrade that is the user of the earlier release,
+            until the next start.
+        next_user: the user who runs them after the next start.
     """
 
     home: Path
@@ -46,23 +49,38 @@ class Folders:
     binaries: Path
     valkey: Path
     user: ProcessUser
+    next_user: ProcessUser
 
 
-def find_folders(home: Path) -> Folders:
-    """Finds the folders and creates missing ones.
+def find_folders(home: Path, server_user: str = SERVER_USER) -> Folders:
+    """Finds the folders and creates missing ones. `server_user` runs the servers if we are root.
 
     Raises:
         ServerError: a folder cannot be created or belongs to another user, or the wheels are not installed.
     """
-    user = process_user()
+    next_user = process_user(server_user)
     try:
-        servers = _servers(home, user)
+        servers, user = _servers(home, next_user)
         postgres, valkey = _programs(servers, user)
-        return Folders(home, servers, _sockets(home, servers, user), postgres, valkey, user)
+        return Folders(home, servers, _sockets(home, servers, user), postgres, valkey, user, next_user)
     except OSError as error:
         raise ServerError(
             f"cannot create the folders of the embedded servers: {error}",
             hint="Set MAILMART_HOME to a folder that you can write to.",
+        ) from error
+
+
+def take_over(folders: Folders) -> None:
+    """Gives the servers' files of an earlier release to the user who runs the servers now. The servers do not run."""
+    if folders.user == folders.next_user:
+        return
+    try:
+        for folder in {folders.servers, folders.sockets}:
+            folders.next_user.take_tree(folder, folders.user)
+    except OSError as error:
+        raise ServerError(
+            f"the files in {folders.servers} cannot be given to the user {folders.next_user.name()}: {error}",
+            hint=f"As root: chown -R --no-dereference {folders.next_user.name()}: {folders.servers}",
         ) from error
 
 
@@ -71,28 +89,32 @@ def has_servers(home: Path) -> bool:
     return (home / "servers").exists() or (home / "servers_folder").exists()
 
 
-def _servers(home: Path, user: ProcessUser) -> Path:
+def _servers(home: Path, user: ProcessUser) -> tuple[Path, ProcessUser]:
+    """The servers' folder, and its owner: `user`, or the one who ran the servers of an earlier release."""
     folder = home / "servers"
     if not folder.exists() and not user.can_reach(folder):
-        folder = _system_folder(home)
+        folder = _system_folder(home, user)
     if not folder.exists():
         folder.mkdir(mode=0o700)
         user.take_ownership(folder)
-    owner = folder.stat().st_uid
-    if owner != (os.geteuid() if user.uid is None else user.uid):
+    former = former_user()
+    owner = former if former is not None and former.owns(folder) else user
+    if not owner.owns(folder):
         raise ServerError(
-            f"the servers in {folder} belong to the user {_name(owner)}",
-            hint=f"Run mailmart as the user who created {home}, or set MAILMART_HOME to another folder.",
+            f"the servers in {folder} belong to the user {_name(folder.stat().st_uid)}",
+            hint=f"Run mailmart as the user who created {home}, or set MAILMART_HOME to another folder."
+            " As root, MAILMART_SERVER_USER names the user who runs the servers.",
         )
+    folder.chmod(0o700)
     if not user.can_reach(folder):
         raise ServerError(
             f"{user.name()}, who runs the servers, can no longer enter {folder}",
             hint=f"Move {home} to a place whose parent folders other users may enter, or delete it and start again.",
         )
-    return folder
+    return folder, owner
 
 
-def _system_folder(home: Path) -> Path:
+def _system_folder(home: Path, user: ProcessUser) -> Path:
     """The recorded folder, which a moved home folder keeps. The copy of a home folder gets a new one."""
     record = home / "servers_folder"
     if record.exists():
@@ -106,7 +128,6 @@ def _system_folder(home: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     SYSTEM_FOLDER.mkdir(parents=True, exist_ok=True, mode=0o755)
     folder.mkdir(mode=0o700)
-    user = process_user()
     user.take_ownership(folder)
     write_private(folder / "home", str(home))
     write_private(record, f"{folder}\n")
@@ -115,8 +136,10 @@ def _system_folder(home: Path) -> Path:
 
 def _sockets(home: Path, servers: Path, user: ProcessUser) -> Path:
     folder = servers / "sockets"
-    if len(os.fsencode(folder)) <= MAX_SOCKET_FOLDER:
+    # libpq separates hosts with commas
+    if len(os.fsencode(folder)) <= MAX_SOCKET_FOLDER and "," not in str(folder):
         folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
         user.take_ownership(folder)
         return folder
     record = home / "sockets_folder"
@@ -127,7 +150,7 @@ def _sockets(home: Path, servers: Path, user: ProcessUser) -> Path:
             return folder
     for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - a new folder is created in it
         folder = Path(parent, "mailmart-12345678")
-        if len(os.fsencode(folder)) <= MAX_SOCKET_FOLDER and user.can_reach(folder):
+        if len(os.fsencode(folder)) <= MAX_SOCKET_FOLDER and "," not in parent and user.can_reach(folder):
             folder = Path(tempfile.mkdtemp(prefix="mailmart-", dir=parent))
             user.take_ownership(folder)
             write_private(record, f"{folder}\n")

@@ -1,15 +1,19 @@
-"""The embedded PostgreSQL: creates its cluster once, starts and stops it. It outlives the process that started it."""
+"""The embedded PostgreSQL: creates its cluster once, starts and stops it. It outlives the process that started it.
+
+It listens on a unix socket in a folder of its own user, and on a port of this machine only if that is configured: any local user
+can occupy the connections of a port without a password.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
@@ -20,6 +24,8 @@ from api.errors import ServerError
 from api.settings import embedded_database_url
 
 LOGIN = DATABASE = "mailmart"
+# of the socket's name, unless a port is configured
+DEFAULT_PORT = 5432
 VERSION = "18"
 ORPHAN_TIMEOUT_SECONDS = 20
 # higher than any process id of Linux or macOS
@@ -42,17 +48,17 @@ SETTINGS = {
     "log_timezone": "UTC",
     # the session of a killed client releases its locks within a second
     "client_connection_check_interval": "1s",
-    "listen_addresses": "127.0.0.1",
     "max_connections": "100",
     # parallel queries then need no /dev/shm, which is often too small in containers
     "min_dynamic_shared_memory": "128MB",
 }
 
 
-def start(folders: Folders, *, durable: bool = True) -> None:
+def start(folders: Folders, *, port: int = 0, durable: bool = True) -> None:
     """Starts the server if it does not run. Creates its cluster, login and database if they are missing.
 
-    `durable=False` is for tests: faster, but a crash of the machine can destroy the data.
+    With a `port`, it listens on that port of 127.0.0.1, too. `durable=False` is for tests: faster, but a crash of the machine can
+    destroy the data.
 
     Raises:
         ServerError: the server cannot be created or started; with the last lines of its log.
@@ -67,7 +73,7 @@ def start(folders: Folders, *, durable: bool = True) -> None:
             hint=f"Dump what you need with that version, then delete {folders.home} and start again.",
         )
     if not is_running(folders):
-        _start(folders, data, durable)
+        _start(folders, data, port, durable)
     _create_login_and_database(folders)
 
 
@@ -114,31 +120,45 @@ def _create_cluster(folders: Folders, data: Path, durable: bool) -> None:
     unfinished.rename(data)
 
 
-def _start(folders: Folders, data: Path, durable: bool) -> None:
+def _start(folders: Folders, data: Path, port: int, durable: bool) -> None:
     _clear_stale_pid(data / "postmaster.pid")
     for stale_socket in folders.sockets.glob(".s.PGSQL.*"):
         stale_socket.unlink()
     password = _password(folders)
     deadline = time.monotonic() + ORPHAN_TIMEOUT_SECONDS
+    _configure(folders, data, port, durable)
+    log = folders.servers / "postgres.log"
     while True:
-        port = _port(folders)
-        _configure(folders, data, port, durable)
-        log = folders.servers / "postgres.log"
         try:
             # relative paths: pg_ctl builds a shell command, and the whole path may contain any character
             _run(folders, "pg_ctl", "start", "-D", data.name, "-l", log.name, "-w", "-t", "120", failed_log=log)
             break
         except ServerError as error:
-            # both may pass: sessions of a killed server are still ending, or another program has just taken the port
-            may_pass = "shared memory block" in error.message or "TCP/IP sockets" in error.message
-            if not may_pass or time.monotonic() > deadline:
+            if port and "TCP/IP sockets" in error.message:
+                raise ServerError(
+                    f"PostgreSQL cannot listen on port {port} of 127.0.0.1",
+                    hint="Set MAILMART_POSTGRES_PORT to a free port, or unset it: mailmart itself needs none.",
+                ) from error
+            # this may pass: sessions of a killed server are still ending
+            if "shared memory block" not in error.message or time.monotonic() > deadline:
                 raise
             time.sleep(0.5)
-    write_private(folders.home / "database_url", f"postgresql://{LOGIN}:{password}@127.0.0.1:{port}/{DATABASE}\n")
+    # with the host as a parameter: it is the socket's folder
+    host = quote(os.fsencode(folders.sockets), safe="")
+    url = f"postgresql://{LOGIN}:{password}@/{DATABASE}?host={host}&port={port or DEFAULT_PORT}"
+    write_private(folders.home / "database_url", f"{url}\n")
 
 
 def _configure(folders: Folders, data: Path, port: int, durable: bool) -> None:
-    settings = {**SETTINGS, **_memory(), "port": str(port), "unix_socket_directories": _quoted_list_item(folders.sockets)}
+    settings = {
+        **SETTINGS,
+        **_memory(),
+        "listen_addresses": "127.0.0.1" if port else "",
+        "port": str(port or DEFAULT_PORT),
+        "unix_socket_directories": _quoted_list_item(folders.sockets),
+        # the folder is closed to others already
+        "unix_socket_permissions": "0700",
+    }
     if not durable:
         settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
     configuration = data / "mailmart.conf"
@@ -190,42 +210,24 @@ def _superuser_password(folders: Folders) -> str:
     return path.read_text()
 
 
-def _port(folders: Folders) -> int:
-    """The port of the last start, so that URLs stay valid; another one if it is taken."""
-    last = 0
-    if (folders.home / "database_url").exists():
-        last = psycopg.conninfo.conninfo_to_dict(embedded_database_url(folders.home)).get("port") or 0  # type: ignore[assignment]
-    for port in (int(last), 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise ServerError("there is no free port on 127.0.0.1", hint="Stop some of the programs that listen there.")
+def superuser_conninfo(folders: Folders) -> str:
+    """The connection string of the server's superuser, for its database `postgres`."""
+    return psycopg.conninfo.make_conninfo(
+        embedded_database_url(folders.home), user="postgres", password=_superuser_password(folders), dbname="postgres"
+    )
 
 
 def _create_login_and_database(folders: Folders) -> None:
-    url = psycopg.conninfo.conninfo_to_dict(embedded_database_url(folders.home))
     login, database = sql.Identifier(LOGIN), sql.Identifier(DATABASE)
-    with psycopg.connect(
-        host="127.0.0.1",
-        port=url["port"],
-        user="postgres",
-        dbname="postgres",
-        password=_superuser_password(folders),
-        autocommit=True,
-        connect_timeout=10,
-    ) as connection:
+    superuser = superuser_conninfo(folders)
+    with psycopg.connect(superuser, autocommit=True, connect_timeout=10) as connection:
         # not a superuser, as on a managed PostgreSQL
         if connection.execute("select 1 from pg_roles where rolname = %s", (LOGIN,)).fetchone() is None:
             connection.execute(sql.SQL("create role {} login createrole").format(login))
         connection.execute(sql.SQL("alter role {} password {}").format(login, sql.Literal(_password(folders))))
         if connection.execute("select 1 from pg_database where datname = %s", (DATABASE,)).fetchone() is None:
             connection.execute(sql.SQL("create database {} owner {}").format(database, login))
-        in_database = psycopg.conninfo.make_conninfo(connection.info.dsn, password=_superuser_password(folders), dbname=DATABASE)
-    with psycopg.connect(in_database, autocommit=True, connect_timeout=10) as connection:
+    with psycopg.connect(superuser, dbname=DATABASE, autocommit=True, connect_timeout=10) as connection:
         connection.execute(REVOKE_LARGE_OBJECTS.encode())
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.embedded import postgres, valkey
-from api.embedded.paths import find_folders, has_servers
+from api.embedded.paths import Folders, find_folders, has_servers, take_over
 from api.errors import ServerError
 from api.settings import Settings
 
@@ -32,10 +32,15 @@ def start(settings: Settings) -> Changed:
     if not (needs_postgres or needs_valkey):
         return Changed(False, False)
     with _locked(settings.home):
-        folders = find_folders(settings.home)
+        folders = _folders(settings)
+        if folders.user != folders.next_user:
+            valkey.stop(folders)
+            postgres.stop(folders)
+            take_over(folders)
+            folders = _folders(settings)
         started = Changed(needs_postgres and not postgres.is_running(folders), needs_valkey and not valkey.is_running(folders))
         if needs_postgres:
-            postgres.start(folders)
+            postgres.start(folders, port=settings.postgres_port)
         if needs_valkey:
             valkey.start(folders)
     return started
@@ -44,7 +49,7 @@ def start(settings: Settings) -> Changed:
 def not_running(settings: Settings) -> list[str]:
     """Names of the embedded servers that should run and do not."""
     with _locked(settings.home):
-        folders = find_folders(settings.home)
+        folders = _folders(settings)
         names = []
         if settings.database_url is None and not postgres.is_running(folders):
             names.append("PostgreSQL")
@@ -58,7 +63,7 @@ def any_running(settings: Settings) -> bool:
     if not has_servers(settings.home):
         return False
     with _locked(settings.home):
-        folders = find_folders(settings.home)
+        folders = _folders(settings)
         return postgres.is_running(folders) or valkey.is_running(folders)
 
 
@@ -67,8 +72,12 @@ def stop(settings: Settings) -> Changed:
     if not has_servers(settings.home):
         return Changed(False, False)
     with _locked(settings.home):
-        folders = find_folders(settings.home)
+        folders = _folders(settings)
         return Changed(valkey=valkey.stop(folders), postgres=postgres.stop(folders))
+
+
+def _folders(settings: Settings) -> Folders:
+    return find_folders(settings.home, settings.server_user)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ class ServerWatchdog:
     """Checks the embedded servers once a second, in a thread: starting one takes a while.
 
     Attributes:
-        url_changed: PostgreSQL has another port than before. The reader resets it.
+        url_changed: PostgreSQL has another address than before. The reader resets it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -69,7 +69,7 @@ class ServerWatchdog:
         url = self._database_url()
         servers.start(self._settings)
         LOG.info("%s restarted", stopped)
-        # another program may have taken the port
+        # the system may have emptied its temporary folder, with the folder of the sockets
         self.url_changed = self.url_changed or self._database_url() != url
 
     def _database_url(self) -> str:

@@ -14,9 +14,11 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from api.db.limits import EXPORT_LIMITS, limits_checked
 from api.db.paging import Position, read_page
 from api.db.pool import ConnectionPool
 from api.db.request_context import WORKSPACE_ID, apply_settings
+from api.errors import LimitExceeded, QuotaExceeded
 from api.exports.plan import ExportPlan
 
 Status = Literal["processing", "completed", "failed", "expired", "canceled"]
@@ -88,8 +90,11 @@ def request_export(
     """Creates an export and its job in one transaction.
 
     If the id or the idempotency key is already used in the workspace, returns that export, whose request may differ.
+
+    Raises:
+        QuotaExceeded: the workspace has as many exports, or as many bytes of files, as it may have.
     """
-    with _in_workspace(connection, workspace_id) as cursor:
+    with _within_quota(), _in_workspace(connection, workspace_id) as cursor:
         export = cursor.execute(
             sql.SQL("select {} from app.request_export(%s, %s, %s, %s, %s, %s, %s) as exports {}").format(
                 EXPORT_WITH_LINK, SIGNED_LINK
@@ -159,6 +164,15 @@ class ExportRepository:
                 return work(cursor)
 
         return self._pool.execute(run)
+
+
+@contextmanager
+def _within_quota() -> Iterator[None]:
+    try:
+        with limits_checked(EXPORT_LIMITS):
+            yield
+    except LimitExceeded as error:
+        raise QuotaExceeded(error.message) from error
 
 
 @contextmanager

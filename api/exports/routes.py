@@ -74,7 +74,8 @@ def exports_blueprint(services: ExportServices) -> Blueprint:
                     name="exports",
                     label="Export analytics data",
                     description="Creates a file with the data of an endpoint, or with single messages. The file is written in the"
-                    " background: poll the export for its progress and the download link.",
+                    " background: poll the export for its progress and the download link. A workspace has a quota of exports that"
+                    " are processing, and of bytes of files: 429 `QUOTA_EXCEEDED`.",
                     method="post",
                     path="/analytics/export",
                     limit=10,

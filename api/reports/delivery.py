@@ -16,6 +16,7 @@ from api.errors import DeliveryFailed
 from api.exports.downloads import PATH
 from api.exports.signed_urls import signed_url
 from api.reports import run_repository as runs
+from api.reports.opt_out_link import opt_out_url
 from api.reports.run_repository import DeliveryTarget
 from api.reports.smtp import MailServer, send
 from api.reports.templates import RunNotification, run_mail, webhook_body
@@ -38,6 +39,14 @@ class _Delivery:
     webhook_url: str | None
     is_webhook_disabled: bool
     webhook_secrets: list[str]
+
+
+@dataclass(frozen=True)
+class _OptOut:
+    """The link by which the recipient of a mail opts out of the workspace's report mail, and whether that was done already."""
+
+    url: str
+    has_opted_out: bool
 
 
 def run_delivery(
@@ -64,11 +73,12 @@ def run_delivery(
         if attempt is None:
             return
         delivery = _read_delivery(connection, settings, run_id)
+        opt_out = _read_opt_out(connection, settings, target, delivery) if channel == "email" else None
     if delivery is None:
         return
     try:
         if channel == "email":
-            _send_mail(settings, delivery, address)
+            _send_mail(settings, delivery, address, opt_out)
         else:
             _send_webhook(settings, delivery, address, resolve)
     except DeliveryFailed as error:
@@ -86,12 +96,14 @@ def _retry_or_fail(connection: psycopg.Connection, target: DeliveryTarget, attem
         runs.retry_later(connection, target, attempt, failure.message)
 
 
-def _send_mail(settings: Settings, delivery: _Delivery, address: str) -> None:
+def _send_mail(settings: Settings, delivery: _Delivery, address: str, opt_out: _OptOut | None) -> None:
     if address not in delivery.recipients:
         raise DeliveryFailed("The recipient was removed from the report", is_lasting=True)
+    if opt_out is None or opt_out.has_opted_out:
+        raise DeliveryFailed("The recipient has opted out of report mail", is_lasting=True)
     if settings.smtp_url is None:
         raise DeliveryFailed("No mail server is configured", is_lasting=True)
-    send(MailServer.of(settings.smtp_url, settings.mail_from or ""), run_mail(delivery.notification, address))
+    send(MailServer.of(settings.smtp_url, settings.mail_from or ""), run_mail(delivery.notification, address, opt_out.url))
 
 
 def _send_webhook(settings: Settings, delivery: _Delivery, address: str, resolve: Resolve) -> None:
@@ -153,6 +165,19 @@ def _read_delivery(connection: psycopg.Connection, settings: Settings, run_id: s
     download = {"download_url": url, "expires_at": row["expires_at"] if url else None}
     error = row["error"] or (None if url else FILE_DELETED)
     return _Delivery(RunNotification(**{**row, **download, "error": error}), **others)
+
+
+def _read_opt_out(
+    connection: psycopg.Connection, settings: Settings, target: DeliveryTarget, delivery: _Delivery | None
+) -> _OptOut | None:
+    row = connection.execute(
+        "select recipient_hash, signature, has_opted_out from app.opt_out_of_delivery(%s, %s)", (target.run_id, target.address)
+    ).fetchone()
+    if row is None or delivery is None:
+        return None
+    recipient_hash, signature, has_opted_out = row
+    url = opt_out_url(settings.public_url, delivery.notification.workspace_id, recipient_hash, signature)
+    return _OptOut(url, has_opted_out)
 
 
 def _save(settings: Settings, write: Callable[[psycopg.Connection], None], *, retry: bool) -> None:

@@ -128,12 +128,12 @@ def _run(connection: psycopg.Connection, report: Report, publication: Publicatio
         return 0
     try:
         plan = _plan(connection, report, publication, catalogue, now)
+        export = request_export(connection, report.workspace_id, new_export_id(), report.request, plan)
     except ApiError as error:
-        # a campaign was deleted since, for example: the recipients are notified
+        # a campaign was deleted since, or the workspace has reached its quota of exports: the recipients are notified
         LOG.info("report %s cannot be exported: %s", report.report_id, error.message)
         _end_without_export(connection, run_id, error.message)
         return 1
-    export = request_export(connection, report.workspace_id, new_export_id(), report.request, plan)
     connection.execute("update app.report_runs set export_id = %s where run_id = %s", (export.export_id, run_id))
     return 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, time
@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
+from api.db.limits import RECIPIENT_LIMITS, limits_checked
 from api.db.paging import Position, read_page
 from api.db.pool import ConnectionPool
 from api.db.request_context import WORKSPACE_ID, apply_settings
@@ -94,10 +95,14 @@ class ReportRepository:
         self._pool = pool
 
     def create(self, workspace_id: str, report_id: str, columns: Mapping[str, Any]) -> Report | None:
-        """Creates a report; None if the workspace has MAX_REPORTS. A retry after a lost connection finds it by its id."""
+        """Creates a report; None if the workspace has MAX_REPORTS. A retry after a lost connection finds it by its id.
+
+        Raises:
+            LimitExceeded: the reports of the workspace would have too many different recipients.
+        """
 
         def create(connection: psycopg.Connection) -> Report | None:
-            with _in_workspace(connection, workspace_id) as cursor:
+            with limits_checked(RECIPIENT_LIMITS), _in_workspace(connection, workspace_id) as cursor:
                 # serializes requests that count the reports
                 cursor.execute("select pg_advisory_xact_lock(hashtext('mailmart.reports'), hashtext(%s))", (workspace_id,))
                 existing = _find(cursor, report_id)
@@ -117,6 +122,19 @@ class ReportRepository:
 
         return self._pool.execute(create)
 
+    def opted_out(self, workspace_id: str, reports: Iterable[Report]) -> frozenset[str]:
+        """The recipients of these reports who want no report mail of the workspace."""
+        recipients = sorted({address for report in reports for address in report.recipients})
+        if not recipients:
+            return frozenset()
+
+        def work(connection: psycopg.Connection) -> frozenset[str]:
+            with _in_workspace(connection, workspace_id):
+                rows = connection.execute("select app.opted_out_recipients(%s)", (recipients,)).fetchall()
+            return frozenset(address for (address,) in rows)
+
+        return self._pool.execute(work)
+
     def find(self, workspace_id: str, report_id: str) -> Report | None:
         """A report by its id, or None."""
         return self._execute(workspace_id, lambda cursor: _find(cursor, report_id))
@@ -130,6 +148,9 @@ class ReportRepository:
         """Reads a report and writes the columns that `change` returns, in one transaction. None if there is no such report.
 
         After a lost connection `change` is called again, possibly with a report that it has already changed.
+
+        Raises:
+            LimitExceeded: the reports of the workspace would have too many different recipients.
         """
 
         def work(cursor: psycopg.Cursor[Report]) -> Report | None:
@@ -186,7 +207,7 @@ class ReportRepository:
 
     def _execute(self, workspace_id: str, work: Callable[[psycopg.Cursor[Report]], T]) -> T:
         def run(connection: psycopg.Connection) -> T:
-            with _in_workspace(connection, workspace_id) as cursor:
+            with limits_checked(RECIPIENT_LIMITS), _in_workspace(connection, workspace_id) as cursor:
                 return work(cursor)
 
         return self._pool.execute(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import marshmallow as ma
@@ -49,6 +50,15 @@ def report_schema(catalogue: Catalogue) -> type[ma.Schema]:
             ma.fields.String(metadata={"format": "email"}),
             required=True,
             metadata={"description": "E-mail addresses that each run is sent to.", "example": ["ana@example.com"]},
+        ),
+        "opted_out_recipients": ma.fields.List(
+            ma.fields.String(metadata={"format": "email"}),
+            required=True,
+            metadata={
+                "description": "Recipients who have opted out of the workspace's report mail by the link in a mail. They receive"
+                " none.",
+                "example": [],
+            },
         ),
         "webhook_url": _text("The URL that is called for each run; null if there is no webhook.", URL_EXAMPLE, nullable=True),
         "webhook_secret": _text(
@@ -102,8 +112,8 @@ def run_schema() -> type[ma.Schema]:
     return type("ReportRun", (OpenSchema,), {**fields, "Meta": _Open})
 
 
-def report_body(report: Report, secret: str | None = None) -> dict[str, Any]:
-    """A report as responses contain it; `secret` only in the response that creates it."""
+def report_body(report: Report, opted_out: Collection[str], secret: str | None = None) -> dict[str, Any]:
+    """A report as responses contain it. `opted_out` are addresses; `secret` is only in the response that creates it."""
     return {
         "report_id": report.report_id,
         "name": report.name,
@@ -116,6 +126,7 @@ def report_body(report: Report, secret: str | None = None) -> dict[str, Any]:
             **({"day_of_month": report.day_of_month} if report.day_of_month else {}),
         },
         "recipients": report.recipients,
+        "opted_out_recipients": [address for address in report.recipients if address in opted_out],
         "webhook_url": report.webhook_url,
         "webhook_secret": secret,
         "webhook_failures": report.webhook_failures,

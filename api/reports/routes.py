@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +17,7 @@ from api.auth.guard import RequestGuard
 from api.contract.export_types import Catalogue
 from api.contract.publication import PublicationCache
 from api.db.pool import ConnectionPool
-from api.errors import INVALID, NotFound, NothingPublished, ValidationFailed
+from api.errors import INVALID, LimitExceeded, NotFound, NothingPublished, ValidationFailed
 from api.exports.plan import plan_export
 from api.exports.request_schemas import PageQuery
 from api.exports.response_schemas import page_response_schema
@@ -163,25 +164,23 @@ def _create(services: ReportServices, reports: ReportRepository) -> View:
         now = datetime.now(UTC)
         schedule = parse_schedule(body["schedule"])
         secret = new_secret() if body["webhook_url"] else None
-        report = reports.create(
-            workspace_id,
-            new_report_id(),
-            {
-                "name": body["name"],
-                "request": _checked_export(services, workspace_id, body["export"], now),
-                **schedule_columns(schedule),
-                "recipients": body["recipients"],
-                "webhook_url": body["webhook_url"],
-                "webhook_secret": secret,
-                "is_enabled": body["is_enabled"],
-                "next_run_at": schedule.next_run(now) if body["is_enabled"] else None,
-            },
-        )
+        columns = {
+            "name": body["name"],
+            "request": _checked_export(services, workspace_id, body["export"], now),
+            **schedule_columns(schedule),
+            "recipients": body["recipients"],
+            "webhook_url": body["webhook_url"],
+            "webhook_secret": secret,
+            "is_enabled": body["is_enabled"],
+            "next_run_at": schedule.next_run(now) if body["is_enabled"] else None,
+        }
+        with _recipients_checked():
+            report = reports.create(workspace_id, new_report_id(), columns)
         if report is None:
             message = f"The workspace already has the maximum of {MAX_REPORTS} reports"
             raise ValidationFailed(message, details={"body": ["Delete a report first."]})
         location = resource_path(services.public_path, path["workspaceId"], f"reports/{report.report_id}")
-        return resource_response(report_body(report, secret), 201, {"Location": location})
+        return resource_response(_body(reports, report, secret), 201, {"Location": location})
 
     return create
 
@@ -194,14 +193,15 @@ def _list(reports: ReportRepository) -> View:
         rows = reports.page(authorized_workspace(), limit + 1, before)
         page = rows[:limit]
         next_cursor = encode_cursor(page[-1].created_at, page[-1].report_id) if len(rows) > limit else None
-        return resource_response({"reports": [report_body(report) for report in page], "next_cursor": next_cursor})
+        opted_out = reports.opted_out(authorized_workspace(), page)
+        return resource_response({"reports": [report_body(report, opted_out) for report in page], "next_cursor": next_cursor})
 
     return list_reports
 
 
 def _get(reports: ReportRepository) -> View:
     def get(path: Mapping[str, str]) -> Response:
-        return resource_response(report_body(_find(reports, path)))
+        return resource_response(_body(reports, _find(reports, path)))
 
     return get
 
@@ -226,10 +226,11 @@ def _change(services: ReportServices, reports: ReportRepository) -> View:
                 is_secret_new = True
             return changes
 
-        report = reports.change(workspace_id, _report_id(path), changed_columns)
+        with _recipients_checked():
+            report = reports.change(workspace_id, _report_id(path), changed_columns)
         if report is None:
             raise _not_found(path)
-        return resource_response(report_body(report, secret if is_secret_new else None))
+        return resource_response(_body(reports, report, secret if is_secret_new else None))
 
     return change
 
@@ -304,6 +305,22 @@ def _checked_export(services: ReportServices, workspace_id: str, body: Mapping[s
         raise ValidationFailed(error.message, details={"export": problems}) from error
     stored: dict[str, Any] = orjson.loads(orjson.dumps(body))
     return stored
+
+
+def _body(reports: ReportRepository, report: Report, secret: str | None = None) -> dict[str, Any]:
+    return report_body(report, reports.opted_out(report.workspace_id, [report]), secret)
+
+
+@contextmanager
+def _recipients_checked() -> Iterator[None]:
+    """
+    Raises:
+        ValidationFailed: the workspace would have too many recipients.
+    """
+    try:
+        yield
+    except LimitExceeded as error:
+        raise ValidationFailed(INVALID, details={"recipients": [error.message]}) from error
 
 
 def _find(reports: ReportRepository, path: Mapping[str, str]) -> Report:

@@ -44,7 +44,10 @@ def export_ended(connection: psycopg.Connection, export_id: str) -> None:
 
 
 def enqueue_deliveries(connection: psycopg.Connection, run_id: str) -> None:
-    """Enqueues a delivery for each recipient and the webhook, in the caller's transaction. Does nothing the second time."""
+    """Enqueues a delivery for each recipient and the webhook, in the caller's transaction. Does nothing the second time.
+
+    Recipients who have opted out get none. A mail above the workspace's mails of the day fails at once, in the database.
+    """
     updated = connection.execute(
         """
         update app.report_runs as runs
@@ -81,7 +84,9 @@ def enqueue_deliveries(connection: psycopg.Connection, run_id: str) -> None:
         from app.report_runs as runs
         inner join app.reports as reports on runs.report_id = reports.report_id
         cross join lateral (
-            select 'email' as channel, unnest(reports.recipients) as target
+            select 'email' as channel, addresses.address as target
+            from unnest(reports.recipients) as addresses (address)
+            where not app.has_opted_out(reports.workspace_id, addresses.address)
             union all
             select 'webhook' as channel, reports.webhook_url as target
             where reports.webhook_url is not null and reports.webhook_disabled_at is null

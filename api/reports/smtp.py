@@ -11,6 +11,7 @@ from email.header import Header
 from email.headerregistry import Address
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
+from email.policy import compat32
 from email.utils import format_datetime, formataddr, parseaddr
 from urllib.parse import unquote, urlsplit
 
@@ -25,6 +26,8 @@ DEFAULT_PORTS = {"smtp": 587, "smtps": 465}
 URL_HINT = "Write it as smtp://user:password@host:587, or smtps://… (with %40 for an @ in the user or the password)."
 SENDER_HINT = "Use Name <reports@example.com>, or an address without a name."
 MAX_RESPONSE_LENGTH = 200
+# of RFC 5322
+MAX_LINE_LENGTH = 998
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Mail:
         html: the same as HTML.
         message_id: the part of the Message-ID before the @; the same at each attempt.
         date: the Date header; the same at each attempt.
+        opt_out_url: a POST to it opts the recipient out; empty: the mail has no such header.
     """
 
     recipient: str
@@ -94,6 +98,7 @@ class Mail:
     html: str
     message_id: str
     date: datetime
+    opt_out_url: str = ""
 
 
 def build_message(mail: Mail, sender: Address) -> MIMEMultipart:
@@ -112,6 +117,13 @@ def build_message(mail: Mail, sender: Address) -> MIMEMultipart:
     message["Message-ID"] = f"<{mail.message_id}@{sender.domain}>"
     # prevents out-of-office replies (RFC 3834)
     message["Auto-Submitted"] = "auto-generated"
+    if mail.opt_out_url:
+        # on one line: a URL cannot be folded, and the line before it would be empty
+        message.policy = compat32.clone(max_line_length=MAX_LINE_LENGTH)
+        message["List-Unsubscribe"] = f"<{mail.opt_out_url}>"
+        # RFC 8058 allows one click for https only
+        if mail.opt_out_url.startswith("https://"):
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.attach(MIMEText(mail.text, "plain", "utf-8"))
     message.attach(MIMEText(mail.html, "html", "utf-8"))
     return message

@@ -12,6 +12,8 @@ import orjson
 
 from api.reports.smtp import Mail
 
+STOP = "Stop the report mail of this workspace"
+
 
 @dataclass(frozen=True)
 class RunNotification:
@@ -70,8 +72,8 @@ def webhook_body(notification: RunNotification) -> bytes:
     return orjson.dumps(body, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS)
 
 
-def run_mail(notification: RunNotification, recipient: str) -> Mail:
-    """The mail to one recipient of a report."""
+def run_mail(notification: RunNotification, recipient: str, opt_out_url: str) -> Mail:
+    """The mail to one recipient of a report, with a link to opt out of such mail."""
     zone = ZoneInfo(notification.timezone)
     facts = [("Report", notification.name), ("Due", _local_time(notification.scheduled_for, zone))]
     facts.append(("Contents", f"{notification.export_type.replace('_', ' ')} ({notification.format})"))
@@ -91,16 +93,18 @@ def run_mail(notification: RunNotification, recipient: str) -> Mail:
             " Anyone with this link can download it."
         )
     why = f"You receive this mail because your address is a recipient of the report (workspace {notification.workspace_id})."
-    text = "\n".join([f"{title}.", "", *(f"{label}: {value}" for label, value in facts), "", link_as_text, "", why, ""])
+    facts_as_text = [f"{label}: {value}" for label, value in facts]
+    text = "\n".join([f"{title}.", "", *facts_as_text, "", link_as_text, "", why, f"{STOP}: {opt_out_url}", ""])
     rows = "".join(f"<tr><td>{label}&nbsp;</td><td>{escape(value)}</td></tr>" for label, value in facts)
     html = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"></head><body>'
-        f'<p>{title}.</p><table dir="auto">{rows}</table><p>{link_as_html}</p><p><small>{escape(why)}</small></p></body></html>'
+        f'<p>{title}.</p><table dir="auto">{rows}</table><p>{link_as_html}</p><p><small>{escape(why)}'
+        f' <a href="{escape(opt_out_url)}">{STOP}</a>.</small></p></body></html>'
     )
     subject = notification.name if notification.download_url is not None else f"{notification.name}: could not be created"
     # different for each recipient and the same at each attempt, so that mail clients can detect duplicates
     name = f"{notification.run_id}.{hashlib.sha256(recipient.encode()).hexdigest()[:12]}"
-    return Mail(recipient, subject, text, html, name, notification.exported_at)
+    return Mail(recipient, subject, text, html, name, notification.exported_at, opt_out_url)
 
 
 def _local_time(moment: datetime, zone: ZoneInfo) -> str:

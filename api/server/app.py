@@ -31,6 +31,7 @@ from api.exports.routes import ExportServices, exports_blueprint
 from api.exports.storage import storage_of
 from api.net.client_address import client_address
 from api.observability.posthog import Telemetry
+from api.reports.opt_out import opt_out_blueprint
 from api.reports.routes import ReportServices, reports_blueprint
 from api.server.health import health_blueprint
 from api.settings import Settings
@@ -193,6 +194,7 @@ def create_app(
     app.register_blueprint(documentation_blueprint(document, settings.public_path))
     app.register_blueprint(health_blueprint(services.publications))
     app.register_blueprint(downloads_blueprint(downloads))
+    app.register_blueprint(opt_out_blueprint(services.pool))
     if settings.cors_origins:
         CORS(
             app,

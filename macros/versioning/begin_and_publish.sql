@@ -162,6 +162,7 @@
     {%- set batch = batch_id() if is_recorded_build() else 0 -%}
     {%- if batch == 0 -%} {{ return('') }} {%- endif -%}
     {%- do explain_timeouts(results) -%}
+    {%- do name_lock_holders(results) -%}
     select app.end_batch(
         {{ batch }},
         {{ sql_literal(tojson(node_results(results))) }},
@@ -181,6 +182,31 @@
             info=true
         ) -%}
     {%- endfor -%}
+{%- endmacro %}
+
+
+{#
+    Names the sessions that have locked a table or a view, if a statement waited for a lock in vain. Not those of the build itself,
+    which has ended its transactions.
+#}
+{% macro name_lock_holders(results) -%}
+    {%- set waited = [] -%}
+    {%- for result in results if 'lock timeout' in (result.message or '') -%}
+        {%- do waited.append(result.node) -%}
+    {%- endfor -%}
+    {%- if not waited -%} {{ return('') }} {%- endif -%}
+    {%- set holders = run_query(
+        "select format('pid %s (login %s, application %s) has locked %s since %s', pid, login,"
+        ~ " coalesce(nullif(application, ''), 'unknown'), array_to_string(relations, ', '),"
+        ~ " coalesce(to_char(transaction_started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"'), 'an unknown time'))"
+        ~ ' from app.lock_holders(' ~ sql_array(waited | map(attribute='schema') | unique | list + ['raw', 'app']) ~ ')'
+    ) -%}
+    {%- do log(
+        waited | map(attribute='name') | join(', ') ~ ' waited ' ~ var('lock_timeout') ~ ' for a lock. '
+        ~ ('In the way: ' ~ (holders.columns[0].values() | join('; ')) if holders.rows else 'Nobody holds one any more')
+        ~ '. To end a session: select pg_terminate_backend(pid).',
+        info=true
+    ) -%}
 {%- endmacro %}
 
 

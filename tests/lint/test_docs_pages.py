@@ -44,6 +44,7 @@ OTHER_PROGRAMS = {
     "export",
     "pg_dump",
     "pg_dumpall",
+    "psql",
     "pg_restore",
     "pre-commit",
     "psql",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -16,6 +15,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from api.embedded.process_user import process_user
 from api.settings import Settings
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
@@ -36,8 +36,9 @@ def pooled(
     assert settings.database_url is not None
     database = conninfo_to_dict(settings.database_url)
     folder = Path(tempfile.mkdtemp(prefix="mailmart-pgbouncer-"))
-    # it refuses to run as root, and then has to get at its files
+    # it refuses to run as root, and then has to get at its files and at the server's socket
     folder.chmod(0o777)
+    user = process_user()
     port = free_port()
     users = folder / "users"
     users.write_text(f'"{database["user"]}" "{database["password"]}"\n')
@@ -62,8 +63,9 @@ def pooled(
         [PGBOUNCER, str(config)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        user="nobody" if os.geteuid() == 0 else None,
-        group="nogroup" if os.geteuid() == 0 else None,
+        user=user.uid,
+        group=user.gid,
+        extra_groups=[] if user.uid is not None else None,
     )
     url = f"postgresql://{quote(str(database['user']))}:{quote(str(database['password']))}@/{database['dbname']}?" + urlencode(
         {"host": "127.0.0.1", "port": port}

@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from api.embedded import postgres
 from api.embedded.paths import find_folders
@@ -126,13 +126,7 @@ def _running_server(folder: Path) -> Iterator[str]:
     folders = find_folders(folder)
     try:
         postgres.start(folders, durable=False)
-        yield make_conninfo(
-            host="127.0.0.1",
-            port=conninfo_to_dict((folder / "database_url").read_text().strip())["port"],
-            user="postgres",
-            password=(folder / "superuser_password").read_text(),
-            dbname="postgres",
-        )
+        yield postgres.superuser_conninfo(folders)
     finally:
         postgres.stop(folders)
         # as root they can be outside of the run's folder

@@ -34,7 +34,7 @@ def measure_transaction(scratch: Settings, transaction: str, connections: int, s
         total_seconds = math.ceil(warm_up + seconds)
         completed = subprocess.run(
             [
-                str(find_folders(scratch.home).binaries / "pgbench"),
+                str(find_folders(scratch.home, scratch.server_user).binaries / "pgbench"),
                 "--no-vacuum",
                 "--protocol=simple",
                 "--file=script.sql",

@@ -36,7 +36,7 @@ def scratch_servers(settings: Settings) -> Iterator[Settings]:
         servers.stop(scratch)
         if has_servers(home):
             # they may be outside of the home folder
-            folders = find_folders(home)
+            folders = find_folders(home, scratch.server_user)
             shutil.rmtree(folders.servers, ignore_errors=True)
             shutil.rmtree(folders.sockets, ignore_errors=True)
         shutil.rmtree(home, ignore_errors=True)

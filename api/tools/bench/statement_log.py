@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import LiteralString
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from api.embedded.paths import find_folders
-from api.settings import Settings, embedded_database_url
+from api.embedded.postgres import superuser_conninfo
+from api.settings import Settings
 
 # further lines of an entry begin with a tab
 TRANSACTION = re.compile(r"  statement: (begin read only;.*?)\n(?!\t)", re.DOTALL)
@@ -45,13 +45,7 @@ def stop_logging_statements(scratch: Settings) -> None:
 
 def superuser(scratch: Settings) -> str:
     """Connection string of the server's superuser."""
-    return make_conninfo(
-        host="127.0.0.1",
-        port=conninfo_to_dict(embedded_database_url(scratch.home))["port"],
-        user="postgres",
-        password=(scratch.home / "superuser_password").read_text(),
-        dbname="postgres",
-    )
+    return superuser_conninfo(find_folders(scratch.home, scratch.server_user))
 
 
 def _configure(scratch: Settings, change: LiteralString) -> None:
@@ -62,7 +56,7 @@ def _configure(scratch: Settings, change: LiteralString) -> None:
 
 def log_size(scratch: Settings) -> int:
     """Size of the log in bytes."""
-    return (find_folders(scratch.home).servers / "postgres.log").stat().st_size
+    return (find_folders(scratch.home, scratch.server_user).servers / "postgres.log").stat().st_size
 
 
 def statements_since(scratch: Settings, since: int) -> list[Statement]:
@@ -98,6 +92,6 @@ def transactions_since(scratch: Settings, since: int) -> list[str]:
 
 
 def _logged(scratch: Settings, since: int) -> str:
-    with (find_folders(scratch.home).servers / "postgres.log").open("rb") as log:
+    with (find_folders(scratch.home, scratch.server_user).servers / "postgres.log").open("rb") as log:
         log.seek(since)
         return log.read().decode(errors="replace")

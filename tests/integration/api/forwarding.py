@@ -17,7 +17,7 @@ class Forwarder:
 
     def __init__(self, url: str) -> None:
         params = conninfo_to_dict(url)
-        self._target = (str(params["host"]), int(str(params.get("port") or 5432)))
+        self._host, self._port = str(params["host"]), int(str(params.get("port") or 5432))
         self._server = socket.socket()
         self._server.bind(("127.0.0.1", 0))
         self.url = make_conninfo(url, host="127.0.0.1", port=self._server.getsockname()[1])
@@ -39,9 +39,16 @@ class Forwarder:
                 client, _ = self._server.accept()
             except OSError:
                 return
-            database = socket.create_connection(self._target)
+            database = self._connect()
             threading.Thread(target=_copy, args=(client, database), daemon=True).start()
             threading.Thread(target=_copy, args=(database, client), daemon=True).start()
+
+    def _connect(self) -> socket.socket:
+        if not self._host.startswith("/"):
+            return socket.create_connection((self._host, self._port))
+        database = socket.socket(socket.AF_UNIX)
+        database.connect(f"{self._host}/.s.PGSQL.{self._port}")
+        return database
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:

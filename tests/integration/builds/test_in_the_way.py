@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import psycopg
 import pytest
 from psycopg import sql
@@ -9,14 +13,15 @@ from psycopg.conninfo import conninfo_to_dict
 
 from api.builds.status import batch_status
 from api.db.connection import connect
-from api.db.migrate import migrate
+from api.db.migrate import MIGRATIONS, migrate
 from api.db.session import check_server
-from api.errors import SessionError
+from api.errors import MailmartError, SessionError
 from api.settings import Settings
 from tests.integration.builds.project import load_campaign
 from tests.integration.builds.queries import builds
 from tests.support.command import mailmart
 from tests.support.dbt import run_dbt
+from tests.support.waiting import wait_until
 
 
 def _login(settings: Settings) -> sql.Identifier:
@@ -116,6 +121,80 @@ def test_an_idle_transaction_of_a_person_ends(settings: Settings) -> None:
         assert person.execute("show idle_in_transaction_session_timeout").fetchone() == ("10min",)
     with connect(settings, "mailmart_worker") as ours:
         assert ours.execute("show idle_in_transaction_session_timeout").fetchone() == ("0",)
+
+
+def test_a_migration_waits_a_second_at_a_time_and_lets_readers_pass(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrations = shutil.copytree(MIGRATIONS, tmp_path / "migrations")
+    (migrations / "9999_waits.sql").write_text("alter table raw.campaigns add column waits text;\n")
+    monkeypatch.setattr("api.db.migrate.MIGRATIONS", migrations)
+    with (
+        connect(settings, "mailmart_owner") as analyst,
+        connect(settings, "mailmart_owner", autocommit=True) as reader,
+        ThreadPoolExecutor(1) as migrating,
+    ):
+        analyst.execute("set application_name = 'a notebook'")
+        analyst.execute("select * from raw.campaigns").fetchall()
+        pid = analyst.info.backend_pid
+        # at the end of its time it says who is in the way
+        monkeypatch.setattr("api.db.migrate.MAX_SECONDS_IN_USE", 0)
+        with pytest.raises(MailmartError, match=rf"in use for 0 s.*pid {pid} \(login .*, application a notebook\)"):
+            migrate(settings)
+
+        monkeypatch.setattr("api.db.migrate.MAX_SECONDS_IN_USE", 300)
+        applied = migrating.submit(migrate, settings)
+        waiting: set[int] = set()
+
+        def has_tried_twice() -> bool:
+            # a reader that comes later than the migration is served, after a second at most
+            reader.execute("set lock_timeout = '30s'")
+            reader.execute("select count(*) from raw.campaigns").fetchone()
+            waiting.update(
+                row[0]
+                for row in reader.execute(
+                    "select pid from pg_locks where relation = 'raw.campaigns'::regclass and not granted"
+                ).fetchall()
+            )
+            return len(waiting) >= 2
+
+        # each try has a connection of its own
+        wait_until(has_tried_twice, "the migration tries again", 60)
+        assert not applied.done()
+        analyst.rollback()
+        assert applied.result(60) == ["9999_waits"]
+    with connect(settings, "mailmart_owner") as connection:
+        assert connection.execute("select waits from raw.campaigns").fetchall() == []
+
+
+def test_a_build_passes_beside_an_analysts_open_transaction(project: Settings) -> None:
+    load_campaign(project, "c")
+    run_dbt(project, "build")
+    with connect(project, "mailmart_analyst") as analyst:
+        query = "select campaigns from core.second where valid_to = 9223372036854775807"
+        assert analyst.execute("select pg_backend_pid()").fetchone() is not None
+        assert analyst.execute(query).fetchall() == [(1,)]
+        load_campaign(project, "d")
+        run_dbt(project, "build", "--vars", "lock_timeout: 5s")
+        # it sees the new rows in the same transaction
+        assert analyst.execute(query).fetchall() == [(2,)]
+    assert [status for _, status in builds(project)] == ["published", "published"]
+
+
+def test_a_build_that_waits_for_a_lock_in_vain_says_who_holds_it(project: Settings) -> None:
+    load_campaign(project, "c")
+    run_dbt(project, "build")
+    load_campaign(project, "d")
+    with connect(project, "mailmart_owner") as person:
+        person.execute("set application_name = 'a notebook'")
+        person.execute("lock table core.second in exclusive mode")
+        output = run_dbt(project, "build", "--vars", "lock_timeout: 1s", check=False).stdout
+        pid = person.info.backend_pid
+    assert "second waited 1s for a lock. In the way: " in output
+    assert f"pid {pid} (login" in output
+    assert "application a notebook) has locked core.second since 2" in output
+    assert "pg_terminate_backend" in output
+    assert [status for _, status in builds(project)] == ["published", "failed"]
 
 
 def test_an_old_server_is_refused_with_a_sentence(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

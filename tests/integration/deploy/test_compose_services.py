@@ -21,10 +21,9 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 import redis
-from psycopg.conninfo import conninfo_to_dict
 
 from api.embedded import postgres
-from api.embedded.paths import find_folders
+from api.embedded.paths import Folders, find_folders
 from api.settings import PROJECT_ROOT
 from tests.support.compose import DEPLOY, read_services, required_variables, stop_order
 from tests.support.ports import free_port
@@ -102,13 +101,14 @@ def machine() -> Iterator[Machine]:
     passwords = {name: secrets.token_hex(16) for name in required_variables()}
     services = read_services(passwords)
     try:
-        postgres.start(folders, durable=False)
-        postgres_port = _create_login(home, passwords["DATABASE_PASSWORD"], folders.binaries)
+        postgres_port = free_port()
+        postgres.start(folders, port=postgres_port, durable=False)
+        _create_login(folders, postgres_port, passwords["DATABASE_PASSWORD"])
         with _valkey(services["valkey"], folders.valkey) as valkey_port:
             image, volume = _copy_image_files(top / "image"), top / "home"
             addresses = {"@postgres:5432/": f"@127.0.0.1:{postgres_port}/", "//valkey:6379/": f"//127.0.0.1:{valkey_port}/"}
             environment = _environment(services["server"], addresses, image, volume)
-            yield Machine(image, volume, services, environment, folders.binaries, postgres_port)
+            yield Machine(image, volume, services, environment, folders.binaries, str(postgres_port))
     finally:
         postgres.stop(folders)
         for folder in (folders.servers, folders.sockets, top):
@@ -139,30 +139,27 @@ def _is_up(client: redis.Redis) -> bool:
         return False
 
 
-def _create_login(home: Path, password: str, programs: Path) -> str:
-    """Runs the script of PostgreSQL's container as a superuser, and returns the server's port.
+def _create_login(folders: Folders, port: int, password: str) -> None:
+    """Runs the script of PostgreSQL's container as a superuser.
 
     The embedded server has a login and a database of these names already; they make way.
     """
-    port = str(conninfo_to_dict((home / "database_url").read_text().strip())["port"])
-    superuser = {"host": "127.0.0.1", "port": port, "user": "postgres", "password": (home / "superuser_password").read_text()}
-    with psycopg.connect(**superuser, dbname="postgres", autocommit=True) as connection:  # type: ignore[arg-type]
+    with psycopg.connect(postgres.superuser_conninfo(folders), autocommit=True) as connection:
         connection.execute("drop database mailmart")
         connection.execute("drop role mailmart")
     done = subprocess.run(
         ["bash", DEPLOY / "postgres" / "create-login.sh"],
         env={
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "PGHOST": superuser["host"],
-            "PGPORT": port,
-            "PGPASSWORD": superuser["password"],
+            "PATH": f"{folders.binaries}:{os.environ['PATH']}",
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(port),
+            "PGPASSWORD": (folders.home / "superuser_password").read_text(),
             "DATABASE_PASSWORD": password,
         },
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return port
 
 
 def _copy_image_files(folder: Path) -> Path:

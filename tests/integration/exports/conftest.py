@@ -72,6 +72,8 @@ def warehouse(make_warehouse: MakeWarehouse) -> Settings:
 
 def _fill(settings: Settings) -> None:
     with connect(settings, "mailmart_owner") as connection:
+        # many tests leave exports that nobody writes; test_quotas.py has its own limits
+        connection.execute("update app.workspace_limits set max_value = 1000000 where limit_name = 'exports_processing'")
         for campaign, name in NAMES.items():
             connection.execute(
                 "insert into raw.campaigns (campaign_id, workspace_id, name, status) values (%s, %s, %s, 'sending')",

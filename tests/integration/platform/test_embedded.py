@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import shutil
@@ -16,16 +17,17 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from api.db.connection import connect
 from api.db.migrate import migrate
 from api.embedded import postgres, servers, valkey
 from api.embedded.paths import MAX_SOCKET_FOLDER, Folders, find_folders
+from api.embedded.process_user import former_user, process_user
 from api.embedded.processes import read_pid
 from api.errors import ServerError, SettingsError
 from api.settings import Settings
 from tests.support.command import mailmart
+from tests.support.ports import free_port
 
 BOTH, NEITHER = servers.Changed(postgres=True, valkey=True), servers.Changed(postgres=False, valkey=False)
 
@@ -34,8 +36,8 @@ def settings_at(home: Path) -> Settings:
     return Settings.from_environment({"MAILMART_HOME": str(home)})
 
 
-def port_of(home: Path) -> int:
-    return int(str(conninfo_to_dict((home / "database_url").read_text().strip())["port"]))
+def url_of(home: Path) -> str:
+    return (home / "database_url").read_text().strip()
 
 
 def pids(folders: Folders) -> list[int]:
@@ -53,13 +55,13 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def started(home: Path) -> Iterator[Settings]:
+def started(home: Path, *, port: int = 0) -> Iterator[Settings]:
     """Fast servers whose data do not survive a crash of the machine; stopped in any case."""
     settings = settings_at(home)
     home.mkdir(parents=True, exist_ok=True)
     folders = find_folders(home)
     try:
-        postgres.start(folders, durable=False)
+        postgres.start(folders, port=port, durable=False)
         valkey.start(folders)
         yield settings
     finally:
@@ -75,7 +77,7 @@ def _start(home: Path) -> servers.Changed:
 
 
 @pytest.mark.timeout(540)
-@pytest.mark.parametrize("name", ['it\'s “a path” with "spaces", too', "x" * 120], ids=["spaces", "too long for a socket"])
+@pytest.mark.parametrize("name", ['it\'s “a path” with "spaces"', "x" * 120], ids=["spaces", "too long for a socket"])
 def test_servers_start_once_and_recover_from_a_kill(folder: Path, name: str) -> None:
     home = folder / name / "home"
     settings = settings_at(home)
@@ -103,14 +105,14 @@ def test_servers_start_once_and_recover_from_a_kill(folder: Path, name: str) -> 
             assert row == (False, True)
 
         # all killed at once: the lock files stay
-        port = port_of(home)
+        url = url_of(home)
         for pid in (killed := pids(folders)):
             os.kill(pid, signal.SIGKILL)
         _wait_until_ended(killed)
         assert not postgres.is_running(folders)
         assert not valkey.is_running(folders)
         assert servers.start(settings) == BOTH
-        assert port_of(home) == port
+        assert url_of(home) == url
         with connect(settings, "mailmart_owner") as connection:
             assert connection.execute("select workspace_id from raw.workspaces").fetchall() == [("kept",)]
         assert servers.start(settings) == NEITHER
@@ -123,27 +125,104 @@ def test_servers_start_once_and_recover_from_a_kill(folder: Path, name: str) -> 
 
 
 @pytest.mark.timeout(360)
-def test_a_taken_port_an_unfinished_cluster_and_a_recycled_process_id(folder: Path) -> None:
+def test_an_unfinished_cluster_and_a_recycled_process_id(folder: Path) -> None:
     folders = find_folders(folder)
     # an earlier start was killed while it created the cluster
     unfinished = folders.servers / "postgres.unfinished"
     unfinished.mkdir()
     (unfinished / "PG_VERSION").write_text("18\n")
     with started(folder) as settings:
-        port = port_of(folder)
         lock = folders.servers / "postgres" / "postmaster.pid"
         rest = lock.read_text().split("\n", 1)[1]
         postgres.stop(folders)
-        # another program has its port, and another process its id
+        # another process has its id
+        lock.write_text(f"{os.getpid()}\n{rest}")
+        assert not postgres.is_running(folders)
+        assert servers.start(settings) == servers.Changed(postgres=True, valkey=False)
+
+
+@pytest.mark.timeout(360)
+def test_the_database_listens_on_a_port_only_if_one_is_configured(folder: Path) -> None:
+    port = free_port()
+    home = folder / "with, a comma"
+    with started(home) as settings:
+        folders = find_folders(home)
+        # libpq would read two hosts
+        assert "," not in url_of(home)
+        with connect(settings, None) as connection:
+            assert connection.execute("select inet_server_addr(), current_setting('listen_addresses')").fetchone() == (None, "")
+        (database_socket,) = folders.sockets.glob(".s.PGSQL.*[0-9]")
+        for path in (folders.servers, folders.sockets, folders.servers / "postgres", database_socket):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o700, path
+        postgres.stop(folders)
+
         with socket.socket() as other:
-            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             other.bind(("127.0.0.1", port))
             other.listen()
-            lock.write_text(f"{os.getpid()}\n{rest}")
-            assert not postgres.is_running(folders)
-            servers.start(settings)
-            with connect(settings, None) as connection:
-                assert connection.execute("show port").fetchone() != (str(port),)
+            with pytest.raises(ServerError, match=f"cannot listen on port {port}") as refused:
+                postgres.start(folders, port=port, durable=False)
+            assert "MAILMART_POSTGRES_PORT" in str(refused.value.hint)
+        assert servers.start(dataclasses.replace(settings, postgres_port=port)).postgres
+        # mailmart itself uses the socket
+        with connect(settings, None) as connection:
+            assert connection.execute("select inet_server_addr()").fetchone() == (None,)
+        with psycopg.connect(url_of(home), host="127.0.0.1") as connection:
+            assert connection.execute("select inet_server_port()").fetchone() == (port,)
+
+
+@pytest.mark.timeout(360)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the servers as another user")
+def test_root_gives_the_data_of_an_earlier_release_to_the_user_of_the_servers(folder: Path) -> None:
+    nobody = former_user()
+    assert nobody is not None
+    with started(folder) as settings:
+        folders = find_folders(folder)
+        uid = folders.user.uid
+        assert uid not in (0, nobody.uid)
+        assert {Path(f"/proc/{pid}").stat().st_uid for pid in pids(folders)} == {uid}
+        with connect(settings, None) as connection:
+            connection.execute("create table kept as select 1 as n")
+        servers.stop(settings)
+
+        # as they were before: everything is nobody's, and the servers run
+        for path in (folders.servers, *folders.servers.rglob("*")):
+            nobody.take_ownership(path)
+        as_before = find_folders(folder)
+        assert as_before.user == nobody
+        postgres.start(as_before, durable=False)
+        valkey.start(as_before)
+        before = pids(as_before)
+        assert {Path(f"/proc/{pid}").stat().st_uid for pid in before} == {nobody.uid}
+        # what nobody links to stays as it is
+        secret = folder / "password"
+        (folders.servers / "link").symlink_to(secret)
+        assert servers.any_running(settings)
+
+        assert servers.start(settings) == BOTH
+        _wait_until_ended(before)
+        assert {Path(f"/proc/{pid}").stat().st_uid for pid in pids(folders)} == {uid}
+        assert {path.lstat().st_uid for path in (folders.servers, *folders.servers.rglob("*"))} - {0} == {uid}
+        assert secret.stat().st_uid == 0
+        with connect(settings, None) as connection:
+            assert connection.execute("select n from kept").fetchone() == (1,)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the servers as another user")
+@pytest.mark.parametrize("name", ["nobody", "root", "no-such-user"])
+def test_root_is_refused_without_a_user_for_the_servers(folder: Path, name: str) -> None:
+    with pytest.raises(ServerError, match=name) as refused:
+        find_folders(folder, name)
+    assert "MAILMART_SERVER_USER" in str(refused.value.hint)
+    assert not (folder / "servers").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the servers as another user")
+def test_a_user_who_cannot_be_created_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pwd.getpwnam", {}.__getitem__)
+    monkeypatch.setattr("shutil.which", lambda name, path=None: None)
+    with pytest.raises(ServerError, match="system user mailmart cannot be created") as refused:
+        process_user()
+    assert "MAILMART_SERVER_USER" in str(refused.value.hint)
 
 
 @pytest.mark.timeout(360)

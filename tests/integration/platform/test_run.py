@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from api.embedded import postgres, servers, valkey
 from api.embedded.paths import find_folders
@@ -203,7 +201,9 @@ def test_the_command_restarts_killed_processes(home: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.timeout(360)
-def test_a_database_whose_port_is_taken_is_restarted_on_another_port(home: Path) -> None:
+def test_a_database_whose_socket_folder_is_deleted_is_restarted_in_another_one(home: Path) -> None:
+    # too long for a socket, so the sockets are in the system's folder of temporary files
+    home = home / ("x" * 120)
     settings = Settings(None, None, home)
     servers.start(settings)
     before = embedded_database_url(home)
@@ -212,16 +212,15 @@ def test_a_database_whose_port_is_taken_is_restarted_on_another_port(home: Path)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: has_ended(pid))
-    with socket.socket() as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", int(str(conninfo_to_dict(before)["port"]))))
-        other.listen()
-        watchdog = ServerWatchdog(settings)
-        watchdog.start()
-        until(lambda: watchdog.url_changed)
-        watchdog.stop()
+    shutil.rmtree(folders.sockets)
+    watchdog = ServerWatchdog(settings)
+    watchdog.start()
+    until(lambda: watchdog.url_changed)
+    watchdog.stop()
     assert embedded_database_url(home) != before
     assert _database_responds(settings)
+    servers.stop(settings)
+    shutil.rmtree(find_folders(home).sockets)
 
 
 def test_a_deleted_home_folder_gets_no_empty_database(home: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -113,7 +113,8 @@ def test_a_run_is_delivered_to_each_recipient_and_the_webhook(
         assert mail.message["To"] == mail.recipients[0]
         assert mail.message["Subject"] == "Wöchentlich <b>"
         plain, html = (part.get_content() for part in mail.message.iter_parts())
-        (url,) = re.findall(r"https://\S+", plain)
+        url, opt_out_url = re.findall(r"https://\S+", plain)
+        assert mail.message["List-Unsubscribe"] == f"<{opt_out_url}>"
         assert url == data["download_url"]
         assert "Wöchentlich &lt;b&gt;" in html
         assert url.replace("&", "&amp;") in html

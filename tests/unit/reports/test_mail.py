@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
+from email.headerregistry import Address
 from urllib.parse import quote
 
 import pytest
@@ -231,3 +232,10 @@ def test_an_invalid_url_is_rejected_without_showing_its_password(url: str) -> No
 def test_an_invalid_sender_is_rejected(sender: str) -> None:
     with pytest.raises(SettingsError):
         MailServer.of("smtp://localhost", sender)
+
+
+@pytest.mark.parametrize(("url", "one_click"), [("https://m.example/o?a=1", "List-Unsubscribe=One-Click"), ("http://m/o", None)])
+def test_only_https_is_offered_for_one_click(url: str, one_click: str | None) -> None:
+    message = build_message(replace(MAIL, opt_out_url=url), Address("", addr_spec="reports@mart.example"))
+    assert (message["List-Unsubscribe"], message["List-Unsubscribe-Post"]) == (f"<{url}>", one_click)
+    assert build_message(MAIL, Address("", addr_spec="reports@mart.example"))["List-Unsubscribe"] is None
