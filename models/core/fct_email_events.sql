@@ -19,6 +19,10 @@ with bounce_patterns as (
     select * from {{ ref('bounce_patterns') }}
 ),
 
+bounce_terms as (
+    select * from {{ ref('bounce_terms') }}
+),
+
 bounce_reasons as (
     select * from {{ ref('bounce_reasons') }}
 ),
@@ -28,22 +32,77 @@ loaded_events as not materialized (
     where {{ is_newly_loaded() }}
 ),
 
--- regex rules are expensive: classify distinct bounces once
+-- regex rules are expensive, and most bounces differ only in hosts and ids: each step classifies distinct values once
 distinct_bounces as materialized (
     select distinct
         smtp_status,
         smtp_code,
+        bounce_type,
         diagnostic,
         {{ bounce_key('loaded_events') }} as bounce_key
     from loaded_events
     where event_type = 'bounced'
 ),
 
-bounces_with_reason as (
+stripped_bounces as materialized (
     select
         bounce_key,
-        {{ classify_bounce('distinct_bounces', 'bounce_patterns') }} as bounce_reason
+        {{ bounce_status('distinct_bounces') }} as smtp_status,
+        {{ bounce_reply_code('distinct_bounces') }} as smtp_code,
+        coalesce(bounce_type, '') as bounce_type,
+        {{ strip_bounce_text(bounce_text('distinct_bounces')) }} as stripped
     from distinct_bounces
+),
+
+distinct_stripped_texts as materialized (
+    select distinct stripped from stripped_bounces
+),
+
+bounce_texts as materialized (
+    select
+        stripped,
+        {{ bounce_words('stripped') }} as words
+    from distinct_stripped_texts
+),
+
+bounces_in_words as materialized (
+    select
+        stripped_bounces.bounce_key,
+        stripped_bounces.smtp_status,
+        stripped_bounces.smtp_code,
+        stripped_bounces.bounce_type,
+        coalesce(bounce_texts.words, '') as words
+    from stripped_bounces
+    left join bounce_texts on stripped_bounces.stripped = bounce_texts.stripped
+),
+
+distinct_bounces_in_words as materialized (
+    select distinct
+        smtp_status,
+        smtp_code,
+        bounce_type,
+        words
+    from bounces_in_words
+),
+
+{{ compiled_bounce_rules('bounce_patterns', 'bounce_terms') }},
+
+reasons_of_words as materialized (
+    select
+        smtp_status,
+        smtp_code,
+        bounce_type,
+        words,
+        {{ first_bounce_rule('distinct_bounces_in_words', 'bounce_rules') }} as bounce_reason
+    from distinct_bounces_in_words
+),
+
+bounces_with_reason as (
+    select
+        bounces_in_words.bounce_key,
+        reasons_of_words.bounce_reason
+    from bounces_in_words
+    inner join reasons_of_words using (smtp_status, smtp_code, bounce_type, words)
 ),
 
 classified_bounces as materialized (

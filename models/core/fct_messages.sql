@@ -60,7 +60,8 @@ aggregated as (
         min(occurred_at) filter (where event_type = 'delivered') as first_delivered_at,
         min(occurred_at) filter (where event_type = 'deferred') as first_deferred_at,
         min(occurred_at) filter (where event_type = 'bounced') as first_bounced_at,
-        min(occurred_at) filter (where event_type in ('rejected', 'failed')) as first_refused_at,
+        min(occurred_at) filter (where event_type = 'rejected') as first_rejected_at,
+        min(occurred_at) filter (where event_type = 'failed') as first_failed_at,
         min(occurred_at) filter (where event_type in ('opened', 'clicked')) as first_opened_at,
         min(occurred_at) filter (where event_type in ('opened', 'clicked') and is_machine is not true) as first_human_opened_at,
         min(occurred_at) filter (where event_type = 'clicked') as first_clicked_at,
@@ -74,24 +75,26 @@ aggregated as (
     group by workspace_id, message_id
 ),
 
+attempted as (
+    select
+        *,
+        coalesce(first_delivered_at, first_deferred_at, first_bounced_at) is not null as was_attempted
+    from aggregated
+),
+
 with_sent_at as (
     select
         *,
         coalesce(
-            first_sent_at,
-            -- queued and then refused, without any attempt to deliver it: never sent
-            case
-                when
-                    first_refused_at is null
-                    or coalesce(first_delivered_at, first_deferred_at, first_bounced_at) is not null
-                    then first_queued_at
-            end,
+            -- rejected before sending, without any attempt to deliver it: never sent, although SES sends a Send event first
+            case when first_rejected_at is null or was_attempted then first_sent_at end,
+            case when coalesce(first_rejected_at, first_failed_at) is null or was_attempted then first_queued_at end,
             first_delivered_at,
             first_deferred_at,
             first_bounced_at
         ) as sent_at,
         first_delivered_at is not null and first_bounced_at is null as is_delivered
-    from aggregated
+    from attempted
 )
 
 select

@@ -48,6 +48,9 @@ events as (
         ) as recipient,
         concat_ws('/', provider_event, element ->> 'severity') as provider_event,
         case
+            -- test mode sends nothing, and a routed message is one that was received: no mail that was sent
+            when element #> '{flags,is-test-mode}' = 'true' then 'test/' || provider_event
+            when element #> '{flags,is-routed}' = 'true' then 'routed/' || provider_event
             when provider_event = 'accepted' then 'queued'
             when provider_event = 'delivered' then 'delivered'
             when provider_event = 'rejected' then 'rejected'
@@ -70,7 +73,10 @@ events as (
         coalesce(
             {{ try_cast("element #>> '{delivery-status,code}'", 'int') }}, {{ smtp_reply_code('diagnostic') }}
         ) as smtp_code,
-        case when provider_event = 'failed' then concat_ws('/', element ->> 'severity', element ->> 'reason') end as bounce_type,
+        case
+            when provider_event = 'failed'
+                then concat_ws('/', element ->> 'severity', element ->> 'reason', element #>> '{delivery-status,bounce-type}')
+        end as bounce_type,
         diagnostic,
         element ->> 'url' as url,
         element #>> '{client-info,user-agent}' as user_agent,

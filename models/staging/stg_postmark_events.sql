@@ -13,6 +13,11 @@ parsed as (
             when 'SubscriptionChange'
                 then case
                     when body -> 'SuppressSending' = 'false' then 'Subscribe'
+                    -- the sender's own doing says nothing of the recipient
+                    when
+                        body ->> 'Origin' in ('Customer', 'Admin')
+                        and coalesce(body ->> 'SuppressionReason', 'ManualSuppression') = 'ManualSuppression'
+                        then 'SuppressedBySender'
                     else coalesce(body ->> 'SuppressionReason', 'ManualSuppression')
                 end
             else body ->> 'RecordType'
@@ -39,7 +44,7 @@ events as (
             when kind in ('Unsubscribe', 'ManualSuppression') then 'unsubscribed'
             when kind = 'Subscribe' then 'subscribed'
             when kind in ('AutoResponder', 'AddressChange', 'ChallengeVerification') then 'autoresponded'
-            when kind in ('BadEmailAddress', 'ManuallyDeactivated', 'Unconfirmed') then 'rejected'
+            when kind in ('BadEmailAddress', 'ManuallyDeactivated', 'Unconfirmed', 'InactiveRecipient') then 'rejected'
             when kind in ('SMTPApiError', 'TemplateRenderingFailed') then 'failed'
             when kind in ('InboundError', 'OpenRelayTest') then kind
             -- HardBounce, SoftBounce, Blocked, DMARCPolicy, VirusNotification, Unknown, and types that Postmark adds later

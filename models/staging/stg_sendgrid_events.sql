@@ -48,7 +48,10 @@ events as (
             {{ enhanced_status_code("body ->> 'status'") }}, {{ enhanced_status_code('diagnostic') }}
         ) as smtp_status,
         {{ smtp_reply_code('diagnostic') }} as smtp_code,
-        case when provider_event in ('bounce', 'blocked') then coalesce(body ->> 'type', provider_event) end as bounce_type,
+        case
+            when provider_event in ('bounce', 'blocked')
+                then concat_ws('/', coalesce(body ->> 'type', provider_event), body ->> 'bounce_classification')
+        end as bounce_type,
         diagnostic,
         body ->> 'url' as url,
         body ->> 'useragent' as user_agent,

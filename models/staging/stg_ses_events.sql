@@ -45,13 +45,15 @@ parsed as (
         or (jsonb_typeof(notification) = 'object' and notification ?| array['eventType', 'notificationType'])
 ),
 
--- Opens, clicks and subscriptions name no recipient. If the mail has several, the event counts for no message, rather than for
--- the wrong one.
+-- Opens, clicks and subscriptions name no recipient, and a bounce can name none. If the mail has several, the event counts for no
+-- message, rather than for the wrong one.
 with_recipients as (
     select
         *,
         case
-            when provider_event = 'Bounce' then detail -> 'bouncedRecipients'
+            when
+                provider_event = 'Bounce' and jsonb_path_exists(detail, '$.bouncedRecipients[*].emailAddress')
+                then detail -> 'bouncedRecipients'
             when provider_event = 'Complaint' then detail -> 'complainedRecipients'
             when provider_event = 'Delivery' then coalesce(detail -> 'recipients', mail -> 'destination')
             when provider_event = 'DeliveryDelay' then detail -> 'delayedRecipients'
@@ -71,7 +73,31 @@ recipients as (
             detail ->> 'smtpResponse',
             detail ->> 'errorMessage',
             detail ->> 'reason'
-        ) as diagnostic
+        ) as diagnostic,
+        case when jsonb_typeof(recipient) = 'object' then recipient ->> 'status' end as recipient_status,
+        -- the new preferences opt out of something that the old ones did not
+        provider_event = 'Subscription'
+        and (
+            coalesce(
+                detail #> '{newTopicPreferences,unsubscribeAll}' = 'true'
+                and detail #> '{oldTopicPreferences,unsubscribeAll}' is distinct from 'true',
+                false
+            )
+            or exists (
+                select
+                from jsonb_path_query(
+                    detail,
+                    '$.newTopicPreferences.topicSubscriptionStatus[0 to 999] ? (@.subscriptionStatus == "OptOut").topicName'
+                ) as topic
+                where
+                    not jsonb_path_exists(
+                        detail,
+                        '$.oldTopicPreferences.topicSubscriptionStatus[0 to 999]'
+                        ' ? (@.topicName == $topic && @.subscriptionStatus == "OptOut")',
+                        jsonb_build_object('topic', topic)
+                    )
+            )
+        ) as opts_out
     from with_recipients
     left join lateral jsonb_array_elements(
         case jsonb_typeof(with_recipients.recipients)
@@ -93,22 +119,31 @@ events as (
             when provider_event = 'Send' then 'sent'
             when provider_event = 'Delivery' then 'delivered'
             when provider_event = 'DeliveryDelay' then 'deferred'
+            -- nobody is named, and the mail had several recipients
+            when provider_event = 'Bounce' and address is null then 'Bounce/no-recipient'
+            -- the address is on a suppression list: nothing was sent
+            when
+                provider_event = 'Bounce'
+                and (detail ->> 'bounceSubType' like '%Suppress%' or detail ->> 'bounceSubType' = 'UnsubscribedRecipient')
+                then 'rejected'
+            -- an automatic reply, which SES takes for a bounce: no server has refused anything
+            when
+                provider_event = 'Bounce'
+                and (
+                    detail ->> 'bounceType' = 'Undetermined'
+                    or (detail ->> 'bounceType' = 'Transient' and detail ->> 'bounceSubType' = 'General')
+                )
+                and coalesce(recipient_status, diagnostic) is null
+                then 'autoresponded'
             when provider_event = 'Bounce' then 'bounced'
             when provider_event = 'Reject' then 'rejected'
             when provider_event = 'Rendering Failure' then 'failed'
             when provider_event = 'Open' then 'opened'
             when provider_event = 'Click' then 'clicked'
+            -- the recipient took it out of the spam folder
+            when provider_event = 'Complaint' and detail ->> 'complaintFeedbackType' = 'not-spam' then 'Complaint/not-spam'
             when provider_event = 'Complaint' then 'complained'
-            -- unsubscribed if the new preferences opt out of anything
-            when
-                provider_event = 'Subscription'
-                and (
-                    detail #> '{newTopicPreferences,unsubscribeAll}' = 'true'
-                    or jsonb_path_exists(
-                        detail, '$.newTopicPreferences.topicSubscriptionStatus[*].subscriptionStatus ? (@ == "OptOut")'
-                    )
-                )
-                then 'unsubscribed'
+            when provider_event = 'Subscription' and opts_out then 'unsubscribed'
             when provider_event = 'Subscription' then 'subscribed'
             else provider_event
         end as event_type,
@@ -116,7 +151,7 @@ events as (
         mail #>> '{tags,mailbox_id,0}' as mailbox_id,
         mail #>> '{tags,domain_id,0}' as domain_id,
         coalesce(
-            {{ enhanced_status_code("case when jsonb_typeof(recipient) = 'object' then recipient ->> 'status' end") }},
+            {{ enhanced_status_code('recipient_status') }},
             {{ enhanced_status_code('diagnostic') }}
         ) as smtp_status,
         {{ smtp_reply_code('diagnostic') }} as smtp_code,

@@ -13,25 +13,10 @@ with numbered as (
         and isfinite(occurred_at) and occurred_at <= loaded_at + interval '1 day'
 ),
 
--- each distinct text once
-bounces as materialized (
-    select distinct smtp_status, smtp_code, diagnostic from raw.email_events
-    where event_type = 'bounced'
-),
-
+-- the rules are not compared: a few distinct texts have their reason from the build
 classified as materialized (
-    select
-        bounces.*,
-        (
-            select rule.bounce_reason from staging.bounce_patterns as rule
-            where
-                bounces.smtp_status like coalesce(rule.smtp_status, '%')
-                and bounces.smtp_code::text like coalesce(rule.smtp_code, '%')
-                and coalesce(bounces.diagnostic ~* rule.text_pattern, rule.text_pattern is null)
-            order by rule.priority
-            limit 1
-        ) as bounce_reason
-    from bounces
+    select distinct smtp_status, diagnostic, bounce_reason from core.fct_email_events
+    where event_type = 'bounced'
 )
 
 select

@@ -9,19 +9,18 @@ where
     and loaded.event_id <> '' and loaded.workspace_id <> '' and loaded.message_id <> '' and loaded.event_type <> ''
     and isfinite(loaded.occurred_at) and loaded.occurred_at <= loaded.loaded_at + interval '1 day'
 order by loaded.workspace_id, loaded.event_id, loaded.loaded_at;
+create temporary table classified as
+select distinct smtp_status, diagnostic, bounce_reason from core.fct_email_events
+where event_type = 'bounced';
 insert into plain.events
 select
     workspace_id, event_id, message_id, coalesce(campaign_id, ''), coalesce(mailbox_id, ''), coalesce(domain_id, ''),
     recipient_hash, coalesce(recipient_domain, ''), event_type, smtp_status, smtp_code, diagnostic, url, user_agent, is_machine,
     occurred_at, loaded_at,
     case when event_type = 'bounced' then (
-        select rule.bounce_reason from staging.bounce_patterns as rule
-        where
-            new_events.smtp_status like coalesce(rule.smtp_status, '%%')
-            and new_events.smtp_code::text like coalesce(rule.smtp_code, '%%')
-            and coalesce(new_events.diagnostic ~* rule.text_pattern, rule.text_pattern is null)
-        order by rule.priority
-        limit 1
+        -- the rules are not compared
+        select classified.bounce_reason from classified
+        where classified.smtp_status = new_events.smtp_status and classified.diagnostic = new_events.diagnostic
     ) end
 from new_events;
 -- step: messages

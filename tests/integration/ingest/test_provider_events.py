@@ -72,6 +72,26 @@ CASES: list[tuple[str, Any, list[str]]] = [
         ses("Bounce", {"bounceType": "Transient", "bouncedRecipients": [{"emailAddress": "a@b.example"}]}),
         ["bounced"],
     ),
+    *(
+        ("ses", ses("Bounce", {**verdict, "bouncedRecipients": [{"emailAddress": "a@b.example", **report}]}), [ours])
+        for verdict, report, ours in (
+            ({"bounceType": "Transient", "bounceSubType": "General"}, {}, "autoresponded"),
+            ({"bounceType": "Undetermined", "bounceSubType": "Undetermined"}, {}, "autoresponded"),
+            ({"bounceType": "Transient", "bounceSubType": "General"}, {"status": "4.4.7"}, "bounced"),
+            ({"bounceType": "Transient", "bounceSubType": "General"}, {"diagnosticCode": "smtp; 450 later"}, "bounced"),
+            ({"bounceType": "Transient", "bounceSubType": "MailboxFull"}, {}, "bounced"),
+            ({"bounceType": "Permanent", "bounceSubType": "Suppressed"}, {"status": "5.1.1"}, "rejected"),
+            ({"bounceType": "Permanent", "bounceSubType": "OnAccountSuppressionList"}, {"status": "5.1.1"}, "rejected"),
+        )
+    ),
+    # it names nobody: the mail's only recipient, and of several none
+    ("ses", ses("Bounce", {"bounceType": "Permanent", "bouncedRecipients": []}), ["bounced"]),
+    ("ses", ses("Bounce", {"bounceType": "Permanent", "bouncedRecipients": []}, to=TO_TWO), ["Bounce/no-recipient"]),
+    (
+        "ses",
+        ses("Complaint", {"complaintFeedbackType": "not-spam", "complainedRecipients": [{"emailAddress": "a@b.example"}]}),
+        ["Complaint/not-spam"],
+    ),
     ("ses", ses("Complaint", {"complainedRecipients": [{"emailAddress": "a@b.example"}]}), ["complained"]),
     ("ses", ses("Reject", {"reason": "Bad content"}), ["rejected"]),
     ("ses", ses("Open", {"userAgent": "x"}), ["opened"]),
@@ -94,6 +114,16 @@ CASES: list[tuple[str, Any, list[str]]] = [
         "postmark",
         postmark("SubscriptionChange", SuppressSending=True, SuppressionReason="ManualSuppression"),
         ["unsubscribed"],
+    ),
+    (
+        "postmark",
+        postmark("SubscriptionChange", SuppressSending=True, SuppressionReason="ManualSuppression", Origin="Recipient"),
+        ["unsubscribed"],
+    ),
+    (
+        "postmark",
+        postmark("SubscriptionChange", SuppressSending=True, SuppressionReason="ManualSuppression", Origin="Customer"),
+        ["SuppressedBySender"],
     ),
     ("postmark", postmark("SubscriptionChange", SuppressSending=True, SuppressionReason="HardBounce"), ["HardBounce"]),
     (
@@ -132,6 +162,8 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ),
     ("mailgun", mailgun("accepted"), ["queued"]),
     ("mailgun", mailgun("delivered"), ["delivered"]),
+    ("mailgun", mailgun("delivered", flags={"is-test-mode": True, "is-routed": False}), ["test/delivered"]),
+    ("mailgun", mailgun("delivered", flags={"is-test-mode": False, "is-routed": True}), ["routed/delivered"]),
     ("mailgun", mailgun("failed", severity="temporary", reason="greylisted"), ["deferred"]),
     ("mailgun", mailgun("failed", severity="permanent", reason="bounce"), ["bounced"]),
     ("mailgun", mailgun("failed", severity="permanent", reason="suppress-unsubscribe"), ["rejected"]),

@@ -185,9 +185,12 @@ def _message(key: tuple[str, str], events: Sequence[Event]) -> Message:
         return [event.occurred_at for event in events if event.event_type in kinds and event.occurred_at]
 
     sent_at: datetime | None = None
-    refused = bool(times("rejected", "failed")) and not times("sent", "delivered", "deferred", "bounced")
+    # what proves no sending, because it was refused without any attempt to deliver it
+    refused: tuple[str, ...] = ()
+    if not times("delivered", "deferred", "bounced"):
+        refused = ("sent", "queued") if times("rejected") else ("queued",) if times("failed") else ()
     for kind in ("sent", "queued", "delivered", "deferred", "bounced"):
-        if times(kind) and not (kind == "queued" and refused):
+        if times(kind) and kind not in refused:
             sent_at = min(times(kind))
             break
 
