@@ -1,4 +1,4 @@
-"""Splits an array that is too large for one body into its elements, while it is read."""
+"""Splits an array into its elements, or documents without line ends into single ones, while they are read."""
 
 from __future__ import annotations
 
@@ -19,15 +19,30 @@ def split_array(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     larger than MAX_BODY_BYTES the first MAX_BODY_BYTES + 1 bytes are kept, so memory is bounded. Whatever follows the array is
     an element, too: nothing is dropped.
     """
-    splitter = _Splitter()
+    yield from _split(chunks, level=1)
+
+
+def split_documents(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The objects and arrays that follow each other, with or without white space or commas between, as `split_array` does.
+
+    Firehose writes such files. What is cut off at the end is a document, too.
+    """
+    yield from _split(chunks, level=0)
+
+
+def _split(chunks: Iterable[bytes], level: int) -> Iterator[tuple[int, bytes]]:
+    splitter = _Splitter(level)
     for chunk in chunks:
         yield from splitter.feed(chunk)
-    # of an array that was cut off, or behind its end
+    # what was cut off, or is behind the end of an array
     yield from splitter.take_element()
 
 
 class _Splitter:
-    def __init__(self) -> None:
+    """Splits what is `level` brackets deep."""
+
+    def __init__(self, level: int) -> None:
+        self._level = level
         self._depth = 0
         self._in_string = False
         self._ends_with_backslash = False
@@ -42,17 +57,21 @@ class _Splitter:
             position += 1
             if byte in (b"[", b"{"):
                 self._depth += 1
-                if self._depth > 1:
+                if self._depth > 1 or self._level == 0:
                     continue
+                # the bracket of the array itself
+                end = position - 1
             elif byte == b",":
-                if self._depth != 1:
+                if self._depth != self._level:
                     continue
+                end = position - 1
             else:
                 self._depth = max(0, self._depth - 1)
                 if self._depth > 0:
                     continue
-            # a bracket of the array itself, or a comma between its elements
-            self._add(chunk[start : position - 1])
+                # the bracket of the array itself is no part of an element; that of a document is
+                end = position - self._level
+            self._add(chunk[start:end])
             yield from self.take_element()
             start = position
         self._add(chunk[start:])

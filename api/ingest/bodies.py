@@ -15,7 +15,7 @@ MAX_EVENTS = 10_000
 # PostgreSQL's parser needs stack for each level, and its error about too many is none that SQL can catch
 MAX_DEPTH = 100
 
-Problem = Literal["too_large", "too_many_events", "unreadable_body", "invalid_event"]
+Problem = Literal["too_large", "too_many_events", "unreadable_body", "invalid_event", "not_rfc3339"]
 
 # a string up to its end, or up to the end of the text: each byte is read once, whatever the body
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)

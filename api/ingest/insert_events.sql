@@ -84,21 +84,24 @@ problems as (
         case
             when fields.name is null then 'unknown field ' || left(members.name, 100)
             when jsonb_typeof(members.value) <> fields.kind then members.name || ' is not a ' || fields.kind
-            when members.name = 'occurred_at' then 'occurred_at is not a time: ' || left(members.value #>> '{}', 100)
+            when members.name = 'occurred_at'
+                then 'occurred_at is not a time in RFC 3339 such as 2026-11-20T10:00:00Z: ' || left(members.value #>> '{}', 100)
             else 'smtp_code is not a whole number: ' || left(members.value #>> '{}', 100)
-        end as problem
+        end as problem,
+        coalesce(fields.name = 'occurred_at', false) as is_about_time
     from members
     left join fields on members.name = fields.name
     where
         fields.name is null
         or jsonb_typeof(members.value) <> fields.kind
-        or (members.name = 'occurred_at' and not pg_input_is_valid(members.value #>> '{}', 'timestamptz'))
+        or (members.name = 'occurred_at' and app.parse_native_time(members.value #>> '{}') is null)
         or (members.name = 'smtp_code' and not pg_input_is_valid(members.value #>> '{}', 'int'))
     union all
     select
         objects.line,
         objects.ordinal,
-        'no ' || fields.name
+        'no ' || fields.name,
+        false
     from objects
     inner join fields on fields.is_required
     where coalesce(objects.event -> fields.name, 'null') in ('null', '""')
@@ -108,7 +111,8 @@ rejected as materialized (
     select
         line,
         ordinal,
-        left(string_agg(problem, ', ' order by problem), 500) as reason
+        left(string_agg(problem, ', ' order by problem), 500) as reason,
+        case when bool_and(is_about_time) then 'not_rfc3339' else 'invalid_event' end as problem
     from problems
     group by line, ordinal
 ),
@@ -137,7 +141,7 @@ inserted as (
         %(workspace_id)s,
         objects.event ->> 'message_id',
         objects.event ->> 'event_type',
-        (objects.event ->> 'occurred_at')::timestamptz,
+        app.parse_native_time(objects.event ->> 'occurred_at'),
         objects.event ->> 'campaign_id',
         objects.event ->> 'mailbox_id',
         objects.event ->> 'domain_id',
@@ -185,7 +189,7 @@ union all
 select
     line,
     null,
-    'invalid_event',
+    problem,
     reason,
     ordinal
 from rejected

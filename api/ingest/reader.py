@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import BinaryIO
 
 import orjson
 
-from api.ingest.arrays import split_array
+from api.ingest.arrays import split_array, split_documents
 from api.ingest.bodies import MAX_BODY_BYTES, BadBody, Problem, check_body, check_size, mend
+from api.ingest.forms import json_of_form
 from api.ingest.streams import InputStream
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CHUNK_BYTES = 64 * 1024
 # in characters; enough to find a line in the file, and to see what is wrong with it
 MAX_KEPT_CHARACTERS = 16 * 1024
+# where one object ends and another one begins; a JSON document has this in its texts only
+_BOUNDARY = re.compile(rb"\}\s*+\{")
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ class _Lines:
                 return
             self.number += 1
             self._is_complete = line.endswith(b"\n")
-            if self.number == 1:
-                line = line.removeprefix(BYTE_ORDER_MARK)
+            # files that were put together have one in the middle
+            line = line.removeprefix(BYTE_ORDER_MARK)
             if not self._is_complete and len(line) > MAX_BODY_BYTES:
                 yield line
             elif stripped := line.strip():
@@ -113,10 +117,18 @@ def _read(lines: _Lines) -> Iterator[Document | RejectedLine]:
         if is_whole and _is_json(whole):
             yield from _of_document(head[0][0], whole)
             return
+        if is_whole and len(head) > 1 and not _is_json(head[1][1]):
+            # documents over many lines, one after the other
+            documents = list(split_documents([whole]))
+            if len(documents) > 1 and all(_is_json(document) for _, document in documents[:-1]):
+                line_numbers = [number for number, _ in head]
+                for lines_before, document in documents:
+                    yield from _of_document(line_numbers[lines_before], document)
+                return
         if not is_whole and first.startswith(b"[") and not _is_json(head[1][1]):
             # an array over many lines that is too large for one body
             line_ends = (b"\n" * (number - previous) + line for (previous, _), (number, line) in pairwise(head))
-            yield from _elements(head[0][0], chain([first], line_ends, lines.rest(), [b"\n"], lines.all()))
+            yield from _elements(head[0][0], chain([first], line_ends, lines.rest(), [b"\n"], lines.all()), split_array)
             return
         for number, line in head[:-1]:
             yield from _of_document(number, line)
@@ -127,24 +139,31 @@ def _read(lines: _Lines) -> Iterator[Document | RejectedLine]:
 
 def _of_line(lines: _Lines, line: bytes) -> Iterator[Document | RejectedLine]:
     """The document of the last line that was read, which can be longer than what was read of it."""
-    if len(line) > MAX_BODY_BYTES and line.lstrip().startswith(b"["):
-        yield from _elements(lines.number, chain([line], lines.rest()))
+    if len(line) > MAX_BODY_BYTES:
+        split = split_array if line.lstrip().startswith(b"[") else split_documents
+        yield from _elements(lines.number, chain([line], lines.rest()), split)
     else:
         yield from _of_document(lines.number, line)
 
 
 def _of_document(number: int, body: bytes) -> Iterator[Document | RejectedLine]:
+    if _BOUNDARY.search(body) is not None and not _is_json(body):
+        # Firehose writes no line ends between objects
+        yield from _elements(number, iter([body]), split_documents)
+        return
     try:
-        yield Document(number, check_body(body))
+        yield Document(number, check_body(json_of_form(body) or body))
     except BadBody as bad:
         if bad.problem == "too_many_events" and body.startswith(b"["):
-            yield from _elements(number, iter([body]))
+            yield from _elements(number, iter([body]), split_array)
         else:
             yield rejected(number, bad, body)
 
 
-def _elements(number: int, chunks: Iterator[bytes]) -> Iterator[Document | RejectedLine]:
-    for lines_before, element in split_array(chunks):
+def _elements(
+    number: int, chunks: Iterator[bytes], split: Callable[[Iterable[bytes]], Iterator[tuple[int, bytes]]]
+) -> Iterator[Document | RejectedLine]:
+    for lines_before, element in split(chunks):
         try:
             yield Document(number + lines_before, check_body(element))
         except BadBody as bad:

@@ -4,7 +4,7 @@
     by what each sent in these 30 days.
 
     Health is a mailbox's own, whatever campaign it sent for, so mail without a mailbox has none. A requested campaign only
-    selects the mailboxes that sent for it in the window. Weights and limits: seeds/health_score_factors.csv.
+    selects the mailboxes that sent for it in the window; with a requested domain, those that sent mail of that domain for it. Weights and limits: seeds/health_score_factors.csv.
 
     `campaign_days`, `mailboxes` and `factors` are the relations of fct_campaign_days, int_requested_mailboxes and
     dim_health_score_factors.
@@ -31,13 +31,18 @@ health_factors as (
 -- materialized: the planner expects one row of it, and would compute it again for each cell
 campaign_mailboxes as materialized (
     select distinct
-        workspace_id,
-        mailbox_id
+        campaign_days.workspace_id,
+        campaign_days.mailbox_id
     from {{ campaign_days }} as campaign_days
+    left join mailboxes
+        on
+            campaign_days.workspace_id = mailboxes.workspace_id
+            and campaign_days.mailbox_id = mailboxes.mailbox_id
     where
         {{ is_visible_as_of('campaign_days') }}
-        and {{ is_in_window('sent_date') }}
-        and campaign_id = {{ request_campaign_id() }}
+        and {{ is_in_window('campaign_days.sent_date') }}
+        and campaign_days.campaign_id = {{ request_campaign_id() }}
+        and {{ is_requested_domain('campaign_days', 'mailboxes') }}
 ),
 
 -- added up before the mailboxes' domains are looked up: fewer rows to join

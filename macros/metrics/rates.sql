@@ -13,6 +13,7 @@
     {{ return({
         'delivery_rate': {'numerator': 'delivered', 'denominator': 'sent', 'better': 'higher'},
         'open_rate': {'numerator': 'opened', 'denominator': 'delivered', 'better': 'higher'},
+        'cell_open_rate': {'numerator': 'opened', 'denominator': 'sent'},
         'click_rate': {'numerator': 'clicked', 'denominator': 'delivered', 'better': 'higher'},
         'click_to_open_rate': {'numerator': 'clicked', 'denominator': 'opened', 'better': 'higher'},
         'reply_rate': {'numerator': 'replied', 'denominator': 'delivered', 'better': 'higher'},

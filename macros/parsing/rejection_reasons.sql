@@ -17,6 +17,7 @@
 {% macro rejection_reason() -%}
     case
         when coalesce(workspace_id, '') = '' then 'no_workspace'
+        when {{ left_out_reason() }} is not null then {{ left_out_reason() }}
         when coalesce(event_id, '') = '' then 'no_event_id'
         when coalesce(message_id, '') = '' then 'no_message'
         when coalesce(event_type, '') = '' then 'no_event_type'
@@ -38,4 +39,36 @@
 #}
 {% macro last_event_time() -%}
     least(loaded_at, timestamptz '9999-12-30 00:00:00+00') + interval '24 hours'
+{%- endmacro %}
+
+
+{# The event types that have a meaning here. Any other one is kept, and decides nothing. #}
+{% macro known_event_types() -%}
+    'queued', 'sent', 'delivered', 'deferred', 'bounced', 'rejected', 'failed', 'opened', 'clicked', 'replied', 'autoresponded',
+    'complained', 'unsubscribed', 'subscribed'
+{%- endmacro %}
+
+
+{#
+    Why an event is left out on purpose: a documented event of a provider that is about no message, or says again what another event
+    says. Null for any other event. data_quality lists these apart from problems.
+#}
+{% macro left_out_reason() -%}
+    case provider || ' ' || event_type
+        when 'sendgrid account_status_change' then 'account_event'
+        when 'postmark OpenRelayTest' then 'account_event'
+        when 'mailgun list_member_uploaded' then 'account_event'
+        when 'mailgun list_member_upload_error' then 'account_event'
+        when 'mailgun list_uploaded' then 'account_event'
+        when 'postmark InboundError' then 'inbound_mail'
+        when 'mailgun stored' then 'inbound_mail'
+        -- the suppression that follows a bounce, which has its own event
+        when 'postmark HardBounce' then 'repeated_bounce'
+    end
+{%- endmacro %}
+
+
+{# The values of `problem` that are no problem. #}
+{% macro left_out_problems() -%}
+    'heartbeat', 'empty_body', 'account_event', 'inbound_mail', 'repeated_bounce'
 {%- endmacro %}

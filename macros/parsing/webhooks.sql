@@ -1,6 +1,6 @@
 {#
-    The CTEs `payloads` and `bodies` of a provider's webhooks: one row for each JSON object of a readable body, which can be an
-    array. A body that is too large or has too many events is in no row here: stg_rejected_payloads reports it.
+    The CTEs `payloads` and `bodies` of a provider's webhooks: one row for each event, as the provider documents it, with
+    `envelope_time`, the time of its envelope. What is no event is in no row here: stg_rejected_payloads reports it.
 
     `plain` decompresses a body once: PostgreSQL evaluates a function in FROM once a row, and would decompress the column in each
     expression. jsonb_path_query() has no place here: its time is quadratic.
@@ -16,22 +16,54 @@ bodies as (
         payloads.workspace_id,
         payloads.loaded_at,
         payloads.loaded_xid,
-        elements.body
+        unpacked.event as body,
+        unpacked.event_time as envelope_time
     from payloads
     cross join lateral unnest(array[payloads.payload #> '{}']) as plain (payload)
+    cross join lateral unnest(array[{{ body_problem('plain.payload') }}]) as tested (problem)
     cross join lateral (
-        select plain.payload as body
-        where jsonb_typeof(plain.payload) = 'object' and {{ body_problem('plain.payload') }} is null
-        union all
-        select array_elements.element
-        from jsonb_array_elements(
-            case
-                when jsonb_typeof(plain.payload) = 'array' and {{ body_problem('plain.payload') }} is null then plain.payload
-            end
-        ) as array_elements (element)
-        where jsonb_typeof(array_elements.element) = 'object'
-    ) as elements
+        {{ unpacked_elements('plain.payload', **webhook_format(provider)) | indent(8) }}
+    ) as unpacked
+    where tested.problem is null and unpacked.kind is null
 ),
+{%- endmacro %}
+
+
+{#
+    The rows of app.unpack_body() for a decompressed body: event, event_time and kind, which is null for an event. A body that is an
+    event, or an array of events, needs no more than a look at each. The function is called for all else.
+
+    The other arguments are expressions: webhook_format() has them.
+#}
+{% macro unpacked_elements(payload, ordinary, event, kinds, paths) -%}
+select
+    unpacked_element.event,
+    unpacked_element.event_time,
+    unpacked_element.kind
+from (
+    select {{ payload }} as element
+    where jsonb_typeof({{ payload }}) <> 'array'
+    union all
+    select array_elements.element
+    from jsonb_array_elements(case when jsonb_typeof({{ payload }}) = 'array' then {{ payload }} end) as array_elements (element)
+) as elements
+cross join lateral unnest(array[
+    jsonb_typeof(elements.element) = 'object' and coalesce(elements.element @@ {{ ordinary }}, false)
+]) as looked_at (is_ordinary)
+cross join lateral (
+    select
+        elements.element as event,
+        null::text as event_time,
+        null::text as kind
+    where looked_at.is_ordinary
+    union all
+    select
+        part.event,
+        part.event_time,
+        part.kind
+    from app.unpack_body(elements.element, {{ event }}, {{ kinds }}, {{ paths }}) as part
+    where not looked_at.is_ordinary
+) as unpacked_element
 {%- endmacro %}
 
 

@@ -5,6 +5,9 @@
     )
 }}
 
+{#- an event of an unknown type decides nothing #}
+{%- set is_known_type = 'event_type in (' ~ known_event_types() ~ ')' %}
+
 {#- in an empty table every message is new #}
 {%- set is_incremental_run = is_incremental_run() and not is_empty() %}
 
@@ -24,11 +27,13 @@ message_events as not materialized (
         workspace_id,
         message_id,
         events.event_id,
+        events.provider,
         events.provider_message_id,
         events.campaign_id,
         events.mailbox_id,
         events.domain_id,
         events.recipient_domain,
+        events.recipient_hash,
         events.event_type,
         events.occurred_at,
         events.bounce_reason,
@@ -47,14 +52,17 @@ aggregated as (
     select
         workspace_id,
         message_id,
+        max(provider collate "C") as provider,
         {{ latest_non_empty('provider_message_id') }} as provider_message_id,
-        {{ latest_non_empty('campaign_id') }} as campaign_id,
-        {{ latest_non_empty('mailbox_id') }} as mailbox_id,
-        {{ latest_non_empty('domain_id') }} as domain_id,
-        {{ latest_non_empty('recipient_domain') }} as recipient_domain,
+        {{ latest_non_empty('campaign_id', is_known_type) }} as campaign_id,
+        {{ latest_non_empty('mailbox_id', is_known_type) }} as mailbox_id,
+        {{ latest_non_empty('domain_id', is_known_type) }} as domain_id,
+        {{ latest_non_empty('recipient_domain', is_known_type) }} as recipient_domain,
         {{ latest_non_empty('bounce_reason', 'is_hard_bounce') }} as hard_bounce_reason,
         {{ latest_non_empty('bounce_reason') }} as bounce_reason,
         count(event_id) as event_count,
+        -- as numbers, which are compared in less time than texts
+        min(hashtext(recipient_hash)) <> max(hashtext(recipient_hash)) as has_several_recipients,
         min(occurred_at) filter (where event_type = 'sent') as first_sent_at,
         min(occurred_at) filter (where event_type = 'queued') as first_queued_at,
         min(occurred_at) filter (where event_type = 'delivered') as first_delivered_at,
@@ -100,6 +108,7 @@ with_sent_at as (
 select
     workspace_id,
     message_id,
+    provider,
     provider_message_id,
     coalesce(campaign_id, '') as campaign_id,
     coalesce(mailbox_id, '') as mailbox_id,
@@ -120,6 +129,7 @@ select
     is_delivered and first_human_clicked_at is not null as is_human_clicked,
     case when is_delivered then opens_and_clicks else 0 end::int as opens_and_clicks,
     case when is_delivered then classified_opens_and_clicks else 0 end::int as classified_opens_and_clicks,
+    coalesce(has_several_recipients, false) as has_several_recipients,
     (sent_at at time zone 'UTC')::date as sent_date,
     sent_at,
     first_delivered_at,

@@ -133,7 +133,7 @@ conflicting_duplicates as (
 unknown_event_types as (
     select
         workspace_id,
-        'unknown_event_type' as problem,
+        coalesce({{ left_out_reason() }}, 'unknown_event_type') as problem,
         provider,
         event_id,
         message_id,
@@ -142,10 +142,7 @@ unknown_event_types as (
         loaded_at
     from events
     where
-        event_type not in (
-            'queued', 'sent', 'delivered', 'deferred', 'bounced', 'rejected', 'failed', 'opened', 'clicked', 'replied',
-            'autoresponded', 'complained', 'unsubscribed', 'subscribed'
-        )
+        event_type not in ({{ known_event_types() }})
         and valid_from > {{ watermark() if is_incremental_run else 0 }}
 ),
 

@@ -1,23 +1,6 @@
 with {{ webhook_bodies('mailgun') }}
 
--- a body is a webhook's, a page of the events API, or one event of a page
-elements as (
-    select
-        bodies.workspace_id,
-        bodies.loaded_at,
-        bodies.loaded_xid,
-        coalesce(element -> 'event-data', element) as element
-    from bodies
-    cross join
-        lateral jsonb_array_elements(
-            case
-                when jsonb_typeof(bodies.body -> 'items') = 'array' then bodies.body -> 'items'
-                else jsonb_build_array(bodies.body)
-            end
-        ) as element
-    where jsonb_typeof(coalesce(element -> 'event-data', element)) = 'object'
-),
-
+-- a webhook's body, an event of a page of the events API, or the fields of a form (webhooks before 2018)
 parsed as (
     select
         workspace_id,
@@ -26,14 +9,24 @@ parsed as (
         element,
         element ->> 'event' as provider_event,
         -- in angle brackets, as the sending API returns it
-        '<' || nullif(trim(both '<> ' from element #>> '{message,headers,message-id}'), '') || '>' as message_key,
+        '<' || nullif(
+            trim(both '<> ' from coalesce(
+                element #>> '{message,headers,message-id}', element ->> 'Message-Id', element ->> 'message-id'
+            )),
+            ''
+        ) || '>' as message_key,
         element #>> '{message,headers,to}' as addressed_to,
         coalesce(
             nullif(element #>> '{delivery-status,message}', ''),
             nullif(element #>> '{delivery-status,description}', ''),
-            element #>> '{reject,reason}'
-        ) as diagnostic
-    from elements
+            element #>> '{reject,reason}',
+            nullif(element ->> 'error', ''),
+            nullif(element ->> 'notification', ''),
+            element ->> 'description'
+        ) as diagnostic,
+        coalesce(element -> 'user-variables', element) as variables
+    from bodies
+    cross join lateral unnest(array[coalesce(body -> 'event-data', body)]) as elements (element)
 ),
 
 events as (
@@ -58,28 +51,32 @@ events as (
             -- the address is on Mailgun's own suppression list: nothing was sent
             when provider_event = 'failed' and element ->> 'reason' like 'suppress-%' then 'rejected'
             when provider_event = 'failed' then 'bounced'
+            -- of a form: 605 to 607 say that the address is on Mailgun's own suppression list
+            when provider_event = 'dropped' and element ->> 'code' in ('605', '606', '607') then 'rejected'
+            when provider_event = 'dropped' then 'bounced'
             when provider_event = 'opened' then 'opened'
             when provider_event = 'clicked' then 'clicked'
             when provider_event = 'complained' then 'complained'
             when provider_event = 'unsubscribed' then 'unsubscribed'
             else provider_event
         end as event_type,
-        element #>> '{user-variables,campaign_id}' as campaign_id,
-        element #>> '{user-variables,mailbox_id}' as mailbox_id,
-        element #>> '{user-variables,domain_id}' as domain_id,
+        variables ->> 'campaign_id' as campaign_id,
+        variables ->> 'mailbox_id' as mailbox_id,
+        variables ->> 'domain_id' as domain_id,
         coalesce(
             {{ enhanced_status_code("element #>> '{delivery-status,enhanced-code}'") }}, {{ enhanced_status_code('diagnostic') }}
         ) as smtp_status,
         coalesce(
-            {{ try_cast("element #>> '{delivery-status,code}'", 'int') }}, {{ smtp_reply_code('diagnostic') }}
+            {{ try_cast("coalesce(element #>> '{delivery-status,code}', element ->> 'code')", 'int') }},
+            {{ smtp_reply_code('diagnostic') }}
         ) as smtp_code,
         case
-            when provider_event = 'failed'
+            when provider_event in ('failed', 'dropped')
                 then concat_ws('/', element ->> 'severity', element ->> 'reason', element #>> '{delivery-status,bounce-type}')
         end as bounce_type,
         diagnostic,
         element ->> 'url' as url,
-        element #>> '{client-info,user-agent}' as user_agent,
+        coalesce(element #>> '{client-info,user-agent}', element ->> 'user-agent') as user_agent,
         -- the name of the bot; empty for a person
         element #>> '{client-info,bot}' not in ('', 'false') as is_machine,
         {{ epoch_to_timestamp("element ->> 'timestamp'") }} as occurred_at,

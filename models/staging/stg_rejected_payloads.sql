@@ -6,36 +6,88 @@ kept_payloads as (
     select * from {{ source('raw', 'rejected_payloads') }}
 ),
 
-webhook_payloads_with_problem as (
+formats (provider, ordinary, event, kinds, paths) as (
+    values
+    {%- for provider in webhook_formats() %}
+    {%- set format = webhook_format(provider) %}
+    ('{{ provider }}', {{ format.ordinary }}, {{ format.event }}, {{ format.kinds }}, {{ format.paths }}){{ ',' if not loop.last }}
+    {%- endfor %}
+),
+
+-- a body that is no ordinary event alone
+unusual_payloads as (
     select
         webhook_payloads.payload_id,
         webhook_payloads.provider,
         webhook_payloads.workspace_id,
         webhook_payloads.loaded_at,
         webhook_payloads.loaded_xid,
-        coalesce(problems.problem, case when not objects.has_object then 'unreadable_body' end) as problem
+        plain.payload,
+        formats.ordinary,
+        formats.event,
+        formats.kinds,
+        formats.paths,
+        case
+            when formats.provider is null then 'unknown_provider'
+            when problems.problem is not null then problems.problem
+            when plain.payload = '[]' then 'empty_body'
+            when jsonb_typeof(plain.payload) not in ('object', 'array') then 'unreadable_body'
+        end as problem
     from webhook_payloads
+    left join formats on webhook_payloads.provider = formats.provider
     -- decompressed once
     cross join lateral unnest(array[webhook_payloads.payload #> '{}']) as plain (payload)
     cross join lateral unnest(array[{{ body_problem('plain.payload') }}]) as problems (problem)
-    cross join lateral unnest(array[
-        case jsonb_typeof(plain.payload)
-            when 'object' then true
-            when 'array' then jsonb_path_exists(plain.payload, 'strict $[*] ? (@.type() == "object")')
-            else false
-        end
-    ]) as objects (has_object)
+    where
+        problems.problem is not null
+        or jsonb_typeof(plain.payload) <> 'object'
+        or not coalesce(plain.payload @@ formats.ordinary, false)
+),
+
+-- Each part of a body that is no event. A body without any event that is unreadable as a whole counts once.
+problems as (
+    select
+        unusual_payloads.payload_id,
+        unusual_payloads.provider,
+        unusual_payloads.workspace_id,
+        unusual_payloads.loaded_at,
+        unusual_payloads.loaded_xid,
+        parts.part,
+        parts.kind as problem
+    from unusual_payloads
+    cross join lateral (
+        select
+            unpacked.kind,
+            row_number() over () as part,
+            bool_and(unpacked.kind is not distinct from 'unreadable_body') over () as is_unreadable
+        from (
+            {{ unpacked_elements('unusual_payloads.payload', 'unusual_payloads.ordinary', 'unusual_payloads.event',
+                                 'unusual_payloads.kinds', 'unusual_payloads.paths') | indent(12) }}
+        ) as unpacked
+        where unusual_payloads.problem is null
+    ) as parts
+    where parts.kind is not null and (parts.part = 1 or not parts.is_unreadable)
+    union all
+    select
+        payload_id,
+        provider,
+        workspace_id,
+        loaded_at,
+        loaded_xid,
+        1 as part,
+        problem
+    from unusual_payloads
+    where problem is not null
 )
 
 select
     provider,
     {{ as_id('workspace_id') }} as workspace_id,
-    'webhook_payloads ' || payload_id as rejected_payload_key,
+    'webhook_payloads ' || payload_id || case when part > 1 then ' ' || part else '' end as rejected_payload_key,
     problem,
     loaded_at,
     loaded_xid
-from webhook_payloads_with_problem
-where problem is not null
+from problems
 union all
 select
     provider,

@@ -1,48 +1,19 @@
 with {{ webhook_bodies('ses') }}
 
--- A notification is a JSON text in an SNS envelope, or the body itself. SNS's own messages (SubscriptionConfirmation) are none.
--- One that cannot be read is null, an event without a message, which is rejected and counted.
-notifications as (
-    select
-        bodies.workspace_id,
-        bodies.loaded_at,
-        bodies.loaded_xid,
-        bodies.body ->> 'Timestamp' as envelope_time,
-        plain.notification
-    from bodies
-    -- functions in FROM: each is evaluated once a row
-    cross join
-        lateral unnest(array[
-            case
-                when not bodies.body ? 'Message' then bodies.body
-                when jsonb_typeof(bodies.body -> 'Message') = 'object' then bodies.body -> 'Message'
-                else {{ try_cast_json("bodies.body ->> 'Message'") }}
-            end
-        ]) as parsed_message (notification)
-    cross join
-        lateral unnest(array[
-            case when {{ body_problem('parsed_message.notification') }} is null then parsed_message.notification end
-        ]) as plain (notification)
-    where not coalesce(bodies.body ->> 'Type' like '%Confirmation', false)
-),
-
 parsed as (
     select
         workspace_id,
         loaded_at,
         loaded_xid,
         envelope_time,
-        coalesce(notification ->> 'eventType', notification ->> 'notificationType') as provider_event,
-        notification -> 'mail' as mail,
-        case coalesce(notification ->> 'eventType', notification ->> 'notificationType')
-            when 'Rendering Failure' then notification -> 'failure'
-            when 'DeliveryDelay' then notification -> 'deliveryDelay'
-            else notification -> lower(coalesce(notification ->> 'eventType', notification ->> 'notificationType'))
+        coalesce(body ->> 'eventType', body ->> 'notificationType') as provider_event,
+        body -> 'mail' as mail,
+        case coalesce(body ->> 'eventType', body ->> 'notificationType')
+            when 'Rendering Failure' then body -> 'failure'
+            when 'DeliveryDelay' then body -> 'deliveryDelay'
+            else body -> lower(coalesce(body ->> 'eventType', body ->> 'notificationType'))
         end as detail
-    from notifications
-    where
-        notification is null
-        or (jsonb_typeof(notification) = 'object' and notification ?| array['eventType', 'notificationType'])
+    from bodies
 ),
 
 -- Opens, clicks and subscriptions name no recipient, and a bounce can name none. If the mail has several, the event counts for no
@@ -59,6 +30,18 @@ with_recipients as (
             when provider_event = 'DeliveryDelay' then detail -> 'delayedRecipients'
             when provider_event in ('Send', 'Reject', 'Rendering Failure') then mail -> 'destination'
             when jsonb_array_length(jsonb_path_query_array(mail, '$.destination[*]')) = 1 then mail -> 'destination'
+            -- one recipient in several spellings
+            when
+                (
+                    select count(distinct app.bare_address(left(destinations.address, 4000)))
+                    from jsonb_array_elements_text(
+                        case
+                            when jsonb_array_length(jsonb_path_query_array(mail, '$.destination[*]')) between 2 and 50
+                                then mail -> 'destination'
+                        end
+                    ) as destinations (address)
+                ) = 1
+                then mail -> 'destination' -> 0
         end as recipients
     from parsed
 ),

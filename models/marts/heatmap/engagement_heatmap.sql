@@ -44,7 +44,6 @@ totals as (
         cells.time_period,
         cells.first_hour,
         coalesce(sum(hours.sent), 0) as sent,
-        coalesce(sum(hours.delivered), 0) as delivered,
         coalesce(sum(hours.opened), 0) as opened,
         coalesce(sum(hours.clicked), 0) as clicked,
         coalesce(sum(hours.replied), 0) as replied
@@ -64,7 +63,7 @@ select
     case when time_period is null then first_hour end as hour,
     sent::bigint as emails_sent,
     opened::bigint as emails_opened,
-    {{ rate('open_rate') }} as open_rate,
+    {{ rate('cell_open_rate') }} as open_rate,
     coalesce(round({{ engagement_score('totals') }}, 2), 0)::numeric(5, 2) as engagement_score
 from totals
 order by workspace_id, weekday, first_hour

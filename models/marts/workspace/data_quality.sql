@@ -5,7 +5,17 @@ with rejected_events as (
         provider,
         {{ displayable_time('loaded_at') }} as loaded_at
     from {{ ref('fct_rejected_events') }} as fct_rejected_events
-    where {{ is_visible_as_of('fct_rejected_events') }}
+    where {{ is_visible_as_of('fct_rejected_events') }} and problem not in ({{ left_out_problems() }})
+),
+
+message_problems as (
+    select
+        workspace_id,
+        provider,
+        engagement_without_delivery,
+        message_id_with_several_recipients
+    from {{ ref('fct_message_problems') }} as fct_message_problems
+    where {{ is_visible_as_of('fct_message_problems') }}
 ),
 
 app_problems as (
@@ -28,6 +38,27 @@ problems as (
         max(loaded_at) as last_loaded_at
     from rejected_events
     group by workspace_id, problem, provider
+    union all
+    -- messages: later events can end such a problem, so no time of loading is its own
+    select
+        workspace_id,
+        'engagement_without_delivery' as problem,
+        provider,
+        engagement_without_delivery as events,
+        null as first_loaded_at,
+        null as last_loaded_at
+    from message_problems
+    where engagement_without_delivery > 0
+    union all
+    select
+        workspace_id,
+        'message_id_with_several_recipients' as problem,
+        provider,
+        message_id_with_several_recipients as events,
+        null as first_loaded_at,
+        null as last_loaded_at
+    from message_problems
+    where message_id_with_several_recipients > 0
     union all
     -- the app's tables do not say when a row was loaded
     select

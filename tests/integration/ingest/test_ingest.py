@@ -202,7 +202,7 @@ def test_native_events(settings: Settings, tmp_path: Path) -> None:
     reasons = [json.loads(line)["reason"] for line in Path(f"{path}.rejected.jsonl").read_text().splitlines()]
     assert reasons == [
         "no event_id",
-        "occurred_at is not a time: yesterday-ish",
+        "occurred_at is not a time in RFC 3339 such as 2026-11-20T10:00:00Z: yesterday-ish",
         "smtp_code is not a number",
         "smtp_code is not a whole number: 5.5",
         "unknown field smtp_codes",

@@ -178,7 +178,8 @@ def _message(key: tuple[str, str], events: Sequence[Event]) -> Message:
     in_order = sorted(events, key=lambda event: (event.occurred_at, event.event_id))
 
     def latest(name: str) -> str:
-        named = [getattr(event, name) for event in in_order if getattr(event, name)]
+        # an event of an unknown type decides nothing
+        named = [getattr(event, name) for event in in_order if getattr(event, name) and not _unknown(event)]
         return named[-1] if named else ""
 
     def times(*kinds: str) -> list[datetime]:

@@ -353,11 +353,12 @@ def _health_scores(request: Request, sent: Sequence[Message], app: App) -> dict[
     """The workspace's score (0 to 100) of each day of the window that has one.
 
     A campaign chooses mailboxes, by what it sent from them in the window; their scores are of all their mail. A domain
-    chooses mail, by its mailbox's domain, else by its own. Each filters by itself, so both together leave what both leave.
+    chooses mail, by its mailbox's domain, else by its own. Together they choose the mailboxes
+    from which the campaign sent mail of the domain.
     """
     mailboxes = {message.mailbox_id for message in sent} - {""}
     if request.campaign_id is not None:
-        mailboxes &= {message.mailbox_id for message in _of_campaign(request, _inside(request, sent))}
+        mailboxes &= {message.mailbox_id for message in _filtered(request, _inside(request, sent), app)}
     days: dict[str, dict[date, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for message in _of_domain(request, sent, app):
         if message.mailbox_id in mailboxes:
@@ -403,7 +404,7 @@ def engagement_heatmap(request: Request, mail: Iterable[Message], app: App, now:
                     "hour": first if request.granularity == "hour" else None,
                     "emails_sent": count["sent"],
                     "emails_opened": count["opened"],
-                    "open_rate": rate(count["opened"], count["delivered"]),
+                    "open_rate": rate(count["opened"], count["sent"]),
                     "engagement_score": rounded(engagement_score(count), 2),
                 }
             )

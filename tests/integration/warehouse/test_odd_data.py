@@ -146,8 +146,18 @@ def test_rejected_events_are_counted(built: Settings) -> None:
         ("w", "unknown_event_type"): 1,
         ("w", "conflicting_duplicate"): 1,
     }
-    webhooks = rows(built, "select distinct problem from marts.data_quality where provider <> 'native'")
-    assert webhooks
+    webhooks = rows(
+        built, "select provider, problem, events from marts.data_quality where provider not similar to 'native|app.%'"
+    )
+    assert {(row["provider"], row["problem"]): row["events"] for row in webhooks} == {
+        # of each body without an event, one
+        ("sendgrid", "no_time"): 2,
+        ("sendgrid", "unreadable_body"): 6,
+        ("ses", "unreadable_body"): 8,
+        ("postmark", "unreadable_body"): 8,
+        ("mailgun", "unreadable_body"): 8,
+        ("carrier_pigeon", "unknown_provider"): 8,
+    }
 
 
 def test_of_two_copies_loaded_at_once_the_same_one_always_counts(built: Settings) -> None:

@@ -131,3 +131,28 @@ def test_memory_is_bounded(shape: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(path)], capture_output=True, text=True, check=True, timeout=110)
     # 100 MB are read, and a body has at most 10
     assert int(done.stdout) < 75
+
+
+def test_objects_without_line_ends_are_single_documents() -> None:
+    first, second, cut = '{"n": "}{"}', '{"n": [{}, "\\""]}', '{"n": 3, "x'
+    assert texts((first + second + "\n" + first).encode()) == [first, second, first]
+    assert texts((first + " \t" + second).encode()) == [first, second]
+    assert texts(f"{first}{second}{cut}\n{second}".encode()) == [first, second, cut, second]
+    # a line that only looks like two
+    assert texts(f"[{first}, {first}]\n{first}".encode()) == [f"[{first}, {first}]", first]
+
+
+def test_objects_over_lines_and_without_line_ends_between() -> None:
+    objects = [json.dumps({"n": number, "m": [number]}, indent=2) for number in range(3)]
+    documents = read(("\n\n".join(objects[:2]) + objects[2]).encode())
+    assert [json.loads(document.text) for document in documents] == [json.loads(text) for text in objects]
+    assert [document.line for document in documents] == [1, 8, 13]
+
+
+def test_a_line_of_objects_that_is_larger_than_a_body_is_split() -> None:
+    objects = [json.dumps({"n": number, "x": "y" * 1_000_000}) for number in range(12)]
+    assert texts("".join(objects).encode()) == objects
+
+
+def test_a_byte_order_mark_in_the_middle() -> None:
+    assert texts('\ufeff{"n": 1}\n\ufeff{"n": 2}\n'.encode()) == ['{"n": 1}', '{"n": 2}']

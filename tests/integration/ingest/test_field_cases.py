@@ -1,0 +1,129 @@
+"""Inputs of real life, each in a workspace of its own, in one build: what is counted, and what is reported."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from api.db.connection import connect
+from api.ingest.loader import PROVIDERS, load
+from api.ingest.reader import read_documents
+from api.settings import Settings
+from tests.integration.ingest.envelope_cases import BAD_TIMES, CASES, GOOD_TIMES, Case
+from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.shared import DATA
+
+FIELD = DATA / "field.jsonl"
+
+
+def _shared_cases() -> dict[str, Case]:
+    if not FIELD.is_file():
+        return {}
+    lines = [json.loads(line) for line in FIELD.read_text().splitlines()]
+    return {line["case"]: Case(line["provider"], line["bodies"], line["expected"]) for line in lines}
+
+
+def _bodies_of_other_providers() -> dict[str, Case]:
+    """Every real webhook of twelve providers, loaded as each of the other providers."""
+    cases = {}
+    for path in sorted((DATA / "webhooks").glob("*.jsonl")):
+        bodies = [json.dumps(json.loads(line)["payload"]) for line in path.read_text().splitlines()]
+        for provider in PROVIDERS:
+            if provider not in (path.stem, "native"):
+                expected = {"events_landed": 0, "problems": {"unreadable_body": len(bodies)}}
+                cases[f"{path.stem} loaded as {provider}"] = Case(provider, bodies, expected)
+    return cases
+
+
+ALL = {**_shared_cases(), **CASES, **_bodies_of_other_providers()}
+# bounces and preferences
+OF_ANOTHER_BRANCH = {
+    "ses_out_of_office",
+    "ses_subscribed_to_more",
+    "ses_permanent_without_report",
+    "postmark_hard_without_details",
+    "sendgrid_bounce_without_reason",
+    "sendgrid_no_mx",
+    "mailgun_permanent_without_text",
+}
+COUNTS = {
+    "sent": "is_sent",
+    "delivered": "is_delivered",
+    "bounced": "is_bounced",
+    "hard": "is_hard_bounced",
+    "opened": "is_opened",
+    "clicked": "is_clicked",
+    "unsubscribed": "is_unsubscribed",
+}
+
+
+def workspace(name: str) -> str:
+    return f"case {list(ALL).index(name)}"
+
+
+@pytest.fixture(scope="module")
+def built(module_settings: Settings) -> Settings:
+    for name, case in ALL.items():
+        lines = "\n".join(case.bodies).encode()
+        load(module_settings, case.provider, workspace(name), read_documents(io.BytesIO(lines)), lambda line: None)
+    run_dbt(module_settings, *WITHOUT_TESTS)
+    return module_settings
+
+
+def rows(settings: Settings, query: str, name: str) -> list[tuple[Any, ...]]:
+    with connect(settings, "mailmart_owner") as connection:
+        return connection.execute(query.encode(), (workspace(name),)).fetchall()
+
+
+def found(settings: Settings, name: str) -> dict[str, Any]:
+    """All that a case can expect."""
+    counts = ", ".join(f"count(*) filter (where {column})" for column in COUNTS.values())
+    messages = "core.fct_messages where workspace_id = %s and valid_to = 9223372036854775807"
+    result: dict[str, Any] = dict(zip(COUNTS, rows(settings, f"select {counts} from {messages}", name)[0], strict=True))
+    [(reason, campaign)] = rows(settings, f"select max(bounce_reason), max(campaign_id) from {messages}", name)
+    events = rows(settings, "select event_type from core.fct_email_events where workspace_id = %s", name)
+    times = rows(settings, "select occurred_at from core.fct_email_events where workspace_id = %s", name)
+    problems = rows(settings, "select problem, events from marts.data_quality where workspace_id = %s", name)
+    left_out = rows(settings, "select reason, events from marts.left_out where workspace_id = %s", name)
+    return result | {
+        "reason": reason,
+        "campaign_id": campaign,
+        "events": {kind for (kind,) in events},
+        "events_landed": len(events),
+        "times": sorted(time.astimezone().isoformat() for (time,) in times),
+        "problems": dict(problems),
+        "left_out": dict(left_out),
+    }
+
+
+def params() -> list[Any]:
+    mark = pytest.mark.xfail(reason="in the branch bounces", strict=False)
+    return [pytest.param(name, marks=[mark] if name in OF_ANOTHER_BRANCH else []) for name in ALL]
+
+
+@pytest.mark.parametrize("name", params())
+def test_a_case(built: Settings, name: str) -> None:
+    expected = dict(ALL[name].expected)
+    result = found(built, name)
+    if (problem := expected.pop("reported_as", None)) is not None:
+        assert problem in result["problems"]
+    assert set(expected.pop("events", ())) <= result["events"]
+    assert {key: result[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("date_style", ["iso, mdy", "sql, dmy", "postgres, ymd", "german"])
+@pytest.mark.parametrize("time_zone", ["UTC", "Asia/Kolkata", "America/New_York"])
+def test_a_session_decides_nothing_about_a_time(built: Settings, date_style: str, time_zone: str) -> None:
+    with connect(built, "mailmart_owner") as connection:
+        connection.execute("select set_config('datestyle', %s, true), set_config('timezone', %s, true)", (date_style, time_zone))
+        parsed = connection.execute(
+            "select to_char(app.parse_native_time(time) at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')"
+            " from unnest(%s::text[]) as time",
+            ([*GOOD_TIMES, *BAD_TIMES],),
+        ).fetchall()
+    expected = [time.removesuffix("+00:00") for time in GOOD_TIMES.values()]
+    assert [time.removesuffix(".000000") for (time,) in parsed[: len(expected)]] == expected
+    assert {time for (time,) in parsed[len(expected) :]} == {None}
