@@ -16,10 +16,11 @@ import traceback
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from click import Command
 
+from api.dbt.build_process import run_build
 from api.processes.parent_death import end_with_parent
 from api.settings import PROJECT_ROOT
 
@@ -36,10 +37,9 @@ def run_forked(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, time
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as connection:
         out, err = Path(folder, "out"), Path(folder, "err")
         connection.connect(_server())
-        request = {"arguments": list(arguments), "env": dict(env), "cwd": str(cwd), "out": str(out), "err": str(err)}
-        connection.sendall(json.dumps(request).encode() + b"\n")
         responses = connection.makefile()
-        pid = int(responses.readline())
+        request = {"arguments": list(arguments), "env": dict(env), "cwd": str(cwd), "out": str(out), "err": str(err)}
+        pid = _send(connection, responses, {**request, "is_nightly": False})
         connection.settimeout(timeout)
         try:
             code = responses.readline()
@@ -50,13 +50,36 @@ def run_forked(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, time
         return subprocess.CompletedProcess(["dbt", *arguments], int(code or -1), out.read_text(), err.read_text())
 
 
+def forked_build_command(arguments: Sequence[str]) -> list[str]:
+    """In place of `api.dbt.build_process.build_command`: the same, in a process that has imported dbt already."""
+    return [sys.executable, "-m", __name__, "client", _server(), *arguments]
+
+
+def _wait_for_build(path: str, arguments: Sequence[str]) -> int:
+    """Stands for the build's process: has its output and its exit status, and passes the signal to end on to it."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        responses = connection.makefile()
+        request = {"arguments": list(arguments), "env": dict(os.environ), "cwd": str(Path.cwd())}
+        outputs = {name: f"/proc/{os.getpid()}/fd/{descriptor}" for name, descriptor in (("out", 1), ("err", 2))}
+        pid = _send(connection, responses, {**request, **outputs, "is_nightly": True})
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
+        return int(responses.readline() or -1)
+
+
+def _send(connection: socket.socket, responses: TextIO, request: Mapping[str, object]) -> int:
+    """Sends a request; the id of the process that runs it."""
+    connection.sendall(json.dumps(request).encode() + b"\n")
+    return int(responses.readline())
+
+
 @lru_cache(1)
 def _server() -> str:
     folder = Path(tempfile.mkdtemp(prefix="mailmart-dbt-"))
     path, log = folder / "socket", folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(path), str(os.getpid())],
+            [sys.executable, "-m", __name__, "serve", str(path), str(os.getpid())],
             cwd=PROJECT_ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -123,6 +146,8 @@ def _run(cli: Command, project: ParsedProject, connection: socket.socket) -> NoR
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
         connection.sendall(b"%d\n" % os.getpid())
         project.prepare(request["arguments"], request["env"], request["cwd"])
+        if request["is_nightly"]:
+            sys.exit(run_build(request["arguments"]))
         # dbt passes the command line on to the macros
         sys.argv = ["dbt", *request["arguments"]]
         cli.main(request["arguments"], prog_name="dbt")
@@ -138,4 +163,7 @@ def _run(cli: Command, project: ParsedProject, connection: socket.socket) -> NoR
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], int(sys.argv[2]))
+    if sys.argv[1] == "serve":
+        _serve(sys.argv[2], int(sys.argv[3]))
+    else:
+        sys.exit(_wait_for_build(sys.argv[2], sys.argv[3:]))
