@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn
 
 from click import Command
 
@@ -26,6 +26,8 @@ from api.settings import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from tests.support.parsed_project import ParsedProject
+
+CLIENT = Path(__file__).with_name("forked_dbt_client.py")
 
 
 def run_forked(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, timeout: float) -> subprocess.CompletedProcess[str]:
@@ -37,9 +39,10 @@ def run_forked(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, time
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as connection:
         out, err = Path(folder, "out"), Path(folder, "err")
         connection.connect(_server())
-        responses = connection.makefile()
         request = {"arguments": list(arguments), "env": dict(env), "cwd": str(cwd), "out": str(out), "err": str(err)}
-        pid = _send(connection, responses, {**request, "is_nightly": False})
+        connection.sendall(json.dumps({**request, "is_nightly": False}).encode() + b"\n")
+        responses = connection.makefile()
+        pid = int(responses.readline())
         connection.settimeout(timeout)
         try:
             code = responses.readline()
@@ -52,25 +55,7 @@ def run_forked(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, time
 
 def forked_build_command(arguments: Sequence[str]) -> list[str]:
     """In place of `api.dbt.build_process.build_command`: the same, in a process that has imported dbt already."""
-    return [sys.executable, "-m", __name__, "client", _server(), *arguments]
-
-
-def _wait_for_build(path: str, arguments: Sequence[str]) -> int:
-    """Stands for the build's process: has its output and its exit status, and passes the signal to end on to it."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(path)
-        responses = connection.makefile()
-        request = {"arguments": list(arguments), "env": dict(os.environ), "cwd": str(Path.cwd())}
-        outputs = {name: f"/proc/{os.getpid()}/fd/{descriptor}" for name, descriptor in (("out", 1), ("err", 2))}
-        pid = _send(connection, responses, {**request, **outputs, "is_nightly": True})
-        signal.signal(signal.SIGTERM, lambda *_: os.kill(pid, signal.SIGTERM))
-        return int(responses.readline() or -1)
-
-
-def _send(connection: socket.socket, responses: TextIO, request: Mapping[str, object]) -> int:
-    """Sends a request; the id of the process that runs it."""
-    connection.sendall(json.dumps(request).encode() + b"\n")
-    return int(responses.readline())
+    return [sys.executable, "-I", str(CLIENT), _server(), *arguments]
 
 
 @lru_cache(1)
@@ -79,7 +64,7 @@ def _server() -> str:
     path, log = folder / "socket", folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", __name__, "serve", str(path), str(os.getpid())],
+            [sys.executable, "-m", __name__, str(path), str(os.getpid())],
             cwd=PROJECT_ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -163,7 +148,4 @@ def _run(cli: Command, project: ParsedProject, connection: socket.socket) -> NoR
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "serve":
-        _serve(sys.argv[2], int(sys.argv[3]))
-    else:
-        sys.exit(_wait_for_build(sys.argv[2], sys.argv[3:]))
+    _serve(sys.argv[1], int(sys.argv[2]))
