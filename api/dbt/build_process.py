@@ -40,8 +40,8 @@ def _sqlstates(error: BaseException) -> Iterator[str]:
         cause = cause.__cause__ or cause.__context__
 
 
-def _main(parent: int, arguments: list[str]) -> int:
-    end_with_parent(parent)
+def run_build(arguments: list[str]) -> int:
+    """Runs a dbt command in this process, and returns its exit status."""
     from dbt.cli.main import dbtRunner
 
     # dbt passes the command line on to the macros
@@ -51,4 +51,5 @@ def _main(parent: int, arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(int(sys.argv[1]), sys.argv[2:]))
+    end_with_parent(int(sys.argv[1]))
+    sys.exit(run_build(sys.argv[2:]))

@@ -57,12 +57,12 @@
 {%- endtest %}
 
 
-{# The node of a tested model. dbt passes a generic test the relation or, if there is a `where`, a subquery of it. #}
+{# The node of a tested model or seed. dbt passes a generic test the relation or, if there is a `where`, a subquery of it. #}
 {% macro tested_node(model) -%}
     {%- for node in (graph.nodes.values() if execute else []) -%}
-        {%- if node.resource_type == 'model' and node.relation_name and node.relation_name in (model | string) -%}
+        {%- if node.resource_type in ['model', 'seed'] and node.relation_name and node.relation_name in (model | string) -%}
             {{ return(node) }}
         {%- endif -%}
     {%- endfor -%}
-    {{ return({'config': {'unique_key': []}, 'relation_name': model}) }}
+    {{ return({'config': {'unique_key': []}, 'relation_name': model, 'name': model | string}) }}
 {%- endmacro %}

@@ -20,11 +20,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from click import Command
 
+from api.dbt.build_process import run_build
 from api.processes.parent_death import end_with_parent
 from api.settings import PROJECT_ROOT
 
 if TYPE_CHECKING:
     from tests.support.parsed_project import ParsedProject
+
+CLIENT = Path(__file__).with_name("forked_dbt_client.py")
 
 
 def run_forked(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, timeout: float) -> subprocess.CompletedProcess[str]:
@@ -37,7 +40,7 @@ def run_forked(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, time
         out, err = Path(folder, "out"), Path(folder, "err")
         connection.connect(_server())
         request = {"arguments": list(arguments), "env": dict(env), "cwd": str(cwd), "out": str(out), "err": str(err)}
-        connection.sendall(json.dumps(request).encode() + b"\n")
+        connection.sendall(json.dumps({**request, "is_nightly": False}).encode() + b"\n")
         responses = connection.makefile()
         pid = int(responses.readline())
         connection.settimeout(timeout)
@@ -48,6 +51,11 @@ def run_forked(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, time
             raise subprocess.TimeoutExpired(list(arguments), timeout) from None
         # a process that was killed sends no exit code
         return subprocess.CompletedProcess(["dbt", *arguments], int(code or -1), out.read_text(), err.read_text())
+
+
+def forked_build_command(arguments: Sequence[str]) -> list[str]:
+    """In place of `api.dbt.build_process.build_command`: the same, in a process that has imported dbt already."""
+    return [sys.executable, "-I", str(CLIENT), _server(), *arguments]
 
 
 @lru_cache(1)
@@ -123,6 +131,8 @@ def _run(cli: Command, project: ParsedProject, connection: socket.socket) -> NoR
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
         connection.sendall(b"%d\n" % os.getpid())
         project.prepare(request["arguments"], request["env"], request["cwd"])
+        if request["is_nightly"]:
+            sys.exit(run_build(request["arguments"]))
         # dbt passes the command line on to the macros
         sys.argv = ["dbt", *request["arguments"]]
         cli.main(request["arguments"], prog_name="dbt")

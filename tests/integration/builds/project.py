@@ -20,9 +20,9 @@ sources:
     tables: [{name: campaigns}]
 models:
   - name: first
-    data_tests: [unique_current_key, one_version_at_a_time]
+    data_tests: [unique_current_key, one_version_at_a_time, {required_columns: {arguments: {not_empty: [campaign_id]}}}]
     columns:
-      - {name: campaign_id, data_type: text, data_tests: [not_empty]}
+      - {name: campaign_id, data_type: text}
       - {name: name, data_type: text}
       - {name: valid_from, data_type: bigint}
       - {name: valid_to, data_type: bigint}
