@@ -125,7 +125,7 @@ variances as (
     inner join weekday_overdispersion using (workspace_id)
 ),
 
--- hours of the day differ in their weekdays and weekdays in their hours: first the hours alone, then the weekdays given the hours,
+-- hours of the day differ in their weekdays and weekdays in their hours: first hours alone, then weekdays given the hours,
 -- then the hours given the weekdays
 hours as (
     select
