@@ -47,7 +47,6 @@ OTHER_PROGRAMS = {
     "psql",
     "pg_restore",
     "pre-commit",
-    "psql",
     "read",
     "source",
     "systemctl",
