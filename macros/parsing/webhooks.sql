@@ -8,7 +8,7 @@
 {% macro webhook_bodies(provider) -%}
 payloads as (
     select * from {{ source('raw', 'webhook_payloads') }}
-    where provider = '{{ provider }}'
+    where provider = '{{ provider }}' and {{ is_not_set_aside() }}
 ),
 
 bodies as (
@@ -32,6 +32,12 @@ bodies as (
         where jsonb_typeof(array_elements.element) = 'object'
     ) as elements
 ),
+{%- endmacro %}
+
+
+{# That a body was not set aside because it takes too long to read: api/builds/slow_payloads.py. The few ids are looked up once. #}
+{% macro is_not_set_aside() -%}
+    payload_id <> all((select app.slow_payload_ids())::bigint[])
 {%- endmacro %}
 
 
