@@ -14,6 +14,7 @@ import orjson
 import psycopg
 
 from api.builds.repository import find_build, latest_build
+from api.builds.slow_payloads import needs_search, set_slow_payloads_aside
 from api.db.advisory_lock import AdvisoryLock
 from api.dbt.build_process import ANOTHER_BUILD_IS_RUNNING, CANNOT_CONTINUE, build_command
 from api.dbt.profile import dbt_environment
@@ -82,7 +83,11 @@ def run_attempt(
     if ended.status is None:
         return AttemptResult("stopped")
     invocation = _invocation(folder)
-    return _read_result(settings, lock, ended, invocation if invocation != previous else None)
+    result = _read_result(settings, lock, ended, invocation if invocation != previous else None)
+    if result.status == "failed" and needs_search(settings):
+        # the next attempt then does without them
+        set_slow_payloads_aside(settings, should_continue=should_continue)
+    return result
 
 
 def _batch_to_continue(connection: psycopg.Connection, target: str, invocation: str | None, since: datetime) -> int | None:

@@ -8,13 +8,23 @@
     What the result of a statement depends on. A day has 24 hours, and a time that is cast to a date or a text is one of UTC. The
     list is that of api/db/session.py.
 
+    statement_timeout: of a data test; not what the login may have.
+
     lock_timeout: nobody waits behind a statement that only waits to read or to add rows, so it can wait for a while. What would
     block readers waits for a second at a time: app.lock_view().
 #}
 {% macro session_settings() -%}
     set timezone = 'UTC'; set datestyle = 'ISO, MDY'; set intervalstyle = 'postgres'; set extra_float_digits = 1;{{ ' ' -}}
     set bytea_output = 'hex'; set standard_conforming_strings = on; set row_security = on;{{ ' ' -}}
-    set search_path = public, pg_temp; set lock_timeout = '{{ var("lock_timeout") }}';
+    set search_path = public, pg_temp; set lock_timeout = '{{ var("lock_timeout") }}';{{ statement_timeout() }}
+{%- endmacro %}
+
+
+{# The time limit of a data test. That of a versioned model is set in its transaction by hold_batch(); nothing else has one. #}
+{% macro statement_timeout() -%}
+    {%- if model is defined and model and model.resource_type == 'test' %} set statement_timeout = {{ sql_literal(var('test_timeout')) }};
+    {%- elif not (model is defined and model and model.config.incremental_strategy == 'versioned') %} set statement_timeout = 0;
+    {%- endif -%}
 {%- endmacro %}
 
 

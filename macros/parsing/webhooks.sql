@@ -8,7 +8,7 @@
 {% macro webhook_bodies(provider) -%}
 payloads as (
     select * from {{ source('raw', 'webhook_payloads') }}
-    where provider = '{{ provider }}'
+    where provider = '{{ provider }}' and {{ is_not_set_aside() }}
 ),
 
 bodies as (
@@ -26,6 +26,12 @@ bodies as (
     ) as unpacked
     where tested.problem is null and unpacked.kind is null
 ),
+{%- endmacro %}
+
+
+{# That a body was not set aside because it takes too long to read: api/builds/slow_payloads.py. The few ids are looked up once. #}
+{% macro is_not_set_aside() -%}
+    payload_id <> all((select app.slow_payload_ids())::bigint[])
 {%- endmacro %}
 
 

@@ -173,12 +173,13 @@
 {%- endmacro %}
 
 
-{# Says which models ran into the variable `model_timeout`, and what to do. #}
+{# Says which models and data tests ran into the variables `model_timeout` and `test_timeout`, and what to do. #}
 {% macro explain_timeouts(results) -%}
     {%- for result in results if 'statement timeout' in (result.message or '') -%}
+        {%- set limit = 'test_timeout' if result.node.resource_type == 'test' else 'model_timeout' -%}
         {%- do log(
-            result.node.name ~ ' ran longer than model_timeout, ' ~ var('model_timeout') ~ ', and wrote nothing. If that much is new, build'
-            ~ " again with a longer one: --vars 'model_timeout: 12h'. If not, see docs/how-to/operators/load-events.md.",
+            result.node.name ~ ' ran longer than ' ~ limit ~ ', ' ~ var(limit) ~ ', and wrote nothing. If that much is new, build'
+            ~ " again with a longer one: --vars '" ~ limit ~ ": 12h'. If not, see docs/how-to/operators/load-events.md.",
             info=true
         ) -%}
     {%- endfor -%}

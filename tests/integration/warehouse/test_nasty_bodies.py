@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from api.builds.slow_payloads import set_slow_payloads_aside
 from api.db.connection import connect
 from api.settings import Settings
+from tests.support.command import mailmart
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 
 # made by PostgreSQL, so that no test sends megabytes
@@ -158,6 +160,50 @@ def test_long_texts_are_cut_and_their_events_are_read(built: Settings) -> None:
     )
     longest = ", ".join(f"max(length({column}))" for column in columns)
     assert max(value for value in rows(built, f"select {longest} from core.fct_email_events")[0] if value) <= 4000
+
+
+def test_a_body_that_is_slow_to_read_is_set_aside_by_itself_and_the_build_passes(
+    built: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever makes it slow, and whichever provider's it is: here, a function of the staging views sleeps for an hour."""
+    monkeypatch.setattr("api.builds.slow_payloads.SECONDS_PER_GROUP", 2.5)
+    monkeypatch.setattr("api.builds.slow_payloads.GROUP_SIZE", 2)
+    with connect(built, "mailmart_owner") as connection:
+        row = connection.execute("select pg_get_functiondef('app.mask_addresses'::regproc)").fetchone()
+        assert row is not None
+        connection.execute(
+            "create or replace function app.mask_addresses(said text) returns text language plpgsql as"
+            " $$ begin if said like '%slow%' then perform pg_sleep(3600); end if; return said; end $$"
+        )
+        for number in range(7):
+            body = TEXTS["sendgrid"] | {"sg_message_id": f"s{number}.filter", "reason": "slow" if number == 3 else "550 no"}
+            connection.execute(
+                "insert into raw.webhook_payloads (provider, workspace_id, payload) values ('sendgrid', 'slow', %s)",
+                (json.dumps(body),),
+            )
+    try:
+        build = mailmart(built, *WITHOUT_TESTS, "--vars", "model_timeout: 4s", "--target-path", str(built.home / "slow"))
+        assert build.exit_code == 0, build.output
+        assert "reading it takes longer than 2.5 s" in build.output
+    finally:
+        with connect(built, "mailmart_owner") as connection:
+            connection.execute(row[0])
+    (aside,) = rows(built, "select payload_id, reason, source from raw.rejected_payloads where workspace_id = 'slow'")
+    assert aside[1:] == (f"webhook_payloads {aside[0]}: reading it takes longer than 2.5 s", f"webhook_payloads {aside[0]}")
+    events = rows(built, "select count(*) from core.fct_email_events where workspace_id = 'slow'")
+    problems = rows(built, "select provider, problem, events from marts.data_quality where workspace_id = 'slow'")
+    assert (events, problems) == ([(6,)], [("sendgrid", "unreadable_body", 1)])
+    # the body itself is kept, and nothing of the search is left
+    (kept,) = rows(built, f"select payload ->> 'reason' from raw.webhook_payloads where payload_id = {aside[0]}")
+    assert kept == ("slow",)
+    assert set_slow_payloads_aside(built, seconds=30) == []
+
+
+def test_a_data_test_that_takes_too_long_says_what_to_do(built: Settings) -> None:
+    output = run_dbt(
+        built, "test", "--select", "fct_email_events,test_name:unique_current_key", "--vars", "test_timeout: 1ms", check=False
+    ).stdout
+    assert "canceling statement due to statement timeout" in output
 
 
 def test_a_model_that_takes_too_long_says_what_to_do(built: Settings) -> None:

@@ -1,0 +1,139 @@
+"""Finds the webhook bodies that keep a build from ending, so that they are set aside and reported, and the next build passes.
+
+A model that reads the raw logs reads all new bodies in one statement. If that fails or runs into its timeout, the bodies are read
+again here, in groups and with a short timeout; a group that fails is divided, until the body that fails alone is found.
+
+What is read is the view that the model reads, so this holds for every provider. The group is marked in a transaction that is
+rolled back: its rows get the transaction's id as loaded_xid, by which the view finds new rows.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from api.builds.repository import latest_build
+from api.db.connection import connect
+from api.settings import Settings
+
+LOG = logging.getLogger(__name__)
+# the models of core that read the raw logs
+MODELS = ("fct_email_events", "fct_rejected_events")
+GROUP_SIZE = 1000
+SECONDS_PER_GROUP = 60.0
+# the search ends then, at the next group: a build is waiting for it
+MAX_SECONDS = 3600.0
+
+# not read by the model yet, the largest first
+NEW_BODIES = """
+    select payloads.payload_id
+    from raw.webhook_payloads as payloads
+    cross join app.raw_states_of_run(%s, 'fct_email_events', %s) as states
+    where
+        (
+            states.since is null
+            or payloads.loaded_xid >= pg_snapshot_xmin(states.since)
+            and not pg_visible_in_snapshot(payloads.loaded_xid, states.since)
+        )
+        and payloads.payload_id <> all((select app.slow_payload_ids())::bigint[])
+    order by pg_column_size(payloads.payload) desc, payloads.payload_id
+"""
+MARK = "update raw.webhook_payloads set loaded_xid = pg_current_xact_id() where payload_id = any(%s)"
+# a row as text: every column of the view is computed
+READ = """
+    select count(events::text), (select count(*) from {}.stg_rejected_payloads where loaded_xid = pg_current_xact_id())
+    from {}.int_loaded_events as events
+    where events.loaded_xid = pg_current_xact_id()
+"""
+
+
+@dataclass(frozen=True)
+class SlowPayload:
+    """A body that was set aside, and why."""
+
+    payload_id: int
+    reason: str
+
+
+def needs_search(settings: Settings) -> bool:
+    """Whether the last build failed in a model that reads the raw logs."""
+    with connect(settings, "mailmart_owner") as connection:
+        build = latest_build(connection, settings.target)
+    if build is None or build.status != "failed":
+        return False
+    failed = {line.partition(":")[0] for line in (build.failure_summary or "").splitlines()}
+    return not failed.isdisjoint(MODELS)
+
+
+def set_slow_payloads_aside(
+    settings: Settings, *, seconds: float | None = None, should_continue: Callable[[], bool] = lambda: True
+) -> list[SlowPayload]:
+    """Reads each body that is new to the last build, and sets those aside that cannot be read in `seconds`, or at all.
+
+    A body is not changed: builds no longer read it, and data quality reports it as `unreadable_body`. `should_continue` is called
+    before each group; the search ends as soon as it returns false.
+
+    Raises:
+        psycopg.OperationalError: the database is unavailable.
+    """
+    limit = SECONDS_PER_GROUP if seconds is None else seconds
+    deadline = time.monotonic() + MAX_SECONDS
+    found: list[SlowPayload] = []
+    with connect(settings, "mailmart_owner", autocommit=True) as connection:
+        read = _read_statement(connection, settings)
+        build = latest_build(connection, settings.target)
+        if read is None or build is None:
+            return []
+        ids = [row[0] for row in connection.execute(NEW_BODIES, (settings.target, build.batch_id)).fetchall()]
+        groups = [ids[start : start + GROUP_SIZE] for start in range(0, len(ids), GROUP_SIZE)]
+        while groups and should_continue():
+            if time.monotonic() > deadline:
+                LOG.warning("%d of %d new bodies were not checked in %g s", sum(map(len, groups)), len(ids), MAX_SECONDS)
+                break
+            group = groups.pop(0)
+            problem = _problem(connection, read, group, limit)
+            if problem is None:
+                continue
+            if len(group) > 1:
+                groups[:0] = _halves(group)
+                continue
+            reason = f"webhook_payloads {group[0]}: {problem}"
+            connection.execute("select app.set_payload_aside(%s, %s)", (group[0], reason))
+            LOG.warning("a body is set aside: %s", reason)
+            found.append(SlowPayload(group[0], reason))
+    return found
+
+
+def _read_statement(connection: psycopg.Connection, settings: Settings) -> sql.Composed | None:
+    """None if the views were never built."""
+    schema = "staging" if settings.is_production else f"{settings.target}_staging"
+    names = [f"{schema}.int_loaded_events", f"{schema}.stg_rejected_payloads"]
+    row = connection.execute(
+        "select bool_and(to_regclass(name) is not null) from unnest(%s::text[]) as name", (names,)
+    ).fetchone()
+    return sql.SQL(READ).format(sql.Identifier(schema), sql.Identifier(schema)) if row == (True,) else None
+
+
+def _problem(connection: psycopg.Connection, read: sql.Composed, group: Sequence[int], seconds: float) -> str | None:
+    """Why a group cannot be read; None if it can."""
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(MARK, (list(group),))
+            connection.execute(sql.SQL("set local statement_timeout = {}").format(sql.Literal(f"{round(seconds * 1000)}ms")))
+            connection.execute(read)
+    except psycopg.errors.QueryCanceled:
+        return f"reading it takes longer than {seconds:g} s"
+    except (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex) as error:
+        return f"PostgreSQL cannot read it: {error.diag.message_primary}"
+    return None
+
+
+def _halves(group: Sequence[int]) -> Iterator[list[int]]:
+    middle = len(group) // 2
+    yield list(group[:middle])
+    yield list(group[middle:])
