@@ -33,7 +33,7 @@ def test_the_project_defines_these_export_types(manifest: dict[str, Any]) -> Non
 
 def test_one_line_of_yaml_defines_a_type(manifest: dict[str, Any]) -> None:
     made = read_contract(with_export(manifest, "data_quality", {"type": "data_quality"})).catalogue.types["data_quality"]
-    assert [section.name for section in made.sections] == ["data_quality"]
+    assert [section.name for section in made.sections] == ["data_quality", "left_out"]
     assert (made.units, made.table, made.is_rows, dict(made.parameters)) == ("workspace", "data_quality", False, {})
 
 
