@@ -54,12 +54,14 @@
     says. Null for any other event. data_quality lists these apart from problems.
 #}
 {% macro left_out_reason() -%}
-    case provider || ' ' || event_type
+    case concat(provider, ' ', event_type)
         when 'sendgrid account_status_change' then 'account_event'
         when 'postmark OpenRelayTest' then 'account_event'
         when 'mailgun list_member_uploaded' then 'account_event'
         when 'mailgun list_member_upload_error' then 'account_event'
         when 'mailgun list_uploaded' then 'account_event'
+        -- the sender's own entry in the suppression list: nobody unsubscribed
+        when 'postmark SuppressedBySender' then 'account_event'
         when 'postmark InboundError' then 'inbound_mail'
         when 'mailgun stored' then 'inbound_mail'
         -- the suppression that follows a bounce, which has its own event

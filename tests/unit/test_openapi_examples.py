@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from api.errors import ApiError
 from api.settings import PROJECT_ROOT
 from api.tools.demo.greeting import CAMPAIGN, WORKSPACE
 
@@ -114,3 +115,11 @@ def test_each_error_has_its_own_example(method: str, path: str, operation: dict[
 
 def test_a_licence_that_does_not_exist_is_not_named() -> None:
     assert "license" not in DOCUMENT["info"] or "No licence" not in str(DOCUMENT["info"]["license"])
+
+
+def test_the_document_has_the_code_of_each_error() -> None:
+    def codes(error: type[ApiError]) -> set[str]:
+        return {error.code}.union(*(codes(kind) for kind in error.__subclasses__()))
+
+    known = DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"]
+    assert codes(ApiError) - {""} - set(known) == set()

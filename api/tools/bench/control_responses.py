@@ -23,6 +23,7 @@ class SectionShape(TypedDict):
     path: list[str]
     is_list: bool
     is_nullable: bool
+    nullable_groups: list[str]
     columns: list[tuple[int, str, str]] | None
 
 
@@ -87,5 +88,6 @@ def _section(section: Section, params: Mapping[str, Any]) -> SectionShape:
         "path": list(section.path),
         "is_list": section.is_list,
         "is_nullable": section.is_nullable,
+        "nullable_groups": sorted(section.nullable_groups),
         "columns": None if section.not_found_error else columns,
     }

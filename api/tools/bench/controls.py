@@ -106,15 +106,28 @@ Section = Callable[[dict[str, Any], list[Row]], None]
 def _sections(response: ControlResponse) -> list[Section]:
     """For each statement a function that adds its rows to the data, prepared once so that a request does little."""
     return [
-        _section(tuple(section["path"]), section["columns"], is_list=section["is_list"], is_nullable=section["is_nullable"])
+        _section(
+            tuple(section["path"]),
+            section["columns"],
+            section["nullable_groups"],
+            is_list=section["is_list"],
+            is_nullable=section["is_nullable"],
+        )
         for section in response["sections"]
     ]
 
 
-def _section(path: tuple[str, ...], columns: list[tuple[int, str, str]] | None, *, is_list: bool, is_nullable: bool) -> Section:
+def _section(
+    path: tuple[str, ...],
+    columns: list[tuple[int, str, str]] | None,
+    nullable_groups: list[str],
+    *,
+    is_list: bool,
+    is_nullable: bool,
+) -> Section:
     if columns is None:
         return lambda data, rows: None
-    shape = _row_shape(columns)
+    shape = _row_shape(columns, nullable_groups)
 
     def put(data: dict[str, Any], rows: list[Row]) -> None:
         if not path:
@@ -133,7 +146,7 @@ def _section(path: tuple[str, ...], columns: list[tuple[int, str, str]] | None, 
     return put
 
 
-def _row_shape(columns: list[tuple[int, str, str]]) -> RowShape:
+def _row_shape(columns: list[tuple[int, str, str]], nullable_groups: list[str]) -> RowShape:
     names = [name for _, _, name in columns]
     if [(index, group) for index, group, _ in columns] == [(position, "") for position in range(len(columns))]:
         return lambda row: dict(zip(names, row, strict=False))
@@ -145,6 +158,9 @@ def _row_shape(columns: list[tuple[int, str, str]]) -> RowShape:
                 shaped.setdefault(group, {})[name] = row[index]
             else:
                 shaped[name] = row[index]
+        for group in nullable_groups:
+            if not any(value is not None for value in shaped[group].values()):
+                shaped[group] = None
         return shaped
 
     return shape

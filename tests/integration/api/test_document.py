@@ -20,7 +20,7 @@ from tests.integration.api.example import CAMPAIGN, RATES, SUMMARY, WORKSPACE
 from tests.support.command import mailmart
 
 BIN = Path(sys.executable).parent
-CASES = int(os.environ.get("MAILMART_TEST_SCHEMATHESIS_CASES", "150"))
+CASES = int(os.environ.get("MAILMART_TEST_SCHEMATHESIS_CASES", "60"))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ ALL_BUT_USE_AFTER_FREE = ("--checks", "all", "--exclude-checks", "use_after_free
 USE_AFTER_FREE = ("--checks", "use_after_free", "--exclude-operation-id", "getExport", "--phases", "stateful")
 
 
-@pytest.mark.timeout(3600 if CASES > 150 else 1200)
+@pytest.mark.timeout(3600 if CASES > 60 else 1200)
 @pytest.mark.parametrize("with_key", [True, False], ids=["with a key", "without a key"])
 def test_schemathesis_finds_no_problem(running: str, key: str, with_key: bool, tmp_path: Path) -> None:
     arguments = ["run", f"{running}/openapi.json", "--max-examples", str(CASES)]

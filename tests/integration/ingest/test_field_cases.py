@@ -39,16 +39,6 @@ def _bodies_of_other_providers() -> dict[str, Case]:
 
 
 ALL = {**_shared_cases(), **CASES, **_bodies_of_other_providers()}
-# bounces and preferences
-OF_ANOTHER_BRANCH = {
-    "ses_out_of_office",
-    "ses_subscribed_to_more",
-    "ses_permanent_without_report",
-    "postmark_hard_without_details",
-    "sendgrid_bounce_without_reason",
-    "sendgrid_no_mx",
-    "mailgun_permanent_without_text",
-}
 COUNTS = {
     "sent": "is_sent",
     "delivered": "is_delivered",
@@ -99,12 +89,7 @@ def found(settings: Settings, name: str) -> dict[str, Any]:
     }
 
 
-def params() -> list[Any]:
-    mark = pytest.mark.xfail(reason="in the branch bounces", strict=False)
-    return [pytest.param(name, marks=[mark] if name in OF_ANOTHER_BRANCH else []) for name in ALL]
-
-
-@pytest.mark.parametrize("name", params())
+@pytest.mark.parametrize("name", ALL)
 def test_a_case(built: Settings, name: str) -> None:
     expected = dict(ALL[name].expected)
     result = found(built, name)

@@ -53,6 +53,8 @@ class Message:
     # open and click events if it is delivered, and those whose provider says whether a machine made them
     opens_and_clicks: int = 0
     classified_opens_and_clicks: int = 0
+    # engagement that counts nowhere, because the message is not delivered
+    is_engaged_undelivered: bool = False
 
     @property
     def sums(self) -> dict[str, int]:
@@ -227,4 +229,6 @@ def _message(key: tuple[str, str], events: Sequence[Event]) -> Message:
         is_hard_bounced=bounce is not None and bounce.is_hard,
         opens_and_clicks=len(engagement),
         classified_opens_and_clicks=sum(event.is_machine is not None for event in engagement),
+        is_engaged_undelivered="delivered" not in counts
+        and bool(times("opened", "clicked", "replied", "complained", "unsubscribed")),
     )

@@ -1,4 +1,4 @@
-"""Real bounces, classified by the seeds: against labels of texts from public threads, another implementation, and the field."""
+"""Real bounces, classified by the seeds: against labels of texts from public threads, and another implementation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from tests.integration.conftest import MakeWarehouse
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.integration.warehouse.seeds import seed
-from tests.support.command import mailmart
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.support.shared import DATA, needs_shared_data
 
@@ -38,16 +37,6 @@ CODES = {theirs: ours for ours, several in OURS.items() for theirs in several}
 
 TEXTS = PROJECT_ROOT / "tests" / "fixtures" / "bounces" / "texts.jsonl"
 AT = datetime.now(UTC) - timedelta(days=1)
-FIELD_CASES = (
-    "ses_out_of_office",
-    "ses_subscribed_to_more",
-    "ses_permanent_without_report",
-    "postmark_hard_without_details",
-    "sendgrid_bounce_without_reason",
-    "sendgrid_no_mx",
-    "mailgun_permanent_without_text",
-)
-
 Verdict = tuple[str, bool]
 
 
@@ -65,12 +54,6 @@ def corpus() -> list[dict[str, Any]]:
     if not DATA.is_dir():
         return []
     return [case for case in lines(DATA / "bounces.jsonl") if case["expected"]["reason"] in CODES]
-
-
-def field_cases() -> dict[str, dict[str, Any]]:
-    if not DATA.is_dir():
-        return {}
-    return {case["case"]: case for case in lines(DATA / "field.jsonl") if case["case"] in FIELD_CASES}
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +76,6 @@ def _fill(settings: Settings) -> None:
         ],
         datetime.now(UTC),
     )  # fmt: skip
-    for name, case in field_cases().items():
-        path = settings.home / f"{name}.jsonl"
-        path.write_text("".join(f"{body}\n" for body in case["bodies"]))
-        result = mailmart(settings, "ingest", "--provider", case["provider"], "--workspace", name, str(path))
-        assert result.exit_code == 0, result.output
     run_dbt(settings, *WITHOUT_TESTS)
 
 
@@ -134,22 +112,3 @@ def test_agreement_on_another_implementations_bounces(built: Settings) -> None:
     right_class, right_code = agreement("corpus", verdicts(built, "corpus"), expected)
     assert right_class >= 0.95
     assert right_code >= 0.88
-
-
-@needs_shared_data
-@pytest.mark.parametrize("name", FIELD_CASES)
-def test_the_field(built: Settings, name: str) -> None:
-    expected = field_cases()[name]["expected"]
-    with connect(built, "mailmart_owner") as connection:
-        counts = connection.execute(
-            "select count(*) filter (where is_sent), count(*) filter (where is_delivered), count(*) filter (where is_bounced),"
-            " count(*) filter (where is_hard_bounced), count(*) filter (where is_opened), count(*) filter (where is_clicked),"
-            " count(*) filter (where is_unsubscribed), max(bounce_reason) from core.fct_messages where workspace_id = %s",
-            (name,),
-        ).fetchone()
-        types = connection.execute("select event_type from core.fct_email_events where workspace_id = %s", (name,)).fetchall()
-    assert counts is not None
-    names = ("sent", "delivered", "bounced", "hard", "opened", "clicked", "unsubscribed", "reason")
-    found = dict(zip(names, counts, strict=True))
-    assert {key: found[key] for key in expected if key in found} == {key: expected[key] for key in expected if key in found}
-    assert set(expected.get("events", ())) <= {kind for (kind,) in types}
