@@ -60,8 +60,8 @@ SAME_BOUNCES = {
     "by reason": "select sum(count) from marts.top_bounce_reasons",
     "by class": "select hard_bounces + soft_bounces from marts.deliverability",
 }
-# without rows, because nothing that is requested is unknown
-EMPTY = ("unknown_campaigns", "unknown_domains")
+# without rows, because nothing that is requested is unknown, and nothing is left out
+EMPTY = ("left_out", "unknown_campaigns", "unknown_domains")
 
 
 def read(settings: Settings, *, every_mart: bool = False) -> tuple[int, int]:
