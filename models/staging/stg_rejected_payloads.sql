@@ -45,7 +45,8 @@ unusual_payloads as (
         or not coalesce(plain.payload @@ formats.ordinary, false)
 ),
 
--- Each part of a body that is no event. A body without any event that is unreadable as a whole counts once.
+-- Each part of a body that is no event. A body without any event that is unreadable as a whole counts once. No CTE is read twice:
+-- PostgreSQL would compute it for all bodies, whatever loaded_xid the reader asks for.
 problems as (
     select
         unusual_payloads.payload_id,
@@ -58,6 +59,12 @@ problems as (
     from unusual_payloads
     cross join lateral (
         select
+            unusual_payloads.problem as kind,
+            1 as part,
+            false as is_unreadable
+        where unusual_payloads.problem is not null
+        union all
+        select
             unpacked.kind,
             row_number() over () as part,
             bool_and(unpacked.kind is not distinct from 'unreadable_body') over () as is_unreadable
@@ -68,17 +75,6 @@ problems as (
         where unusual_payloads.problem is null
     ) as parts
     where parts.kind is not null and (parts.part = 1 or not parts.is_unreadable)
-    union all
-    select
-        payload_id,
-        provider,
-        workspace_id,
-        loaded_at,
-        loaded_xid,
-        1 as part,
-        problem
-    from unusual_payloads
-    where problem is not null
 )
 
 select
