@@ -33,12 +33,15 @@ def test_a_worker_refuses_to_start(settings: Settings) -> None:
         run_worker(replace(settings, target="dev"), 1)
 
 
-def test_a_scheduler_does_only_nightly_runs(settings: Settings) -> None:
+def test_a_developers_scheduler_does_only_nightly_runs_and_retention(settings: Settings) -> None:
     names = {
         target: [job.name for job in scheduled_jobs(replace(settings, target=target), threading.Event())]
         for target in ("production", "dev")
     }
-    assert names == {"production": ["nightly run", "due reports", "export cleanup"], "dev": ["nightly run"]}
+    assert names == {
+        "production": ["nightly run", "retention", "due reports", "export cleanup"],
+        "dev": ["nightly run", "retention"],
+    }
 
 
 @pytest.mark.parametrize(("target", "expected"), [("", ["serve", "scheduler", "worker"]), ("dev", ["serve", "scheduler"])])
