@@ -29,7 +29,6 @@ from api.web.operations import (
     ResponseSpec,
     authorized_workspace,
     operations_blueprint,
-    path_examples,
 )
 from api.web.request_context import RequestContext, current_request_context
 from api.web.responses import data_body, data_response, not_modified
@@ -102,7 +101,7 @@ def _operation(endpoint: Endpoint) -> Operation:
             {
                 "name": name,
                 "description": PATH_PARAMETERS[name].description,
-                "examples": path_examples(PATH_PARAMETERS[name].demo_example, PATH_PARAMETERS[name].example),
+                "example": PATH_PARAMETERS[name].example,
             }
             for name in endpoint.path_parameters
         ),

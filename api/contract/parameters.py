@@ -319,7 +319,6 @@ class PathParameter:
     setting: str
     description: str
     example: str
-    demo_example: str
 
 
 # fields of a body that have other values in the demo (api/tools/demo): its documentation page can be tried as it is
@@ -328,7 +327,6 @@ PATH_PARAMETERS: dict[str, PathParameter] = {
     "campaignId": PathParameter(
         "mailmart.campaign_id",
         "Campaign identifier",
-        "cmp_abc123",
         "cmp_demo_1",
     ),
 }

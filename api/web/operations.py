@@ -38,11 +38,6 @@ REPEATED = "Must not be repeated."
 UNKNOWN = "Unknown field."
 
 
-def path_examples(demo: str, specified: str) -> dict[str, Any]:
-    """Examples of an id: one that exists in the demo (`mailmart demo`), and that of the specification."""
-    return {"demo": {"value": demo}, "specification": {"value": specified}}
-
-
 def _integer_header(description: str, example: int) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "integer"}, "example": example}
 
@@ -61,8 +56,8 @@ ETAG_HEADER = {
 }
 RETRY_AFTER = {"Retry-After": _integer_header("Seconds to wait before the next request.", 5)}
 ERROR_HEADERS = {429: {**LIMIT_HEADERS, **RETRY_AFTER}, 503: RETRY_AFTER}
-# the documentation page sends the first one, which the demo has; the second is the specification's
-WORKSPACE = {"name": "workspaceId", "description": "Workspace identifier", "examples": path_examples("ws_demo_1", "ws_xyz789")}
+# the documentation page sends it, so the demo has it. One alone: between several, Swagger UI forgets what a user types
+WORKSPACE = {"name": "workspaceId", "description": "Workspace identifier", "example": "ws_demo_1"}
 
 
 @dataclass(frozen=True)
