@@ -84,7 +84,7 @@ def run_attempt(
         return AttemptResult("stopped")
     invocation = _invocation(folder)
     result = _read_result(settings, lock, ended, invocation if invocation != previous else None)
-    if result.status == "failed" and needs_search(settings):
+    if result.status == "failed" and needs_search(lock.connection, settings.target):
         # the next attempt then does without them
         set_slow_payloads_aside(settings, should_continue=should_continue)
     return result

@@ -60,10 +60,9 @@ class SlowPayload:
     reason: str
 
 
-def needs_search(settings: Settings) -> bool:
-    """Whether the last build failed in a model that reads the raw logs."""
-    with connect(settings, "mailmart_owner") as connection:
-        build = latest_build(connection, settings.target)
+def needs_search(connection: psycopg.Connection, target: str) -> bool:
+    """Whether the last build of the target failed in a model that reads the raw logs."""
+    build = latest_build(connection, target)
     if build is None or build.status != "failed":
         return False
     failed = {line.partition(":")[0] for line in (build.failure_summary or "").splitlines()}

@@ -7,6 +7,7 @@ import sys
 import click
 
 from api.builds.slow_payloads import needs_search, set_slow_payloads_aside
+from api.db.connection import connect
 from api.db.migrate import require_migrations
 from api.dbt.runner import run_dbt
 from api.settings import Settings
@@ -24,7 +25,7 @@ def command(arguments: tuple[str, ...]) -> None:
     settings = Settings.from_environment()
     require_migrations(settings)
     status = run_dbt(settings, ["build", *arguments]).returncode
-    if status != 0 and needs_search(settings):
+    if status != 0 and _needs_search(settings):
         click.echo("a model that reads the raw logs failed: looking for bodies that cannot be read", err=True)
         found = set_slow_payloads_aside(settings)
         if found:
@@ -32,3 +33,8 @@ def command(arguments: tuple[str, ...]) -> None:
                 click.echo(f"set aside: {payload.reason}", err=True)
             status = run_dbt(settings, ["build", *arguments]).returncode
     sys.exit(status)
+
+
+def _needs_search(settings: Settings) -> bool:
+    with connect(settings, "mailmart_owner") as connection:
+        return needs_search(connection, settings.target)

@@ -224,7 +224,7 @@ def test_chunked_bodies_are_limited_too(running: str, key: str, sent: bytes, sta
 
 
 def test_data_quality_without_problems(caller: Caller) -> None:
-    assert caller.get(f"{WORKSPACE}/analytics/data-quality").get_json()["data"] == {"problems": []}
+    assert caller.get(f"{WORKSPACE}/analytics/data-quality").get_json()["data"] == {"problems": [], "left_out": []}
 
 
 @pytest.mark.parametrize("path", ["overview", "deliverability", "engagement-heatmap", "data-quality"])

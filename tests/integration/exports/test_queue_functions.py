@@ -10,7 +10,7 @@ import pytest
 from api.db.connection import connect
 from api.settings import Settings
 
-FUNCTIONS = {"cancel_job", "count_jobs", "count_live_workers", "enqueue", "job_exists"}
+FUNCTIONS = {"cancel_job", "count_jobs", "count_live_workers", "enqueue", "erase_jobs", "job_exists"}
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def connection(settings: Settings) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def test_only_five_functions_name_procrastinates_tables_and_functions(connection: psycopg.Connection) -> None:
+def test_only_these_functions_name_procrastinates_tables_and_functions(connection: psycopg.Connection) -> None:
     rows = connection.execute(
         "select proname from pg_proc"
         " where pronamespace = 'app'::regnamespace and prokind = 'f' and pg_get_functiondef(oid) like '%procrastinate\\_%'"
