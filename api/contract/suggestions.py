@@ -8,7 +8,11 @@ from difflib import get_close_matches
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is most similar, whatever the case and the separators: timeRange for time_range and timerange."""
-    by_key = {_key(known_name): known_name for known_name in sorted(known)}
+    by_key: dict[str, str] = {}
+    for known_name in sorted(known):
+        if known_name.lower() == name.lower():
+            return known_name
+        by_key.setdefault(_key(known_name), known_name)
     matches = get_close_matches(_key(name), by_key, n=1)
     return by_key[matches[0]] if matches else None
 

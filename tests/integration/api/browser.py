@@ -24,6 +24,8 @@ FILL = """((selector, value) => {
     Object.getOwnPropertyDescriptor(Object.getPrototypeOf(input), "value").set.call(input, value);
     input.dispatchEvent(new Event("input", { bubbles: true }));
     input.dispatchEvent(new Event("change", { bubbles: true }));
+    // a field that waits until its user stops typing hands its value on at once when it is left
+    input.dispatchEvent(new FocusEvent("focusout", { bubbles: true }));
 })"""
 
 

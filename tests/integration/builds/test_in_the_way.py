@@ -147,9 +147,6 @@ def test_a_migration_waits_a_second_at_a_time_and_lets_readers_pass(
         waiting: set[int] = set()
 
         def has_tried_twice() -> bool:
-            # a reader that comes later than the migration is served, after a second at most
-            reader.execute("set lock_timeout = '30s'")
-            reader.execute("select count(*) from raw.campaigns").fetchone()
             waiting.update(
                 row[0]
                 for row in reader.execute(
@@ -160,6 +157,9 @@ def test_a_migration_waits_a_second_at_a_time_and_lets_readers_pass(
 
         # each try has a connection of its own
         wait_until(has_tried_twice, "the migration tries again", 60)
+        # a reader that comes later than the migration is served, after a second at most
+        reader.execute("set lock_timeout = '30s'")
+        reader.execute("select count(*) from raw.campaigns").fetchone()
         assert not applied.done()
         analyst.rollback()
         assert applied.result(60) == ["9999_waits"]
