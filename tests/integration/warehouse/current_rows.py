@@ -17,6 +17,7 @@ OPEN_ENDED = 9223372036854775807
 VERSIONED = (
     "fct_email_events",
     "fct_messages",
+    "fct_message_problems",
     "fct_campaign_days",
     "fct_send_slots",
     "fct_bounce_days",

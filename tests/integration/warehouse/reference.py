@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -53,8 +53,8 @@ class Message:
     # open and click events if it is delivered, and those whose provider says whether a machine made them
     opens_and_clicks: int = 0
     classified_opens_and_clicks: int = 0
-    # engagement that counts nowhere, because the message is not delivered
-    is_engaged_undelivered: bool = False
+    # engagement that counts nowhere, because the message is not delivered; the fact has no such column
+    is_engaged_undelivered: bool = field(default=False, compare=False)
 
     @property
     def sums(self) -> dict[str, int]:
