@@ -68,10 +68,11 @@ recipients as (
             )
             or exists (
                 select
-                from jsonb_path_query(
-                    detail,
-                    '$.newTopicPreferences.topicSubscriptionStatus[0 to 999] ? (@.subscriptionStatus == "OptOut").topicName'
-                ) as topic
+                from
+                    jsonb_path_query(
+                        detail,
+                        '$.newTopicPreferences.topicSubscriptionStatus[0 to 999] ? (@.subscriptionStatus == "OptOut").topicName'
+                    ) as topic
                 where
                     not jsonb_path_exists(
                         detail,
