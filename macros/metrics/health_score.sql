@@ -4,7 +4,8 @@
     by what each sent in these 30 days.
 
     Health is a mailbox's own, whatever campaign it sent for, so mail without a mailbox has none. A requested campaign only
-    selects the mailboxes that sent for it in the window; with a requested domain, those that sent mail of that domain for it. Weights and limits: seeds/health_score_factors.csv.
+    selects the mailboxes that sent for it in the window; with a requested domain, those that sent mail of that domain for it. Weights
+    and limits: seeds/health_score_factors.csv.
 
     `campaign_days`, `mailboxes` and `factors` are the relations of fct_campaign_days, int_requested_mailboxes and
     dim_health_score_factors.

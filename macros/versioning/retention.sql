@@ -13,6 +13,12 @@
 {%- endmacro %}
 
 
+{# Whether this build computes a rollup again although retention has removed messages that it counts. #}
+{% macro recounts_with_removed_messages() -%}
+    {{ return(var('recompute') and is_incremental() and has_removed_rows('fct_messages')) }}
+{%- endmacro %}
+
+
 {# The closed message of each row of `of`, if its message was closed: for a join on true. Looked up by key, like lateral_lookup(). #}
 {% macro closed_message(of) -%}
     lateral (

@@ -21,7 +21,7 @@
     expressions  Grain columns that are no column of fct_messages: name → expression.
 #}
 {% macro incremental_rollup(grain, measures, cluster_by, where='is_sent', expressions={}) -%}
-{%- set recounts = var('recompute') and is_incremental() and has_removed_rows('fct_messages') -%}
+{%- set recounts = recounts_with_removed_messages() -%}
 {%- set is_incremental_run = is_incremental_run() or recounts -%}
 {%- set message_count = measures | first -%}
 {%- if measures[message_count].get('count_if') != 'true' -%}

@@ -218,3 +218,17 @@ def test_a_campaign_that_is_not_in_the_app_is_named_by_its_id(built: Settings) -
 def test_an_unknown_zone_is_utc(built: Settings) -> None:
     found = rows(built, "select workspace_id, timezone from core.dim_workspaces where length(workspace_id) = 1 order by 1")
     assert found == [{"workspace_id": "v", "timezone": "UTC"}, {"workspace_id": "w", "timezone": "UTC"}]
+
+
+def test_a_row_without_a_required_value_is_named(built: Settings) -> None:
+    with connect(built, "mailmart_owner") as connection:
+        row = connection.execute(
+            "select workspace_id, message_id, campaign_id from core.fct_messages where valid_to = 9223372036854775807 limit 1"
+        ).fetchone()
+        assert row is not None
+        change = "update core.fct_messages set campaign_id = %s where workspace_id = %s and message_id = %s"
+        connection.execute(change, (None, row[0], row[1]))
+    output = run_dbt(built, "test", "--select", "fct_messages,test_name:required_columns", check=False).stdout
+    with connect(built, "mailmart_owner") as connection:
+        connection.execute(change, (row[2], row[0], row[1]))
+    assert "Without a value in fct_messages: campaign_id (rows: 1)." in output
