@@ -50,7 +50,14 @@ def two_tenants(module_settings: Settings) -> Settings:
             # the same message, campaign, mailbox and domain ids in both
             Event(f"e_{message}_{kind}", workspace, message, kind, now - timedelta(days=1), "c", "b", "d")
             for workspace in ("mine", "theirs")
-            for message, kind in (("m", "sent"), ("m", "delivered"), ("m", "clicked"), ("n", "bounced"), ("n", "teleported"))
+            for message, kind in (
+                ("m", "sent"),
+                ("m", "delivered"),
+                ("m", "clicked"),
+                ("n", "bounced"),
+                ("n", "clicked"),
+                ("n", "teleported"),
+            )
         ],
         now - timedelta(hours=1),
     )
