@@ -16,7 +16,6 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-import psycopg
 from psycopg import sql
 
 from api.builds.retention_policy import RetentionPolicy
@@ -25,6 +24,7 @@ from api.builds.run_repository import NightlyRunRepository
 from api.builds.schedule import latest_due
 from api.db.advisory_lock import AdvisoryLock
 from api.db.connection import connect
+from api.db.lock_retry import LOCK_ERRORS, SECONDS_BETWEEN_ATTEMPTS
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -33,7 +33,6 @@ ROWS_PER_TRANSACTION = 10_000
 PAGES_PER_TRANSACTION = 1_000
 # a build, or a session that has locked the table
 SECONDS_TO_WAIT = 900.0
-SECONDS_BETWEEN_ATTEMPTS = 0.5
 # less than deadlock_timeout: a build that removes old versions of the same rows is never the one that fails
 LOCK_TIMEOUT = "-c lock_timeout=500ms"
 
@@ -153,7 +152,7 @@ class _Run:
         """Repeats a transaction while a build runs (None), or another session has what it needs locked."""
         deadline = time.monotonic() + self._pace.seconds_to_wait
         while self._should_continue():
-            with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            with suppress(*LOCK_ERRORS):
                 result = transaction()
                 if result is not None:
                     return result

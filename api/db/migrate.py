@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +13,7 @@ from yoyo import get_backend, read_migrations
 
 from api.db.connection import connect, conninfo
 from api.db.limits import write_limits
+from api.db.lock_retry import LOCK_ERRORS, lock_problem, retry_while_locked
 from api.db.privileges import restrict_database
 from api.db.queue_schema import migrate_queue
 from api.errors import MailmartError, SessionError
@@ -79,18 +79,14 @@ def _migrate_queue(guard: psycopg.Connection) -> list[str]:
 
 
 def _retry(guard: psycopg.Connection, work: Callable[[], None]) -> None:
-    deadline = time.monotonic() + MAX_SECONDS_IN_USE
-    while True:
-        try:
-            return work()
-        except psycopg.errors.LockNotAvailable as error:
-            if time.monotonic() > deadline:
-                raise MailmartError(
-                    f"a table that a migration changes has been in use for {MAX_SECONDS_IN_USE} s"
-                    f" ({str(error).splitlines()[-1].strip()}). Open transactions: {_open_transactions(guard)}",
-                    hint="End them, with `select pg_terminate_backend(pid)` if need be, and run `mailmart migrate` again.",
-                ) from error
-        time.sleep(0.5)
+    try:
+        retry_while_locked(work, MAX_SECONDS_IN_USE)
+    except LOCK_ERRORS as error:
+        raise MailmartError(
+            f"a table that a migration changes has been in use for {MAX_SECONDS_IN_USE} s"
+            f" ({lock_problem(error)}). Open transactions: {_open_transactions(guard)}",
+            hint="End them, with `select pg_terminate_backend(pid)` if need be, and run `mailmart migrate` again.",
+        ) from error
 
 
 def _open_transactions(guard: psycopg.Connection) -> str:

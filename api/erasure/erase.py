@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from api.contract.publication import read_publication
 from api.db.connection import connect
+from api.db.lock_retry import LOCK_ERRORS, lock_problem, retry_while_locked
 from api.erasure.files import delete_files
 from api.erasure.person import HINT, check_address, person_parameters
 from api.errors import ContractError, MailmartError
@@ -22,7 +23,6 @@ from api.settings import Settings
 # each lock is asked for during a second, so that nobody waits long behind it (decision 57)
 LOCK_TIMEOUT = "-c lock_timeout=1s"
 MAX_SECONDS_IN_USE = 1800
-RETRY_SECONDS = 0.5
 WAIT_REPORT_SECONDS = 10.0
 NOT_BUILT = "MM004"
 Report = Callable[[str], None]
@@ -85,8 +85,8 @@ def erase_workspace(settings: Settings, workspace_id: str, *, is_dry_run: bool, 
             return erasure
         if not erasure.is_empty:
             # first, and committed: whatever is loaded from now on is refused, and what was being loaded is here
-            _retry(connection, report, lambda: _refuse(connection, workspace_id))
-            _retry(connection, report, lambda: _erase_workspace(connection, workspace_id, erasure))
+            _retry(report, lambda: _refuse(connection, workspace_id))
+            _retry(report, lambda: _erase_workspace(connection, workspace_id, erasure))
         _finish(settings, connection, erasure)
     return erasure
 
@@ -113,7 +113,7 @@ def erase_recipient(
         person = Jsonb(person_parameters(address, domain, typed=typed, workspace=workspace_id, countable_types=countable_types))
         erasure = Erasure()
         try:
-            _retry(connection, report, lambda: _erase_recipient(connection, person, workspace_id, erasure, is_dry_run))
+            _retry(report, lambda: _erase_recipient(connection, person, workspace_id, erasure, is_dry_run))
         except psycopg.Error as error:
             if error.sqlstate != NOT_BUILT:
                 raise
@@ -229,25 +229,24 @@ def _add(rows: dict[str, int], more: dict[str, int]) -> None:
             rows[relation] = max(count, rows.get(relation, 0))
 
 
-def _retry(connection: psycopg.Connection, report: Report, work: Callable[[], None]) -> None:
+def _retry(report: Report, work: Callable[[], None]) -> None:
     """Does the work in a transaction; if it does not get a lock in a second, does all of it again.
 
     Raises:
         MailmartError: the lock was not free for half an hour.
     """
-    deadline = time.monotonic() + MAX_SECONDS_IN_USE
     reported_at = time.monotonic()
-    while True:
-        try:
-            return work()
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-            reason = str(error).splitlines()[-1].strip()
-            if time.monotonic() > deadline:
-                raise MailmartError(
-                    f"a build or another session has been in the way for {MAX_SECONDS_IN_USE} s: {reason}",
-                    hint="`mailmart batch status` names the sessions. Run the same command again.",
-                ) from error
-            if time.monotonic() - reported_at > WAIT_REPORT_SECONDS:
-                reported_at = time.monotonic()
-                report(f"waiting for a build or another session: {reason}")
-        time.sleep(RETRY_SECONDS)
+
+    def report_now_and_then(error: psycopg.Error) -> None:
+        nonlocal reported_at
+        if time.monotonic() - reported_at > WAIT_REPORT_SECONDS:
+            reported_at = time.monotonic()
+            report(f"waiting for a build or another session: {lock_problem(error)}")
+
+    try:
+        retry_while_locked(work, MAX_SECONDS_IN_USE, report_now_and_then)
+    except LOCK_ERRORS as error:
+        raise MailmartError(
+            f"a build or another session has been in the way for {MAX_SECONDS_IN_USE} s: {lock_problem(error)}",
+            hint="`mailmart batch status` names the sessions. Run the same command again.",
+        ) from error
