@@ -4,6 +4,7 @@
         indexes=[{'columns': ['workspace_id', 'message_id']}],
         meta={
             'insert_only': true,
+            'has_aliases': true,
             'reads_raw': true,
             'recompute_scope': is_in_raw_logs(),
         },
@@ -14,6 +15,8 @@
 {%- set has_known_events = is_incremental_run() and not is_empty() %}
 {#- a closed message takes no more events: they are in fct_rejected_events #}
 {%- set has_closed_messages = has_removed_rows('fct_email_events') %}
+{#- a recomputation starts from the messages to which events under an alias belong already; finish_model.sql assigns them #}
+{%- set has_moved_events = recomputes_events_under_alias() %}
 
 with bounce_patterns as (
     select * from {{ ref('bounce_patterns') }}
@@ -126,7 +129,7 @@ first_copies as (
     where {{ is_valid_event() }}{{ ' and ' ~ is_not_closed('loaded_events') if has_closed_messages }}
     order by
         workspace_id, event_id, loaded_at, occurred_at, message_id, event_type, provider, campaign_id, mailbox_id, domain_id,
-        is_machine, smtp_status, smtp_code, diagnostic, url
+        is_machine, smtp_status, smtp_code, diagnostic, url, alias_message_id
 ),
 
 -- a known event is never replaced by a later copy
@@ -155,12 +158,30 @@ new_events as (
     where coalesce(unknown_events.event_id, '') <> ''
 )
 
+{%- if has_moved_events %},
+
+events_under_alias as (
+    select
+        workspace_id,
+        event_id,
+        message_id
+    from {{ this }}
+    where {{ is_current() }} and is_under_alias
+)
+{%- endif %}
+
 select
     new_events.workspace_id,
     new_events.event_id,
+    {% if has_moved_events -%}
+    coalesce(events_under_alias.message_id, new_events.message_id) as message_id,
+    {%- else -%}
     new_events.message_id,
+    {%- endif %}
     new_events.provider,
     new_events.provider_message_id,
+    new_events.alias_message_id,
+    nullif(new_events.alias_message_id = new_events.message_id, false) as is_under_alias,
     coalesce(new_events.campaign_id, '') as campaign_id,
     coalesce(new_events.mailbox_id, '') as mailbox_id,
     coalesce(new_events.domain_id, '') as domain_id,
@@ -181,3 +202,7 @@ select
     {{ batch_id() }}::bigint as valid_from,
     {{ open_ended() }}::bigint as valid_to
 from new_events
+{%- if has_moved_events %}
+left join events_under_alias
+    on new_events.workspace_id = events_under_alias.workspace_id and new_events.event_id = events_under_alias.event_id
+{%- endif %}

@@ -29,6 +29,7 @@ message_events as not materialized (
         events.event_id,
         events.provider,
         events.provider_message_id,
+        events.is_under_alias,
         events.campaign_id,
         events.mailbox_id,
         events.domain_id,
@@ -53,7 +54,14 @@ aggregated as (
         workspace_id,
         message_id,
         max(provider collate "C") as provider,
-        {{ latest_non_empty('provider_message_id') }} as provider_message_id,
+        -- of a message of SendGrid, an id of the sender's before SendGrid's own, which begins message_id; the order of the events
+        -- decides nothing, so the id never changes
+        coalesce(
+            max(provider_message_id collate "C")
+            filter (where not starts_with(message_id, provider_message_id) and is_under_alias is not true),
+            max(nullif(provider_message_id, '') collate "C") filter (where is_under_alias is not true),
+            max(provider_message_id collate "C")
+        ) as provider_message_id,
         {{ latest_non_empty('campaign_id', is_known_type) }} as campaign_id,
         {{ latest_non_empty('mailbox_id', is_known_type) }} as mailbox_id,
         {{ latest_non_empty('domain_id', is_known_type) }} as domain_id,

@@ -1,0 +1,32 @@
+{#
+    Two ids of one message. An event that carries only the second id of its message (is_under_alias) belongs to the message of the
+    events that carry both, whichever came first. Only fct_email_events knows of aliases: message_id there is the message's.
+#}
+
+{#
+    In the transaction of fct_email_events: moves events under an alias to their messages. What was inserted by this batch is changed
+    in place; an older event gets a new version, by which fct_messages sees both messages. The partial indexes are empty unless events
+    have second ids, so a warehouse without them pays nothing.
+#}
+{% macro assign_events_under_alias() -%}
+    create index if not exists {{ this.identifier }}_teaching_alias on {{ this }} (workspace_id, alias_message_id)
+    where alias_message_id is not null and is_under_alias is null and {{ is_current() }};
+    create index if not exists {{ this.identifier }}_under_alias on {{ this }} (workspace_id, alias_message_id)
+    where is_under_alias and {{ is_current() }};
+    select app.assign_events_under_alias('{{ this }}', {{ batch_id() }}, {{ var('recompute') }});
+{%- endmacro %}
+
+
+{# Whether this build computes events under an alias again. #}
+{% macro recomputes_events_under_alias() -%}
+    {%- if not (execute and var('recompute') and is_incremental()) -%} {{ return(false) }} {%- endif -%}
+    {{ return(run_query(
+        'select exists (select from ' ~ this ~ ' where is_under_alias and ' ~ is_current() ~ ')'
+    ).rows[0][0]) }}
+{%- endmacro %}
+
+
+{# The message id that an event was received with. #}
+{% macro received_message_id(events) -%}
+    case when {{ events }}.is_under_alias then {{ events }}.alias_message_id else {{ events }}.message_id end
+{%- endmacro %}
