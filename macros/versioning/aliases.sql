@@ -9,10 +9,17 @@
     have second ids, so a warehouse without them pays nothing.
 #}
 {% macro assign_events_under_alias() -%}
-    create index if not exists {{ this.identifier }}_teaching_alias on {{ this }} (workspace_id, alias_message_id)
-    where alias_message_id is not null and is_under_alias is null and {{ is_current() }};
-    create index if not exists {{ this.identifier }}_under_alias on {{ this }} (workspace_id, alias_message_id)
-    where is_under_alias and {{ is_current() }};
+    do $indexes$
+    begin
+        -- "if not exists" would wait for a vacuum in every build
+        if to_regclass('{{ this.schema }}.{{ this.identifier }}_teaching_alias') is null then
+            create index {{ this.identifier }}_teaching_alias on {{ this }} (workspace_id, alias_message_id)
+            where alias_message_id is not null and is_under_alias is null and {{ is_current() }};
+            create index {{ this.identifier }}_under_alias on {{ this }} (workspace_id, alias_message_id)
+            where is_under_alias and {{ is_current() }};
+        end if;
+    end
+    $indexes$;
     select app.assign_events_under_alias('{{ this }}', {{ batch_id() }}, {{ var('recompute') }});
 {%- endmacro %}
 
