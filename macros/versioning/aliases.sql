@@ -33,6 +33,33 @@
 {%- endmacro %}
 
 
+{#
+    The message id of a new event. A recomputation begins with the message to which an event under an alias belongs already, so that it
+    writes differences only.
+#}
+{% macro assigned_message_id(events) -%}
+    {%- if recomputes_events_under_alias() -%}
+    case
+        when {{ events }}.alias_message_id = {{ events }}.message_id
+            then coalesce(
+                (
+                    select existing.message_id from {{ this }} as existing
+                    where
+                        existing.workspace_id = {{ events }}.workspace_id
+                        and existing.event_id = {{ events }}.event_id
+                        and existing.is_under_alias
+                        and {{ is_current('existing') }}
+                ),
+                {{ events }}.message_id
+            )
+        else {{ events }}.message_id
+    end
+    {%- else -%}
+    {{ events }}.message_id
+    {%- endif -%}
+{%- endmacro %}
+
+
 {# The message id that an event was received with. #}
 {% macro received_message_id(events) -%}
     case when {{ events }}.is_under_alias then {{ events }}.alias_message_id else {{ events }}.message_id end

@@ -15,8 +15,6 @@
 {%- set has_known_events = is_incremental_run() and not is_empty() %}
 {#- a closed message takes no more events: they are in fct_rejected_events #}
 {%- set has_closed_messages = has_removed_rows('fct_email_events') %}
-{#- a recomputation starts from the messages to which events under an alias belong already; finish_model.sql assigns them #}
-{%- set has_moved_events = recomputes_events_under_alias() %}
 
 with bounce_patterns as (
     select * from {{ ref('bounce_patterns') }}
@@ -158,26 +156,10 @@ new_events as (
     where coalesce(unknown_events.event_id, '') <> ''
 )
 
-{%- if has_moved_events %},
-
-events_under_alias as (
-    select
-        workspace_id,
-        event_id,
-        message_id
-    from {{ this }}
-    where {{ is_current() }} and is_under_alias
-)
-{%- endif %}
-
 select
     new_events.workspace_id,
     new_events.event_id,
-    {% if has_moved_events -%}
-    coalesce(events_under_alias.message_id, new_events.message_id) as message_id,
-    {%- else -%}
-    new_events.message_id,
-    {%- endif %}
+    {{ assigned_message_id('new_events') }} as message_id,
     new_events.provider,
     new_events.provider_message_id,
     new_events.alias_message_id,
@@ -202,7 +184,3 @@ select
     {{ batch_id() }}::bigint as valid_from,
     {{ open_ended() }}::bigint as valid_to
 from new_events
-{%- if has_moved_events %}
-left join events_under_alias
-    on new_events.workspace_id = events_under_alias.workspace_id and new_events.event_id = events_under_alias.event_id
-{%- endif %}

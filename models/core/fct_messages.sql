@@ -54,8 +54,8 @@ aggregated as (
         workspace_id,
         message_id,
         max(provider collate "C") as provider,
-        -- the first of these that any event has: an id of the sender's; SendGrid's own, which begins message_id; that of an event under
-        -- an alias. The order of the events decides nothing, so the id never changes. One aggregate costs less than three.
+        -- the first of these that any event has: an id of the sender's; SendGrid's own, which begins message_id; that of an event
+        -- under an alias. The order of the events decides nothing, so the id never changes. One aggregate costs less than three.
         substr(
             min(
                 (

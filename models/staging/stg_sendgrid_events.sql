@@ -39,7 +39,7 @@ events as (
             nullif(body ->> 'anymail_id', ''), case when starts_with(smtp_id, '<') then smtp_id end, sendgrid_id, smtp_id
         ) as provider_message_id,
         coalesce(sendgrid_id, smtp_id) as message_key,
-        case when smtp_id is distinct from sendgrid_id then smtp_id end as alias_key,
+        nullif(smtp_id, sendgrid_id) as alias_key,
         body ->> 'email' as recipient,
         provider_event,
         case provider_event
