@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.collation import collation
 from tests.support.run_folder import make_run_folder
-from tests.support.server_settings import VARIABLE, choose_settings
+from tests.support.server_settings import VARIABLE
 
 TESTS = Path(__file__).parent
 
@@ -20,12 +21,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Makes the run's folder before xdist starts its workers, which inherit its name."""
     if not hasattr(config, "workerinput"):
         config.add_cleanup(make_run_folder())
-        choose_settings()
 
 
 def pytest_report_header() -> str:
-    """Names the defaults of the run's PostgreSQL, so that a failure can be repeated."""
-    return f"PostgreSQL: {VARIABLE}={choose_settings()}"
+    """Names the defaults of the run's PostgreSQL: a failure is repeated with the same ones."""
+    return f"PostgreSQL: {VARIABLE}={os.environ.get(VARIABLE, '(one for each file)')}, collation {collation() or 'C'}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -44,7 +44,7 @@ from api.exports.formats import FORMATS
 from api.exports.storage import storage_of
 from api.settings import PROJECT_ROOT, Settings
 from api.tools.synthetic.generate import GenerateOptions, generate
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 from tests.support.ports import free_port
 
 KILLS = int(os.environ.get("MAILMART_TEST_PROCESS_KILLS", "1"))
@@ -67,7 +67,7 @@ def installation() -> Iterator[Settings]:
         servers.start(settings)
         migrate(settings)
         generate(settings, GenerateOptions(workspaces=3, messages=20_000, days=40))
-        run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+        run_dbt(settings, *WITHOUT_UNIT_TESTS)
         soon = (datetime.now(UTC) + timedelta(minutes=1)).time().replace(second=0, microsecond=0)
         yield dataclasses.replace(settings, nightly_at=soon)
     finally:

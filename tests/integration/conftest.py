@@ -47,7 +47,7 @@ def make_database(server: PostgresServer, template: str, tmp_path_factory: pytes
 @pytest.fixture(scope="session")
 def empty_database(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDatabase]:
     """Makes one more empty database, not migrated, at each call."""
-    yield from _databases(server, "template1", tmp_path_factory)
+    yield from _databases(server, None, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +77,7 @@ def make_warehouse(server: PostgresServer, template: str, tmp_path_factory: pyte
         server.drop_database(name)
 
 
-def _databases(server: PostgresServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDatabase]:
+def _databases(server: PostgresServer, template: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDatabase]:
     names: list[str] = []
 
     def make() -> Settings:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
-from dbt.parser.manifest import ManifestLoader
-
-from api.settings import PROJECT_ROOT
+from dbt.contracts.graph.manifest import Manifest
+from dbt.parser.manifest import ManifestLoader, extended_mashumuro_decoder
+from dbt_common.clients.jinja import template_cache
 
 FILE = "partial_parse.msgpack"
 # in the names of relations, with which a database's name is replaced
@@ -24,21 +24,26 @@ class ParsedProject:
     """What `dbt parse` left in a folder, in a database called PLACEHOLDER."""
 
     def __init__(self, folder: Path) -> None:
-        self._parse = msgpack.unpackb((folder / FILE).read_bytes())
+        content = (folder / FILE).read_bytes()
+        self._parse = msgpack.unpackb(content)
+        # compiled once, for the commands of all processes that are forked from this one
+        for macro in Manifest.from_msgpack(content, decoder=extended_mashumuro_decoder).macros.values():
+            template_cache.get_node_template(macro)
 
     def prepare(self, arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
-        """Lets the dbt command that this process is about to run use the parse.
+        """Lets the dbt command that this process is about to run use the parse, in the project or in a copy of it.
 
-        dbt still compares the variables of the command and every file with it, and parses what is different.
+        dbt still compares every file with it, and parses what is different.
         """
-        is_parsed_project = Path(folder) == PROJECT_ROOT and environment.get("MAILMART_DBT_TARGET") == "production"
-        if not is_parsed_project or "--vars" in arguments or "--target-path" not in arguments:
+        is_a_copy = (Path(folder) / "models" / "marts").is_dir()
+        if not is_a_copy or environment.get("MAILMART_DBT_TARGET") != "production" or "--target-path" not in arguments:
             return
-        target = Path(arguments[arguments.index("--target-path") + 1])
-        target.mkdir(parents=True, exist_ok=True)
-        parse = _replace(self._parse, environment["MAILMART_DBT_DATABASE"])
-        (target / FILE).write_bytes(msgpack.packb(parse))
-        _ignore_connection()
+        target = Path(folder, arguments[arguments.index("--target-path") + 1])
+        if not (target / FILE).exists():
+            target.mkdir(parents=True, exist_ok=True)
+            parse = _replace(self._parse, environment["MAILMART_DBT_DATABASE"])
+            (target / FILE).write_bytes(msgpack.packb(parse))
+        _ignore_connection_and_variables()
 
 
 def _replace(value: Any, database: str) -> Any:
@@ -51,11 +56,13 @@ def _replace(value: Any, database: str) -> Any:
     return value
 
 
-def _ignore_connection() -> None:
+def _ignore_connection_and_variables() -> None:
+    """No file of the project says something else to the parser if a variable has another value: only what runs reads them."""
     compare = ManifestLoader.is_partial_parsable
 
-    def compare_all_but_connection(loader: ManifestLoader, parsed: Any) -> Any:
+    def compare_the_rest(loader: ManifestLoader, parsed: Any) -> Any:
         parsed.state_check.profile_hash = loader.manifest.state_check.profile_hash
+        parsed.state_check.vars_hash = loader.manifest.state_check.vars_hash
         return compare(loader, parsed)
 
-    ManifestLoader.is_partial_parsable = compare_all_but_connection  # type: ignore[method-assign, assignment]
+    ManifestLoader.is_partial_parsable = compare_the_rest  # type: ignore[method-assign, assignment]

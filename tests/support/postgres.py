@@ -27,6 +27,7 @@ from psycopg.conninfo import conninfo_to_dict
 from api.embedded import postgres
 from api.embedded.paths import find_folders
 from api.settings import PROJECT_ROOT
+from tests.support.collation import collation
 from tests.support.run_folder import ALIVE, run_folder
 from tests.support.server_settings import chosen_settings
 
@@ -53,15 +54,19 @@ class PostgresServer:
         """A connection of the superuser."""
         return psycopg.connect(self.superuser, autocommit=True)
 
-    def create_database(self, name: str, template: str = "template1") -> None:
-        """Makes a database that belongs to the login, a copy of the template; one of that name is replaced."""
+    def create_database(self, name: str, template: str | None = None) -> None:
+        """Makes a database that belongs to the login, empty or a copy of the template; one of that name is replaced."""
+        database = sql.Identifier(name)
         with self.as_superuser() as connection:
             _drop_database(connection, name)
-            connection.execute(
-                sql.SQL("create database {} template {} owner {}").format(
-                    sql.Identifier(name), sql.Identifier(template), self.login()
+            source = sql.SQL("template {}").format(sql.Identifier(template)) if template else _empty()
+            connection.execute(sql.SQL("create database {} {} owner {}").format(database, source, self.login()))
+            for setting, value in chosen_settings().items():
+                connection.execute(
+                    sql.SQL("alter role {} in database {} set {} = {}").format(
+                        self.login(), database, sql.Identifier(setting), _list(value)
+                    )
                 )
-            )
 
     def drop_database(self, name: str) -> None:
         """Drops a database, and ends its sessions."""
@@ -142,8 +147,6 @@ def _login(superuser: str) -> Iterator[str]:
     server = conninfo_to_dict(superuser)
     with psycopg.connect(superuser, autocommit=True) as connection:
         connection.execute(sql.SQL("create role {} login createrole password {}").format(login, password))
-        for setting, value in chosen_settings().items():
-            connection.execute(sql.SQL("alter role {} set {} = {}").format(login, sql.Identifier(setting), _list(value)))
         for (role,) in connection.execute("select rolname from pg_roles where rolname like 'mailmart\\_%' and not rolcanlogin"):
             connection.execute(sql.SQL("grant {} to {} with admin option").format(sql.Identifier(role), login))
     yield f"postgresql://{name}:{password}@/postgres?" + urlencode({"host": server["host"], "port": server.get("port") or 5432})
@@ -154,6 +157,13 @@ def _login(superuser: str) -> Iterator[str]:
             _drop_database(connection, database)
         connection.execute(sql.SQL("drop owned by {}").format(login))
         connection.execute(sql.SQL("drop role {}").format(login))
+
+
+def _empty() -> sql.Composable:
+    # the system of another server may have other collations
+    name = None if EXTERNAL_SERVER in os.environ else collation()
+    locale = sql.SQL("locale_provider libc locale {}").format(sql.Literal(name)) if name else sql.SQL("")
+    return sql.SQL("template template0 {}").format(locale)
 
 
 def _list(value: str) -> sql.Composable:

@@ -1,11 +1,12 @@
-"""The defaults of the tests' login on PostgreSQL, as logins in the field have them; each run says which it has.
+"""The defaults of the tests' login on PostgreSQL, as logins in the field have them. No answer may depend on them.
 
-No answer may depend on them. MAILMART_TEST_SERVER_SETTINGS names one of the choices.
+Each file of tests has one of the choices, always the same one. MAILMART_TEST_SERVER_SETTINGS names one for all files.
 """
 
 from __future__ import annotations
 
 import os
+import zlib
 
 VARIABLE = "MAILMART_TEST_SERVER_SETTINGS"
 
@@ -28,11 +29,12 @@ CHOICES: dict[str, dict[str, str]] = {
 }
 
 
-def choose_settings() -> str:
-    """The name of this run's choice, `plain` by default. It is put into the environment, which the run's processes inherit."""
-    return os.environ.setdefault(VARIABLE, "plain")
-
-
 def chosen_settings() -> dict[str, str]:
-    """The settings of this run, by name."""
-    return CHOICES[choose_settings()]
+    """The settings for the test that is running, by name."""
+    file = os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[0]
+    return CHOICES[os.environ.get(VARIABLE) or choice(file)]
+
+
+def choice(file: str) -> str:
+    """The name of the choice for a file of tests."""
+    return sorted(CHOICES)[zlib.crc32(file.encode()) % len(CHOICES)]

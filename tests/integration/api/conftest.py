@@ -20,7 +20,7 @@ from tests.integration.api.serving import serving
 from tests.integration.conftest import MakeWarehouse
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 
 OTHER_WORKSPACE = "ws_other"
 # of the other workspace, without mail
@@ -53,7 +53,7 @@ def fill_example(settings: Settings) -> None:
     ]
     unknown = Event("u1", WORKSPACE, "u1", "sent", now - timedelta(days=1), campaign_id="cmp_of_mail_alone")
     load_events(settings, [*example_events(), *theirs, unknown], now - timedelta(hours=1))
-    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+    run_dbt(settings, *WITHOUT_UNIT_TESTS)
 
 
 @dataclass(frozen=True)

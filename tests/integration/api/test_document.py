@@ -20,7 +20,7 @@ from tests.integration.api.example import CAMPAIGN, RATES, SUMMARY, WORKSPACE
 from tests.support.command import mailmart
 
 BIN = Path(sys.executable).parent
-CASES = int(os.environ.get("MAILMART_TEST_SCHEMATHESIS_CASES", "60"))
+CASES = int(os.environ.get("MAILMART_TEST_SCHEMATHESIS_CASES", "30"))
 
 
 @pytest.fixture(scope="module")

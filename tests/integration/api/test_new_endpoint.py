@@ -15,7 +15,7 @@ from api.settings import Settings
 from tests.integration.api.conftest import Caller
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 from tests.support.project_copy import copied_project
 
 VIEW = """
@@ -79,7 +79,7 @@ def test_view_and_yaml_become_an_endpoint(settings: Settings, tmp_path: Path) ->
     (marts / "recipient_domains.sql").write_text(VIEW)
     (marts / "_recipient_domains.yml").write_text(MODEL)
     scratch = dataclasses.replace(copy, rate_limit_factor=1, redis_url="unix:///nowhere/valkey.sock")
-    run_dbt(scratch, "build", "--exclude-resource-type", "unit_test", target_path="scratch")
+    run_dbt(scratch, *WITHOUT_UNIT_TESTS, target_path="scratch")
     service = WsgiApp(scratch)
     try:
         client = Client(service)

@@ -28,7 +28,7 @@ from tests.integration.api.example import CAMPAIGN, WORKSPACE
 from tests.integration.api.publishing import publish_empty_contract
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 
 PATH = f"{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
 
@@ -175,7 +175,7 @@ def test_every_body_belongs_to_the_batch_of_its_etag(settings: Settings, monkeyp
     now = datetime.now(UTC)
     event = Event("e0", "w", "m0", "sent", now - timedelta(days=1), campaign_id="c")
     load_events(settings, [event], now - timedelta(hours=1))
-    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+    run_dbt(settings, *WITHOUT_UNIT_TESTS)
     service = WsgiApp(settings)
     key = create_key(settings, "w", name="versions")
     bodies: dict[str, set[bytes]] = {}
@@ -193,7 +193,7 @@ def test_every_body_belongs_to_the_batch_of_its_etag(settings: Settings, monkeyp
             elif response.status_code != 304 or response.headers["ETag"] != tag:
                 wrong.append(f"{response.status_code} {response.text}")
             # leave processor time to the builds
-            time.sleep(0.005)
+            time.sleep(0.02)
 
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
@@ -202,7 +202,7 @@ def test_every_body_belongs_to_the_batch_of_its_etag(settings: Settings, monkeyp
         for number in range(1, 4):
             moved = [dataclasses.replace(event, event_id=f"e{number}", message_id=f"m{number}")]
             load_events(settings, moved, datetime.now(UTC) - timedelta(minutes=30 - number))
-            run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+            run_dbt(settings, *WITHOUT_UNIT_TESTS)
         rollback(settings)
     finally:
         stop.set()

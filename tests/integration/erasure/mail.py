@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from api.db.connection import connect
 from api.settings import Settings
 from tests.support.command import mailmart
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 
 TENANT, OTHER = "ws_erased", "ws_other"
 PERSON = "Jane.Doe+news@people.example"
@@ -149,7 +149,7 @@ def load_mail(settings: Settings) -> None:
         broken = {"event_id": "n2", "event_type": "sent", "occurred_at": TIME, "recipient": PERSON}
         _ingest(settings, "native", workspace, "\n".join([json.dumps(native), json.dumps(broken), f"to: {PERSON}"]), rejected=2)
         load_native(settings, workspace)
-    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+    run_dbt(settings, *WITHOUT_UNIT_TESTS)
 
 
 def load_native(settings: Settings, workspace: str) -> None:

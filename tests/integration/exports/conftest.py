@@ -22,7 +22,7 @@ from api.settings import Settings
 from tests.integration.conftest import MakeWarehouse
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 
 WORKSPACE = "ws_exports"
 OTHER_WORKSPACE = "ws_others"
@@ -85,7 +85,7 @@ def _fill(settings: Settings) -> None:
 
 def publish(settings: Settings) -> None:
     """Runs a full build, which publishes."""
-    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+    run_dbt(settings, *WITHOUT_UNIT_TESTS)
 
 
 def ignore_end(connection: psycopg.Connection, export_id: str) -> None:

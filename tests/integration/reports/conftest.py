@@ -16,7 +16,7 @@ from api.settings import Settings
 from tests.integration.conftest import MakeWarehouse
 from tests.integration.reports.reporter import WORKSPACE, Reporter, load_messages
 from tests.support.certificate_authority import authority, trusted
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 
 __all__ = ["authority", "trusted"]
 
@@ -29,7 +29,7 @@ def report_warehouse(make_warehouse: MakeWarehouse) -> Settings:
 
 def _fill(settings: Settings) -> None:
     load_messages(settings)
-    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+    run_dbt(settings, *WITHOUT_UNIT_TESTS)
 
 
 @pytest.fixture(scope="session")

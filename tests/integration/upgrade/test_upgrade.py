@@ -20,7 +20,7 @@ from api.db.migrate import migrate
 from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.support.command import mailmart
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 
 # pg_dump --inserts of a database of release 0.1.0: two publications, a developer's warehouse, a key, an export, a report
 DUMP = Path(__file__).with_name("release_0_1_0.sql.gz")
@@ -59,7 +59,7 @@ def restored(empty_database: Callable[[], Settings], template: str) -> Settings:
 @pytest.fixture(scope="module")
 def upgraded(restored: Settings) -> Settings:
     """The restored database after `mailmart migrate`; before that, a build is refused."""
-    refused = run_dbt(restored, "build", "--exclude-resource-type", "unit_test", check=False)
+    refused = run_dbt(restored, *WITHOUT_UNIT_TESTS, check=False)
     assert refused.returncode != 0
     assert "The database is not migrated to this release: run `mailmart migrate`, then build again." in refused.stdout
     assert "START" not in refused.stdout
@@ -92,7 +92,7 @@ def test_responses_are_the_same_after_the_migration(service: WsgiApp, upgraded: 
 
 
 def test_the_next_build_writes_no_row(service: WsgiApp, upgraded: Settings) -> None:
-    output = run_dbt(upgraded, "build", "--exclude-resource-type", "unit_test").stdout
+    output = run_dbt(upgraded, *WITHOUT_UNIT_TESTS).stdout
     with connect(upgraded, "mailmart_owner") as connection:
         written = connection.execute(
             "select model, rows_inserted, rows_expired from app.model_runs"

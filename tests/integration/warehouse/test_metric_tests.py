@@ -11,10 +11,10 @@ from api.db.connection import connect
 from api.settings import Settings
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 from tests.support.project_copy import copied_project, edit_project
 
-BUILD = ("build", "--exclude-resource-type", "unit_test", "--select", "+campaign_performance")
+BUILD = (*WITHOUT_UNIT_TESTS, "--select", "+campaign_performance")
 RATE = "'sent_per_bounce': {'numerator': 'sent', 'denominator': 'bounced'},\n"
 RATIO = RATE.replace("},", ", 'can_exceed_100': true},")
 LAST_RATE = "        'estimated_inbox_placement_rate'"

@@ -20,7 +20,7 @@ from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 # times as PostgreSQL writes them: Python has no value for most of these
@@ -168,7 +168,7 @@ def built(module_settings: Settings) -> Settings:
         + [Event("blank", "w", "n", "sent", YESTERDAY, campaign_id="  ", mailbox_id=" ", domain_id="\t")],
         datetime.now(UTC),
     )
-    run_dbt(module_settings, "build", "--exclude-resource-type", "unit_test")
+    run_dbt(module_settings, *WITHOUT_UNIT_TESTS)
     return module_settings
 
 

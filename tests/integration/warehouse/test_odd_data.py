@@ -14,7 +14,7 @@ from api.db.connection import connect
 from api.settings import Settings
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_TESTS, WITHOUT_UNIT_TESTS, run_dbt
 
 NOW = datetime.now(UTC)
 LOADED_AT = NOW - timedelta(hours=1)
@@ -104,9 +104,9 @@ def built(module_settings: Settings) -> Settings:
     rivals = [(campaign, workspace) for workspace in ("t1", "t2") for campaign in ("a", "b")]
     for campaign, workspace in (*rivals[:2], *reversed(rivals[2:])):
         load_events(module_settings, [event("rival", campaign_id=campaign, workspace_id=workspace, message_id="m")], LOADED_AT)
-    run_dbt(module_settings, "build", "--exclude-resource-type", "unit_test")
+    run_dbt(module_settings, *WITHOUT_TESTS)
     # and again, with nothing new
-    run_dbt(module_settings, "build", "--exclude-resource-type", "unit_test")
+    run_dbt(module_settings, *WITHOUT_UNIT_TESTS)
     return module_settings
 
 
@@ -192,7 +192,7 @@ def test_a_series_has_every_day_in_any_session(built: Settings, zone: str) -> No
 
 def test_a_build_warns_of_rejected_events(built: Settings) -> None:
     load_events(built, [event("another", occurred_at=None)], datetime.now(UTC))
-    output = run_dbt(built, "build", "--exclude-resource-type", "unit_test").stdout
+    output = run_dbt(built, *WITHOUT_UNIT_TESTS).stdout
     assert "WARN 1 nothing_is_rejected" in output
     assert "WARN=1 ERROR=0" in output
 

@@ -17,7 +17,7 @@ from api.settings import PROJECT_ROOT, Settings
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.command import mailmart
-from tests.support.dbt import run_dbt
+from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 
 BEFORE_NOW = timedelta(days=2)
 
@@ -91,7 +91,7 @@ def read(settings: Settings, *, every_mart: bool = False) -> tuple[int, int]:
 def test_readers_during_builds_see_only_published_batches(settings: Settings) -> None:
     # something for every mart: a message that bounced, from a mailbox, and a type that counts nowhere
     load_now(settings, sent(0), event(0, "bounced"), event(0, "teleported"))
-    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+    run_dbt(settings, *WITHOUT_UNIT_TESTS)
 
     seen: dict[int, set[int]] = defaultdict(set)
     errors: list[Exception] = []
@@ -99,7 +99,7 @@ def test_readers_during_builds_see_only_published_batches(settings: Settings) ->
 
     def keep_reading() -> None:
         # a pause, so that the builds can run, too
-        while not stop.wait(0.1):
+        while not stop.wait(0.5):
             try:
                 batch, total = read(settings, every_mart=True)
                 seen[batch].add(total)
@@ -117,12 +117,12 @@ def test_readers_during_builds_see_only_published_batches(settings: Settings) ->
             load_now(settings, *(sent(number) for number in range(total, total + size)))
             load_now(settings, event(0, "opened", f"c{total}", f"b{total}"))
             total += size
-            run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+            run_dbt(settings, *WITHOUT_UNIT_TESTS)
             totals[published(settings)] = total
         # recomputed, with one message less, and no reader sees a gap
         with connect(settings, "mailmart_owner") as connection:
             connection.execute("delete from raw.email_events where event_id = 'e5_sent'")
-        run_dbt(settings, "build", "--exclude-resource-type", "unit_test", "--vars", "recompute: true")
+        run_dbt(settings, *WITHOUT_UNIT_TESTS, "--vars", "recompute: true")
         totals[published(settings)] = total - 1
     finally:
         stop.set()
@@ -137,7 +137,7 @@ def test_readers_during_builds_see_only_published_batches(settings: Settings) ->
 @pytest.mark.timeout(720)
 def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings) -> None:
     load_now(settings, sent(1))
-    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+    run_dbt(settings, *WITHOUT_UNIT_TESTS)
     first = published(settings)
     assert read(settings) == (first, 1)
 
@@ -150,7 +150,7 @@ def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings)
     # a data test fails: its rows are not visible
     with connect(settings, "mailmart_owner") as connection:
         connection.execute("update core.fct_campaign_days set bounced = 7 where sent = 2")
-    failed = run_dbt(settings, "build", "--exclude-resource-type", "unit_test", check=False)
+    failed = run_dbt(settings, *WITHOUT_UNIT_TESTS, check=False)
     assert failed.returncode == 1
     assert "FAIL" in failed.stdout
     assert read(settings) == (first, 1)
@@ -171,7 +171,7 @@ def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings)
 
     # the next build publishes again; a rollback skips the withdrawn publication
     load_now(settings, sent(3))
-    run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+    run_dbt(settings, *WITHOUT_UNIT_TESTS)
     third = published(settings)
     assert third is not None
     assert third > second
@@ -183,30 +183,25 @@ def test_a_failed_test_publishes_nothing_and_one_can_go_back(settings: Settings)
     assert [status for _, status in ends] == ["published", "built", "failed", "published", "published"]
 
 
-@pytest.mark.timeout(360)
-def test_the_commands_list_and_roll_back_builds(settings: Settings) -> None:
-    for number in (1, 2):
-        load_now(settings, sent(number))
-        run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
-    shown = mailmart(settings, "batch", "list").output
-    assert [line.split()[:2] for line in shown.splitlines()[1:]] == [["*", "2"], ["1", shown.splitlines()[2].split()[1]]]
-    assert shown.count(" published ") == 2
-    assert mailmart(settings, "batch", "rollback").output == "batch 1 is served\n"
-    assert read(settings) == (1, 1)
-    assert [line[0] for line in mailmart(settings, "batch", "list").output.splitlines()[1:]] == [" ", "*"]
-    again = mailmart(settings, "batch", "rollback")
-    assert again.exit_code == 1
-    assert "no earlier publication" in again.output
-
-
-@pytest.mark.timeout(720)
-def test_rows_of_before_the_last_two_publications_are_removed(settings: Settings) -> None:
-    for number in range(1, 5):
+@pytest.mark.timeout(480)
+def test_the_last_two_publications_are_kept_and_the_commands_list_them_and_roll_back(settings: Settings) -> None:
+    for number in (1, 2, 3):
         # the same cell changes with every batch
         load_now(settings, sent(number))
-        run_dbt(settings, "build", "--exclude-resource-type", "unit_test")
+        run_dbt(settings, *WITHOUT_UNIT_TESTS)
     with connect(settings, "mailmart_owner") as connection:
         totals = connection.execute("select sent from core.fct_campaign_days order by valid_from").fetchall()
         kept = connection.execute("select count(*) from app.publications").fetchone()
-    assert totals == [(3,), (4,)]
+    assert totals == [(2,), (3,)]
     assert kept == (2,)
+
+    shown = mailmart(settings, "batch", "list").output
+    assert [line.split()[0] for line in shown.splitlines()[1:]] == ["*", "2", "1"]
+    assert [line.split()[1] for line in shown.splitlines()[1:2]] == ["3"]
+    assert shown.count(" published ") == 3
+    assert mailmart(settings, "batch", "rollback").output == "batch 2 is served\n"
+    assert read(settings) == (2, 2)
+    assert [line[0] for line in mailmart(settings, "batch", "list").output.splitlines()[1:]] == [" ", "*", " "]
+    again = mailmart(settings, "batch", "rollback")
+    assert again.exit_code == 1
+    assert "no earlier publication" in again.output
