@@ -49,6 +49,7 @@ def test_the_image_does_not_run_as_root() -> None:
     assert all(re.fullmatch(r"python:\S+( AS \w+)?", image) for image in instructions("FROM"))
 
 
+@pytest.mark.slow
 def test_compose_follows_its_specification() -> None:
     done = subprocess.run(
         [PROGRAMS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml"],

@@ -65,6 +65,7 @@ def test_ordinary_bodies_pass() -> None:
         assert check_body(text.encode()) == text
 
 
+@pytest.mark.slow
 def test_a_check_takes_linear_time() -> None:
     """Each of these would take minutes if it were quadratic; the bound is far from both."""
     started = time.process_time()

@@ -38,6 +38,7 @@ def test_an_array_is_split_wherever_its_pieces_end(size: int) -> None:
     assert [line for line, _ in found] == [2, 4, 6, 8, 10, 12, 14, 15]
 
 
+@pytest.mark.slow
 def test_an_array_with_too_many_events_is_split() -> None:
     events = [json.dumps({"n": number}) for number in range(MAX_EVENTS + 1)]
     assert texts(("[" + ",".join(events) + "]").encode()) == events
@@ -46,6 +47,7 @@ def test_an_array_with_too_many_events_is_split() -> None:
     assert [document.line for document in documents] == list(range(2, MAX_EVENTS + 3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("separator", [",", ",\n"])
 def test_an_array_that_is_larger_than_a_body_is_split(separator: str) -> None:
     events = [json.dumps({"n": number, "x": "y" * 100_000}) for number in range(150)]
@@ -79,6 +81,7 @@ def test_members_of_gzip_and_what_follows_them() -> None:
         assert "cannot be read from here on" in last.reason
 
 
+@pytest.mark.slow
 def test_a_gzip_bomb_is_not_read_to_its_end() -> None:
     *_, last = read(gzip.compress(b"x" * 80 * 1024 * 1024, mtime=0))
     assert isinstance(last, RejectedLine)

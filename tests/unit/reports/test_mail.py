@@ -60,6 +60,7 @@ def test_a_mail_arrives_unchanged() -> None:
     assert html.get_content().strip() == MAIL.html
 
 
+@pytest.mark.slow
 def test_any_subject_is_preserved_and_injects_no_header(seed: int) -> None:
     numbers = random.Random(seed)
     characters = ["\r\n", *"\n\r\0\u2028\x85\ud800 aü漢📬\u200d\u05d0:,", "=?utf-8?q?x?="]
