@@ -103,8 +103,12 @@ cross join lateral (
     share), recipient (the address), provider_event (the provider's event type), event_type (ours), campaign_id, mailbox_id,
     domain_id, smtp_status, smtp_code, bounce_type, diagnostic, url, user_agent, is_machine, occurred_at, loaded_at,
     loaded_xid.
+
+    has_aliases: a message of the provider has a second id, and some events carry only that. Then `events` has alias_key, too: the
+    second id, in the words of message_key; null if the event does not carry it, or if it is message_key for every message. Of an
+    event without the first id it is message_key itself.
 #}
-{% macro as_email_events(provider) %}
+{% macro as_email_events(provider, has_aliases=false) %}
 hashed as (
     select
         *,
@@ -123,6 +127,12 @@ select
     -- a message is one e-mail to one recipient; a provider can use one id for several recipients
     {{ as_id('message_key') }} || coalesce(':' || recipient_hash, '') as message_id,
     left(provider_message_id, 1000) as provider_message_id,
+    {% if has_aliases -%}
+    -- never without a recipient: one second id can be that of several messages
+    {{ as_id('alias_key') }} || ':' || recipient_hash as alias_message_id,
+    {%- else -%}
+    null::text as alias_message_id,
+    {%- endif %}
     nullif({{ as_id('campaign_id') }}, '') as campaign_id,
     nullif({{ as_id('mailbox_id') }}, '') as mailbox_id,
     nullif({{ as_id('domain_id') }}, '') as domain_id,

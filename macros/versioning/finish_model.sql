@@ -26,6 +26,9 @@
     $finish$;
     -- no plan may depend on the statistics of a table that was empty or small before this run
     select app.analyze_if_changed('{{ this }}');
+    {% if execute and config.get('meta', {}).get('has_aliases') -%}
+    {{ assign_events_under_alias() }}
+    {%- endif %}
     insert into app.model_runs (
         target, model, batch_id, raw_batch_id, rows_inserted, rows_expired, started_at
     )

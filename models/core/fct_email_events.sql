@@ -4,6 +4,7 @@
         indexes=[{'columns': ['workspace_id', 'message_id']}],
         meta={
             'insert_only': true,
+            'has_aliases': true,
             'reads_raw': true,
             'recompute_scope': is_in_raw_logs(),
         },
@@ -16,7 +17,7 @@
 {%- set has_closed_messages = has_removed_rows('fct_email_events') %}
 {%- set order_of_copies = [
     'workspace_id', 'event_id', 'loaded_at', 'occurred_at', 'message_id', 'event_type', 'provider', 'campaign_id', 'mailbox_id',
-    'domain_id', 'is_machine', 'smtp_status', 'smtp_code', 'diagnostic', 'url',
+    'domain_id', 'is_machine', 'smtp_status', 'smtp_code', 'diagnostic', 'url', 'alias_message_id',
 ] | join(', ') %}
 
 with bounce_patterns as (
@@ -175,9 +176,11 @@ new_events as (
 select
     new_events.workspace_id,
     new_events.event_id,
-    new_events.message_id,
+    {{ assigned_message_id('new_events') }} as message_id,
     new_events.provider,
     new_events.provider_message_id,
+    new_events.alias_message_id,
+    nullif(new_events.alias_message_id = new_events.message_id, false) as is_under_alias,
     coalesce(new_events.campaign_id, '') as campaign_id,
     coalesce(new_events.mailbox_id, '') as mailbox_id,
     coalesce(new_events.domain_id, '') as domain_id,

@@ -29,6 +29,7 @@ message_events as not materialized (
         events.event_id,
         events.provider,
         events.provider_message_id,
+        events.is_under_alias,
         events.campaign_id,
         events.mailbox_id,
         events.domain_id,
@@ -53,7 +54,17 @@ aggregated as (
         workspace_id,
         message_id,
         max(provider collate "C") as provider,
-        {{ latest_non_empty('provider_message_id') }} as provider_message_id,
+        -- the first of these that any event has: an id of the sender's; SendGrid's own, which begins message_id; that of an event
+        -- under an alias. The order of the events decides nothing, so the id never changes. One aggregate costs less than three.
+        substr(
+            min(
+                (
+                    case when is_under_alias then '3' when starts_with(message_id, provider_message_id) then '2' else '1' end
+                    || nullif(provider_message_id, '')
+                ) collate "C"
+            ),
+            2
+        ) as provider_message_id,
         {{ latest_non_empty('campaign_id', is_known_type) }} as campaign_id,
         {{ latest_non_empty('mailbox_id', is_known_type) }} as mailbox_id,
         {{ latest_non_empty('domain_id', is_known_type) }} as domain_id,

@@ -145,7 +145,7 @@ conflicting_duplicates as (
             comparable_events.mailbox_id,
             comparable_events.domain_id
         ) is distinct from (
-            events.message_id,
+            {{ received_message_id('events') }},
             events.event_type,
             events.occurred_at,
             events.campaign_id,
@@ -161,7 +161,7 @@ unknown_event_types as (
         coalesce({{ left_out_reason() }}, 'unknown_event_type') as problem,
         provider,
         event_id,
-        message_id,
+        {{ received_message_id('events') }} as message_id,
         event_type,
         occurred_at,
         loaded_at

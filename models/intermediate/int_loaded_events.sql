@@ -7,6 +7,7 @@ select
     workspace_id,
     message_id,
     provider_message_id,
+    alias_message_id,
     campaign_id,
     mailbox_id,
     domain_id,

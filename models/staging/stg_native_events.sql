@@ -8,6 +8,7 @@ select
     {{ as_id('workspace_id') }} as workspace_id,
     {{ as_id('message_id') }} as message_id,
     left(message_id, 1000) as provider_message_id,
+    null::text as alias_message_id,
     {{ as_id('campaign_id') }} as campaign_id,
     {{ as_id('mailbox_id') }} as mailbox_id,
     {{ as_id('domain_id') }} as domain_id,

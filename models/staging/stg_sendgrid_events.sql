@@ -8,22 +8,38 @@ parsed as (
         body,
         body ->> 'event' as provider_event,
         coalesce(body ->> 'reason', body ->> 'response') as diagnostic,
-        coalesce(body -> 'unique_args', body -> 'custom_args', '{}') as nested_arguments
+        coalesce(body -> 'unique_args', body -> 'custom_args', '{}') as nested_arguments,
+        ids.sendgrid_id,
+        ids.smtp_id
     from bodies
+    -- a function in FROM is evaluated once a row
+    cross join lateral unnest(
+        -- SendGrid's id, X-Message-Id of its API: the part of sg_message_id before the name of a server. Late bounces have none.
+        array[
+            coalesce(
+                substring(body ->> 'sg_message_id' from '^(.+?)[.](?:filter|recvd)'),
+                nullif(split_part(body ->> 'sg_message_id', '.', 1), '')
+            )
+        ],
+        -- the Message-ID; of one that SendGrid made, the part that is SendGrid's id. Opens and clicks have none.
+        array[
+            coalesce(
+                substring(body ->> 'smtp-id' from '^<?([^<>@]+)@[^<>@]*ismtpd'),
+                '<' || nullif(trim(both '<> ' from body ->> 'smtp-id'), '') || '>'
+            )
+        ]
+    ) as ids (sendgrid_id, smtp_id)
 ),
 
 events as (
     select
         workspace_id,
-        coalesce(body ->> 'anymail_id', body ->> 'smtp-id', body ->> 'sg_message_id') as provider_message_id,
-        -- Opens and clicks have no smtp-id, delayed bounces no sg_message_id. All events of a request share the part of
-        -- sg_message_id before the name of a SendGrid server, and the part before the @ of an smtp-id that SendGrid made.
+        -- what the sender got: an id of its own, or its own Message-ID, or SendGrid's answer
         coalesce(
-            substring(body ->> 'sg_message_id' from '^(.+?)[.](?:filter|recvd)'),
-            nullif(split_part(body ->> 'sg_message_id', '.', 1), ''),
-            substring(body ->> 'smtp-id' from '^<?([^<>@]+)@[^<>@]*ismtpd'),
-            nullif(body ->> 'smtp-id', '')
-        ) as message_key,
+            nullif(body ->> 'anymail_id', ''), case when starts_with(smtp_id, '<') then smtp_id end, sendgrid_id, smtp_id
+        ) as provider_message_id,
+        coalesce(sendgrid_id, smtp_id) as message_key,
+        nullif(smtp_id, sendgrid_id) as alias_key,
         body ->> 'email' as recipient,
         provider_event,
         case provider_event
@@ -61,4 +77,4 @@ events as (
         loaded_xid
     from parsed
 ),
-{{ as_email_events('sendgrid') }}
+{{ as_email_events('sendgrid', has_aliases=true) }}

@@ -94,12 +94,16 @@ def _steps(project: Path, page: str, port: int) -> Iterator[str]:
             yield WAIT_FOR_SERVER.format(port=port)
         elif block.language == "sh":
             lines = [line for line in command_lines(block) if not line.startswith("make ")]
-            yield from (f"echo {shlex.quote('$ ' + line)}\n{line}" for line in lines)
+            yield from (f"echo {shlex.quote('$ ' + line)}\n{_with_less_mail(line)}" for line in lines)
         elif block.title:
             edits.append(edit(block))
             yield f"python edit.py {len(edits) - 1}"
     (project / "edits.json").write_text(json.dumps(edits))
     (project / "edit.py").write_text(EDIT)
+
+
+def _with_less_mail(line: str) -> str:
+    return line.replace("--messages 20000", "--messages 2000")
 
 
 EDIT = """

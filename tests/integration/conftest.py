@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from api.db.migrate import migrate
 from api.settings import Settings
-from tests.support.postgres import PostgresServer, once_per_run, shared_server
+from tests.support.postgres import PostgresServer, shared_server
+from tests.support.run_folder import once_per_run
 
 NUMBERS = itertools.count(1)
 TEMPLATE = "template_migrated"
@@ -39,25 +40,24 @@ def template(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def make_database(server: PostgresServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDatabase]:
-    """Makes one more fresh, migrated database at each call. They remain until the session's end."""
-    yield from _databases(server, template, tmp_path_factory)
+def make_database(server: PostgresServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> MakeDatabase:
+    """Makes one more fresh, migrated database at each call. They remain as long as the server."""
+    return lambda: _make_database(server, template, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def empty_database(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDatabase]:
+def empty_database(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> MakeDatabase:
     """Makes one more empty database, not migrated, at each call."""
-    yield from _databases(server, None, tmp_path_factory)
+    return lambda: _make_database(server, None, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def make_warehouse(server: PostgresServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeWarehouse]:
+def make_warehouse(server: PostgresServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> MakeWarehouse:
     """Makes a database that is loaded and built once in the whole run, whatever the number of workers, and then copied.
 
     Called with a name and a function that fills a fresh, migrated database. Each call returns a copy of the caller's own. What
     the function writes to the home folder is not copied.
     """
-    names: list[str] = []
 
     def make(name: str, fill: Callable[[Settings], None]) -> Settings:
         original = f"warehouse_{name}"
@@ -67,32 +67,15 @@ def make_warehouse(server: PostgresServer, template: str, tmp_path_factory: pyte
             fill(_settings(server, original, tmp_path_factory))
 
         once_per_run(original, make_original)
-        copy = _next_name()
-        server.create_database(copy, original)
-        names.append(copy)
-        return _settings(server, copy, tmp_path_factory)
+        return _make_database(server, original, tmp_path_factory)
 
-    yield make
-    for name in names:
-        server.drop_database(name)
+    return make
 
 
-def _databases(server: PostgresServer, template: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDatabase]:
-    names: list[str] = []
-
-    def make() -> Settings:
-        name = _next_name()
-        server.create_database(name, template)
-        names.append(name)
-        return _settings(server, name, tmp_path_factory)
-
-    yield make
-    for name in names:
-        server.drop_database(name)
-
-
-def _next_name() -> str:
-    return f"test_{os.getpid()}_{next(NUMBERS)}"
+def _make_database(server: PostgresServer, template: str | None, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    name = f"test_{os.getpid()}_{next(NUMBERS)}"
+    server.create_database(name, template)
+    return _settings(server, name, tmp_path_factory)
 
 
 def _settings(server: PostgresServer, database: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:

@@ -27,6 +27,7 @@ from click import Command
 from api.dbt.build_process import run_build
 from api.processes.parent_death import end_with_parent
 from api.settings import PROJECT_ROOT
+from tests.support.run_folder import once_per_run, run_folder
 
 if TYPE_CHECKING:
     from tests.support.parsed_project import ParsedProject
@@ -90,8 +91,8 @@ def _serve(path: str, parent: int) -> None:
     end_with_parent(parent)
     from dbt.cli.main import cli
 
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
-        project = _load(cli, folder)
+    with contextlib.redirect_stdout(sys.stderr):
+        project = _load(cli)
     # a collection would look at all that dbt has imported, and copy its pages
     gc.collect()
     gc.freeze()
@@ -111,19 +112,28 @@ def _serve(path: str, parent: int) -> None:
             connection.close()
 
 
-def _load(cli: Command, folder: str) -> ParsedProject:
-    """Parses the project once; no database is needed."""
-    from tests.support.parsed_project import PLACEHOLDER, ParsedProject
+def _load(cli: Command) -> ParsedProject:
+    """The project, parsed once in the whole run, whatever the number of workers."""
+    from tests.support.parsed_project import ParsedProject
 
+    folder = run_folder() / "parsed_project"
+    once_per_run("parsed_project", lambda: _parse(cli, folder))
+    return ParsedProject(folder)
+
+
+def _parse(cli: Command, folder: Path) -> None:
+    """No database is needed."""
+    from tests.support.parsed_project import PLACEHOLDER
+
+    folder.mkdir(exist_ok=True)
     shutil.copyfile(PROJECT_ROOT / "profiles.yml.example", Path(folder, "profiles.yml"))
     for name in ("HOST", "USER", "PASSWORD"):
         os.environ[f"MAILMART_DBT_{name}"] = "nobody"
     os.environ["MAILMART_DBT_DATABASE"] = PLACEHOLDER
     os.environ["MAILMART_DBT_TARGET"] = "production"
-    paths = ("--profiles-dir", folder, "--target-path", folder, "--log-path", folder)
+    paths = ("--profiles-dir", str(folder), "--target-path", str(folder), "--log-path", str(folder))
     # the static parser starts threads, whose locks a fork would copy
     cli.main(["--quiet", "--no-static-parser", "parse", "--no-partial-parse", *paths], standalone_mode=False)
-    return ParsedProject(Path(folder))
 
 
 def _run(cli: Command, project: ParsedProject, connection: socket.socket) -> NoReturn:

@@ -14,7 +14,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from api.embedded import postgres
 from api.embedded.paths import find_folders
 from api.settings import PROJECT_ROOT
 from tests.support.collation import collation
-from tests.support.run_folder import ALIVE, run_folder
+from tests.support.run_folder import ALIVE, once_per_run, run_folder
 from tests.support.server_settings import chosen_settings
 
 # a superuser's connection string of a server to use in place of the embedded one, of another version for example
@@ -60,18 +60,16 @@ class PostgresServer:
         with self.as_superuser() as connection:
             _drop_database(connection, name)
             source = sql.SQL("template {}").format(sql.Identifier(template)) if template else _empty()
-            connection.execute(sql.SQL("create database {} {} owner {}").format(database, source, self.login()))
+            # a copy of the files takes a fifth of the time of a copy by way of the WAL
+            connection.execute(
+                sql.SQL("create database {} {} strategy file_copy owner {}").format(database, source, self.login())
+            )
             for setting, value in chosen_settings().items():
                 connection.execute(
                     sql.SQL("alter role {} in database {} set {} = {}").format(
                         self.login(), database, sql.Identifier(setting), _list(value)
                     )
                 )
-
-    def drop_database(self, name: str) -> None:
-        """Drops a database, and ends its sessions."""
-        with self.as_superuser() as connection:
-            _drop_database(connection, name)
 
 
 def shared_server() -> PostgresServer:
@@ -80,17 +78,6 @@ def shared_server() -> PostgresServer:
     record = folder / "server.json"
     once_per_run("server", lambda: _start(folder))
     return PostgresServer(**json.loads(record.read_text()))
-
-
-def once_per_run(name: str, make: Callable[[], None]) -> None:
-    """Calls `make` in one of the run's processes; the others wait until it has returned. If it raises, the next one tries."""
-    folder = run_folder()
-    done = folder / f"{name}.done"
-    with (folder / f"{name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            make()
-            done.touch()
 
 
 def _start(folder: Path) -> None:

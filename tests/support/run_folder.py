@@ -21,6 +21,17 @@ def run_folder() -> Path:
     return Path(os.environ[VARIABLE])
 
 
+def once_per_run(name: str, make: Callable[[], None]) -> None:
+    """Calls `make` in one of the run's processes; the others wait until it has returned. If it raises, the next one tries."""
+    folder = run_folder()
+    done = folder / f"{name}.done"
+    with (folder / f"{name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            make()
+            done.touch()
+
+
 def make_run_folder() -> Callable[[], None]:
     """Makes the run's folder, and names it in the environment, which the other processes inherit.
 

@@ -64,6 +64,15 @@ def sendgrid(event: str = "delivered", **more: Any) -> dict[str, Any]:
     } | more
 
 
+def relayed(event: str = "delivered", smtp_id: str = "<m1@sender.example>", **more: Any) -> dict[str, Any]:
+    """An event of SendGrid with both ids of its message; with sg_message_id=None the late bounce has only the sender's."""
+    return {key: value for key, value in (sendgrid(event, **more) | {"smtp-id": smtp_id}).items() if value is not None}
+
+
+def late_bounce(smtp_id: str = "<m1@sender.example>", **more: Any) -> dict[str, Any]:
+    return relayed("bounce", smtp_id, **{"sg_message_id": None, "status": "5.1.1", "type": "bounce", "campaign_id": None} | more)
+
+
 def mailgun(event: str = "delivered", message_id: str = "mg1@x", **more: Any) -> dict[str, Any]:
     return {
         "event": event,
@@ -353,6 +362,44 @@ def _cases() -> dict[str, Case]:
         ),
         "arguments named as envelopes": Case(
             "sendgrid", [text([sendgrid(items=[1], Message="{}", detail={}, body="x", Records=[])])], ONE
+        ),
+        "two ids of one message": Case(
+            "sendgrid",
+            [text([relayed("processed"), relayed(), sendgrid("open")]), text(late_bounce(timestamp=SECONDS + 90000))],
+            {"sent": 1, "delivered": 0, "bounced": 1, "campaign_id": "c1", "provider_message_ids": ["<m1@sender.example>"]},
+        ),
+        "two ids, the event under the second one first": Case(
+            "sendgrid",
+            [text(late_bounce("m1@sender.example", sg_message_id="")), text(relayed())],
+            {"sent": 1, "delivered": 0, "bounced": 1, "campaign_id": "c1", "provider_message_ids": ["<m1@sender.example>"]},
+        ),
+        "one second id of two recipients": Case(
+            "sendgrid",
+            [
+                text([relayed(), relayed(email="joe@example.com", sg_message_id="sgm2.filter001.1.1")]),
+                text(late_bounce(email="joe@example.com")),
+            ],
+            {"sent": 2, "delivered": 1, "bounced": 1, "campaign_id": "c1"},
+        ),
+        "a second id that sendgrid made": Case(
+            "sendgrid",
+            [text(sendgrid()), text(late_bounce("<sgm1@geopod-ismtpd-3-2>"))],
+            {"sent": 1, "bounced": 1, "provider_message_ids": ["sgm1"]},
+        ),
+        "a second id that sendgrid made of another message": Case(
+            "sendgrid",
+            [text(late_bounce("<sgm9@ismtpd0006p1sjc2.sendgrid.net>")), text(relayed(smtp_id="<sgm9@ismtpd-555>"))],
+            {"sent": 1, "bounced": 1, "provider_message_ids": ["sgm1"]},
+        ),
+        "a second id that nobody taught": Case(
+            "sendgrid",
+            [text(relayed()), text(late_bounce("<m2@sender.example>"))],
+            {"sent": 2, "delivered": 1, "bounced": 1, "provider_message_ids": ["<m1@sender.example>", "<m2@sender.example>"]},
+        ),
+        "two ids and one of the sender's software": Case(
+            "sendgrid",
+            [text(late_bounce()), text([sendgrid("open", anymail_id="a1"), relayed(anymail_id="a1")])],
+            {"sent": 1, "bounced": 1, "provider_message_ids": ["a1"]},
         ),
         "a page of mailgun": Case(
             "mailgun",

@@ -77,6 +77,7 @@ def found(settings: Settings, name: str) -> dict[str, Any]:
     events = rows(settings, "select event_type from core.fct_email_events where workspace_id = %s", name)
     times = rows(settings, "select occurred_at from core.fct_email_events where workspace_id = %s", name)
     problems = rows(settings, "select problem, events from marts.data_quality where workspace_id = %s", name)
+    ids = rows(settings, f"select provider_message_id from {messages}", name)
     left_out = rows(settings, "select reason, events from marts.left_out where workspace_id = %s", name)
     return result | {
         "reason": reason,
@@ -84,6 +85,7 @@ def found(settings: Settings, name: str) -> dict[str, Any]:
         "events": {kind for (kind,) in events},
         "events_landed": len(events),
         "times": sorted(time.astimezone().isoformat() for (time,) in times),
+        "provider_message_ids": sorted(str(key) for (key,) in ids),
         "problems": dict(problems),
         "left_out": dict(left_out),
     }

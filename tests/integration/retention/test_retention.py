@@ -63,13 +63,19 @@ def mail(day: int) -> list[Event]:
     return events
 
 
-def load_body(settings: Settings, loaded_at: datetime, number: int) -> None:
-    body = {"event": "delivered", "email": "ann@example.com", "sg_message_id": f"p{number}", "timestamp": loaded_at.timestamp()}
+def load_webhook(settings: Settings, loaded_at: datetime, **body: str) -> None:
+    event = {"email": "ann@example.com", "timestamp": loaded_at.timestamp(), **body}
     with connect(settings, "mailmart_owner") as connection:
         connection.execute(
             "insert into raw.webhook_payloads (provider, workspace_id, payload, loaded_at) values ('sendgrid', 'w', %s, %s)",
-            (Jsonb([body]), loaded_at),
+            (Jsonb([event]), loaded_at),
         )
+
+
+def load_body(settings: Settings, loaded_at: datetime, number: int) -> None:
+    # the message has a second id
+    load_webhook(settings, loaded_at, event="delivered", sg_message_id=f"p{number}", **{"smtp-id": f"<p{number}@sender.example>"})
+    with connect(settings, "mailmart_owner") as connection:
         connection.execute(
             "insert into raw.rejected_payloads (provider, workspace_id, problem, reason, body, body_md5, loaded_at)"
             " values ('sendgrid', 'w', 'unreadable_body', 'r', 'bob@example.com', %s, %s)",
@@ -182,10 +188,13 @@ def test_late_and_repeated_events_count_nothing_and_are_reported(warehouse: Sett
     ]
     kept = [Event("reply", "w", "m2_1", "replied", NOW), Event("new", "w", "m2_new", "sent", sent_at(2), "c0", "b0", "d")]
     load_events(warehouse, [*late, *kept, *mail(1)], NOW)
+    # it names a removed message by its second id only
+    load_webhook(warehouse, NOW, event="bounce", **{"smtp-id": "<p6@sender.example>"})
     build(warehouse)
     publish(warehouse)
-    reported = "select event_id from core.fct_rejected_events where problem = 'message_not_retained' order by 1"
-    assert {event for (event,) in rows(warehouse, reported)} == {event.event_id for event in late}
+    reported = "select provider, event_id from core.fct_rejected_events where problem = 'message_not_retained' order by 1, 2"
+    reported_ids = [event_id if provider == "native" else provider for provider, event_id in rows(warehouse, reported)]
+    assert sorted(reported_ids) == sorted({"sendgrid", *(str(event.event_id) for event in late)})
     after = answers(warehouse)
     assert _differences(before, after) == {(sent_at(2).date(), "sent", 1), (sent_at(2).date(), "replied", 1)}
 

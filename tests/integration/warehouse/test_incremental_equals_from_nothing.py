@@ -13,13 +13,16 @@ import pytest
 
 from api.db.connection import connect
 from api.settings import Settings
-from tests.integration.warehouse import current_rows
+from tests.integration.warehouse import current_rows, second_ids
 from tests.integration.warehouse.events import Event, random_events
 from tests.integration.warehouse.loading import load_events
+from tests.integration.warehouse.second_ids import MailEvent
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 
 WORKSPACES = 60
 RUNS = 4
+# their mail has webhooks of SendGrid, whose messages have two ids
+MAIL_WORKSPACES = tuple(f"two ids {number}" for number in range(30))
 
 
 @pytest.mark.timeout(900)
@@ -30,6 +33,8 @@ def test_incremental_runs_equal_one_build_and_plain_python(
     now = datetime.now(UTC)
     start = (now - timedelta(days=20)).replace(hour=0, minute=0, second=0, microsecond=0)
 
+    mail_loaded: list[MailEvent] = []
+    mail_waiting = {workspace: second_ids.random_mail(chance, workspace, start) for workspace in MAIL_WORKSPACES}
     loaded: list[Event] = []
     waiting = {f"w{number}": random_events(chance, f"w{number}", chance.randint(1, 12), start) for number in range(WORKSPACES)}
     for run in range(RUNS):
@@ -41,9 +46,19 @@ def test_incremental_runs_equal_one_build_and_plain_python(
         # loaded an hour apart, all within what a run looks at again
         load_events(settings, arriving, now - timedelta(hours=RUNS - run))
         loaded += arriving
+        mail_arriving: list[MailEvent] = []
+        for mail in mail_waiting.values():
+            share = len(mail) if run == RUNS - 1 else chance.randint(0, min(2, len(mail)))
+            mail_arriving += mail[:share]
+            del mail[:share]
+        second_ids.load_mail(settings, mail_arriving, now - timedelta(hours=RUNS - run))
+        mail_loaded += mail_arriving
         run_dbt(settings, *WITHOUT_TESTS)
 
-        assert current_rows.differences(settings, loaded, now) == [], f"seed {seed}, run {run}"
+        assert current_rows.differences(settings, loaded, now, MAIL_WORKSPACES) == [], f"seed {seed}, run {run}"
+        for workspace in MAIL_WORKSPACES:
+            found, expected = second_ids.messages_found(settings, workspace), second_ids.messages(mail_loaded, workspace)
+            assert found == expected, f"seed {seed}, run {run}"
 
     incremental = current_rows.everything(settings)
 
@@ -59,6 +74,7 @@ def test_incremental_runs_equal_one_build_and_plain_python(
 
     fresh = another_database()
     load_events(fresh, loaded, now - timedelta(hours=1))
+    second_ids.load_mail(fresh, mail_loaded, now - timedelta(hours=1))
     run_dbt(fresh, *WITHOUT_TESTS)
     assert current_rows.everything(fresh) == incremental
 
