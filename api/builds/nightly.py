@@ -72,7 +72,10 @@ def run_manually(
     """
     with nightly_lock(settings) as lock:
         if not lock.acquire():
-            raise MailmartError("a nightly run is running", hint="`mailmart batch status` shows it; wait for it to end.")
+            raise MailmartError(
+                "a nightly run is running",
+                hint="`mailmart batch status` shows it and who holds the lock mailmart.nightly; wait for it to end.",
+            )
         runs = NightlyRunRepository(lock.connection, settings.target)
         now = runs.now().replace(microsecond=0)
         # do not fail the run that is due now: a scheduler will resume it

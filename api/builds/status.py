@@ -10,6 +10,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from api.builds.repository import BuildRecord, latest_build
+from api.db.advisory_lock import AdvisoryLockHolder, advisory_lock_holders
 from api.db.connection import connect
 from api.settings import Settings
 
@@ -92,13 +93,14 @@ class RetentionStatus:
 
 @dataclass(frozen=True)
 class BatchStatus:
-    """Publication, runs (newest first), last build, retention and sessions in the way, as of one moment."""
+    """Publication, runs (newest first), last build, retention, sessions in the way and advisory locks, as of one moment."""
 
     publication: PublicationStatus | None
     runs: list[NightlyRunStatus]
     last_build: LastBuild | None
     retention: list[RetentionStatus]
     lock_holders: list[LockHolder]
+    advisory_locks: list[AdvisoryLockHolder]
 
 
 def batch_status(settings: Settings, runs: int = 7) -> BatchStatus:
@@ -111,6 +113,7 @@ def batch_status(settings: Settings, runs: int = 7) -> BatchStatus:
             last_build=_last_build(connection, settings.target),
             retention=_retention(connection, settings.target),
             lock_holders=_lock_holders(connection, settings),
+            advisory_locks=advisory_lock_holders(connection, settings.target),
         )
 
 

@@ -60,7 +60,10 @@ def status(runs: int) -> None:
     now = datetime.now(UTC)
     current = batch_status(settings, runs)
     lines = [*_publication(current.publication), "", *_runs(current, settings, now), *_last_build(current.last_build)]
-    for line in [*lines, *_retention(current.retention), *_lock_holders(current.lock_holders)]:
+    lines += [*_retention(current.retention), *_lock_holders(current.lock_holders)]
+    if current.advisory_locks:
+        lines += ["", "sessions that hold advisory locks of mailmart:", *(f"    {lock}" for lock in current.advisory_locks)]
+    for line in lines:
         click.echo(line)
 
 

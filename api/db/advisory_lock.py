@@ -2,12 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import TracebackType
 
 import psycopg
 
 from api.db.connection import connect
 from api.settings import Settings
+
+NAMES = ("mailmart.nightly.{target}", "mailmart.scheduler.{target}", "mailmart.retention.{target}", "mailmart.migrate")
+HOLDERS = """
+    select names.name, locks.pid, activity.usename, coalesce(nullif(activity.application_name, ''), 'unknown')
+    from pg_catalog.pg_locks as locks
+    inner join unnest(%(names)s::text[]) as names (name)
+        on locks.classid::bigint << 32 | locks.objid::bigint = hashtextextended(names.name, 0) and locks.objsubid = 1
+        -- the lock under which app.begin_batch() begins a build
+        or names.name = 'mailmart.batches.' || %(target)s and locks.objsubid = 2
+        and locks.classid::bigint = hashtext('mailmart.batches')::bigint & 4294967295
+        and locks.objid::bigint = hashtext(%(target)s)::bigint & 4294967295
+    inner join pg_catalog.pg_stat_activity as activity on locks.pid = activity.pid
+    where
+        locks.locktype = 'advisory'
+        and locks.granted
+        and locks.database = (select oid from pg_catalog.pg_database where datname = current_database())
+    order by names.name, locks.pid
+"""
+
+
+@dataclass(frozen=True)
+class AdvisoryLockHolder:
+    """A session that has one of mailmart's advisory locks: a process of mailmart, or whoever may connect to the database."""
+
+    name: str
+    pid: int
+    login: str
+    application: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: pid {self.pid}, login {self.login}, application {self.application}"
+
+
+def advisory_lock_holders(connection: psycopg.Connection, target: str) -> list[AdvisoryLockHolder]:
+    """The sessions that have one of mailmart's advisory locks of a warehouse, by the lock's name."""
+    names = [name.format(target=target) for name in (*NAMES, "mailmart.batches.{target}")]
+    with connection.cursor() as cursor:
+        rows = cursor.execute(HOLDERS.encode(), {"names": names, "target": target}).fetchall()
+    return [AdvisoryLockHolder(*row) for row in rows]
 
 
 class AdvisoryLock:

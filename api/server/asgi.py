@@ -3,6 +3,9 @@
 Under a WSGI server a thread is held while a client sends its body or reads its response, so as many slow clients as there are
 threads stop the service for everybody. Here the event loop does both waits: a request reaches a thread when its body is
 complete, and leaves it when its response is. The adapters that exist (a2wsgi, asgiref) read the body in the thread.
+
+Slow clients also come in bursts: bodies that time out at the same moment, or hundreds of readers of one link. So requests wait in
+three queues, each with threads of its own: health checks; requests with a credential; and everything else.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 CHUNK_BYTES = 64 * 1024
+# downloads, documents, and what will be refused: none of them computes for long
+THREADS_WITHOUT_CREDENTIAL = 2
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -64,44 +69,81 @@ class _Response:
     close: Callable[[], None] | None = None
 
 
+@dataclass(frozen=True)
+class _Announced:
+    """What a request's headers say: the length of its body (0 for none), whether it is chunked, whether there is a credential."""
+
+    length: int
+    is_chunked: bool
+    has_credential: bool
+
+
+class _Queues:
+    """The threads of a process."""
+
+    def __init__(self, threads: int) -> None:
+        self.with_credential = Handoff(threads, "request")
+        self.others = Handoff(THREADS_WITHOUT_CREDENTIAL, "other-request")
+        self.health = Handoff(1, "health-check")
+
+
 class AsgiAdapter:
     """The ASGI callable. One for each process of the server."""
 
-    def __init__(self, application: WSGIApplication, *, threads: int, limits: ClientLimits | None = None) -> None:
+    def __init__(
+        self,
+        application: WSGIApplication,
+        *,
+        threads: int,
+        limits: ClientLimits | None = None,
+        health_paths: Collection[str] = (),
+    ) -> None:
+        """`threads` answer requests with a credential. A request for one of `health_paths` never waits behind other requests."""
         self._application = application
         self._number_of_threads = threads
         self._limits = limits or ClientLimits()
-        self._threads: Handoff | None = None
+        self._health_paths = frozenset(health_paths)
+        self._queues: _Queues | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        if self._threads is None:
-            self._threads = Handoff(self._number_of_threads, "request")
+        if self._queues is None:
+            self._queues = _Queues(self._number_of_threads)
+        announced = _announced(scope)
         try:
-            body = await self._read_body(scope, receive)
+            body = await self._read_body(announced, receive)
         except _ClientDisconnected:
             return
-        response = await self._threads.run(lambda: self._call(_environ(scope, body)))
+        threads = self._queue(self._queues, scope, announced, body)
+        response = await threads.run(lambda: self._call(_environ(scope, body)))
         try:
             await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
             if response.rest is None:
                 await send({"type": "http.response.body", "body": response.head})
             else:
-                await self._stream(self._threads, response, receive, send)
+                await self._stream(threads, response, receive, send)
         finally:
             if response.close is not None:
-                await self._threads.run(response.close)
+                await threads.run(response.close)
 
-    async def _read_body(self, scope: Scope, receive: Receive) -> bytes | ApiError:
+    def _queue(self, queues: _Queues, scope: Scope, announced: _Announced, body: bytes | ApiError) -> Handoff:
+        if scope["path"] in self._health_paths:
+            return queues.health
+        return queues.others if isinstance(body, ApiError) or not announced.has_credential else queues.with_credential
+
+    async def _read_body(self, announced: _Announced, receive: Receive) -> bytes | ApiError:
         """The body; or the error that whoever reads it gets.
 
         Raises:
             _ClientDisconnected: the client hung up before the body was complete.
         """
-        length, is_chunked, has_credential = _body_headers(scope)
         # nothing is waited for that nobody will read
-        if (not length and not is_chunked) or length > self._limits.max_body_bytes or not has_credential:
+        if (
+            (not announced.length and not announced.is_chunked)
+            or announced.length > self._limits.max_body_bytes
+            or not announced.has_credential
+        ):
             return b""
         try:
             async with asyncio.timeout(self._limits.body_seconds):
@@ -214,8 +256,7 @@ def _read_chunk(rest: Iterator[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def _body_headers(scope: Scope) -> tuple[int, bool, bool]:
-    """The length that the client announces (0 for none), whether the body is chunked, whether there is a credential."""
+def _announced(scope: Scope) -> _Announced:
     length, is_chunked, has_credential = 0, False, False
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
@@ -224,7 +265,7 @@ def _body_headers(scope: Scope) -> tuple[int, bool, bool]:
             is_chunked = True
         elif name == b"authorization":
             has_credential = True
-    return length, is_chunked, has_credential
+    return _Announced(length, is_chunked, has_credential)
 
 
 def _environ(scope: Scope, body: bytes | ApiError) -> WSGIEnvironment:

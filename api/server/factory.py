@@ -17,6 +17,8 @@ def create_asgi_app() -> AsgiAdapter:
     configure_logs()
     # if the server is killed, a worker that survives would keep its port
     end_with_parent()
-    app = WsgiApp(Settings.from_environment().for_process(SERVE))
+    settings = Settings.from_environment().for_process(SERVE)
+    app = WsgiApp(settings)
     atexit.register(app.close)
-    return AsgiAdapter(app, threads=THREADS)
+    # not /readyz, which waits for the database
+    return AsgiAdapter(app, threads=THREADS, health_paths={"/healthz", f"{settings.public_path}/healthz"})

@@ -15,6 +15,10 @@
 {%- set has_known_events = is_incremental_run() and not is_empty() %}
 {#- a closed message takes no more events: they are in fct_rejected_events #}
 {%- set has_closed_messages = has_removed_rows('fct_email_events') %}
+{%- set order_of_copies = [
+    'workspace_id', 'event_id', 'loaded_at', 'occurred_at', 'message_id', 'event_type', 'provider', 'campaign_id', 'mailbox_id',
+    'domain_id', 'is_machine', 'smtp_status', 'smtp_code', 'diagnostic', 'url', 'alias_message_id',
+] | join(', ') %}
 
 with bounce_patterns as (
     select * from {{ ref('bounce_patterns') }}
@@ -119,15 +123,28 @@ classified_bounces as materialized (
         on coalesce(erased_reasons.bounce_reason, bounces_with_reason.bounce_reason) = bounce_reasons.bounce_reason
 ),
 
--- the first of the copies of an event counts. Of copies that were loaded at the same time, the content decides, so that it is
--- always the same one. No collation is named: each would be one more column to sort by.
-first_copies as (
+-- The first of the copies of an event counts. Of copies that were loaded at the same time, the content decides, so that it is
+-- always the same one. No collation is named: each would be one more column to sort by. The native log is sorted by itself,
+-- because PostgreSQL does not read the views of webhooks in parallel, nor sort anything in parallel together with them.
+{%- set is_counted = is_valid_event() ~ (' and ' ~ is_not_closed('loaded_events') if has_closed_messages else '') %}
+{%- for copies, condition in (('native', "provider = 'native'"), ('webhook', "provider is distinct from 'native'")) %}
+first_{{ copies }}_copies as (
     select distinct on (workspace_id, event_id) *
     from loaded_events
-    where {{ is_valid_event() }}{{ ' and ' ~ is_not_closed('loaded_events') if has_closed_messages }}
-    order by
-        workspace_id, event_id, loaded_at, occurred_at, message_id, event_type, provider, campaign_id, mailbox_id, domain_id,
-        is_machine, smtp_status, smtp_code, diagnostic, url, alias_message_id
+    where
+        {{ condition }}
+        and {{ is_counted }}
+    order by {{ order_of_copies }}
+),
+{% endfor %}
+first_copies as (
+    select distinct on (workspace_id, event_id) *
+    from (
+        select * from first_native_copies
+        union all
+        select * from first_webhook_copies
+    ) as copies
+    order by {{ order_of_copies }}
 ),
 
 -- a known event is never replaced by a later copy

@@ -65,6 +65,31 @@ valid_events as not materialized (
 ),
 
 {% if not is_incremental_run -%}
+-- the native log by itself: PostgreSQL does not read the views of webhooks in parallel, nor sort anything in parallel with them
+sorted_native_keys as (
+    select
+        workspace_id,
+        event_id
+    from valid_events
+    where provider = 'native'
+    order by workspace_id, event_id
+),
+
+sorted_webhook_keys as (
+    select
+        workspace_id,
+        event_id
+    from valid_events
+    where provider is distinct from 'native'
+    order by workspace_id, event_id
+),
+
+sorted_keys as (
+    select * from sorted_native_keys
+    union all
+    select * from sorted_webhook_keys
+),
+
 -- a first build compares only events that were loaded more than once. A later one compares all: the first copy can be old.
 loaded_again as materialized (
     select
@@ -76,7 +101,7 @@ loaded_again as materialized (
             workspace_id,
             event_id,
             row_number() over (partition by workspace_id, event_id) as copy_number
-        from valid_events
+        from sorted_keys
     ) as numbered
     where copy_number = {{ 1 if var('recompute') else 2 }}
 ),

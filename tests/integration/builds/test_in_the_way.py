@@ -12,6 +12,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from api.builds.status import batch_status
+from api.db.advisory_lock import AdvisoryLock
 from api.db.connection import connect
 from api.db.migrate import MIGRATIONS, migrate
 from api.db.session import check_server
@@ -96,6 +97,26 @@ def test_a_view_in_use_is_locked_for_a_second_at_a_time(settings: Settings) -> N
         assert "open transactions" not in status
     with connect(settings, "mailmart_owner") as build:
         build.execute("select app.lock_view('marts.in_use', 0)")
+
+
+def test_the_status_names_who_holds_an_advisory_lock(settings: Settings) -> None:
+    assert "advisory locks" not in mailmart(settings, "batch", "status").output
+    names = ("mailmart.nightly.production", "mailmart.scheduler.production", "mailmart.retention.production", "mailmart.migrate")
+    with connect(settings, "mailmart_owner", autocommit=True) as stranger, AdvisoryLock(settings, names[0]) as lock:
+        stranger.execute("set application_name = 'a notebook'")
+        # not one of mailmart's
+        stranger.execute("select pg_advisory_lock(1), pg_advisory_lock(1, 1)")
+        for name in names:
+            stranger.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (name,))
+        stranger.execute("select pg_advisory_lock(hashtext('mailmart.batches'), hashtext('production'))")
+        assert not lock.acquire()
+        output = mailmart(settings, "batch", "status").output
+        refused = mailmart(settings, "batch", "run").output
+        pid, login = stranger.info.backend_pid, stranger.info.user
+    held = [line.strip() for line in output.splitlines() if "mailmart." in line and "pid" in line]
+    who = f"pid {pid}, login {login}, application a notebook"
+    assert held == [f"{name}: {who}" for name in sorted([*names, "mailmart.batches.production"])]
+    assert "mailmart batch status" in refused
 
 
 def test_the_status_names_an_open_transaction(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

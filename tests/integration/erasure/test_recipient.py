@@ -10,6 +10,7 @@ from tests.integration.erasure.mail import BOUNCE, FRIEND, LOWER, NAMESAKE, OTHE
 from tests.integration.erasure.search import answers, counts, files_with, tables_with
 from tests.support.command import mailmart
 from tests.support.dbt import run_dbt
+from tests.support.killing import kill_waiting
 from tests.support.postgres import PostgresServer
 
 CORE = ("run", "--select", "path:models/core", "--exclude", "dim_*")
@@ -81,3 +82,23 @@ def test_nothing_is_left_and_every_count_stays(tenants: Tenants, server: Postgre
     refused = mailmart(settings, "erase", "--recipient", PERSON, "--yes")
     assert refused.exit_code == 1
     assert "no build has read the bounces of this recipient yet" in refused.output
+
+
+def test_an_erasure_that_is_killed_is_completed_by_the_next(tenants: Tenants, server: PostgresServer) -> None:
+    settings = tenants.settings
+    traces = (*TRACES, *_hashes(tenants))
+    before = counts(settings)
+    code = (
+        "from api.erasure.erase import erase_recipient\nfrom api.settings import Settings\n"
+        f"erase_recipient(Settings.from_environment(), {PERSON!r}, None, is_dry_run=False, report=print)"
+    )
+    with connect(settings, "mailmart_owner") as other:
+        found = tables_with(server, settings, traces)
+        other.execute("select from core.fct_messages for update")
+        kill_waiting(settings, code, other)
+        # the transaction was undone
+        assert tables_with(server, settings, traces) == found
+        assert found
+    tenants.erase("--recipient", PERSON, "--yes")
+    assert tables_with(server, settings, traces, ignored=NAMESAKE) == set()
+    assert counts(settings) == before

@@ -18,6 +18,7 @@ from tests.integration.erasure.mail import FRIEND, OTHER, PERSON, SECONDS, TENAN
 from tests.integration.erasure.search import answers, files_with, tables_with
 from tests.support.command import mailmart
 from tests.support.dbt import run_dbt
+from tests.support.killing import kill_waiting
 from tests.support.postgres import PostgresServer
 
 # where its id is left, so that what comes later is refused
@@ -133,6 +134,29 @@ def test_an_interrupted_erasure_is_completed_by_the_next(tenants: Tenants, monke
     with connect(settings, "mailmart_owner") as connection:
         assert connection.execute("select count(*), count(completed_at) from app.erasures").fetchone() == (1, 1)
         assert connection.execute("select count(*) from core.fct_messages where workspace_id = %s", (TENANT,)).fetchone() == (0,)
+
+
+def test_an_erasure_that_is_killed_is_completed_by_the_next(tenants: Tenants) -> None:
+    settings = tenants.settings
+    code = (
+        "from api.erasure.erase import erase_workspace\nfrom api.settings import Settings\n"
+        f"erase_workspace(Settings.from_environment(), {TENANT!r}, is_dry_run=False, report=print)"
+    )
+    count = "select count(*) from core.{} where workspace_id = %s"
+    with connect(settings, "mailmart_owner") as other:
+        messages = other.execute(count.format("fct_messages").encode(), (TENANT,)).fetchone()
+        # a row that is deleted in the middle of the transaction
+        other.execute("select from core.fct_messages where workspace_id = %s limit 1 for update", (TENANT,))
+        kill_waiting(settings, code, other)
+        # new mail is refused already, and nothing is half erased
+        assert other.execute("select count(*) from app.erased_workspaces").fetchone() == (1,)
+        assert other.execute(count.format("fct_messages").encode(), (TENANT,)).fetchone() == messages
+        assert messages != (0,)
+    tenants.erase("--workspace", TENANT, "--yes")
+    with connect(settings, "mailmart_owner") as connection:
+        for table in ("fct_messages", "fct_email_events", "fct_campaign_days", "dim_campaigns"):
+            assert connection.execute(count.format(table).encode(), (TENANT,)).fetchone() == (0,)
+        assert connection.execute("select count(*), count(completed_at) from app.erasures").fetchone() == (1, 1)
 
 
 def test_it_waits_for_a_model_that_is_being_built(tenants: Tenants) -> None:

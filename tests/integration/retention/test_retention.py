@@ -23,7 +23,9 @@ from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.command import mailmart
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.killing import kill_waiting
 from tests.support.postgres import PostgresServer
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -275,6 +277,41 @@ def test_a_run_that_is_stopped_anywhere_is_resumed(warehouse: Settings) -> None:
         assert rows(warehouse, f"select message_id from core.fct_email_events group by message_id having not {sent}") == []
     removed = remove_old_rows(settings, NEVER, since=NOW - timedelta(hours=1), pace=SMALL)
     assert {table: removed[table] for table in whole} == whole
+    assert answers(warehouse) == before
+
+
+RUN_AND_WAIT = """
+import dataclasses, threading
+from api.builds.retention import Pace, remove_old_rows
+from api.settings import Settings
+settings = dataclasses.replace(Settings.from_environment(), retain_payloads=2, retain_events=3, retain_messages=4)
+remove_old_rows(settings, threading.Event(), pace=Pace(rows=5, pages=1, seconds_to_wait=600))
+"""
+
+
+@pytest.mark.parametrize("table", ["raw.email_events", "core.fct_messages"])
+def test_a_run_that_is_killed_is_completed_by_the_next(warehouse: Settings, table: str) -> None:
+    before = answers(warehouse)
+    whole = {"email_events": 41, "webhook_payloads": 5, "rejected_payloads": 5, "fct_messages": 15}
+    done = "select from app.retention where relation = 'webhook_payloads' and ended_at is not null and rows_removed = 5"
+    with connect(warehouse, "mailmart_owner") as other:
+        # the row is deleted by the second transaction of several, or by the last ones
+        key = "event_id = 'm5_1_sent'" if table == "raw.email_events" else "message_id = 'm5_1'"
+        other.execute(f"select from {table} where {key} for update".encode())
+        kill_waiting(warehouse, RUN_AND_WAIT, other, lambda: rows(warehouse, done))
+        assert answers(warehouse) == before
+    removed = {}
+
+    def is_removed() -> bool:
+        # nothing is removed while the killed process's session holds the run's lock
+        removed.update(retain(warehouse, **EVERY))
+        return bool(removed)
+
+    wait_until(is_removed, "the lock of the killed run is free")
+    ((events,),) = rows(warehouse, "select total_rows_removed from app.retention where relation = 'email_events'")
+    assert events == whole["email_events"]
+    assert oldest(warehouse, "core.fct_messages", "sent_at") == 3
+    assert oldest(warehouse, "raw.email_events") == oldest(warehouse, "core.fct_email_events") == 2
     assert answers(warehouse) == before
 
 

@@ -49,6 +49,7 @@ def test_every_committed_row_is_counted_by_the_next_build(settings: Settings) ->
         )
         run_dbt(settings, *WITHOUT_TESTS)
         assert counted(settings) == {"first"}
+    assert _sorts_native_events_in_parallel(settings)
     # two days behind the newest loaded_at, one of them a copy of a known event with other content
     load_events(settings, [sent("behind"), sent("first", campaign_id="other")], NOW - timedelta(days=2))
     _load_during_build(settings)
@@ -64,6 +65,17 @@ def test_every_committed_row_is_counted_by_the_next_build(settings: Settings) ->
         ("behind", "conflicting_duplicate"),
         ("without message", "no_message"),
     }
+
+
+def _sorts_native_events_in_parallel(settings: Settings) -> bool:
+    """Whether a large native log can be sorted by several processes: one function that is not parallel safe prevents it."""
+    with connect(settings, "mailmart_owner") as connection:
+        # whatever is parallel safe as a whole is given to a worker, however small it is
+        connection.execute("set debug_parallel_query = on")
+        plan = connection.execute(
+            "explain (costs off) select event_id from staging.int_loaded_events where provider = 'native' order by event_id"
+        ).fetchall()
+    return str(plan[0][0]).startswith("Gather")
 
 
 def _load_during_build(settings: Settings) -> None:

@@ -216,6 +216,60 @@ async def _call(service: AsgiAdapter, client: Client, headers: Iterable[tuple[by
     await service(scope("POST" if headers else "GET", headers=headers), client.receive, client.send)
 
 
+def test_a_burst_of_requests_without_a_credential_delays_no_other() -> None:
+    is_released = threading.Event()
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        if environ["PATH_INFO"] == "/download":
+            is_released.wait(20)
+        start_response("200 OK", [])
+        return [b"x"]
+
+    async def main() -> None:
+        service = AsgiAdapter(application, threads=2, limits=QUICK, health_paths={"/healthz"})
+        burst = [asyncio.ensure_future(_request(service, scope(path="/download"))) for _ in range(50)]
+        # bodies that time out at the same moment wait behind them, and not in front of anybody else
+        late = scope("POST", "/late", headers=[CREDENTIAL, (b"content-length", b"50")])
+        burst += [asyncio.ensure_future(_request(service, late, Client(b"a", is_complete=False))) for _ in range(50)]
+        await asyncio.sleep(2 * QUICK.body_seconds)
+        try:
+            for other in (scope(path="/healthz"), scope(headers=[CREDENTIAL])):
+                assert (await asyncio.wait_for(_request(service, other), 10)).body == b"x"
+            assert not any(request.done() for request in burst)
+        finally:
+            is_released.set()
+        await asyncio.gather(*burst)
+
+    asyncio.run(main())
+
+
+def test_a_health_check_waits_for_no_other_request() -> None:
+    is_released = threading.Event()
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        if environ["PATH_INFO"] != "/healthz":
+            is_released.wait(20)
+        start_response("200 OK", [])
+        return [b"x"]
+
+    async def main() -> None:
+        service = AsgiAdapter(application, threads=2, limits=QUICK, health_paths={"/healthz"})
+        others = [asyncio.ensure_future(_request(service, scope(headers=[CREDENTIAL]))) for _ in range(10)]
+        try:
+            assert (await asyncio.wait_for(_request(service, scope(path="/healthz")), 10)).body == b"x"
+        finally:
+            is_released.set()
+        await asyncio.gather(*others)
+
+    asyncio.run(main())
+
+
+async def _request(service: AsgiAdapter, request: dict[str, Any], client: Client | None = None) -> Client:
+    client = client or Client()
+    await service(request, client.receive, client.send)
+    return client
+
+
 def test_what_the_service_raises_reaches_the_server() -> None:
     def fails(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         raise RuntimeError("broken")

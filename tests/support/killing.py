@@ -1,0 +1,38 @@
+"""Kills a process of mailmart at a known point: while it waits for a lock that the test holds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import psycopg
+
+from api.settings import Settings
+from tests.support.waiting import wait_until
+
+
+def kill_waiting(
+    settings: Settings, code: str, holder: psycopg.Connection, is_there: Callable[[], object] = lambda: True
+) -> None:
+    """Runs Python code, which finds the settings in its environment, and kills it (SIGKILL) when `holder` blocks it.
+
+    `is_there`: what else has to be true before. `holder` is in a transaction with the lock, and still is afterwards.
+    When this returns, no session waits for the lock any more.
+    """
+    environment = {**os.environ, "MAILMART_DATABASE_URL": str(settings.database_url), "MAILMART_HOME": str(settings.home)}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    pid = holder.info.backend_pid
+
+    def is_blocked() -> bool:
+        row = holder.execute("select exists (select from pg_locks where not granted and %s = any(pg_blocking_pids(pid)))", (pid,))
+        return row.fetchone() == (True,)
+
+    try:
+        wait_until(lambda: is_there() and is_blocked(), "the process waits for the lock")
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait(30)
+    wait_until(lambda: not is_blocked(), "PostgreSQL ends the killed process's session")
