@@ -99,7 +99,7 @@ def _start(folder: Path) -> None:
 
 def _main(folder: Path) -> None:
     try:
-        with _running_server(folder) as superuser, _login(superuser) as login_url:
+        with _running_server(folder) as superuser, run_login(superuser) as login_url:
             (folder / "server.json").write_text(json.dumps(asdict(PostgresServer(superuser, login_url))))
             sys.stdout.write("ready\n")
             sys.stdout.flush()
@@ -127,7 +127,7 @@ def _running_server(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _login(superuser: str) -> Iterator[str]:
+def run_login(superuser: str) -> Iterator[str]:
     """The URL of a login of the run's own, without a host's name in it; it is dropped, with its databases, at the end."""
     name, password = f"mailmart_tests_{os.getpid()}", secrets.token_hex(16)
     login = sql.Identifier(name)

@@ -14,14 +14,14 @@ LOCKED = ("package.json", "package-lock.json", ".npmrc")
 HERE = Path(__file__).parent
 
 
-def npm_packages(folder: Path = PROJECT_ROOT / "build" / "npm") -> Path:
-    """The folder node_modules of the pinned packages. The network is used only if they are not installed yet.
+def npm_packages(folder: Path = PROJECT_ROOT / "build" / "npm", source: Path = HERE) -> Path:
+    """The folder node_modules of the packages that `source` pins. The network is used only if they are not installed yet.
 
     Raises:
         ProgramMissing: npm is not installed.
         ProgramFailed: npm cannot install them.
     """
-    wanted = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in LOCKED)).hexdigest()
+    wanted = hashlib.sha256(b"".join((source / name).read_bytes() for name in LOCKED)).hexdigest()
     installed = folder / "installed"
     folder.mkdir(parents=True, exist_ok=True)
     # several test processes may install them at the same time
@@ -31,7 +31,7 @@ def npm_packages(folder: Path = PROJECT_ROOT / "build" / "npm") -> Path:
             require(["npm"])
             installed.unlink(missing_ok=True)
             for name in LOCKED:
-                shutil.copy(HERE / name, folder / name)
+                shutil.copy(source / name, folder / name)
             run("npm", "ci", "--no-progress", cwd=folder)
             installed.write_text(wanted)
     return folder / "node_modules"
