@@ -11,6 +11,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
+from api.db.advisory_lock import advisory_lock_holders
 from api.db.connection import connect, conninfo
 from api.db.limits import write_limits
 from api.db.lock_retry import LOCK_ERRORS, lock_problem, retry_while_locked
@@ -47,7 +48,7 @@ def migrate(settings: Settings) -> list[str]:
     """
     with connect(settings, None) as guard:
         _check_collation(guard)
-        guard.execute("select pg_advisory_lock(hashtextextended('mailmart.migrate', 0))")
+        _wait_for_other_migrations(guard, settings.target)
         applied: list[str] = []
         _retry(guard, lambda: _apply(settings, applied))
         _retry(guard, lambda: applied.extend(_migrate_queue(guard)))
@@ -56,6 +57,16 @@ def migrate(settings: Settings) -> list[str]:
         if statement is not None:
             LOG.warning(LARGE_OBJECTS_WARNING, statement)
         return applied
+
+
+def _wait_for_other_migrations(guard: psycopg.Connection, target: str) -> None:
+    """Takes the lock of migrations, and logs who has it if another session does."""
+    row = guard.execute("select pg_try_advisory_lock(hashtextextended('mailmart.migrate', 0))").fetchone()
+    if row == (True,):
+        return
+    holders = [str(holder) for holder in advisory_lock_holders(guard, target) if holder.name == "mailmart.migrate"]
+    LOG.warning("waiting for the lock of another migration: %s", "; ".join(holders) or "it has just ended")
+    guard.execute("select pg_advisory_lock(hashtextextended('mailmart.migrate', 0))")
 
 
 def _apply(settings: Settings, applied: list[str]) -> None:

@@ -15,7 +15,8 @@ set search_path = app, pg_temp
 as $$
 declare
     open_ended constant bigint := 9223372036854775807;
-    -- so many older events are looked at one by one, rather than what this batch teaches: a first load teaches millions of aliases
+    -- Up to so many older events under an alias, all of them are looked at. Of more, only those whose alias this batch teaches are:
+    -- a lookup for each alias that it teaches, and a first load teaches millions.
     few constant int := 10000;
     has_teaching boolean;
     old_events bigint;

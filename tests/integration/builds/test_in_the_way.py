@@ -144,6 +144,19 @@ def test_an_idle_transaction_of_a_person_ends(settings: Settings) -> None:
         assert ours.execute("show idle_in_transaction_session_timeout").fetchone() == ("0",)
 
 
+def test_a_migration_that_waits_for_another_names_its_session(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    with connect(settings, None) as other, ThreadPoolExecutor(1) as migrating:
+        other.execute("set application_name = 'a notebook'")
+        other.execute("select pg_advisory_lock(hashtextextended('mailmart.migrate', 0))")
+        waiting = migrating.submit(migrate, settings)
+        pid = other.info.backend_pid
+        wait_until(lambda: "waiting for the lock of another migration" in caplog.text, "the migration says that it waits")
+        assert f"mailmart.migrate: pid {pid}, login " in caplog.text
+        assert not waiting.done()
+        other.close()
+        assert waiting.result(timeout=60) == []
+
+
 def test_a_migration_waits_a_second_at_a_time_and_lets_readers_pass(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
