@@ -45,7 +45,7 @@ def test_two_schedulers_make_one_nightly_run(settings: Settings, tmp_path: Path)
             lock.rollback()
             wait_until(lambda: b'"leading"' in logs[1].read_bytes(), "the second scheduler leads", 15)
             wait_until(lambda: not _runs(child), "the build of the killed scheduler has ended", 15)
-            wait_until(lambda: nightly_runs(settings) == [("succeeded", 2)], "the nightly run has succeeded", 120)
+            wait_until(lambda: nightly_runs(settings) == [("succeeded", 2)], "the nightly run has succeeded", 600)
             assert builds(settings) == [("build", "abandoned"), ("build", "published")]
             assert published_batch(settings) == 2
 

@@ -84,7 +84,7 @@ def test_a_second_build_is_refused_while_the_first_runs(settings: Settings) -> N
         # and has started no node
         assert "START" not in second.stdout
         lock.rollback()
-    assert first.wait(timeout=60) == 0
+    assert first.wait(timeout=300) == 0
     run_dbt(settings, *WITHOUT_TESTS)
 
 
@@ -102,7 +102,7 @@ def test_an_abandoned_build_writes_nothing(settings: Settings) -> None:
         with connect(settings, "mailmart_owner") as successor:
             successor.execute("update app.batches set status = 'abandoned' where status = 'running'")
         lock.rollback()
-    assert first.wait(timeout=60) != 0
+    assert first.wait(timeout=300) != 0
     assert current_rows.campaign_days(settings) == {}
     run_dbt(settings, *WITHOUT_TESTS)
     assert len(current_rows.campaign_days(settings)) == 1
