@@ -26,7 +26,8 @@
 
 {# Whether this build computes events under an alias again. #}
 {% macro recomputes_events_under_alias() -%}
-    {%- if not (execute and var('recompute') and is_incremental()) -%} {{ return(false) }} {%- endif -%}
+    {#- a unit test has no relation -#}
+    {%- if not execute or model.resource_type == 'unit_test' or not (var('recompute') and is_incremental()) -%} {{ return(false) }} {%- endif -%}
     {{ return(run_query(
         'select exists (select from ' ~ this ~ ' where is_under_alias and ' ~ is_current() ~ ')'
     ).rows[0][0]) }}

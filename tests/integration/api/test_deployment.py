@@ -107,7 +107,7 @@ def test_new_column_is_deployed_and_rolled_back_without_a_failed_request(
             build(changed, "--vars", "recompute: true", target_path="changed")
             assert [summary(caller, campaign)["emails_named"] for campaign in ("c", "c2")] == [1, 1]
             # a mart that fails its test is never published
-            failed = run_dbt(_broken(changed, tmp_path), *WITHOUT_UNIT_TESTS, check=False)
+            failed = run_dbt(_broken(changed, tmp_path), *WITHOUT_UNIT_TESTS, target_path="broken", check=False)
             assert "FAIL 1 messages_are_counted_once" in failed.stdout
             assert summary(caller)["emails_sent"] == summary(caller)["emails_named"] == 1
             # rolled back by building the original project
