@@ -3,7 +3,8 @@
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
-PYTEST_WORKERS ?= 2
+# more than the cores of a small machine: a worker often waits for processes and servers
+PYTEST_WORKERS ?= 3
 RUN := .venv/bin/python
 
 demo: .venv/installed
