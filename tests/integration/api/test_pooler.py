@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
@@ -24,8 +26,18 @@ pytestmark = needs_pgbouncer
 
 @pytest.fixture(scope="module", params=["session", "transaction"])
 def behind_pooler(request: pytest.FixtureRequest, warehouse_settings: Settings) -> Iterator[Settings]:
+    _reset_login(warehouse_settings)
     with pooled(warehouse_settings, mode=request.param) as settings:
         yield settings
+
+
+def _reset_login(settings: Settings) -> None:
+    """Removes defaults of the login with which the API refuses to answer if a pooler drops its start-up options."""
+    assert settings.database_url is not None
+    database = conninfo_to_dict(settings.database_url)
+    login, name = sql.Identifier(str(database["user"])), sql.Identifier(str(database["dbname"]))
+    with connect(settings, None, autocommit=True) as connection:
+        connection.execute(sql.SQL("alter role {} in database {} reset all").format(login, name))
 
 
 def test_each_tenant_sees_its_own_rows(behind_pooler: Settings, warehouse_settings: Settings) -> None:
