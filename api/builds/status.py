@@ -10,7 +10,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from api.builds.repository import BuildRecord, latest_build
-from api.db.advisory_lock import AdvisoryLockHolder, advisory_lock_holders
+from api.db.advisory_lock import AdvisoryLockSession, sessions_with_advisory_locks
 from api.db.connection import connect
 from api.settings import Settings
 
@@ -100,7 +100,7 @@ class BatchStatus:
     last_build: LastBuild | None
     retention: list[RetentionStatus]
     lock_holders: list[LockHolder]
-    advisory_locks: list[AdvisoryLockHolder]
+    advisory_locks: list[AdvisoryLockSession]
 
 
 def batch_status(settings: Settings, runs: int = 7) -> BatchStatus:
@@ -113,7 +113,7 @@ def batch_status(settings: Settings, runs: int = 7) -> BatchStatus:
             last_build=_last_build(connection, settings.target),
             retention=_retention(connection, settings.target),
             lock_holders=_lock_holders(connection, settings),
-            advisory_locks=advisory_lock_holders(connection, settings.target),
+            advisory_locks=sessions_with_advisory_locks(connection, settings.target),
         )
 
 

@@ -11,7 +11,7 @@ from api.db.connection import connect
 from api.settings import Settings
 
 NAMES = ("mailmart.nightly.{target}", "mailmart.scheduler.{target}", "mailmart.retention.{target}", "mailmart.migrate")
-HOLDERS = """
+SESSIONS = """
     select names.name, locks.pid, activity.usename, coalesce(nullif(activity.application_name, ''), 'unknown')
     from pg_catalog.pg_locks as locks
     inner join unnest(%(names)s::text[]) as names (name)
@@ -30,7 +30,7 @@ HOLDERS = """
 
 
 @dataclass(frozen=True)
-class AdvisoryLockHolder:
+class AdvisoryLockSession:
     """A session that has one of mailmart's advisory locks: a process of mailmart, or whoever may connect to the database."""
 
     name: str
@@ -42,12 +42,12 @@ class AdvisoryLockHolder:
         return f"{self.name}: pid {self.pid}, login {self.login}, application {self.application}"
 
 
-def advisory_lock_holders(connection: psycopg.Connection, target: str) -> list[AdvisoryLockHolder]:
+def sessions_with_advisory_locks(connection: psycopg.Connection, target: str) -> list[AdvisoryLockSession]:
     """The sessions that have one of mailmart's advisory locks of a warehouse, by the lock's name."""
     names = [name.format(target=target) for name in (*NAMES, "mailmart.batches.{target}")]
     with connection.cursor() as cursor:
-        rows = cursor.execute(HOLDERS.encode(), {"names": names, "target": target}).fetchall()
-    return [AdvisoryLockHolder(*row) for row in rows]
+        rows = cursor.execute(SESSIONS.encode(), {"names": names, "target": target}).fetchall()
+    return [AdvisoryLockSession(*row) for row in rows]
 
 
 class AdvisoryLock:

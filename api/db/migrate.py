@@ -11,7 +11,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
-from api.db.advisory_lock import advisory_lock_holders
+from api.db.advisory_lock import sessions_with_advisory_locks
 from api.db.connection import connect, conninfo
 from api.db.limits import write_limits
 from api.db.lock_retry import LOCK_ERRORS, lock_problem, retry_while_locked
@@ -64,8 +64,8 @@ def _wait_for_other_migrations(guard: psycopg.Connection, target: str) -> None:
     row = guard.execute("select pg_try_advisory_lock(hashtextextended('mailmart.migrate', 0))").fetchone()
     if row == (True,):
         return
-    holders = [str(holder) for holder in advisory_lock_holders(guard, target) if holder.name == "mailmart.migrate"]
-    LOG.warning("waiting for the lock of another migration: %s", "; ".join(holders) or "it has just ended")
+    sessions = [str(session) for session in sessions_with_advisory_locks(guard, target) if session.name == "mailmart.migrate"]
+    LOG.warning("waiting for the lock of another migration: %s", "; ".join(sessions) or "it has just ended")
     guard.execute("select pg_advisory_lock(hashtextextended('mailmart.migrate', 0))")
 
 

@@ -88,7 +88,7 @@ def stop(folders: Folders) -> bool:
     """Ends all sessions and stops the server. False if it did not run."""
     if not is_running(folders):
         return False
-    _run(folders, "pg_ctl", "stop", "-D", str(folders.servers / "postgres"), "-m", "fast", "-w", "-t", "60")
+    run_program(folders, "pg_ctl", "stop", "-D", str(folders.servers / "postgres"), "-m", "fast", "-w", "-t", "60")
     return True
 
 
@@ -102,7 +102,7 @@ def _create_cluster(folders: Folders, data: Path, durable: bool) -> None:
         file.write(password)
         file.flush()
         folders.user.take_ownership(Path(file.name))
-        _run(
+        run_program(
             folders,
             "initdb",
             f"--pgdata={unfinished}",
@@ -131,7 +131,7 @@ def _start(folders: Folders, data: Path, port: int, durable: bool) -> None:
     while True:
         try:
             # relative paths: pg_ctl builds a shell command, and the whole path may contain any character
-            _run(folders, "pg_ctl", "start", "-D", data.name, "-l", log.name, "-w", "-t", "120", failed_log=log)
+            run_program(folders, "pg_ctl", "start", "-D", data.name, "-l", log.name, "-w", "-t", "120", failed_log=log)
             break
         except ServerError as error:
             if port and "TCP/IP sockets" in error.message:
@@ -231,7 +231,12 @@ def _create_login_and_database(folders: Folders) -> None:
         connection.execute(REVOKE_LARGE_OBJECTS.encode())
 
 
-def _run(folders: Folders, program: str, *arguments: str, failed_log: Path | None = None) -> None:
+def run_program(folders: Folders, program: str, *arguments: str, failed_log: Path | None = None) -> None:
+    """Runs a program of PostgreSQL as the servers' user, in their folder.
+
+    Raises:
+        ServerError: it failed; with the last lines of its output, or of `failed_log`.
+    """
     # to a file: the server inherits it from pg_ctl, and would keep a pipe open
     with tempfile.TemporaryFile("w+") as output:
         completed = subprocess.run(

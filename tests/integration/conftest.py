@@ -63,18 +63,20 @@ def make_warehouse(server: PostgresServer, template: str, tmp_path_factory: pyte
         original = f"warehouse_{name}"
 
         def make_original() -> None:
-            server.create_database(original, template)
+            server.create_database(original, template, warehouse=name)
             fill(_settings(server, original, tmp_path_factory))
 
         once_per_run(original, make_original)
-        return _make_database(server, original, tmp_path_factory)
+        return _make_database(server, original, tmp_path_factory, warehouse=name)
 
     return make
 
 
-def _make_database(server: PostgresServer, template: str | None, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def _make_database(
+    server: PostgresServer, template: str | None, tmp_path_factory: pytest.TempPathFactory, warehouse: str | None = None
+) -> Settings:
     name = f"test_{os.getpid()}_{next(NUMBERS)}"
-    server.create_database(name, template)
+    server.create_database(name, template, warehouse)
     return _settings(server, name, tmp_path_factory)
 
 
@@ -82,12 +84,6 @@ def _settings(server: PostgresServer, database: str, tmp_path_factory: pytest.Te
     # limits do not get in the way of tests; the tests of limits set their own
     home = tmp_path_factory.mktemp(database)
     return Settings(database_url=server.url(database), redis_url=None, home=home, rate_limit_factor=1_000_000)
-
-
-@pytest.fixture
-def another_database(make_database: MakeDatabase) -> MakeDatabase:
-    """Makes one more fresh, migrated database at each call."""
-    return make_database
 
 
 @pytest.fixture

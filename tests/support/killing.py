@@ -14,23 +14,24 @@ from tests.support.waiting import wait_until
 
 
 def kill_waiting(
-    settings: Settings, code: str, holder: psycopg.Connection, is_there: Callable[[], object] = lambda: True
+    settings: Settings, code: str, blocking: psycopg.Connection, is_ready: Callable[[], object] = lambda: True
 ) -> None:
-    """Runs Python code, which finds the settings in its environment, and kills it (SIGKILL) when `holder` blocks it.
+    """Runs Python code, which finds the settings in its environment, and kills it (SIGKILL) when `blocking` blocks it.
 
-    `is_there`: what else has to be true before. `holder` is in a transaction with the lock, and still is afterwards.
+    `is_ready`: what else has to be true before. `blocking` is in a transaction with the lock, and still is afterwards.
     When this returns, no session waits for the lock any more.
     """
     environment = {**os.environ, "MAILMART_DATABASE_URL": str(settings.database_url), "MAILMART_HOME": str(settings.home)}
     process = subprocess.Popen([sys.executable, "-c", code], env=environment)
-    pid = holder.info.backend_pid
+    pid = blocking.info.backend_pid
 
     def is_blocked() -> bool:
-        row = holder.execute("select exists (select from pg_locks where not granted and %s = any(pg_blocking_pids(pid)))", (pid,))
+        waiting = "select exists (select from pg_locks where not granted and %s = any(pg_blocking_pids(pid)))"
+        row = blocking.execute(waiting, (pid,))
         return row.fetchone() == (True,)
 
     try:
-        wait_until(lambda: is_there() and is_blocked(), "the process waits for the lock")
+        wait_until(lambda: is_ready() and is_blocked(), "the process waits for the lock")
         assert process.poll() is None
     finally:
         process.kill()

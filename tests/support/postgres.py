@@ -54,8 +54,11 @@ class PostgresServer:
         """A connection of the superuser."""
         return psycopg.connect(self.superuser, autocommit=True)
 
-    def create_database(self, name: str, template: str | None = None) -> None:
-        """Makes a database that belongs to the login, empty or a copy of the template; one of that name is replaced."""
+    def create_database(self, name: str, template: str | None = None, warehouse: str | None = None) -> None:
+        """Makes a database that belongs to the login, empty or a copy of the template; one of that name is replaced.
+
+        The login's defaults there are those of the shared `warehouse`, or of the file of the test that is running.
+        """
         database = sql.Identifier(name)
         with self.as_superuser() as connection:
             _drop_database(connection, name)
@@ -64,7 +67,7 @@ class PostgresServer:
             connection.execute(
                 sql.SQL("create database {} {} strategy file_copy owner {}").format(database, source, self.login())
             )
-            for setting, value in chosen_settings().items():
+            for setting, value in chosen_settings(warehouse).items():
                 connection.execute(
                     sql.SQL("alter role {} in database {} set {} = {}").format(
                         self.login(), database, sql.Identifier(setting), _list(value)

@@ -1,6 +1,7 @@
 """The defaults of the tests' login on PostgreSQL, as logins in the field have them. No answer may depend on them.
 
-Each file of tests has one of the choices, always the same one. MAILMART_TEST_SERVER_SETTINGS names one for all files.
+Each file of tests, and each warehouse that files share, has one of the choices, always the same one.
+MAILMART_TEST_SERVER_SETTINGS names one for all.
 """
 
 from __future__ import annotations
@@ -29,12 +30,8 @@ CHOICES: dict[str, dict[str, str]] = {
 }
 
 
-def chosen_settings() -> dict[str, str]:
-    """The settings for the test that is running, by name."""
-    file = os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[0]
-    return CHOICES[os.environ.get(VARIABLE) or choice(file)]
-
-
-def choice(file: str) -> str:
-    """The name of the choice for a file of tests."""
-    return sorted(CHOICES)[zlib.crc32(file.encode()) % len(CHOICES)]
+def chosen_settings(warehouse: str | None = None) -> dict[str, str]:
+    """The settings for a shared warehouse, or for the file of the test that is running."""
+    name = warehouse or os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[0]
+    choice = sorted(CHOICES)[zlib.crc32(name.encode()) % len(CHOICES)]
+    return CHOICES[os.environ.get(VARIABLE) or choice]

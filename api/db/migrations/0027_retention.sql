@@ -291,6 +291,8 @@ $$;
 -- Closes the messages that have an event in these pages of fct_email_events that was loaded before `until`: removes all of their
 -- events, and notes their keys. A message whose events are not all in the served publication stays. So an incremental build never
 -- misses a removed row: it has counted it. Returns the removed rows; null if a build is running.
+-- Of a message with two ids the aliases are closed, too, unless another message has them: a late event under one is rejected like any
+-- other. A message of which only expired versions are left is not closed: its events were moved to another message.
 create function app.close_messages(warehouse text, events regclass, until timestamptz, first_page bigint, pages int)
 returns bigint
 language plpgsql
@@ -333,21 +335,52 @@ begin
             )
         ),
 
+        removed_events as (
+            delete from %1$s as events
+            using closed
+            where events.workspace_id = closed.workspace_id and events.message_id = closed.message_id
+            returning events.workspace_id, events.message_id, events.alias_message_id, events.valid_to
+        ),
+
+        closed_ids as (
+            select
+                workspace_id,
+                message_id
+            from removed_events
+            where valid_to = 9223372036854775807
+            union
+            select
+                removed_aliases.workspace_id,
+                removed_aliases.alias_message_id
+            from (
+                select distinct
+                    workspace_id,
+                    message_id,
+                    alias_message_id
+                from removed_events
+                where valid_to = 9223372036854775807 and alias_message_id is not null
+            ) as removed_aliases
+            where
+                (
+                    select true from %1$s as others
+                    where
+                        others.workspace_id = removed_aliases.workspace_id
+                        and others.alias_message_id = removed_aliases.alias_message_id
+                        and others.message_id <> removed_aliases.message_id
+                        and others.is_under_alias is null
+                        and others.valid_to = 9223372036854775807
+                    limit 1
+                ) is null
+        ),
+
         noted as (
             insert into app.closed_messages (workspace_id, message_key, counted_until)
             select
                 workspace_id,
                 app.message_key(%6$L, message_id),
                 %7$L
-            from closed
+            from closed_ids
             on conflict do nothing
-        ),
-
-        removed_events as (
-            delete from %1$s as events
-            using closed
-            where events.workspace_id = closed.workspace_id and events.message_id = closed.message_id
-            returning 1
         )
 
         select count(*) from removed_events

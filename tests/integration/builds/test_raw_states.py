@@ -127,7 +127,7 @@ def restore(connection: psycopg.Connection, event_id: str, xid: int) -> None:
         connection.execute("alter table raw.email_events enable always trigger set_loaded_xid")
 
 
-def test_another_database_system_reads_everything_once(owner: psycopg.Connection) -> None:
+def test_make_database_system_reads_everything_once(owner: psycopg.Connection) -> None:
     load(owner, "read")
     assert read(owner) == ["read"]
     # the dump has rows that the last build has not read, and the system before had counted further

@@ -258,8 +258,8 @@ def test_old_runs_are_deleted(reporter: Reporter) -> None:
     assert reporter.runs(made["report_id"]) == []
 
 
-def test_reports_do_not_run_before_the_first_publication(another_database: Callable[[], Any]) -> None:
-    settings = another_database()
+def test_reports_do_not_run_before_the_first_publication(make_database: Callable[[], Any]) -> None:
+    settings = make_database()
     with connect(settings, "mailmart_owner") as connection:
         connection.execute(
             "insert into app.reports (report_id, workspace_id, name, request, frequency, run_at, timezone, next_run_at)"

@@ -65,9 +65,9 @@ def checksum(settings: Settings) -> str:
 
 
 def test_the_same_options_generate_the_same_rows_in_any_batches(
-    settings: Settings, another_database: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch
+    settings: Settings, make_database: Callable[[], Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = another_database()
+    other = make_database()
     loaded = generate(settings, SMALL)
     monkeypatch.setattr(generator, "BATCH_MESSAGES", 701)
     monkeypatch.setattr(generator, "CONNECTIONS", 3)
@@ -101,7 +101,7 @@ def test_another_seed_generates_other_messages(settings: Settings) -> None:
     ) == [(0,)]
 
 
-def test_events_in_the_future_are_left_out(settings: Settings, another_database: Callable[[], Settings]) -> None:
+def test_events_in_the_future_are_left_out(settings: Settings, make_database: Callable[[], Settings]) -> None:
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
     loaded = generate(settings, GenerateOptions(1, 1, 3_000, 3, seed=1, until=tomorrow))
     # of the three days the second is not over and the third has not started

@@ -27,7 +27,7 @@ MAIL_WORKSPACES = tuple(f"two ids {number}" for number in range(30))
 
 @pytest.mark.timeout(900)
 def test_incremental_runs_equal_one_build_and_plain_python(
-    settings: Settings, another_database: Callable[[], Settings], seed: int
+    settings: Settings, make_database: Callable[[], Settings], seed: int
 ) -> None:
     chance = random.Random(seed)
     now = datetime.now(UTC)
@@ -72,7 +72,7 @@ def test_incremental_runs_equal_one_build_and_plain_python(
     run_dbt(settings, *WITHOUT_TESTS, "--vars", "recompute: true")
     assert set(current_rows.written_by_last_batch(settings).values()) == {(0, 0)}
 
-    fresh = another_database()
+    fresh = make_database()
     load_events(fresh, loaded, now - timedelta(hours=1))
     second_ids.load_mail(fresh, mail_loaded, now - timedelta(hours=1))
     run_dbt(fresh, *WITHOUT_TESTS)

@@ -24,7 +24,7 @@ KILLS = int(os.environ.get("MAILMART_TEST_KILLS", "5"))
 
 
 @pytest.mark.timeout(60 + 40 * KILLS)
-def test_killed_at_random_moments_and_run_again(settings: Settings, another_database: Callable[[], Settings], seed: int) -> None:
+def test_killed_at_random_moments_and_run_again(settings: Settings, make_database: Callable[[], Settings], seed: int) -> None:
     chance = random.Random(seed)
     now = datetime.now(UTC)
     start = (now - timedelta(days=20)).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -55,7 +55,7 @@ def test_killed_at_random_moments_and_run_again(settings: Settings, another_data
 
     run_dbt(settings, *WITHOUT_TESTS)
     assert current_rows.differences(settings, loaded, now) == [], f"seed {seed}"
-    never_killed = another_database()
+    never_killed = make_database()
     load_events(never_killed, loaded, now - timedelta(minutes=2 * KILLS))
     run_dbt(never_killed, *WITHOUT_TESTS)
     assert current_rows.everything(settings) == current_rows.everything(never_killed), f"seed {seed}"

@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 
 @pytest.mark.timeout(900)
-def test_every_mart_for_random_requests(settings: Settings, another_database: Callable[[], Settings], seed: int) -> None:
+def test_every_mart_for_random_requests(settings: Settings, make_database: Callable[[], Settings], seed: int) -> None:
     chance = random.Random(seed)
     now = datetime.now(UTC)
     apps = {f"w{number}": random_app(chance, f"w{number}", now) for number in range(WORKSPACES)}
@@ -87,7 +87,7 @@ def test_every_mart_for_random_requests(settings: Settings, another_database: Ca
             request = _random_request(chance, workspace, of_workspace, app, first_day, now.date(), zones[workspace])
             _compare(settings, request, batch.batch_id, of_workspace, app, now, seed)
 
-    fresh = another_database()
+    fresh = make_database()
     load_app(fresh, apps.values())
     load_events(fresh, loaded, now - timedelta(hours=1))
     run_dbt(fresh, *WITHOUT_TESTS)

@@ -7,7 +7,6 @@ import json
 import platform
 import secrets
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from api.embedded.paths import Folders, find_folders
+from api.embedded.postgres import run_program
 from api.settings import PROJECT_ROOT
 from api.tools.sdk.npm import npm_packages
 from tests.support.postgres import PostgresServer, run_login
@@ -43,13 +43,13 @@ def older_server(release: str) -> Iterator[PostgresServer]:
     try:
         _create_cluster(folders, data, password)
         options = f"-c listen_addresses= -c unix_socket_directories={folders.sockets} -c fsync=off -c port={PORT}"
-        _run(folders, "pg_ctl", "start", "-D", str(data), "-l", str(data / "log"), "-w", "-o", options)
+        run_program(folders, "pg_ctl", "start", "-D", str(data), "-l", str(data / "log"), "-w", "-o", options)
         superuser = make_conninfo(host=str(folders.sockets), port=PORT, user="postgres", password=password, dbname="postgres")
         with run_login(superuser) as login_url:
             yield PostgresServer(superuser, login_url)
     finally:
         if (data / "postmaster.pid").exists():
-            _run(folders, "pg_ctl", "stop", "-D", str(data), "-m", "immediate", "-w")
+            run_program(folders, "pg_ctl", "stop", "-D", str(data), "-m", "immediate", "-w")
         # as root the last two can be outside of the first
         for folder in (home, folders.servers, folders.sockets):
             shutil.rmtree(folder, ignore_errors=True)
@@ -61,24 +61,7 @@ def _create_cluster(folders: Folders, data: Path, password: str) -> None:
         file.flush()
         folders.user.take_ownership(Path(file.name))
         authentication = ("--auth=scram-sha-256", f"--pwfile={file.name}", "--username=postgres")
-        _run(folders, "initdb", f"--pgdata={data}", "--encoding=UTF8", "--locale=C", "--no-sync", *authentication)
-
-
-def _run(folders: Folders, program: str, *arguments: str) -> None:
-    # no pipe: the server would inherit it from pg_ctl
-    with tempfile.TemporaryFile("w+") as output:
-        completed = subprocess.run(
-            [str(folders.binaries / program), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=folders.servers,
-            user=folders.user.uid,
-            group=folders.user.gid,
-            extra_groups=[] if folders.user.uid is not None else None,
-        )
-        output.seek(0)
-        assert completed.returncode == 0, output.read()
+        run_program(folders, "initdb", f"--pgdata={data}", "--encoding=UTF8", "--locale=C", "--no-sync", *authentication)
 
 
 def _binaries(release: str) -> Path:
