@@ -25,6 +25,12 @@ from tests.integration.exports.test_attempts import files, row
 from tests.integration.exports.worker_process import environment, running_worker, wait_for
 
 
+WAITING_QUERIES = (
+    "from pg_stat_activity"
+    " where datname = current_database() and wait_event_type = 'Lock' and application_name = 'mailmart'"
+)
+
+
 @contextmanager
 def messages_locked(exporter: Exporter) -> Iterator[None]:
     """While the block runs, exports of messages start and wait for a lock."""
@@ -36,6 +42,16 @@ def messages_locked(exporter: Exporter) -> Iterator[None]:
 
 def has_started(exporter: Exporter, export_id: str, attempts: int = 1) -> Callable[[], bool]:
     return lambda: bool(row(exporter, export_id)["attempts"] == attempts)
+
+
+def waits_for_a_lock(exporter: Exporter) -> Callable[[], bool]:
+    """Whether one query of a worker waits for a lock: it starts some time after its attempt is counted."""
+
+    def waits() -> bool:
+        with connect(exporter.settings, None) as connection:
+            return connection.execute(f"select count(*) {WAITING_QUERIES}").fetchone() == (1,)
+
+    return waits
 
 
 def is_completed(exporter: Exporter, export_id: str) -> Callable[[], bool]:
@@ -57,7 +73,7 @@ def test_a_killed_workers_export_is_recovered_within_a_minute(exporter: Exporter
     log = tmp_path / "log"
     with running_worker(exporter.settings, log) as first:
         with messages_locked(exporter):
-            wait_for(has_started(exporter, export_id), 60, log.read_text)
+            wait_for(waits_for_a_lock(exporter), 60, log.read_text)
             first.send_signal(signal.SIGKILL)
             first.wait()
         with running_worker(exporter.settings, log):
@@ -79,10 +95,7 @@ def job(exporter: Exporter, export_id: str) -> tuple[str, int] | None:
 def terminate_waiting_queries(exporter: Exporter) -> None:
     """Terminates the connections that wait for a lock."""
     with connect(exporter.settings, None) as connection:
-        ended = connection.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where datname = current_database() and wait_event_type = 'Lock' and application_name = 'mailmart'"
-        ).fetchall()
+        ended = connection.execute(f"select pg_terminate_backend(pid) {WAITING_QUERIES}").fetchall()
     assert ended == [(True,)]
 
 
@@ -92,7 +105,7 @@ def test_a_frozen_worker_does_not_touch_its_successors_job(exporter: Exporter, t
     log, other_log = tmp_path / "frozen", tmp_path / "other"
     with running_worker(exporter.settings, log) as frozen, ExitStack() as until_completed:
         with messages_locked(exporter):
-            wait_for(has_started(exporter, export_id), 60, log.read_text)
+            wait_for(waits_for_a_lock(exporter), 60, log.read_text)
             frozen.send_signal(signal.SIGSTOP)
             # when it continues, its attempt has failed
             terminate_waiting_queries(exporter)
@@ -127,7 +140,7 @@ def test_a_worker_exits_if_its_job_cannot_be_aborted(exporter: Exporter, tmp_pat
     with messages_locked(exporter), log.open("wb") as output:
         process = subprocess.Popen([sys.executable, "-c", SHORT_TIMEOUTS], env=environment(exporter.settings), stderr=output)
         try:
-            wait_for(has_started(exporter, export_id), 60, log.read_text)
+            wait_for(waits_for_a_lock(exporter), 60, log.read_text)
             # the worker notices that it was considered dead, while its job waits in a query
             with connect(exporter.settings, "mailmart_worker") as connection:
                 connection.execute("delete from procrastinate.procrastinate_workers")

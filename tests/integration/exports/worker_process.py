@@ -35,6 +35,7 @@ def running_worker(settings: Settings, log: Path, *, concurrency: int = 1, **var
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
+            process.send_signal(signal.SIGCONT)  # a frozen one, if its test failed
         assert process.wait(timeout=60) in (0, -signal.SIGKILL, -signal.SIGTERM), log.read_text()
 
 
