@@ -23,7 +23,7 @@ ANSWERS = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         status, content = ANSWERS[self.path]
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
