@@ -12,6 +12,9 @@ from mailmart_client import (
     Configuration,
     ErrorCode,
     ErrorResponse,
+    EventProblem,
+    EventsApi,
+    EventsRequest,
     ExportFormat,
     ExportRequest,
     ExportsApi,
@@ -22,6 +25,7 @@ from mailmart_client import (
     GroupBy,
     LongTimeRangePeriod,
     Metric,
+    NativeEvent,
     ReportChanges,
     ReportExportRequest,
     ReportFrequency,
@@ -108,6 +112,18 @@ with ApiClient(Configuration(host=address, access_token=key)) as client:
     assert report.report_id in [found.report_id for found in reports.list_reports(workspace, limit=100).data.reports]
     assert reports.list_report_runs(workspace, report.report_id).data.runs == []
     reports.delete_report(workspace, report.report_id)
+
+    event = NativeEvent(
+        event_id="sdk_1",
+        message_id="sdk_1",
+        event_type="sent",
+        occurred_at=datetime(2020, 1, 2, tzinfo=UTC),
+        recipient="jane@example.com",
+        tags=["sdk"],
+    )
+    sent = EventsApi(client).send_events(workspace, EventsRequest(events=[event])).data
+    assert (sent.accepted, sent.rejected, sent.rejections) == (1, 0, [])
+    assert EventProblem.NOT_RFC3339 == "not_rfc3339"
 
     try:
         api.get_campaign_analytics(workspace, "nope")
