@@ -55,6 +55,26 @@ class ContractError(MailmartError):
     """An exposure, a model or a column cannot become an endpoint or an export type. Analysts read the message and the hint."""
 
 
+class SecretError(MailmartError):
+    """A webhook's signing secret is none that its provider gives out."""
+
+
+class SignatureError(Exception):
+    """A webhook is not signed by its provider. `reason` is a plain sentence without any part of the secret or the request."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class CertificateUnavailable(Exception):
+    """The certificate that a webhook is signed with cannot be downloaded now: the provider should send the webhook again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class LimitExceeded(Exception):
     """A workspace has as much as it may have; the message says of what, and what can be done."""
 

@@ -43,6 +43,7 @@ def mailgun(event: str, **more: Any) -> dict[str, Any]:
     }
 
 
+FORM = {"event": "opened", "recipient": "jane@example.com", "timestamp": str(SECONDS), "message-id": "abc@example.org"}
 TO_TWO = ("jane@example.com", "joe@example.com")
 CASES: list[tuple[str, Any, list[str]]] = [
     ("sendgrid", sendgrid("processed"), ["queued"]),
@@ -177,6 +178,20 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("mailgun", {"items": [mailgun("accepted")["event-data"], mailgun("opened")["event-data"]]}, ["opened", "queued"]),
 ]
 
+# custom fields and tags, as each provider carries them
+FIELDS = {"campaign_id": "c", "mailbox_id": "b", "domain_id": "d", "sequence_id": "s", "step": "2", "variant": "B"}
+TAG_LISTS = {name: [value] for name, value in FIELDS.items()}
+LABELED: list[tuple[str, Any, list[str] | None]] = [
+    ("sendgrid", sendgrid("open", category=["cold", "cold", " q4 ", ""], **FIELDS), ["cold", "q4"]),
+    ("sendgrid", sendgrid("open", category="cold", unique_args=FIELDS | {"step": 2}), ["cold"]),
+    ("sendgrid", sendgrid("open", custom_args=FIELDS), None),
+    ("ses", ses("Open", {}) | {"mail": ses("Open", {})["mail"] | {"tags": TAG_LISTS | {"tags": ["cold", "q4"]}}}, ["cold", "q4"]),
+    ("postmark", postmark("Open", Metadata=FIELDS, Tag="cold"), ["cold"]),
+    ("postmark", postmark("Open", Metadata=FIELDS | {"tags": "q4"}, Tag=""), ["q4"]),
+    ("mailgun", mailgun("opened", tags=["cold", "q4"], **{"user-variables": FIELDS}), ["cold", "q4"]),
+    ("mailgun", FORM | FIELDS | {"tag": "cold"}, ["cold"]),
+]
+
 MALFORMED: list[Any] = [
     *([], {}, [1, "x", None, [], {}], {"event": None}, {"event": {}, "timestamp": {}, "email": []}),
     {"event": "open", "timestamp": "tomorrow", "email": 7, "sg_message_id": ["x"], "sg_machine_open": "perhaps"},
@@ -202,6 +217,7 @@ def staging(module_settings: Settings) -> Settings:
         cursor.executemany(
             "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, %s, %s)",
             [(provider, f"case-{number}", Json(body)) for number, (provider, body, _) in enumerate(CASES)]
+            + [(provider, f"labeled-{number}", Json(body)) for number, (provider, body, _) in enumerate(LABELED)]
             + [
                 (provider, f"malformed-{number}", Json(body))
                 for provider in ("sendgrid", "ses", "postmark", "mailgun")
@@ -273,6 +289,16 @@ def test_details_of_an_event_are_read(staging: Settings) -> None:
     assert column(staging, "sendgrid", number_of("sendgrid", "bounced", 1), "bounce_type") == ["blocked"]
     assert column(staging, "ses", number_of("ses", "sent"), "campaign_id") == ["c"]
     assert column(staging, "sendgrid", deferred, "recipient_domain") == ["example.com"]
+
+
+@pytest.mark.parametrize("number", range(len(LABELED)), ids=lambda number: f"{LABELED[number][0]}-{number}")
+def test_custom_fields_and_tags_are_read(staging: Settings, number: int) -> None:
+    with connect(staging, "mailmart_owner") as connection:
+        found = connection.execute(
+            f"select {', '.join(FIELDS)}, tags from staging.stg_{LABELED[number][0]}_events where workspace_id = %s".encode(),
+            (f"labeled-{number}",),
+        ).fetchall()
+    assert found == [(*FIELDS.values(), LABELED[number][2])]
 
 
 def test_no_address_of_a_recipient_is_in_staging(staging: Settings) -> None:
