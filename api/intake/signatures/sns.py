@@ -60,15 +60,15 @@ def verify(secrets: Sequence[str], request: SignedRequest, certificate_of: Calla
 
 def is_sns_url(url: str) -> bool:
     """Whether a URL is an https URL of SNS itself, on its own port: for certificates, and for confirming a subscription."""
-    if not url.isascii() or any(not "!" <= character <= "~" or character == "\\" for character in url):
+    if not url.isascii() or any(not "!" <= character <= "~" or character in "#\\" for character in url):
         return False
     try:
         parts = urlsplit(url)
         is_port_fine = parts.port in (None, 443)
     except ValueError:
         return False
-    is_plain = parts.username is None and parts.password is None and not parts.fragment
-    return parts.scheme == "https" and is_port_fine and is_plain and _HOST.fullmatch(parts.hostname or "") is not None
+    has_user = parts.username is not None or parts.password is not None
+    return parts.scheme == "https" and is_port_fine and not has_user and _HOST.fullmatch(parts.hostname or "") is not None
 
 
 def check_topic(secret: str) -> None:

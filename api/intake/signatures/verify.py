@@ -104,8 +104,8 @@ SCHEMES: Mapping[str, Scheme] = {
     "postal": Scheme(
         postal.verify,
         postal.read_key,
-        "the installation's public key, in PEM, base64 or as the DKIM record v=DKIM1; …; p=…",
-        "the command `postal default-dkim-record`",
+        "the installation's public key: its JSON Web Key Set, PEM, base64 or the DKIM record v=DKIM1; …; p=…",
+        "/.well-known/jwks.json of the installation, or the command `postal default-dkim-record`",
     ),
 }
 
