@@ -70,7 +70,7 @@ def documents_of(provider: str, content_type: str, body: ReadBody) -> list[str]:
 
 
 def is_mandrill_check(body: ReadBody) -> bool:
-    """Whether this is the POST without events by which Mandrill checks a URL. It is signed with a key that everybody knows."""
+    """Whether this is the POST without events by which Mandrill checks a URL. It is signed with a known key."""
     return body.form is not None and [value.strip() for value in body.form.get(MANDRILL_EVENTS, ())] == ["[]"]
 
 

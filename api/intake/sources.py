@@ -11,13 +11,11 @@ from psycopg.rows import class_row
 
 from api.db.connection import connect
 from api.errors import MailmartError
-from api.ingest.loader import PROVIDERS
-from api.intake.signatures.verify import check_secret
+from api.intake.signatures.verify import SCHEMES, check_secret
 from api.intake.tokens import hash_token, new_source_id, new_token
 from api.settings import Settings
 
-# events in mailmart's own format have an endpoint of the API
-WEBHOOK_PROVIDERS = tuple(provider for provider in PROVIDERS if provider != "native")
+WEBHOOK_PROVIDERS = tuple(SCHEMES)
 DEFAULT_REQUESTS_PER_MINUTE = 6000
 MAX_REQUESTS_PER_MINUTE = 1_000_000
 # how long a token, or a signing secret, works after it was replaced

@@ -282,9 +282,9 @@ class IntakeApp:
             # what is in it is not known, and neither is who sent it
             return _kept(source, bad, b"")
         signed = SignedRequest(self._url(request), request.headers, body.content, _texts(body), received_at)
+        self._verify(source, signed)
         if source.provider == "mandrill" and is_mandrill_check(body):
             return _Checked(outcome="checked")
-        self._verify(source, signed)
         quota = self._limiter.acquire(source.source_id, "intake", source.requests_per_minute)
         if not quota.is_allowed:
             raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))

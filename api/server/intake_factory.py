@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
+from multiprocessing.util import Finalize
 
 from api.observability.logs import configure_logs
 from api.processes.parent_death import end_with_parent
@@ -16,5 +16,6 @@ def create_intake_app() -> IntakeApp:
     # if the server is killed, a worker that survives would keep its port
     end_with_parent()
     app = IntakeApp(Settings.from_environment().for_process(INTAKE).for_intake_address())
-    atexit.register(app.close)
+    # a process of multiprocessing, which granian starts, does not run the handlers of atexit
+    Finalize(None, app.close, exitpriority=1)
     return app
