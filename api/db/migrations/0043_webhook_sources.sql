@@ -151,6 +151,11 @@ begin
     set batch_number = excluded.batch_number, committed_at = excluded.committed_at
     where intake_writers.batch_number < excluded.batch_number;
     is_new := found;
+    if number = 1 then
+        -- of processes that ended; a batch comes again within seconds
+        delete from intake_writers
+        where committed_at < clock_timestamp() - interval '1 day';
+    end if;
     return query
     with incoming as (
         select

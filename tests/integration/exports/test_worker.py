@@ -26,8 +26,7 @@ from tests.integration.exports.worker_process import environment, running_worker
 
 
 WAITING_QUERIES = (
-    "from pg_stat_activity"
-    " where datname = current_database() and wait_event_type = 'Lock' and application_name = 'mailmart'"
+    "from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and application_name = 'mailmart'"
 )
 
 
