@@ -248,7 +248,7 @@ class Settings:
             "Intake",
             "Port that the intake listens on for webhooks.",
             (INTAKE,),
-            default="`MAILMART_PORT` + 1: 8081",
+            default="`MAILMART_PORT` + 10: 8090",
             name="INTAKE_PORT",
         ),
     ] = None
@@ -505,7 +505,7 @@ class Settings:
         """Port of the intake. If the API has any free port, so has the intake."""
         if self.intake_port_or_none is not None:
             return self.intake_port_or_none
-        return self.port + 1 if 0 < self.port < 65535 else 0
+        return self.port + 10 if 0 < self.port <= 65525 else 0
 
     def for_intake_address(self) -> Settings:
         """The settings of a server that listens where the intake does, and is known by the intake's public URL."""

@@ -73,7 +73,7 @@ def _generate_missing_data(settings: Settings, messages: int) -> None:
 def _with_free_port(settings: Settings) -> Settings:
     """The settings with MAILMART_PORT; if that is not set, with the first free port from the default on.
 
-    The intake listens on the next one.
+    The intake listens on the port ten higher.
     """
     if os.environ.get("MAILMART_PORT"):
         return settings

@@ -15,7 +15,7 @@ FACTORY = "api.server.intake_factory:create_intake_app"
 
 @click.command()
 @click.option("--host", help="Address to listen on. Default: MAILMART_INTAKE_HOST, or MAILMART_HOST.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on. Default: MAILMART_INTAKE_PORT, or 8081.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on. Default: MAILMART_INTAKE_PORT, or 8090.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of processes.")
 @click.option("--with-parent", is_flag=True, help="Stop when the parent process ends.")
 def command(host: str | None, port: int | None, workers: int, with_parent: bool) -> None:

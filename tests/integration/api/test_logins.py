@@ -148,7 +148,7 @@ def test_a_process_has_its_own_login_and_no_others(warehouse_settings: Settings,
     for process, own in ((SERVE, "api"), (INTAKE, "intake"), (WORKER, "worker"), (SCHEDULER, "scheduler")):
         settings = every.for_process(process)
         assert settings.database_url == urls[f"{own}_database_url"]
-        assert [getattr(settings, name) for name in urls] == [None, None, None]
+        assert [getattr(settings, name) for name in urls] == [None] * 4
         assert warehouse_settings.for_process(process) == warehouse_settings
     monkeypatch.setenv("MAILMART_API_DATABASE_URL", urls["api_database_url"])
     hidden = {program.name: program.hidden for program in service_programs()}

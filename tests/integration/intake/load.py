@@ -21,12 +21,13 @@ class Load:
     Attributes:
         statuses: how often each status was answered; 0: no answer.
         accepted: the ids of bodies that got 200.
-        sent: the ids of all bodies.
+        sent: how often each body was sent.
     """
 
     def __init__(
-        self, port: int, path: str, *, clients: int, requests: int, poison_every: int = 0, ends_without_server: bool = True
+        self, port: int, path: str, *, clients: int, requests: int, poison_every: int = 0, repeats: bool = False
     ) -> None:
+        """With `repeats`, a body is sent until it gets 200, as a provider does."""
         self.statuses: Counter[int] = Counter()
         self.accepted: Counter[str] = Counter()
         self.sent: Counter[str] = Counter()
@@ -35,7 +36,7 @@ class Load:
         self._path = path
         self._requests = requests
         self._poison_every = poison_every
-        self._ends_without_server = ends_without_server
+        self._repeats = repeats
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._post, args=(client,)) for client in range(clients)]
@@ -62,7 +63,7 @@ class Load:
             assert not thread.is_alive()
 
     def stop(self) -> None:
-        """Each client ends after its request."""
+        """Each client ends after its body."""
         self._stopping.set()
         self.join()
 
@@ -84,30 +85,33 @@ class Load:
     def _post(self, client: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         for number in range(self._requests):
-            if self._stopping.is_set():
-                break
-            body_id = f"{client}-{number}"
             is_poison = bool(self._poison_every) and number % self._poison_every == 3
-            event = {"id": body_id, "event": "open", **({"poison": True} if is_poison else {})}
-            status = 0
-            try:
-                connection.request("POST", self._path, orjson.dumps([event]), {"Content-Type": "application/json"})
-                response = connection.getresponse()
-                status = response.status
-                response.read()
-            except (OSError, http.client.HTTPException):
-                connection.close()
-            with self._lock:
-                self.statuses[status] += 1
-                self.sent[body_id] += 1
-                self.poisoned += is_poison
-                if status == 200:
-                    self.accepted[body_id] += 1
-            if status == 0 and self._ends_without_server:
-                break
-            if status != 200 and not is_poison:
+            status = self._post_once(connection, f"{client}-{number}", is_poison)
+            while self._repeats and status != 200:
                 time.sleep(0.05)
+                status = self._post_once(connection, f"{client}-{number}", is_poison)
+            # a server that has ended
+            if self._stopping.is_set() or status == 0:
+                break
         connection.close()
+
+    def _post_once(self, connection: http.client.HTTPConnection, body_id: str, is_poison: bool) -> int:
+        event = {"id": body_id, "event": "open", **({"poison": True} if is_poison else {})}
+        status = 0
+        try:
+            connection.request("POST", self._path, orjson.dumps([event]), {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            status = response.status
+            response.read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+        with self._lock:
+            self.statuses[status] += 1
+            self.sent[body_id] += 1
+            self.poisoned += is_poison
+            if status == 200:
+                self.accepted[body_id] += 1
+        return status
 
 
 def end_sessions(settings: Settings) -> None:

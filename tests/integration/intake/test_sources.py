@@ -18,7 +18,7 @@ def test_create_list_rotate_revoke(intake: Intake, sources: Sources, tmp_path: P
     created = mailmart(settings, "sources", "create", "--workspace", WORKSPACE, "--provider", "postmark", "--name", "live")
     assert created.exit_code == 0, created.output
     url, warning, *_ = created.output.splitlines()
-    path = url.removeprefix("http://127.0.0.1:8081")
+    path = url.removeprefix("http://127.0.0.1:8090")
     assert path.startswith("/intake/postmark/")
     assert "unsigned" in warning
     assert intake.post(path, {"RecordType": "Open"}).status == 200
@@ -29,7 +29,7 @@ def test_create_list_rotate_revoke(intake: Intake, sources: Sources, tmp_path: P
     assert path.rpartition("_")[2] not in listed
 
     rotated = mailmart(settings, "sources", "rotate", source_id(path))
-    other = rotated.output.splitlines()[0].removeprefix("http://127.0.0.1:8081")
+    other = rotated.output.splitlines()[0].removeprefix("http://127.0.0.1:8090")
     assert source_id(other) == source_id(path)
     assert other != path
     assert intake.post(other, {}).status == intake.post(path, {}).status == 200
@@ -87,7 +87,7 @@ def test_an_erased_workspace_has_no_sources(intake: Intake, sources: Sources) ->
     created = mailmart(
         settings, "sources", "create", "--workspace", "ws_erased", "--new-workspace", "--provider", "sendgrid"
     ).output
-    path = created.splitlines()[0].removeprefix("http://127.0.0.1:8081")
+    path = created.splitlines()[0].removeprefix("http://127.0.0.1:8090")
     assert intake.post(path, [{"marker": "of-an-erased-workspace"}]).status == 200
     erased = mailmart(settings, "erase", "--workspace", "ws_erased", "--yes")
     assert erased.exit_code == 0, erased.output
