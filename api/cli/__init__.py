@@ -31,7 +31,7 @@ COMMANDS = {
     "keys": "Create, list and revoke API keys.",
     "sources": "Create, list, rotate and revoke sources of webhooks.",
     "erase": "Erase a workspace or a recipient.",
-    "bench": "Measure builds, queries, the API and exports.",
+    "bench": "Measure builds, queries, the API, exports and the intake.",
     "openapi": "Write or check openapi.json.",
     "sdk": "Generate SDKs from openapi.json.",
 }
