@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +30,25 @@ def confirmation_of(content: bytes) -> dict[str, Any] | None:
     return message if isinstance(message, dict) and message.get("Type") in CONFIRMATIONS else None
 
 
-def confirm(message: dict[str, Any], request: SignedRequest) -> bool:
+def call(url: str) -> int:
+    """The status of a GET of the URL, which follows no redirects.
+
+    Raises:
+        SubscriptionUnconfirmed: the server is unavailable.
+    """
+    timeout = urllib3.Timeout(total=TIMEOUT_SECONDS)
+    with urllib3.PoolManager(num_pools=1, timeout=timeout, retries=False) as pool:
+        try:
+            response = pool.request("GET", url, redirect=False, preload_content=False)
+            status: int = response.status
+            # what it says is not read
+            response.close()
+        except urllib3.exceptions.HTTPError as error:
+            raise SubscriptionUnconfirmed(f"SNS cannot be called: {type(error).__name__}") from error
+    return status
+
+
+def confirm(message: dict[str, Any], request: SignedRequest, call: Callable[[str], int] = call) -> bool:
     """Confirms a subscription: calls the URL in the message. False if the message is of another type: nothing is to be done.
 
     The signature is verified even if the source has no secret: only SNS itself may make this process call a URL.
@@ -45,14 +64,7 @@ def confirm(message: dict[str, Any], request: SignedRequest) -> bool:
     url = str(message.get("SubscribeURL"))
     if not is_sns_url(url):
         raise SignatureError("the SubscribeURL is not an https URL of SNS")
-    timeout = urllib3.Timeout(total=TIMEOUT_SECONDS)
-    with urllib3.PoolManager(num_pools=1, timeout=timeout, retries=False) as pool:
-        try:
-            response = pool.request("GET", url, redirect=False, preload_content=False)
-            status = response.status
-            response.release_conn()
-        except urllib3.exceptions.HTTPError as error:
-            raise SubscriptionUnconfirmed(f"SNS cannot be called: {type(error).__name__}") from error
+    status = call(url)
     if status != 200:
         raise SubscriptionUnconfirmed(f"SNS answers {status} to the confirmation")
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import hashlib
@@ -11,7 +12,9 @@ import json
 import socket
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from api.db.connection import connect
 from api.ingest.bodies import MAX_BODY_BYTES
+from api.server.intake import IntakeApp
 from tests.integration.intake.conftest import WORKSPACE, Sources, source_id
 from tests.integration.intake.running import Intake
 
@@ -230,6 +234,28 @@ def test_slow_clients_hold_nobody_up(intake: Intake, sources: Sources) -> None:
             client.close()
 
 
+def test_a_body_that_does_not_come_in_time(sources: Sources) -> None:
+    path = sources.path()
+    sent: list[dict[str, Any]] = []
+    parts: Iterator[dict[str, Any]] = iter([{"type": "http.request", "body": b"[", "more_body": True}])
+
+    async def receive() -> dict[str, Any]:
+        for part in parts:
+            return part
+        await asyncio.sleep(3600)
+        return {}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(dict(message))
+
+    async def run() -> None:
+        scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
+        await IntakeApp(sources.settings, body_seconds=0.1)(scope, receive, send)
+
+    asyncio.run(run())
+    assert sent[0]["status"] == 408
+
+
 def test_no_token_is_in_the_log_and_no_tenant_in_it(intake: Intake, sources: Sources) -> None:
     path = sources.path("mandrill", signing_keys=["key-of-mandrill"])
     token = path.rpartition("/")[2]
@@ -277,8 +303,6 @@ def _raw(intake: Intake, path: str, header: bytes, *pieces: bytes) -> int:
 
 def _pss(intake: Intake) -> float:
     """Megabytes of memory of the intake's largest process."""
-    from pathlib import Path
-
     sizes = []
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
