@@ -282,7 +282,7 @@ class IntakeApp:
             # what is in it is not known, and neither is who sent it
             return _kept(source, bad, b"")
         signed = SignedRequest(self._url(request), request.headers, body.content, _texts(body), received_at)
-        self._verify(source, signed)
+        self._verify(source, signed, raw)
         if source.provider == "mandrill" and is_mandrill_check(body):
             return _Checked(outcome="checked")
         quota = self._limiter.acquire(source.source_id, "intake", source.requests_per_minute)
@@ -296,9 +296,19 @@ class IntakeApp:
             return _kept(source, bad, body.content)
         return _Checked([Body(source.source_id, text) for text in texts])
 
-    def _verify(self, source: Source, signed: SignedRequest) -> None:
+    def _verify(self, source: Source, signed: SignedRequest, raw: bytes) -> None:
+        """
+        Raises:
+            Unauthorized: the provider signed neither the body nor its compressed form.
+            WarehouseUnavailable: the certificate cannot be downloaded now.
+        """
         try:
-            verify(source.provider, source.secrets, signed)
+            try:
+                verify(source.provider, source.secrets, signed)
+            except SignatureError:
+                if raw == signed.body:
+                    raise
+                verify(source.provider, source.secrets, replace(signed, body=raw))
         except SignatureError as error:
             self._writer.count_failure(source.source_id, error.reason)
             raise Unauthorized(f"The webhook's signature is not valid: {error.reason}") from None

@@ -97,8 +97,14 @@ def test_signatures(intake: Intake, sources: Sources) -> None:
         response = intake.request("POST", path, wrong_body, wrong)
         assert (response.status, response.body["error"]["code"]) == (401, "UNAUTHORIZED"), wrong_body
     assert sources.stored("signed-sendgrid") == 2
+    # it may be signed before or after it is compressed
+    packed = gzip.compress(body.replace(b"signed", b"packed"))
+    for signed_body in (gzip.decompress(packed), packed):
+        of_body = sendgrid_headers(signed_body)
+        assert intake.request("POST", path, packed, {**of_body, "Content-Encoding": "gzip"}).status == 200
+    assert intake.request("POST", path, packed, {**headers, "Content-Encoding": "gzip"}).status == 401
     assert sources.rejected(path) == []
-    _wait_for_counts(sources, path, (2, 0, 6))
+    _wait_for_counts(sources, path, (4, 0, 7))
 
 
 def test_mailgun_refuses_what_is_older_than_a_day(intake: Intake, sources: Sources) -> None:
