@@ -75,6 +75,14 @@ class CertificateUnavailable(Exception):
         self.reason = reason
 
 
+class SubscriptionUnconfirmed(Exception):
+    """A subscription to SNS cannot be confirmed now: SNS should ask again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class LimitExceeded(Exception):
     """A workspace has as much as it may have; the message says of what, and what can be done."""
 
@@ -148,6 +156,18 @@ class RequestTimeout(ApiError):
 
     def __init__(self) -> None:
         super().__init__("The request's body took too long.", details={"body": ["Send it at once."]})
+
+
+class UnsupportedEncoding(ApiError):
+    """The Content-Encoding of a webhook is unknown."""
+
+    status = 415
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(
+            "The body's encoding is unknown", details={"Content-Encoding": [f"{encoding!r}: use gzip, deflate or none."]}
+        )
 
 
 class UnsupportedMediaType(ApiError):

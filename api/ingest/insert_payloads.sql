@@ -4,7 +4,7 @@ with checked as materialized (
     select
         document,
         body,
-        (pg_input_error_info(body, 'jsonb')).message as reason
+        app.unreadable_body_reason(body) as reason
     from incoming
 ),
 
@@ -23,7 +23,6 @@ inserted as (
         %(workspace_id)s,
         payload
     from parsed
-    where jsonb_typeof(payload) in ('object', 'array')
     order by document
     returning 1
 )
@@ -40,16 +39,7 @@ select
     document,
     null,
     'unreadable_body',
-    'not JSON: ' || left(reason, 500),
+    reason,
     null
 from checked
 where reason is not null
-union all
-select
-    document,
-    null,
-    'unreadable_body',
-    'a JSON ' || jsonb_typeof(payload) || ', not an object or an array',
-    null
-from parsed
-where jsonb_typeof(payload) not in ('object', 'array')
