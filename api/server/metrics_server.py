@@ -60,7 +60,7 @@ def _run(settings: Settings, sender: Connection) -> None:
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
-    from api.builds.metrics import build_metrics, nightly_run_metrics
+    from api.builds.metrics import build_metrics, continuous_build_metrics, nightly_run_metrics
     from api.exports.metrics import export_metrics
     from api.jobs.metrics import job_metrics
     from api.observability.db_metrics import DatabaseCollector
@@ -74,7 +74,13 @@ def _run(settings: Settings, sender: Connection) -> None:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     registry.register(
-        DatabaseCollector(settings, (build_metrics, nightly_run_metrics, export_metrics, job_metrics, delivery_metrics))
+        DatabaseCollector(
+            settings,
+            (
+                *(build_metrics, continuous_build_metrics, nightly_run_metrics),
+                *(export_metrics, job_metrics, delivery_metrics),
+            ),
+        )
     )
     try:
         start_http_server(settings.metrics_port, addr=ADDRESS, registry=registry)
