@@ -33,8 +33,10 @@ CONTINUOUS_BUILD = (*QUIET, "build", "--exclude-resource-type", "unit_test", "--
 WHOLE_BUILD = (*QUIET, *BUILD)
 CONTINUOUS = {"MAILMART_DBT_CONTINUOUS": "1"}
 MAX_DELAY_SECONDS = 3600.0
-# while a nightly run holds the warehouse
+# how soon it is seen that a nightly run has ended, or that another build was published after a failure
 SECONDS_WHILE_BUSY = 10.0
+# looking for news reads the app's tables: who locks one for longer lets the turn begin again
+LOCK_TIMEOUT = "-c lock_timeout=15s"
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,11 @@ class _Builder:
 
     def take_turn(self) -> Turn:
         started = time.monotonic()
-        with connect(self._settings, "mailmart_owner", autocommit=True) as connection:
+        with self._connect() as connection:
             repository = ContinuousBuildRepository(connection, self._settings.target)
             before = repository.begin_turn()
             remaining = delay_after_failure(self._every, before.number) - before.seconds_since
             if before.number > 0 and remaining > 0:
-                # the process that failed was another one
                 return Turn("retry_later", min(remaining, SECONDS_WHILE_BUSY))
             if repository.is_locked("nightly"):
                 # between its attempts, too: a build in between would make the next attempt begin from the beginning
@@ -112,20 +113,23 @@ class _Builder:
         if result.status in ("busy", "stopped"):
             return self._waiting(result.error or "stopped") if result.status == "busy" else Turn("stopped", 0)
         seconds = time.monotonic() - started
-        with connect(self._settings, "mailmart_owner", autocommit=True) as connection:
+        with self._connect() as connection:
             repository = ContinuousBuildRepository(connection, self._settings.target)
             if result.status == "failed":
                 failures = repository.record_failure()
                 delay = delay_after_failure(self._every, failures)
                 report_continuous_failure(self._settings, result, failures, seconds, delay)
                 self._set_slow_payloads_aside(connection)
-                return Turn("failed", delay, seconds)
+                return Turn("failed", min(delay, SECONDS_WHILE_BUSY), seconds)
             repository.record_success()
             self._logged = ""
             LOG.info("continuous build: batch %s is published", result.batch_id, extra={"fields": {"seconds": round(seconds, 1)}})
             # retention removes nothing while a build runs: it gets as much time as a build took
             pause = seconds if repository.is_locked("retention") else 0.0
         return Turn("published", max(pause, self._every - seconds, 0.0), seconds)
+
+    def _connect(self) -> psycopg.Connection:
+        return connect(self._settings, "mailmart_owner", autocommit=True, options=LOCK_TIMEOUT)
 
     def _build(self) -> AttemptResult:
         ended = self._dbt.run(CONTINUOUS_BUILD, CONTINUOUS, should_continue=self.should_continue)

@@ -44,6 +44,8 @@ set datestyle = 'ISO, MDY'
 set intervalstyle = 'postgres'
 set extra_float_digits = 1
 set bytea_output = 'hex'
+-- if dbt is killed while this waits for a lock, the next build need not wait
+set client_connection_check_interval = '1s'
 as $$
 declare
     app_table regclass;
