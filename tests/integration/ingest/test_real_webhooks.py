@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,9 @@ from tests.support.command import mailmart
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.support.shared import DATA, needs_shared_data
 
-PROVIDERS = ("sendgrid", "ses", "postmark", "mailgun")
+# of these, only bounces have the receiving server's text in the same words
+FIRST = ("sendgrid", "ses", "postmark", "mailgun")
+PROVIDERS = (*FIRST, "resend", "sparkpost", "mailjet", "brevo")
 
 pytestmark = needs_shared_data
 
@@ -46,33 +49,64 @@ def loaded(module_settings: Settings, tmp_path_factory: pytest.TempPathFactory) 
     return module_settings
 
 
+def compared(settings: Settings, provider: str, number: int) -> dict[str, tuple[Any, Any]]:
+    """What is read in a body and what is expected, by field. What the other implementation leaves empty is not compared."""
+    (expected,) = lines(provider)[number]["expected"]
+    with connect(settings, "mailmart_owner") as connection:
+        # both copies are the same
+        rows = connection.execute(
+            "select distinct event_type, occurred_at, provider_message_id, recipient_domain, recipient_hash, diagnostic,"
+            " app.mask_addresses(%s), url, app.recipient_hash(%s)"
+            " from staging.int_loaded_events where workspace_id = %s",
+            (expected["mta_response"], expected["recipient"], f"{provider}-{number}"),
+        ).fetchall()
+    assert len(rows) == 1
+    kind, occurred_at, message, domain, recipient, diagnostic, mta_response, url, recipient_expected = rows[0]
+    fields = {
+        "event_type": (kind, expected["event_type"]),
+        "message_id": (message, expected["message_id"]),
+        "recipient_domain": (domain, expected["recipient"].split("@")[1]),
+        "recipient": (recipient, recipient_expected),
+        "click_url": (url, expected["click_url"]),
+    }
+    if mta_response is not None and (kind == "bounced" or provider not in FIRST):
+        fields["mta_response"] = (diagnostic, mta_response)
+    # the other implementation uses the envelope's time for SES; it reads an example of Brevo's documentation as of 1970
+    if expected["timestamp"] is not None and provider != "ses" and not expected["timestamp"].startswith("1970"):
+        at = datetime.fromisoformat(expected["timestamp"])
+        # it truncates times
+        fields["timestamp"] = (at if abs((occurred_at - at).total_seconds()) < 0.001 else occurred_at, at)
+    return fields
+
+
 @pytest.mark.parametrize(("provider", "number"), list(cases()))
 def test_the_event_equals_the_independent_one(loaded: Settings, provider: str, number: int) -> None:
-    expected = lines(provider)[number]["expected"]
+    fields = compared(loaded, provider, number)
+    assert {name: found for name, (found, _) in fields.items()} == {name: expected for name, (_, expected) in fields.items()}
+
+
+@pytest.mark.parametrize(("provider", "number"), list(cases()))
+def test_the_event_counts_once(loaded: Settings, provider: str, number: int) -> None:
+    """An event without a time or an id, as some of the corpus are, is rejected."""
+    workspace = f"{provider}-{number}"
     with connect(loaded, "mailmart_owner") as connection:
-        rows = connection.execute(
-            "select event_type, occurred_at, provider_message_id, recipient_domain, recipient_hash, diagnostic,"
-            " app.mask_addresses(%s), url, smtp_status, app.recipient_hash(%s)"
-            " from core.fct_email_events where workspace_id = %s order by occurred_at",
-            (expected[0]["mta_response"], expected[0]["recipient"], f"{provider}-{number}"),
-        ).fetchall()
-    assert len(rows) == len(expected) == 1
-    (
-        (kind, occurred_at, message, domain, recipient, diagnostic, mta_response, url, status, recipient_expected),
-        event,
-    ) = (
-        rows[0],
-        expected[0],
-    )
-    assert kind == event["event_type"]
-    assert message == event["message_id"]
-    assert domain == event["recipient"].split("@")[1]
-    assert recipient == recipient_expected
-    assert url == event["click_url"]
-    if provider != "ses":
-        # the other implementation truncates times, and uses the envelope's time for SES
-        assert abs((occurred_at - datetime.fromisoformat(event["timestamp"])).total_seconds()) < 0.001
-    if kind == "bounced":
-        assert diagnostic == mta_response
-        assert status is not None
-        assert status in event["mta_response"]
+        row = connection.execute(
+            "select count(distinct event_id) filter (where message_id is not null and occurred_at is not null),"
+            " (select count(*) from core.fct_email_events where workspace_id = %(workspace)s),"
+            " (select count(*) from core.fct_email_events where workspace_id = %(workspace)s and event_type = 'bounced'"
+            " and (smtp_status is null or diagnostic not like '%%' || smtp_status || '%%') and diagnostic ~ '[45][.][0-9]+[.][0-9]')"
+            " from staging.int_loaded_events where workspace_id = %(workspace)s",
+            {"workspace": workspace},
+        ).fetchone()
+    assert row is not None
+    complete, counted, without_status = row
+    assert counted == complete
+    assert without_status == 0
+
+
+def test_score_by_field(loaded: Settings) -> None:
+    """Prints how many values are equal, of how many, by field: pytest -s."""
+    found = [field for provider, number in cases() for field in compared(loaded, provider, number).items()]
+    score = {name: Counter(value == expected for field, (value, expected) in found if field == name) for name, _ in found}
+    print("", *(f"{name}: {counts[True]} of {counts.total()}" for name, counts in score.items()), sep="\n")
+    assert all(counts[False] == 0 for counts in score.values())
