@@ -34,4 +34,12 @@ from (
     select * from {{ ref('stg_postmark_events') }}
     union all
     select * from {{ ref('stg_mailgun_events') }}
+    union all
+    select * from {{ ref('stg_mailersend_events') }}
+    union all
+    select * from {{ ref('stg_mailtrap_events') }}
+    union all
+    select * from {{ ref('stg_mandrill_events') }}
+    union all
+    select * from {{ ref('stg_postal_events') }}
 ) as events

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from types import ModuleType
 from typing import Any
 
 import pytest
 from psycopg.types.json import Json
 
 from api.db.connection import connect
+from api.ingest.loader import PROVIDERS
 from api.settings import Settings
+from tests.integration.ingest.provider_cases import mailersend as mailersend_cases
+from tests.integration.ingest.provider_cases import mailtrap as mailtrap_cases
+from tests.integration.ingest.provider_cases import mandrill as mandrill_cases
+from tests.integration.ingest.provider_cases import postal as postal_cases
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 
 SECONDS = 1_700_000_000
@@ -177,7 +183,17 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("mailgun", {"items": [mailgun("accepted")["event-data"], mailgun("opened")["event-data"]]}, ["opened", "queued"]),
 ]
 
+MODULES: dict[str, ModuleType] = {
+    "mailersend": mailersend_cases,
+    "mailtrap": mailtrap_cases,
+    "mandrill": mandrill_cases,
+    "postal": postal_cases,
+}
+CASES += [(provider, body, types) for provider, module in MODULES.items() for body, types in module.EVENTS]
+BOUNCES = [(provider, body, reason) for provider, module in MODULES.items() for body, reason in module.BOUNCES]
+
 MALFORMED: list[Any] = [
+    *(body for module in MODULES.values() for body in module.MALFORMED),
     *([], {}, [1, "x", None, [], {}], {"event": None}, {"event": {}, "timestamp": {}, "email": []}),
     {"event": "open", "timestamp": "tomorrow", "email": 7, "sg_message_id": ["x"], "sg_machine_open": "perhaps"},
     {"event": "open", "timestamp": 9e30, "email": "a@b@c", "sg_message_id": "", "unique_args": "x"},
@@ -202,9 +218,11 @@ def staging(module_settings: Settings) -> Settings:
         cursor.executemany(
             "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, %s, %s)",
             [(provider, f"case-{number}", Json(body)) for number, (provider, body, _) in enumerate(CASES)]
+            + [(provider, f"bounce-{number}", Json(body)) for number, (provider, body, _) in enumerate(BOUNCES)]
             + [
                 (provider, f"malformed-{number}", Json(body))
-                for provider in ("sendgrid", "ses", "postmark", "mailgun")
+                for provider in PROVIDERS
+                if provider != "native"
                 for number, body in enumerate(MALFORMED)
             ],
         )
@@ -247,7 +265,7 @@ def number_of(provider: str, event_type: str, index: int = 0) -> str:
 
 
 def test_all_events_of_a_message_have_one_message_id(staging: Settings) -> None:
-    for provider in ("sendgrid", "postmark", "mailgun"):
+    for provider in ("sendgrid", "postmark", "mailgun", *MODULES):
         ids = {
             message_id
             for number, case in enumerate(CASES)
@@ -275,9 +293,36 @@ def test_details_of_an_event_are_read(staging: Settings) -> None:
     assert column(staging, "sendgrid", deferred, "recipient_domain") == ["example.com"]
 
 
+@pytest.mark.parametrize("number", range(len(BOUNCES)), ids=lambda number: f"{BOUNCES[number][0]}-{number}")
+def test_a_bounce_has_its_reason(staging: Settings, number: int) -> None:
+    with connect(staging, "mailmart_owner") as connection:
+        rows = connection.execute(
+            "select bounce_reason from core.fct_email_events where workspace_id = %s", (f"bounce-{number}",)
+        ).fetchall()
+    assert rows == [(BOUNCES[number][2],)]
+
+
+@pytest.mark.parametrize("provider", MODULES)
+def test_custom_fields_and_tags_are_read(staging: Settings, provider: str) -> None:
+    names = ("campaign_id", "mailbox_id", "domain_id", "sequence_id", "step", "variant")
+    with connect(staging, "mailmart_owner") as connection:
+        rows = connection.execute(
+            f"select {', '.join(names)}, tags from staging.stg_{provider}_events"
+            " where workspace_id like 'case-%' and sequence_id is not null limit 1"
+        ).fetchall()
+    [(*values, tags)] = rows
+    assert values == ["c1", "mb1", "d1", "s1", "2", "b"]
+    assert tags
+
+
+def test_a_robot_that_says_so_is_a_machine(staging: Settings) -> None:
+    assert column(staging, "mandrill", number_of("mandrill", "opened", 0), "is_machine") == [None]
+    assert column(staging, "mandrill", number_of("mandrill", "opened", 1), "is_machine") == [True]
+
+
 def test_no_address_of_a_recipient_is_in_staging(staging: Settings) -> None:
     with connect(staging, "mailmart_owner") as connection:
-        for provider in ("sendgrid", "ses", "postmark", "mailgun", "native"):
+        for provider in PROVIDERS:
             readable = connection.execute(
                 f"select count(*) from staging.stg_{provider}_events as event"
                 " where (to_jsonb(event) - 'provider_message_id' - 'message_id')::text ~* '(jane|joe|a)(@|%%40)'"
