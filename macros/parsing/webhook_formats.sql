@@ -40,7 +40,8 @@
         },
         'mailgun': {
             'event': '$."event-data".event.type() == "string"'
-                ~ ' || $.event.type() == "string" && exists($.timestamp) && !exists($.sg_event_id) && !exists($.sg_message_id)'
+                ~ ' || $.event.type() == "string" && (exists($.timestamp) || exists($."@timestamp"))'
+                ~ ' && !exists($.sg_event_id) && !exists($.sg_message_id)'
                 ~ ' && (exists($.message) || exists($.recipient) || exists($.id) || exists($."Message-Id") || exists($."message-id"))',
             'others': {
                 'provider_test': '$."event-data".message.headers."message-id"' ~ mailgun_test

@@ -32,6 +32,15 @@ def sendgrid(event: str, **more: Any) -> dict[str, Any]:
     }
 
 
+def email_activity(*names: str) -> dict[str, Any]:
+    """A message of SendGrid's Email Activity API."""
+    events = [
+        {"event_name": name, "processed": TIME, "reason": "", "bounce_type": "hard", "http_user_agent": "x"} for name in names
+    ]
+    message = {"from_email": "a@b.example", "msg_id": "abc.filter1.2.0", "to_email": "Jane@Example.com", "status": "delivered"}
+    return {**message, "events": events, "unique_args": json.dumps({"campaign_id": "c"}), "categories": ["welcome"]}
+
+
 def ses(kind: str, detail: dict[str, Any], key: str = "", to: tuple[str, ...] = ("jane@example.com",)) -> dict[str, Any]:
     mail = {"messageId": "abc", "timestamp": TIME, "destination": list(to), "tags": {"campaign_id": ["c"]}}
     return {"eventType": kind, "mail": mail, key or kind.lower(): {"timestamp": TIME, **detail}}
@@ -47,6 +56,13 @@ def mailgun(event: str, **more: Any) -> dict[str, Any]:
     return {
         "event-data": {"event": event, "timestamp": SECONDS + 0.5, "recipient": "jane@example.com", "message": message} | more
     }
+
+
+def mailgun_log(event: str) -> dict[str, Any]:
+    """An event of Mailgun's Logs API."""
+    body = mailgun(event)["event-data"]
+    del body["timestamp"]
+    return {**body, "@timestamp": TIME, "id": "x", "user-variables": json.dumps({"campaign_id": "c"})}
 
 
 TO_TWO = ("jane@example.com", "joe@example.com")
@@ -65,6 +81,23 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("sendgrid", sendgrid("group_resubscribe", asm_group_id=1), ["subscribed"]),
     ("sendgrid", sendgrid("account_status_change", type="compliance_suspend"), ["account_status_change"]),
     ("sendgrid", [sendgrid("open"), sendgrid("click", url="https://x.example/")], ["clicked", "opened"]),
+    ("sendgrid", sendgrid("cancel_drop"), ["rejected"]),
+    *(
+        ("sendgrid", email_activity(name), [ours])
+        for name, ours in {
+            "processed": "queued",
+            "delivered": "delivered",
+            "deferred": "deferred",
+            "bounced": "bounced",
+            "dropped": "rejected",
+            "opened": "opened",
+            "clicked": "clicked",
+            "spam_report": "complained",
+            "unsubscribe": "unsubscribed",
+            "group_unsubscribe": "unsubscribed",
+            "group_resubscribe": "subscribed",
+        }.items()
+    ),
     ("ses", ses("Send", {}), ["sent"]),
     ("ses", ses("Delivery", {"recipients": ["jane@example.com"], "smtpResponse": "250 ok"}), ["delivered"]),
     ("ses", ses("Delivery", {"recipients": list(TO_TWO)}, to=TO_TWO), ["delivered", "delivered"]),
@@ -99,6 +132,14 @@ CASES: list[tuple[str, Any, list[str]]] = [
         ["Complaint/not-spam"],
     ),
     ("ses", ses("Complaint", {"complainedRecipients": [{"emailAddress": "a@b.example"}]}), ["complained"]),
+    (
+        "ses",
+        ses(
+            "Complaint",
+            {"complaintSubType": "OnAccountSuppressionList", "complainedRecipients": [{"emailAddress": "a@b.example"}]},
+        ),
+        ["rejected"],
+    ),
     ("ses", ses("Reject", {"reason": "Bad content"}), ["rejected"]),
     ("ses", ses("Open", {"userAgent": "x"}), ["opened"]),
     ("ses", ses("Click", {"link": "https://x.example/"}), ["clicked"]),
@@ -179,6 +220,8 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("mailgun", mailgun("complained"), ["complained"]),
     ("mailgun", mailgun("unsubscribed"), ["unsubscribed"]),
     ("mailgun", mailgun("stored"), ["stored"]),
+    ("mailgun", mailgun("unique_opened"), ["opened"]),
+    ("mailgun", {"items": [mailgun_log("delivered"), mailgun_log("unique_clicked")], "pagination": {}}, ["clicked", "delivered"]),
     ("mailgun", mailgun("accepted")["event-data"], ["queued"]),
     ("mailgun", {"items": [mailgun("accepted")["event-data"], mailgun("opened")["event-data"]]}, ["opened", "queued"]),
 ]
@@ -318,6 +361,14 @@ def test_custom_fields_and_tags_are_read(staging: Settings, provider: str) -> No
 def test_a_robot_that_says_so_is_a_machine(staging: Settings) -> None:
     assert column(staging, "mandrill", number_of("mandrill", "opened", 0), "is_machine") == [None]
     assert column(staging, "mandrill", number_of("mandrill", "opened", 1), "is_machine") == [True]
+
+
+def test_what_a_message_has_is_read_for_its_events(staging: Settings) -> None:
+    logged = next(number for number, case in enumerate(CASES) if case[0] == "mailgun" and "pagination" in case[1])
+    assert column(staging, "mailgun", f"case-{logged}", "campaign_id") == ["c", "c"]
+    active = next(number for number, case in enumerate(CASES) if case[0] == "sendgrid" and "to_email" in case[1])
+    assert column(staging, "sendgrid", f"case-{active}", "campaign_id") == ["c"]
+    assert column(staging, "sendgrid", f"case-{active}", "recipient_domain") == ["example.com"]
 
 
 def test_no_address_of_a_recipient_is_in_staging(staging: Settings) -> None:
