@@ -46,6 +46,10 @@ fields (name, kind, is_required) as (
     ('campaign_id', 'string', false),
     ('mailbox_id', 'string', false),
     ('domain_id', 'string', false),
+    ('sequence_id', 'string', false),
+    ('step', 'string', false),
+    ('variant', 'string', false),
+    ('tags', 'array', false),
     ('recipient', 'string', false),
     ('recipient_hash', 'string', false),
     ('recipient_domain', 'string', false),
@@ -83,6 +87,7 @@ problems as (
         members.ordinal,
         case
             when fields.name is null then 'unknown field ' || left(members.name, 100)
+            when fields.kind = 'array' then members.name || ' is not an array of strings'
             when jsonb_typeof(members.value) <> fields.kind then members.name || ' is not a ' || fields.kind
             when members.name = 'occurred_at'
                 then 'occurred_at is not a time in RFC 3339 such as 2026-11-20T10:00:00Z: ' || left(members.value #>> '{}', 100)
@@ -94,6 +99,7 @@ problems as (
     where
         fields.name is null
         or jsonb_typeof(members.value) <> fields.kind
+        or (fields.kind = 'array' and jsonb_path_exists(members.value, 'strict $[*] ? (@.type() != "string")'))
         or (members.name = 'occurred_at' and app.parse_native_time(members.value #>> '{}') is null)
         or (members.name = 'smtp_code' and not pg_input_is_valid(members.value #>> '{}', 'int'))
     union all
@@ -127,6 +133,10 @@ inserted as (
         campaign_id,
         mailbox_id,
         domain_id,
+        sequence_id,
+        step,
+        variant,
+        tags,
         recipient_hash,
         recipient_domain,
         smtp_status,
@@ -145,6 +155,10 @@ inserted as (
         objects.event ->> 'campaign_id',
         objects.event ->> 'mailbox_id',
         objects.event ->> 'domain_id',
+        objects.event ->> 'sequence_id',
+        objects.event ->> 'step',
+        objects.event ->> 'variant',
+        app.tags_of(objects.event -> 'tags'),
         coalesce(objects.event ->> 'recipient_hash', app.recipient_hash(left(objects.event ->> 'recipient', 4000))),
         coalesce(objects.event ->> 'recipient_domain', app.recipient_domain(left(objects.event ->> 'recipient', 4000))),
         objects.event ->> 'smtp_status',

@@ -101,8 +101,8 @@ cross join lateral (
     The end of a provider's staging view: ids, hashes and masks. The view first parses the bodies into a CTE `events`, one row for
     each event, with the columns workspace_id, provider_message_id, message_key (the provider's id that all events of a message
     share), recipient (the address), provider_event (the provider's event type), event_type (ours), campaign_id, mailbox_id,
-    domain_id, smtp_status, smtp_code, bounce_type, diagnostic, url, user_agent, is_machine, occurred_at, loaded_at,
-    loaded_xid.
+    domain_id, sequence_id, step, variant, tags (JSON: a text or an array of texts), smtp_status, smtp_code, bounce_type, diagnostic,
+    url, user_agent, is_machine, occurred_at, loaded_at, loaded_xid.
 
     has_aliases: a message of the provider has a second id, and some events carry only that. Then `events` has alias_key, too: the
     second id, in the words of message_key; null if the event does not carry it, or if it is message_key for every message. Of an
@@ -136,6 +136,10 @@ select
     nullif({{ as_id('campaign_id') }}, '') as campaign_id,
     nullif({{ as_id('mailbox_id') }}, '') as mailbox_id,
     nullif({{ as_id('domain_id') }}, '') as domain_id,
+    {{ as_label('sequence_id') }} as sequence_id,
+    {{ as_label('step') }} as step,
+    {{ as_label('variant') }} as variant,
+    app.tags_of(tags) as tags,
     recipient_hash,
     app.recipient_domain(left(recipient, 4000)) as recipient_domain,
     left(event_type, 100) as event_type,
@@ -159,6 +163,12 @@ from hashed
 #}
 {% macro as_id(expression) -%}
     case when octet_length({{ expression }}) > 400 then md5({{ expression }}) else {{ expression }} end
+{%- endmacro %}
+
+
+{# A sequence, step or variant: an id, trimmed; null if it is blank. #}
+{% macro as_label(expression) -%}
+    nullif({{ as_id("btrim(" ~ expression ~ ", e' \\t\\n\\r')") }}, '')
 {%- endmacro %}
 
 

@@ -18,6 +18,7 @@
 {%- set order_of_copies = [
     'workspace_id', 'event_id', 'loaded_at', 'occurred_at', 'message_id', 'event_type', 'provider', 'campaign_id', 'mailbox_id',
     'domain_id', 'is_machine', 'smtp_status', 'smtp_code', 'diagnostic', 'url', 'alias_message_id',
+    'sequence_id', 'step', 'variant', 'tags',
 ] | join(', ') %}
 
 with bounce_patterns as (
@@ -184,6 +185,10 @@ select
     coalesce(new_events.campaign_id, '') as campaign_id,
     coalesce(new_events.mailbox_id, '') as mailbox_id,
     coalesce(new_events.domain_id, '') as domain_id,
+    new_events.sequence_id,
+    new_events.step,
+    new_events.variant,
+    new_events.tags,
     new_events.recipient_hash,
     coalesce(new_events.recipient_domain, '') as recipient_domain,
     new_events.event_type,

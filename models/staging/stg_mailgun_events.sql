@@ -67,6 +67,10 @@ events as (
         variables ->> 'campaign_id' as campaign_id,
         variables ->> 'mailbox_id' as mailbox_id,
         variables ->> 'domain_id' as domain_id,
+        variables ->> 'sequence_id' as sequence_id,
+        variables ->> 'step' as step,
+        variables ->> 'variant' as variant,
+        coalesce(element -> 'tags', element -> 'tag', variables -> 'tags') as tags,
         coalesce(
             {{ enhanced_status_code("element #>> '{delivery-status,enhanced-code}'") }}, {{ enhanced_status_code('diagnostic') }}
         ) as smtp_status,

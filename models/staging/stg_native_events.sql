@@ -12,6 +12,10 @@ select
     {{ as_id('campaign_id') }} as campaign_id,
     {{ as_id('mailbox_id') }} as mailbox_id,
     {{ as_id('domain_id') }} as domain_id,
+    {{ as_label('sequence_id') }} as sequence_id,
+    {{ as_label('step') }} as step,
+    {{ as_label('variant') }} as variant,
+    app.clean_tags(tags) as tags,
     -- other systems write to this log, too, and could write an address in place of a hash
     case
         when left(recipient_hash, 4000) like '%@%' then app.recipient_hash(left(recipient_hash, 4000))

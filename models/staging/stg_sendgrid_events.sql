@@ -79,6 +79,16 @@ events as (
         coalesce(body ->> 'campaign_id', nested_arguments ->> 'campaign_id') as campaign_id,
         coalesce(body ->> 'mailbox_id', nested_arguments ->> 'mailbox_id') as mailbox_id,
         coalesce(body ->> 'domain_id', nested_arguments ->> 'domain_id') as domain_id,
+        coalesce(body ->> 'sequence_id', nested_arguments ->> 'sequence_id') as sequence_id,
+        coalesce(body ->> 'step', nested_arguments ->> 'step') as step,
+        coalesce(body ->> 'variant', nested_arguments ->> 'variant') as variant,
+        coalesce(
+            body -> 'category',
+            body -> 'tags',
+            nested_arguments -> 'tags',
+            body #> '{sg_message,category}',
+            body #> '{sg_message,categories}'
+        ) as tags,
         coalesce(
             {{ enhanced_status_code("body ->> 'status'") }}, {{ enhanced_status_code('diagnostic') }}
         ) as smtp_status,

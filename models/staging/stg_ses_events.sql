@@ -136,6 +136,10 @@ events as (
         mail #>> '{tags,campaign_id,0}' as campaign_id,
         mail #>> '{tags,mailbox_id,0}' as mailbox_id,
         mail #>> '{tags,domain_id,0}' as domain_id,
+        mail #>> '{tags,sequence_id,0}' as sequence_id,
+        mail #>> '{tags,step,0}' as step,
+        mail #>> '{tags,variant,0}' as variant,
+        mail #> '{tags,tags}' as tags,
         coalesce(
             {{ enhanced_status_code('recipient_status') }},
             {{ enhanced_status_code('diagnostic') }}

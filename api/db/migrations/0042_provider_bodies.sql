@@ -1,4 +1,4 @@
--- depends: 0039_parallel_staging
+-- depends: 0041_steps_and_tags
 
 -- Mandrill posts up to 1,000 events in one field of a form, with more brackets than a JSON text could have. A message of SendGrid's
 -- APIs has its events in a member. MailerSend and Postal have no custom fields, so these are in tags.

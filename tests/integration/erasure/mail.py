@@ -169,6 +169,10 @@ def load_native(settings: Settings, workspace: str) -> None:
             ("clicked", {"message_id": "n-3", "url": URL, "user_agent": "JanesPhone/7.0"}),
             ("sent", {"message_id": f"to:{LOWER}/4"}),
             ("delivered", {"message_id": f"to:{LOWER}/4", "url": f"https://shop.example/?e={IN_A_URL}"}),
+            (
+                "sent",
+                {"message_id": "n-5", "sequence_id": f"of {PERSON}", "step": PERSON, "variant": LOWER, "tags": ["a", PERSON]},
+            ),
         ]
         for number, (kind, more) in enumerate(events):
             row = {"message_id": "n-2", "campaign_id": "cmp_4", **more}

@@ -170,6 +170,10 @@ def test_native_events(settings: Settings, tmp_path: Path) -> None:
         "is_machine": False,
         "diagnostic": "550 5.1.1 <jane@example.com>: no such user",
         "url": "https://x.example/?to=jane%40example.com",
+        "sequence_id": "s",
+        "step": "2",
+        "variant": "B",
+        "tags": [" cold ", "cold", "", "of jane@example.com", *(f"tag {number}" for number in range(30))],
     }
     broken = [
         {**event, "event_id": ""},
@@ -177,6 +181,8 @@ def test_native_events(settings: Settings, tmp_path: Path) -> None:
         {**event, "smtp_code": "550"},
         {**event, "smtp_code": 5.5},
         {**event, "smtp_codes": 1},
+        {**event, "tags": "cold"},
+        {**event, "tags": ["cold", 7], "step": 2},
         {"event_id": "x"},
         7,
     ]
@@ -184,11 +190,12 @@ def test_native_events(settings: Settings, tmp_path: Path) -> None:
     path.write_text("\n".join(json.dumps(line) for line in [event | more, [event, broken[0]], *broken[1:]]))
     result = ingest(settings, path, "native")
     assert result.exit_code == 1
-    assert "2 events loaded, 7 rejected" in result.output
+    assert "2 events loaded, 9 rejected" in result.output
     events = rows(
         settings,
         "select event_id, workspace_id, recipient_domain, smtp_code, diagnostic, url, recipient_hash,"
-        " app.recipient_hash('jane@example.com') from raw.email_events order by recipient_domain nulls last",
+        " app.recipient_hash('jane@example.com'), sequence_id, step, variant, tags"
+        " from raw.email_events order by recipient_domain nulls last",
     )
     assert events[0][:6] == (
         "e",
@@ -199,6 +206,8 @@ def test_native_events(settings: Settings, tmp_path: Path) -> None:
         "https://x.example/?to=<address>",
     )
     assert events[0][6] == events[0][7] is not None
+    assert events[0][8:] == ("s", "2", "B", ["cold", "of <address>", *(f"tag {number}" for number in range(18))])
+    assert events[1][8:] == (None, None, None, None)
     reasons = [json.loads(line)["reason"] for line in Path(f"{path}.rejected.jsonl").read_text().splitlines()]
     assert reasons == [
         "no event_id",
@@ -206,6 +215,8 @@ def test_native_events(settings: Settings, tmp_path: Path) -> None:
         "smtp_code is not a number",
         "smtp_code is not a whole number: 5.5",
         "unknown field smtp_codes",
+        "tags is not an array of strings",
+        "step is not a string, tags is not an array of strings",
         "no event_type, no message_id, no occurred_at",
         "a JSON number, not an object",
     ]

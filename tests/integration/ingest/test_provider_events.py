@@ -65,6 +65,7 @@ def mailgun_log(event: str) -> dict[str, Any]:
     return {**body, "@timestamp": TIME, "id": "x", "user-variables": json.dumps({"campaign_id": "c"})}
 
 
+FORM = {"event": "opened", "recipient": "jane@example.com", "timestamp": str(SECONDS), "message-id": "abc@example.org"}
 TO_TWO = ("jane@example.com", "joe@example.com")
 CASES: list[tuple[str, Any, list[str]]] = [
     ("sendgrid", sendgrid("processed"), ["queued"]),
@@ -226,6 +227,20 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("mailgun", {"items": [mailgun("accepted")["event-data"], mailgun("opened")["event-data"]]}, ["opened", "queued"]),
 ]
 
+# custom fields and tags, as each provider carries them
+FIELDS = {"campaign_id": "c", "mailbox_id": "b", "domain_id": "d", "sequence_id": "s", "step": "2", "variant": "B"}
+TAG_LISTS = {name: [value] for name, value in FIELDS.items()}
+LABELED: list[tuple[str, Any, list[str] | None]] = [
+    ("sendgrid", sendgrid("open", category=["cold", "cold", " q4 ", ""], **FIELDS), ["cold", "q4"]),
+    ("sendgrid", sendgrid("open", category="cold", unique_args=FIELDS | {"step": 2}), ["cold"]),
+    ("sendgrid", sendgrid("open", custom_args=FIELDS), None),
+    ("ses", ses("Open", {}) | {"mail": ses("Open", {})["mail"] | {"tags": TAG_LISTS | {"tags": ["cold", "q4"]}}}, ["cold", "q4"]),
+    ("postmark", postmark("Open", Metadata=FIELDS, Tag="cold"), ["cold"]),
+    ("postmark", postmark("Open", Metadata=FIELDS | {"tags": "q4"}, Tag=""), ["q4"]),
+    ("mailgun", mailgun("opened", tags=["cold", "q4"], **{"user-variables": FIELDS}), ["cold", "q4"]),
+    ("mailgun", FORM | FIELDS | {"tag": "cold"}, ["cold"]),
+]
+
 MODULES: dict[str, ModuleType] = {
     "mailersend": mailersend_cases,
     "mailtrap": mailtrap_cases,
@@ -262,6 +277,7 @@ def staging(module_settings: Settings) -> Settings:
             "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, %s, %s)",
             [(provider, f"case-{number}", Json(body)) for number, (provider, body, _) in enumerate(CASES)]
             + [(provider, f"bounce-{number}", Json(body)) for number, (provider, body, _) in enumerate(BOUNCES)]
+            + [(provider, f"labeled-{number}", Json(body)) for number, (provider, body, _) in enumerate(LABELED)]
             + [
                 (provider, f"malformed-{number}", Json(body))
                 for provider in PROVIDERS
@@ -346,7 +362,7 @@ def test_a_bounce_has_its_reason(staging: Settings, number: int) -> None:
 
 
 @pytest.mark.parametrize("provider", MODULES)
-def test_custom_fields_and_tags_are_read(staging: Settings, provider: str) -> None:
+def test_custom_fields_and_tags_of_a_module_are_read(staging: Settings, provider: str) -> None:
     names = ("campaign_id", "mailbox_id", "domain_id", "sequence_id", "step", "variant")
     with connect(staging, "mailmart_owner") as connection:
         rows = connection.execute(
@@ -369,6 +385,16 @@ def test_what_a_message_has_is_read_for_its_events(staging: Settings) -> None:
     active = next(number for number, case in enumerate(CASES) if case[0] == "sendgrid" and "to_email" in case[1])
     assert column(staging, "sendgrid", f"case-{active}", "campaign_id") == ["c"]
     assert column(staging, "sendgrid", f"case-{active}", "recipient_domain") == ["example.com"]
+
+
+@pytest.mark.parametrize("number", range(len(LABELED)), ids=lambda number: f"{LABELED[number][0]}-{number}")
+def test_custom_fields_and_tags_are_read(staging: Settings, number: int) -> None:
+    with connect(staging, "mailmart_owner") as connection:
+        found = connection.execute(
+            f"select {', '.join(FIELDS)}, tags from staging.stg_{LABELED[number][0]}_events where workspace_id = %s".encode(),
+            (f"labeled-{number}",),
+        ).fetchall()
+    assert found == [(*FIELDS.values(), LABELED[number][2])]
 
 
 def test_no_address_of_a_recipient_is_in_staging(staging: Settings) -> None:

@@ -100,6 +100,10 @@ def test_the_next_build_writes_no_row(service: WsgiApp, upgraded: Settings) -> N
             " and rows_inserted + rows_expired > 0"
         ).fetchall()
         assert written == []
+        # columns that core got since then are there, and empty until a backfill finds a value
+        assert connection.execute(
+            "select count(*) > 0, count(sequence_id) + count(step) + count(variant) + count(tags) from core.fct_messages"
+        ).fetchone() == (True, 0)
         # no table of the old release is left
         assert connection.execute("select to_regclass('core.fct_set_aside_events')").fetchone() == (None,)
     key = create_key(upgraded, WORKSPACE, name="tests", scopes=SCOPES)

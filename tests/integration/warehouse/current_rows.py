@@ -31,6 +31,7 @@ VERSIONED = (
     "dim_bounce_reasons",
     "dim_health_score_factors",
 )
+LABELS = ("sequence_id", "step", "variant")
 WITHOUT_WORKSPACE = ("dim_bounce_reasons", "dim_health_score_factors")
 
 
@@ -41,12 +42,13 @@ def messages(settings: Settings) -> dict[tuple[str, str], Message]:
     with connect(settings, "mailmart_owner") as connection:
         rows = connection.execute(
             "select workspace_id, message_id, campaign_id, mailbox_id, domain_id, recipient_domain, sent_at,"
-            f" bounce_reason, is_hard_bounced, {', '.join(SUMS)}, {flags} from core.fct_messages where valid_to = {OPEN_ENDED}"
+            f" bounce_reason, is_hard_bounced, {', '.join(SUMS)}, {', '.join(LABELS)}, tags, {flags}"
+            f" from core.fct_messages where valid_to = {OPEN_ENDED}"
         ).fetchall()
     for row in rows:
-        counts = frozenset(count for count, is_true in zip(COUNTS, row[11:], strict=True) if is_true)
-        sums = dict(zip(SUMS, row[9:11], strict=True))
-        found[row[0], row[1]] = Message(row[0], row[1], row[2], row[3], row[4], row[5], row[6], counts, row[7], row[8], **sums)
+        counts = frozenset(count for count, is_true in zip(COUNTS, row[15:], strict=True) if is_true)
+        more = dict(zip((*SUMS, *LABELS), row[9:14], strict=True)) | {"tags": None if row[14] is None else tuple(row[14])}
+        found[row[0], row[1]] = Message(row[0], row[1], row[2], row[3], row[4], row[5], row[6], counts, row[7], row[8], **more)
     assert len(found) == len(rows)
     return found
 

@@ -22,6 +22,10 @@ COLUMNS = (
     "is_machine",
     "smtp_code",
     "diagnostic",
+    "sequence_id",
+    "step",
+    "variant",
+    "tags",
 )
 
 TRANSPORT = ("queued", "sent", "delivered", "deferred", "bounced", "rejected", "failed")
@@ -86,6 +90,10 @@ class Event:
     is_machine: bool | None = None
     smtp_code: int | None = None
     diagnostic: str | None = None
+    sequence_id: str | None = None
+    step: str | None = None
+    variant: str | None = None
+    tags: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,8 @@ def random_events(
         message_id = f"m{message}"
         for kind in ("sent", "delivered") if chance.random() < plain else _some_kinds(chance):
             # the diagnostic of a deferral is no bounce reason
+            # a chance of its own, so that the rest does not depend on it
+            labels = random.Random(f"{workspace_id} {len(events)}")
             bounce = chance.choice(BOUNCES) if kind in ("bounced", "deferred") else BOUNCES[-1]
             events.append(
                 Event(
@@ -173,6 +183,10 @@ def random_events(
                     is_machine=chance.choice((True, False, None)),
                     smtp_code=bounce.smtp_code,
                     diagnostic=bounce.diagnostic,
+                    sequence_id=labels.choice(("s1", "s2", "", " ", None)),
+                    step=labels.choice(("1", " 2 ", "3", None)),
+                    variant=labels.choice(("A", "B", "", None)),
+                    tags=labels.choice((("cold",), ("cold", "q4"), (), ("",), None)),
                 )
             )
     # loaded twice; sometimes the second time with other content

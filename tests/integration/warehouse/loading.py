@@ -23,6 +23,8 @@ def load_events(settings: Settings, events: Iterable[Event], loaded_at: datetime
     ):
         for position, event in enumerate(events):
             values = [getattr(event, column) for column in COLUMNS]
+            # a tuple would be a row, and not an array
+            values = [list(value) if isinstance(value, tuple) else value for value in values]
             copy.write_row([*values, loaded_at + timedelta(microseconds=position)])
 
 

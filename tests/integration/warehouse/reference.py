@@ -53,6 +53,10 @@ class Message:
     # open and click events if it is delivered, and those whose provider says whether a machine made them
     opens_and_clicks: int = 0
     classified_opens_and_clicks: int = 0
+    sequence_id: str | None = None
+    step: str | None = None
+    variant: str | None = None
+    tags: tuple[str, ...] | None = None
     # engagement that counts nowhere, because the message is not delivered; the fact has no such column
     is_engaged_undelivered: bool = field(default=False, compare=False)
 
@@ -184,6 +188,14 @@ def _message(key: tuple[str, str], events: Sequence[Event]) -> Message:
         named = [getattr(event, name) for event in in_order if getattr(event, name) and not _unknown(event)]
         return named[-1] if named else ""
 
+    def latest_label(name: str) -> str | None:
+        known = [(getattr(event, name) or "").strip() for event in in_order if not _unknown(event)]
+        return next((label for label in reversed(known) if label), None)
+
+    def latest_tags() -> tuple[str, ...] | None:
+        known = [tuple(tag for tag in event.tags or () if tag) for event in in_order if not _unknown(event)]
+        return next((tags for tags in reversed(known) if tags), None)
+
     def times(*kinds: str) -> list[datetime]:
         return [event.occurred_at for event in events if event.event_type in kinds and event.occurred_at]
 
@@ -229,6 +241,10 @@ def _message(key: tuple[str, str], events: Sequence[Event]) -> Message:
         is_hard_bounced=bounce is not None and bounce.is_hard,
         opens_and_clicks=len(engagement),
         classified_opens_and_clicks=sum(event.is_machine is not None for event in engagement),
+        sequence_id=latest_label("sequence_id"),
+        step=latest_label("step"),
+        variant=latest_label("variant"),
+        tags=latest_tags(),
         is_engaged_undelivered="delivered" not in counts
         and bool(times("opened", "clicked", "replied", "complained", "unsubscribed")),
     )
