@@ -10,7 +10,7 @@ parsed as (
         body -> 'payload' as payload,
         coalesce(body #> '{payload,message}', body #> '{payload,original_message}') as message,
         -- the receiving server's answer, and Postal's own words
-        nullif(btrim(body #>> '{payload,output}', e' \t\r\n'), '') as output,
+        case when not {{ is_blank("body #>> '{payload,output}'") }} then body #>> '{payload,output}' end as output,
         body #>> '{payload,details}' as details
     from bodies
 ),
@@ -46,6 +46,8 @@ events as (
                 and (
                     details like 'Permanent SMTP delivery error%'
                     or details like 'Maximum number of delivery attempts%'
+                    -- what an erasure leaves of the text of a bounce
+                    or details like '[erased: %'
                     or coalesce({{ enhanced_status_code('output') }}, ({{ smtp_reply_code('output') }})::text) is not null
                 )
                 then 'bounced'
