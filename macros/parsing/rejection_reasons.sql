@@ -56,10 +56,13 @@
 {% macro left_out_reason() -%}
     case concat(provider, ' ', event_type)
         when 'sendgrid account_status_change' then 'account_event'
+        -- of its Email Logs: a request to send, which can have many recipients
+        when 'sendgrid received' then 'account_event'
         when 'postmark OpenRelayTest' then 'account_event'
         when 'mailgun list_member_uploaded' then 'account_event'
         when 'mailgun list_member_upload_error' then 'account_event'
         when 'mailgun list_uploaded' then 'account_event'
+        when 'mailgun email_validation' then 'account_event'
         -- the sender's own entry in the suppression list: nobody unsubscribed
         when 'postmark SuppressedBySender' then 'account_event'
         -- nothing is sent yet, and may never be

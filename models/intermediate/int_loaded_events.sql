@@ -46,4 +46,12 @@ from (
     select * from {{ ref('stg_mailjet_events') }}
     union all
     select * from {{ ref('stg_brevo_events') }}
+    union all
+    select * from {{ ref('stg_mailersend_events') }}
+    union all
+    select * from {{ ref('stg_mailtrap_events') }}
+    union all
+    select * from {{ ref('stg_mandrill_events') }}
+    union all
+    select * from {{ ref('stg_postal_events') }}
 ) as events

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from types import ModuleType
 from typing import Any
 
 import pytest
 from psycopg.types.json import Json
 
 from api.db.connection import connect
+from api.ingest import loader
 from api.settings import Settings
+from tests.integration.ingest.provider_cases import mailersend as mailersend_cases
+from tests.integration.ingest.provider_cases import mailtrap as mailtrap_cases
+from tests.integration.ingest.provider_cases import mandrill as mandrill_cases
+from tests.integration.ingest.provider_cases import postal as postal_cases
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 
 SECONDS = 1_700_000_000
@@ -24,6 +30,15 @@ def sendgrid(event: str, **more: Any) -> dict[str, Any]:
         "sg_message_id": "abc.filter1.2.0",
         **more,
     }
+
+
+def email_activity(*names: str) -> dict[str, Any]:
+    """A message of SendGrid's Email Activity API."""
+    events = [
+        {"event_name": name, "processed": TIME, "reason": "", "bounce_type": "hard", "http_user_agent": "x"} for name in names
+    ]
+    message = {"from_email": "a@b.example", "msg_id": "abc.filter1.2.0", "to_email": "Jane@Example.com", "status": "delivered"}
+    return {**message, "events": events, "unique_args": json.dumps({"campaign_id": "c"}), "categories": ["welcome"]}
 
 
 def ses(kind: str, detail: dict[str, Any], key: str = "", to: tuple[str, ...] = ("jane@example.com",)) -> dict[str, Any]:
@@ -41,6 +56,13 @@ def mailgun(event: str, **more: Any) -> dict[str, Any]:
     return {
         "event-data": {"event": event, "timestamp": SECONDS + 0.5, "recipient": "jane@example.com", "message": message} | more
     }
+
+
+def mailgun_log(event: str) -> dict[str, Any]:
+    """An event of Mailgun's Logs API."""
+    body = mailgun(event)["event-data"]
+    del body["timestamp"]
+    return {**body, "@timestamp": TIME, "id": "x", "user-variables": json.dumps({"campaign_id": "c"})}
 
 
 FORM = {"event": "opened", "recipient": "jane@example.com", "timestamp": str(SECONDS), "message-id": "abc@example.org"}
@@ -94,6 +116,23 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("sendgrid", sendgrid("group_resubscribe", asm_group_id=1), ["subscribed"]),
     ("sendgrid", sendgrid("account_status_change", type="compliance_suspend"), ["account_status_change"]),
     ("sendgrid", [sendgrid("open"), sendgrid("click", url="https://x.example/")], ["clicked", "opened"]),
+    ("sendgrid", sendgrid("cancel_drop"), ["rejected"]),
+    *(
+        ("sendgrid", email_activity(name), [ours])
+        for name, ours in {
+            "processed": "queued",
+            "delivered": "delivered",
+            "deferred": "deferred",
+            "bounced": "bounced",
+            "dropped": "rejected",
+            "opened": "opened",
+            "clicked": "clicked",
+            "spam_report": "complained",
+            "unsubscribe": "unsubscribed",
+            "group_unsubscribe": "unsubscribed",
+            "group_resubscribe": "subscribed",
+        }.items()
+    ),
     ("ses", ses("Send", {}), ["sent"]),
     ("ses", ses("Delivery", {"recipients": ["jane@example.com"], "smtpResponse": "250 ok"}), ["delivered"]),
     ("ses", ses("Delivery", {"recipients": list(TO_TWO)}, to=TO_TWO), ["delivered", "delivered"]),
@@ -128,6 +167,14 @@ CASES: list[tuple[str, Any, list[str]]] = [
         ["Complaint/not-spam"],
     ),
     ("ses", ses("Complaint", {"complainedRecipients": [{"emailAddress": "a@b.example"}]}), ["complained"]),
+    (
+        "ses",
+        ses(
+            "Complaint",
+            {"complaintSubType": "OnAccountSuppressionList", "complainedRecipients": [{"emailAddress": "a@b.example"}]},
+        ),
+        ["rejected"],
+    ),
     ("ses", ses("Reject", {"reason": "Bad content"}), ["rejected"]),
     ("ses", ses("Open", {"userAgent": "x"}), ["opened"]),
     ("ses", ses("Click", {"link": "https://x.example/"}), ["clicked"]),
@@ -208,6 +255,8 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("mailgun", mailgun("complained"), ["complained"]),
     ("mailgun", mailgun("unsubscribed"), ["unsubscribed"]),
     ("mailgun", mailgun("stored"), ["stored"]),
+    ("mailgun", mailgun("unique_opened"), ["opened"]),
+    ("mailgun", {"items": [mailgun_log("delivered"), mailgun_log("unique_clicked")], "pagination": {}}, ["clicked", "delivered"]),
     ("mailgun", mailgun("accepted")["event-data"], ["queued"]),
     ("mailgun", {"items": [mailgun("accepted")["event-data"], mailgun("opened")["event-data"]]}, ["opened", "queued"]),
     ("resend", resend("email.sent"), ["sent"]),
@@ -355,7 +404,74 @@ LABELED: list[tuple[str, Any, list[str] | None]] = [
     ("brevo", MARKETING | {"tag": "cold", "X-Mailin-custom": json.dumps(WITHOUT_CAMPAIGN)}, ["cold"]),
 ]
 
+MODULES: dict[str, ModuleType] = {
+    "mailersend": mailersend_cases,
+    "mailtrap": mailtrap_cases,
+    "mandrill": mandrill_cases,
+    "postal": postal_cases,
+}
+CASES += [(provider, body, types) for provider, module in MODULES.items() for body, types in module.EVENTS]
+BOUNCES: list[tuple[str, Any, str]] = [
+    ("resend", resend("email.bounced", bounce={"message": "x", "type": "Permanent", "subType": "General"}), "invalid_recipient"),
+    ("resend", resend("email.bounced", bounce={"message": "x", "type": "Transient", "subType": "MailboxFull"}), "mailbox_full"),
+    ("resend", resend("email.bounced", bounce={"message": "x", "type": "Transient", "subType": "General"}), "undetermined"),
+    (
+        "resend",
+        resend(
+            "email.bounced",
+            bounce={"message": "x", "type": "Permanent", "subType": "General", "diagnosticCode": ["smtp; 552 mailbox full"]},
+        ),
+        "mailbox_full",
+    ),
+    ("resend", resend("email.bounced", bounce={"message": "The provider sent a hard bounce message."}), "invalid_recipient"),
+    *(
+        ("sparkpost", [sparkpost("bounce", bounce_class=bounce_class, raw_reason="[internal]")], reason)
+        for bounce_class, reason in {
+            "1": "undetermined",
+            "10": "invalid_recipient",
+            "20": "undetermined",
+            "21": "server_unavailable",
+            "22": "mailbox_full",
+            "23": "message_too_large",
+            "24": "timed_out",
+            "30": "invalid_recipient",
+            "40": "undetermined",
+            "50": "blocked",
+            "51": "blocked",
+            "52": "content_rejected",
+            "53": "content_rejected",
+            "54": "blocked",
+            "70": "server_unavailable",
+        }.items()
+    ),
+    # the receiving server's own words come first
+    ("sparkpost", [sparkpost("bounce", bounce_class="10", raw_reason="552 5.2.2 mailbox full")], "mailbox_full"),
+    *(
+        ("mailjet", mailjet("bounce", hard_bounce=is_hard, error_related_to=part, error=error), reason)
+        for is_hard, part, error, reason in (
+            (True, "recipient", "user unknown", "invalid_recipient"),
+            (True, "recipient", "mailbox inactive", "mailbox_disabled"),
+            (False, "recipient", "quota exceeded", "mailbox_full"),
+            (True, "domain", "invalid domain", "invalid_domain"),
+            (True, "domain", "no mail host", "invalid_domain"),
+            (False, "domain", "relay/access denied", "blocked"),
+            (True, "spam", "sender blocked", "blocked"),
+            (False, "spam", "content blocked", "content_rejected"),
+            (False, "spam", "policy issue", "blocked"),
+            (False, "system", "system issue", "server_unavailable"),
+            (False, "system", "connection issue", "server_unavailable"),
+            (True, "recipient", "", "invalid_recipient"),
+        )
+    ),
+    ("brevo", brevo("hard_bounce"), "invalid_recipient"),
+    ("brevo", brevo("invalid_email"), "invalid_recipient"),
+    ("brevo", brevo("soft_bounce"), "undetermined"),
+    ("brevo", brevo("soft_bounce", reason="552 5.2.2 mailbox is full"), "mailbox_full"),
+]
+BOUNCES += [(provider, body, reason) for provider, module in MODULES.items() for body, reason in module.BOUNCES]
+
 MALFORMED: list[Any] = [
+    *(body for module in MODULES.values() for body in module.MALFORMED),
     *([], {}, [1, "x", None, [], {}], {"event": None}, {"event": {}, "timestamp": {}, "email": []}),
     {"event": "open", "timestamp": "tomorrow", "email": 7, "sg_message_id": ["x"], "sg_machine_open": "perhaps"},
     {"event": "open", "timestamp": 9e30, "email": "a@b@c", "sg_message_id": "", "unique_args": "x"},
@@ -384,8 +500,8 @@ MALFORMED: list[Any] = [
     {"event": "request", "email": {}, "message-id": "<>", "ts_epoch": "9" * 40, "X-Mailin-custom": ":|:::|", "tag": "[[["},
     {"event": "opened", "email": "a@b.example", "message-id": "m", "ts_epoch": -1, "ts_event": "x", "tags": {"a": []}},
 ]
-NEW = ("resend", "sparkpost", "mailjet", "brevo")
-PROVIDERS = ("sendgrid", "ses", "postmark", "mailgun", *NEW)
+WITH_ONE_ID = ("sendgrid", "postmark", "mailgun", "resend", "sparkpost", "mailjet", "brevo", *MODULES)
+PROVIDERS = tuple(provider for provider in loader.PROVIDERS if provider != "native")
 
 
 @pytest.fixture(scope="module")
@@ -394,6 +510,7 @@ def staging(module_settings: Settings) -> Settings:
         cursor.executemany(
             "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, %s, %s)",
             [(provider, f"case-{number}", Json(body)) for number, (provider, body, _) in enumerate(CASES)]
+            + [(provider, f"bounce-{number}", Json(body)) for number, (provider, body, _) in enumerate(BOUNCES)]
             + [(provider, f"labeled-{number}", Json(body)) for number, (provider, body, _) in enumerate(LABELED)]
             + [(provider, f"malformed-{number}", Json(body)) for provider in PROVIDERS for number, body in enumerate(MALFORMED)]
             # each under the name of each other provider
@@ -456,7 +573,7 @@ def number_of(provider: str, event_type: str, index: int = 0) -> str:
 
 
 def test_all_events_of_a_message_have_one_message_id(staging: Settings) -> None:
-    for provider in ("sendgrid", "postmark", "mailgun", *NEW):
+    for provider in WITH_ONE_ID:
         ids = {
             message_id
             for number, case in enumerate(CASES)
@@ -482,6 +599,52 @@ def test_details_of_an_event_are_read(staging: Settings) -> None:
     assert column(staging, "sendgrid", number_of("sendgrid", "bounced", 1), "bounce_type") == ["blocked"]
     assert column(staging, "ses", number_of("ses", "sent"), "campaign_id") == ["c"]
     assert column(staging, "sendgrid", deferred, "recipient_domain") == ["example.com"]
+
+
+@pytest.mark.parametrize("number", range(len(BOUNCES)), ids=lambda number: f"{BOUNCES[number][0]}-{number}")
+def test_a_bounce_has_its_reason(staging: Settings, number: int) -> None:
+    with connect(staging, "mailmart_owner") as connection:
+        rows = connection.execute(
+            "select bounce_reason from core.fct_email_events where workspace_id = %s", (f"bounce-{number}",)
+        ).fetchall()
+    assert rows == [(BOUNCES[number][2],)]
+
+
+@pytest.mark.parametrize("provider", MODULES)
+def test_custom_fields_and_tags_of_a_module_are_read(staging: Settings, provider: str) -> None:
+    names = ("campaign_id", "mailbox_id", "domain_id", "sequence_id", "step", "variant")
+    with connect(staging, "mailmart_owner") as connection:
+        rows = connection.execute(
+            f"select {', '.join(names)}, tags from staging.stg_{provider}_events"
+            " where workspace_id like 'case-%' and sequence_id is not null limit 1"
+        ).fetchall()
+    [(*values, tags)] = rows
+    assert values == ["c1", "mb1", "d1", "s1", "2", "b"]
+    assert tags
+
+
+def test_a_proxy_that_loads_pictures_is_a_machine(staging: Settings) -> None:
+    assert column(staging, "sparkpost", number_of("sparkpost", "opened"), "is_machine") == [True]
+    assert column(staging, "brevo", number_of("brevo", "opened"), "is_machine") == [False]
+    assert column(staging, "brevo", number_of("brevo", "opened", 2), "is_machine") == [True]
+
+
+def test_a_mail_of_several_recipients_is_one_message_if_its_events_do_not_say_whose_they_are(staging: Settings) -> None:
+    one, several = number_of("resend", "sent", 0), number_of("resend", "sent", 1)
+    assert column(staging, "resend", one, "message_id") == column(staging, "resend", several, "message_id")
+
+
+def test_a_robot_that_says_so_is_a_machine(staging: Settings) -> None:
+    assert column(staging, "mandrill", number_of("mandrill", "opened", 0), "is_machine") == [None]
+    assert column(staging, "mandrill", number_of("mandrill", "opened", 1), "is_machine") == [True]
+
+
+def test_what_a_message_has_is_read_for_its_events(staging: Settings) -> None:
+    logged = next(number for number, case in enumerate(CASES) if case[0] == "mailgun" and "pagination" in case[1])
+    assert column(staging, "mailgun", f"case-{logged}", "campaign_id") == ["c", "c"]
+    active = next(number for number, case in enumerate(CASES) if case[0] == "sendgrid" and "to_email" in case[1])
+    assert column(staging, "sendgrid", f"case-{active}", "campaign_id") == ["c"]
+    assert column(staging, "sendgrid", f"case-{active}", "recipient_domain") == ["example.com"]
 
 
 @pytest.mark.parametrize("number", range(len(LABELED)), ids=lambda number: f"{LABELED[number][0]}-{number}")
