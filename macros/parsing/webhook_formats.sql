@@ -84,6 +84,7 @@
             'others': {
                 'inbound_mail': 'exists($.items[*].Uuid) || exists($.Uuid) && exists($.MessageId)',
                 'account_event': '$.event like_regex "^(contact_|list_)" && exists($.email)',
+            },
         },
         'mailersend': {
             'event': '$.type starts with "activity." && $.data.type() == "object"',

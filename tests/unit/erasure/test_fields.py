@@ -56,7 +56,22 @@ CONTAINERS = {
     "user_agent_parsed",
 }
 # what has these is no event with them, and none without them
-ABOUT_NO_MESSAGE = {"FromFull", "MailboxHash", "detail", "detail-type", "mail_from", "rcpt_to", "source"}
+ABOUT_NO_MESSAGE = {
+    "FromFull",
+    "Headers",
+    "MailboxHash",
+    "Sender",
+    "Uuid",
+    "ab_test_event",
+    "detail",
+    "detail-type",
+    "ingest_event",
+    "mail_from",
+    "rcpt_to",
+    "relay_event",
+    "relay_message",
+    "source",
+}
 VIEWS = sorted((PROJECT_ROOT / "models" / "staging").glob("stg_*_events.sql"))
 
 
