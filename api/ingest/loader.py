@@ -16,7 +16,21 @@ from api.ingest.bodies import BadBody, Problem
 from api.ingest.reader import Document, RejectedLine, rejected
 from api.settings import Settings
 
-PROVIDERS = ("sendgrid", "ses", "postmark", "mailgun", "mailersend", "mailtrap", "mandrill", "postal", "native")
+PROVIDERS = (
+    "sendgrid",
+    "ses",
+    "postmark",
+    "mailgun",
+    "resend",
+    "sparkpost",
+    "mailjet",
+    "brevo",
+    "mailersend",
+    "mailtrap",
+    "mandrill",
+    "postal",
+    "native",
+)
 BATCH_DOCUMENTS = 20_000
 BATCH_CHARACTERS = 8 * 1024 * 1024
 # a batch takes one or two seconds; one that takes much longer has a document that is set aside

@@ -65,6 +65,10 @@
         when 'mailgun email_validation' then 'account_event'
         -- the sender's own entry in the suppression list: nobody unsubscribed
         when 'postmark SuppressedBySender' then 'account_event'
+        -- nothing is sent yet, and may never be
+        when 'resend email.scheduled' then 'account_event'
+        -- not about mail
+        when 'sparkpost sms_status' then 'account_event'
         when 'postmark InboundError' then 'inbound_mail'
         when 'mailgun stored' then 'inbound_mail'
         -- the suppression that follows a bounce, which has its own event

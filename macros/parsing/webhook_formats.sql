@@ -50,6 +50,42 @@
                     ~ ' || $."message-id"' ~ mailgun_test,
             },
         },
+        'resend': {
+            'event': '$.type like_regex "^email[.]" && $.data.type() == "object" && exists($.created_at)',
+            'others': {
+                'provider_test': 'exists($.data.to[*])'
+                    ~ ' && !exists($.data.to[*] ? (!(@ like_regex "@resend[.]dev(>|$)" flag "i")))',
+                'inbound_mail': '$.type == "email.received"',
+                'account_event': '$.type like_regex "^(contact|domain|suppression|broadcast)s?[.]" && $.data.type() == "object"',
+            },
+        },
+        'sparkpost': {
+            'event': '$.msys.*.type.type() == "string"'
+                ~ ' || $.type.type() == "string" && exists($.customer_id) && exists($.rcpt_to)',
+            'others': {
+                'provider_test': '$.msys.type() == "object" && !exists($.msys.*)'
+                    ~ ' || $.msys.*.rcpt_to like_regex "[.@]sink[.]sparkpostmail[.]com$" flag "i"'
+                    ~ ' || $.rcpt_to like_regex "[.@]sink[.]sparkpostmail[.]com$" flag "i"',
+                'inbound_mail': 'exists($.msys.relay_event) || exists($.msys.relay_message)',
+                'account_event': 'exists($.msys.ab_test_event) || exists($.msys.ingest_event)',
+            },
+        },
+        'mailjet': {
+            'event': '$.event.type() == "string" && exists($.time)'
+                ~ ' && (exists($.MessageID) || exists($.mj_message_id) || exists($.mj_campaign_id))',
+            'others': {
+                'provider_test': '$.email == "api@mailjet.com" || $.email == "bounce@mailjet.com"',
+                'inbound_mail': 'exists($.Sender) && exists($.Recipient) && exists($.Headers)',
+            },
+        },
+        'brevo': {
+            'event': '$.event.type() == "string" && exists($.email) && !exists($.timestamp)'
+                ~ ' && (exists($."message-id") || exists($.camp_id))',
+            'others': {
+                'inbound_mail': 'exists($.items[*].Uuid) || exists($.Uuid) && exists($.MessageId)',
+                'account_event': '$.event like_regex "^(contact_|list_)" && exists($.email)',
+            },
+        },
         'mailersend': {
             'event': '$.type starts with "activity." && $.data.type() == "object"',
             'others': {

@@ -39,6 +39,14 @@ from (
     union all
     select * from {{ ref('stg_mailgun_events') }}
     union all
+    select * from {{ ref('stg_resend_events') }}
+    union all
+    select * from {{ ref('stg_sparkpost_events') }}
+    union all
+    select * from {{ ref('stg_mailjet_events') }}
+    union all
+    select * from {{ ref('stg_brevo_events') }}
+    union all
     select * from {{ ref('stg_mailersend_events') }}
     union all
     select * from {{ ref('stg_mailtrap_events') }}

@@ -123,6 +123,44 @@ def bodies() -> Iterator[tuple[str, Any]]:
         "user-variables": {"campaign_id": "cmp_3"},
     }
     yield "mailgun", {"event-data": {"event": "accepted", "recipient": PERSON, **mailgun}}
+    fields = {"campaign_id": "cmp_5", "step": "1", "name": "Dear Jane"}
+    yield (
+        "resend",
+        {
+            "type": "email.bounced",
+            "created_at": TIME,
+            "data": {
+                "email_id": "re1",
+                "to": [f"Jane Doe <{PERSON}>"],
+                "subject": "Dear Jane",
+                "bounce": {"message": BOUNCE, "type": "Permanent", "subType": "General"},
+                "tags": fields,
+            },
+        },
+    )
+    yield (
+        "sparkpost",
+        [
+            {
+                "msys": {
+                    "message_event": {
+                        "type": "bounce",
+                        "transmission_id": "sp1",
+                        "timestamp": str(SECONDS),
+                        "rcpt_to": LOWER,
+                        "raw_rcpt_to": PERSON,
+                        "bounce_class": "10",
+                        "raw_reason": BOUNCE,
+                        "rcpt_meta": fields,
+                    }
+                }
+            }
+        ],
+    )
+    mailjet = {"event": "bounce", "time": SECONDS, "MessageID": 123, "email": PERSON, "Payload": json.dumps(fields)}
+    yield "mailjet", {**mailjet, "hard_bounce": True, "error_related_to": "recipient", "error": "user unknown", "comment": BOUNCE}
+    brevo = {"event": "hard_bounce", "ts_epoch": SECONDS * 1000, "message-id": "<br1@mail.example>", "email": PERSON}
+    yield "brevo", {**brevo, "subject": "Dear Jane", "reason": BOUNCE, "X-Mailin-custom": json.dumps(fields)}
     yield (
         "mailgun",
         {
@@ -183,7 +221,20 @@ def bodies_of_later_providers() -> Iterator[tuple[str, Any]]:
 def load_mail(settings: Settings) -> None:
     """Loads the same mail for both tenants, with what platforms write into the raw log themselves, and builds."""
     for workspace in (TENANT, OTHER):
-        for provider in ("sendgrid", "ses", "postmark", "mailgun", "mailersend", "mailtrap", "mandrill", "postal"):
+        for provider in (
+            "sendgrid",
+            "ses",
+            "postmark",
+            "mailgun",
+            "resend",
+            "sparkpost",
+            "mailjet",
+            "brevo",
+            "mailersend",
+            "mailtrap",
+            "mandrill",
+            "postal",
+        ):
             lines = [json.dumps(body) for name, body in bodies() if name == provider]
             _ingest(settings, provider, workspace, "\n".join(lines))
         native = {"event_id": "n1", "message_id": "n-1", "event_type": "sent", "occurred_at": TIME, "recipient": PERSON}

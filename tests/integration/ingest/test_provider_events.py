@@ -10,7 +10,6 @@ import pytest
 from psycopg.types.json import Json
 
 from api.db.connection import connect
-from api.ingest.loader import PROVIDERS
 from api.settings import Settings
 from tests.integration.ingest.provider_cases import mailersend as mailersend_cases
 from tests.integration.ingest.provider_cases import mailtrap as mailtrap_cases
@@ -66,6 +65,40 @@ def mailgun_log(event: str) -> dict[str, Any]:
 
 
 FORM = {"event": "opened", "recipient": "jane@example.com", "timestamp": str(SECONDS), "message-id": "abc@example.org"}
+
+
+def resend(kind: str, **more: Any) -> dict[str, Any]:
+    mail = {
+        "email_id": "abc",
+        "created_at": TIME,
+        "from": "Us <us@example.org>",
+        "to": ["Jane <jane@example.com>"],
+        "subject": "x",
+    }
+    return {"type": kind, "created_at": TIME, "data": mail | more}
+
+
+def sparkpost(kind: str, group: str = "message_event", **more: Any) -> dict[str, Any]:
+    event = {"type": kind, "timestamp": str(SECONDS), "transmission_id": "abc", "message_id": "x", "event_id": f"e-{kind}"}
+    return {"msys": {group: event | {"rcpt_to": "jane@example.com", "raw_rcpt_to": "Jane@example.com", **more}}}
+
+
+def mailjet(event: str, **more: Any) -> dict[str, Any]:
+    mail = {
+        "MessageID": 19421777835146490,
+        "email": "jane@example.com",
+        "mj_campaign_id": 7257,
+        "customcampaign": "",
+        "Payload": "",
+    }
+    return {"event": event, "time": SECONDS, **mail, **more}
+
+
+def brevo(event: str, **more: Any) -> dict[str, Any]:
+    times = {"date": "2023-11-14 23:13:20", "ts": SECONDS, "ts_event": SECONDS, "ts_epoch": SECONDS * 1000}
+    return {"event": event, "email": "jane@example.com", "id": 1, "message-id": "<abc@smtp-relay.mailin.fr>", **times, **more}
+
+
 TO_TWO = ("jane@example.com", "joe@example.com")
 CASES: list[tuple[str, Any, list[str]]] = [
     ("sendgrid", sendgrid("processed"), ["queued"]),
@@ -225,10 +258,123 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("mailgun", {"items": [mailgun_log("delivered"), mailgun_log("unique_clicked")], "pagination": {}}, ["clicked", "delivered"]),
     ("mailgun", mailgun("accepted")["event-data"], ["queued"]),
     ("mailgun", {"items": [mailgun("accepted")["event-data"], mailgun("opened")["event-data"]]}, ["opened", "queued"]),
+    ("resend", resend("email.sent"), ["sent"]),
+    ("resend", resend("email.sent", to=list(TO_TWO)), ["sent"]),
+    ("resend", resend("email.scheduled"), ["email.scheduled"]),
+    ("resend", resend("email.delivered"), ["delivered"]),
+    ("resend", resend("email.delivery_delayed"), ["deferred"]),
+    *(
+        ("resend", resend("email.bounced", bounce={"message": "x", "type": kind, "subType": subtype}), [ours])
+        for kind, subtype, ours in (
+            ("Permanent", "General", "bounced"),
+            ("Transient", "MailboxFull", "bounced"),
+            ("Permanent", "Suppressed", "rejected"),
+            ("Permanent", "OnAccountSuppressionList", "rejected"),
+        )
+    ),
+    ("resend", resend("email.bounced", bounce={"message": "The provider sent a hard bounce message."}), ["bounced"]),
+    ("resend", resend("email.suppressed", suppressed={"message": "x", "type": "OnAccountSuppressionList"}), ["rejected"]),
+    ("resend", resend("email.failed", failed={"reason": "reached_daily_quota"}), ["failed"]),
+    ("resend", resend("email.opened", open={"timestamp": TIME, "userAgent": "x"}), ["opened"]),
+    ("resend", resend("email.clicked", click={"link": "https://x.example/", "timestamp": TIME}), ["clicked"]),
+    ("resend", resend("email.complained"), ["complained"]),
+    ("resend", resend("email.received"), []),
+    ("resend", resend("email.sent", to=["Test <delivered+one@resend.dev>"]), []),
+    ("resend", {"type": "contact.created", "created_at": TIME, "data": {"id": "1", "email": "jane@example.com"}}, []),
+    ("resend", {"type": "suppression.added", "created_at": TIME, "data": {"id": "1", "email": "jane@example.com"}}, []),
+    ("sparkpost", [sparkpost("injection")], ["queued"]),
+    ("sparkpost", [sparkpost("delivery")], ["delivered"]),
+    ("sparkpost", [sparkpost("delay", raw_reason="454 4.4.4 [internal] no MX", bounce_class="21")], ["deferred"]),
+    *(
+        ("sparkpost", [sparkpost(kind, bounce_class=bounce_class, raw_reason="550 5.1.1 no")], [ours])
+        for kind in ("bounce", "out_of_band")
+        for bounce_class, ours in {
+            "1": "bounced",
+            "10": "bounced",
+            "22": "bounced",
+            "25": "rejected" if kind == "bounce" else "bounced",
+            "60": "autoresponded",
+            "80": "subscribed",
+            "90": "unsubscribed",
+            "100": "autoresponded",
+        }.items()
+    ),
+    ("sparkpost", [sparkpost("policy_rejection", bounce_class="25", raw_reason="550 5.7.1 suppressed")], ["rejected"]),
+    ("sparkpost", [sparkpost("spam_complaint", fbtype="abuse")], ["complained"]),
+    ("sparkpost", [sparkpost("spam_complaint", fbtype="not-spam")], ["spam_complaint/not-spam"]),
+    ("sparkpost", [sparkpost("sms_status")], ["sms_status"]),
+    *(
+        ("sparkpost", [sparkpost(kind, "track_event", is_prefetched=True)], ["opened"])
+        for kind in ("open", "initial_open", "amp_open", "amp_initial_open")
+    ),
+    *(
+        ("sparkpost", [sparkpost(kind, "track_event", target_link_url="https://x.example/")], ["clicked"])
+        for kind in ("click", "amp_click")
+    ),
+    ("sparkpost", [sparkpost("generation_failure", "gen_event", timestamp=TIME)], ["failed"]),
+    ("sparkpost", [sparkpost("generation_rejection", "gen_event")], ["rejected"]),
+    ("sparkpost", [sparkpost("list_unsubscribe", "unsubscribe_event")], ["unsubscribed"]),
+    ("sparkpost", [sparkpost("link_unsubscribe", "unsubscribe_event")], ["unsubscribed"]),
+    ("sparkpost", [sparkpost("relay_injection", "relay_event"), {"msys": {"relay_message": {"rcpt_to": "a@b.example"}}}], []),
+    ("sparkpost", [sparkpost("ab_test_completed", "ab_test_event"), sparkpost("success", "ingest_event")], []),
+    ("sparkpost", [{"msys": {}}], []),
+    ("sparkpost", [sparkpost("delivery", rcpt_to="jane@example.com.sink.sparkpostmail.com")], []),
+    (
+        "sparkpost",
+        {"results": [sparkpost("delivery", customer_id="1", timestamp=TIME)["msys"]["message_event"]], "total_count": 1},
+        ["delivered"],
+    ),
+    ("mailjet", mailjet("sent", smtp_reply="sent (250 2.0.0 OK 1433333948 fa5si855896wjc.199 - gsmtp)"), ["delivered"]),
+    ("mailjet", [mailjet("open", agent="x", ip="127.0.0.1"), mailjet("click", url="https://x.example/")], ["clicked", "opened"]),
+    (
+        "mailjet",
+        mailjet("bounce", hard_bounce=True, blocked=True, error_related_to="recipient", error="user unknown"),
+        ["bounced"],
+    ),
+    ("mailjet", mailjet("bounce", hard_bounce=False, error_related_to="recipient", error="quota exceeded"), ["bounced"]),
+    ("mailjet", mailjet("bounce", hard_bounce=False, error_related_to="domain", error="greylisted"), ["deferred"]),
+    ("mailjet", mailjet("bounce", hard_bounce=True, error_related_to="domain", error="greylisted"), ["bounced"]),
+    ("mailjet", mailjet("blocked", error_related_to="mailjet", error="preblocked"), ["rejected"]),
+    ("mailjet", mailjet("spam", source="JMRPP"), ["complained"]),
+    ("mailjet", mailjet("unsub", mj_list_id=1), ["unsubscribed"]),
+    ("mailjet", mailjet("sent", email="api@mailjet.com"), []),
+    ("mailjet", {"Sender": "a@b.example", "Recipient": "c@d.example", "Headers": {}, "Parts": []}, []),
+    *(
+        ("brevo", brevo(event), [ours])
+        for event, ours in {
+            "request": "queued",
+            "sent": "queued",
+            "delivered": "delivered",
+            "deferred": "deferred",
+            "soft_bounce": "bounced",
+            "hard_bounce": "bounced",
+            "invalid_email": "bounced",
+            "blocked": "rejected",
+            "error": "failed",
+            "opened": "opened",
+            "unique_opened": "opened",
+            "proxy_open": "opened",
+            "unique_proxy_open": "opened",
+            "click": "clicked",
+            "spam": "complained",
+            "complaint": "complained",
+            "unsubscribed": "unsubscribed",
+            "unsubscribe": "unsubscribed",
+            "reply": "replied",
+        }.items()
+    ),
+    ("brevo", [brevo("request"), brevo("delivered")], ["delivered", "queued"]),
+    ("brevo", {"event": "list_addition", "email": ["jane@example.com"], "list_id": [1], "ts": SECONDS}, []),
+    ("brevo", {"event": "contact_updated", "email": "jane@example.com", "id": 1, "ts": SECONDS, "date": TIME}, []),
+    ("brevo", {"items": [{"Uuid": ["x"], "MessageId": "<y@z>", "From": {"Address": "a@b.example"}}]}, []),
 ]
 
 # custom fields and tags, as each provider carries them
 FIELDS = {"campaign_id": "c", "mailbox_id": "b", "domain_id": "d", "sequence_id": "s", "step": "2", "variant": "B"}
+WITHOUT_CAMPAIGN = {name: value for name, value in FIELDS.items() if name != "campaign_id"}
+PAIRS = "|".join(f"{name}: {value}" for name, value in FIELDS.items())
+# an event of Brevo's campaigns: no message id
+MARKETING = {"event": "opened", "email": "jane@example.com", "camp_id": "c", "campaign name": "C", "ts_event": SECONDS}
 TAG_LISTS = {name: [value] for name, value in FIELDS.items()}
 LABELED: list[tuple[str, Any, list[str] | None]] = [
     ("sendgrid", sendgrid("open", category=["cold", "cold", " q4 ", ""], **FIELDS), ["cold", "q4"]),
@@ -239,6 +385,22 @@ LABELED: list[tuple[str, Any, list[str] | None]] = [
     ("postmark", postmark("Open", Metadata=FIELDS | {"tags": "q4"}, Tag=""), ["q4"]),
     ("mailgun", mailgun("opened", tags=["cold", "q4"], **{"user-variables": FIELDS}), ["cold", "q4"]),
     ("mailgun", FORM | FIELDS | {"tag": "cold"}, ["cold"]),
+    ("resend", resend("email.opened", tags=FIELDS | {"tags": "cold"}), ["cold"]),
+    (
+        "sparkpost",
+        [sparkpost("open", "track_event", rcpt_meta=FIELDS, campaign_id="other", rcpt_tags=["cold", "q4"])],
+        ["cold", "q4"],
+    ),
+    ("sparkpost", [sparkpost("open", "track_event", rcpt_meta=WITHOUT_CAMPAIGN, campaign_id="c")], None),
+    ("mailjet", mailjet("open", Payload=json.dumps(FIELDS | {"tags": ["cold"]}), customcampaign="other"), ["cold"]),
+    ("mailjet", mailjet("open", CustomID=json.dumps(WITHOUT_CAMPAIGN), customcampaign="c"), None),
+    (
+        "brevo",
+        brevo("opened", tags=["cold", "q4"], tag='["cold","q4"]', **{"X-Mailin-custom": json.dumps(FIELDS)}),
+        ["cold", "q4"],
+    ),
+    ("brevo", brevo("opened", tag='["cold","q4"]', **{"X-Mailin-custom": PAIRS}), ["cold", "q4"]),
+    ("brevo", MARKETING | {"tag": "cold", "X-Mailin-custom": json.dumps(WITHOUT_CAMPAIGN)}, ["cold"]),
 ]
 
 MODULES: dict[str, ModuleType] = {
@@ -267,7 +429,21 @@ MALFORMED: list[Any] = [
     {"event-data": {"event": "failed", "delivery-status": {"code": "99999999999", "message": "a" * 10_000}}},
     {"event-data": "x"},
     {"items": "x"},
+    {"type": "email.bounced", "created_at": "yesterday", "data": {"to": {"a": 1}, "bounce": "x", "tags": [], "email_id": {}}},
+    {"type": "email.clicked", "created_at": 5, "data": {"to": [[["x"]]], "click": [], "email_id": ["x"]}},
+    {"type": ["email.sent"], "created_at": TIME, "data": "x"},
+    {"msys": "x"},
+    {"msys": {"message_event": "x"}},
+    {"msys": {"message_event": [{"type": {}}]}},
+    {"msys": {"message_event": {"type": "bounce", "timestamp": "x", "error_code": "9" * 30, "rcpt_meta": "x", "rcpt_tags": {}}}},
+    {"msys": {"track_event": {"type": "open", "is_prefetched": "perhaps", "timestamp": 9e30, "transmission_id": ["x"]}}},
+    {"event": "bounce", "time": "x", "MessageID": 0, "email": [], "Payload": "{", "CustomID": "[[[", "hard_bounce": "x"},
+    {"event": "open", "time": 9e30, "MessageID": 1e300, "Payload": "7", "CustomID": {"a": 1}},
+    {"event": "request", "email": {}, "message-id": "<>", "ts_epoch": "9" * 40, "X-Mailin-custom": ":|:::|", "tag": "[[["},
+    {"event": "opened", "email": "a@b.example", "message-id": "m", "ts_epoch": -1, "ts_event": "x", "tags": {"a": []}},
 ]
+NEW = ("resend", "sparkpost", "mailjet", "brevo")
+PROVIDERS = ("sendgrid", "ses", "postmark", "mailgun", *NEW, *MODULES)
 
 
 @pytest.fixture(scope="module")
@@ -278,11 +454,13 @@ def staging(module_settings: Settings) -> Settings:
             [(provider, f"case-{number}", Json(body)) for number, (provider, body, _) in enumerate(CASES)]
             + [(provider, f"bounce-{number}", Json(body)) for number, (provider, body, _) in enumerate(BOUNCES)]
             + [(provider, f"labeled-{number}", Json(body)) for number, (provider, body, _) in enumerate(LABELED)]
+            + [(provider, f"malformed-{number}", Json(body)) for provider in PROVIDERS for number, body in enumerate(MALFORMED)]
+            # each under the name of each other provider
             + [
-                (provider, f"malformed-{number}", Json(body))
-                for provider in PROVIDERS
-                if provider != "native"
-                for number, body in enumerate(MALFORMED)
+                (other, f"misnamed-{number}", Json(body))
+                for number, (provider, body, _) in enumerate(CASES)
+                for other in PROVIDERS
+                if other != provider
             ],
         )
     run_dbt(module_settings, *WITHOUT_TESTS)
@@ -318,13 +496,26 @@ def test_malformed_bodies_do_not_stop_a_build(staging: Settings) -> None:
     assert built == ("built",)
 
 
+def test_a_body_of_another_provider_is_reported_and_not_misread(staging: Settings) -> None:
+    with connect(staging, "mailmart_owner") as connection:
+        misread = connection.execute(
+            "select provider, workspace_id, event_type from staging.int_loaded_events where workspace_id like 'misnamed-%'"
+        ).fetchall()
+        reported = connection.execute(
+            "select distinct provider || ' ' || workspace_id from staging.stg_rejected_payloads"
+            " where workspace_id like 'misnamed-%'"
+        ).fetchall()
+    assert [(provider, CASES[int(case.split("-")[1])], kind) for provider, case, kind in misread] == []
+    assert len(reported) == len(CASES) * (len(PROVIDERS) - 1)
+
+
 def number_of(provider: str, event_type: str, index: int = 0) -> str:
     numbers = [number for number, case in enumerate(CASES) if case[0] == provider and case[2][:1] == [event_type]]
     return f"case-{numbers[index]}"
 
 
 def test_all_events_of_a_message_have_one_message_id(staging: Settings) -> None:
-    for provider in ("sendgrid", "postmark", "mailgun", *MODULES):
+    for provider in ("sendgrid", "postmark", "mailgun", *NEW, *MODULES):
         ids = {
             message_id
             for number, case in enumerate(CASES)
@@ -399,7 +590,7 @@ def test_custom_fields_and_tags_are_read(staging: Settings, number: int) -> None
 
 def test_no_address_of_a_recipient_is_in_staging(staging: Settings) -> None:
     with connect(staging, "mailmart_owner") as connection:
-        for provider in PROVIDERS:
+        for provider in (*PROVIDERS, "native"):
             readable = connection.execute(
                 f"select count(*) from staging.stg_{provider}_events as event"
                 " where (to_jsonb(event) - 'provider_message_id' - 'message_id')::text ~* '(jane|joe|a)(@|%%40)'"

@@ -56,6 +56,30 @@ TEXTS: dict[str, dict[str, Any]] = {
             "bouncedRecipients": [{"emailAddress": "a@b.example", "diagnosticCode": "TEXT", "status": "TEXT"}],
         },
     },
+    "resend": {
+        "type": "email.bounced",
+        "created_at": "2025-11-01T10:00:00Z",
+        "data": {
+            "email_id": "m",
+            "to": ["a@b.example"],
+            "bounce": {"message": "TEXT", "type": "TEXT", "subType": "TEXT", "diagnosticCode": ["TEXT"]},
+            "click": {"link": "TEXT", "userAgent": "TEXT"},
+            "tags": {"step": "TEXT", "tags": ["TEXT"]},
+        },
+    },
+    "sparkpost": {
+        "msys": {
+            "message_event": {
+                "type": "bounce",
+                "transmission_id": "m",
+                "rcpt_to": "a@b.example",
+                "timestamp": "1762000000",
+                **dict.fromkeys(("raw_reason", "error_code", "bounce_class", "target_link_url", "user_agent"), "TEXT"),
+            }
+        }
+    },
+    "mailjet": {"event": "bounce", "time": 1762000000, "MessageID": "m", "email": "a@b.example"},
+    "brevo": {"event": "hard_bounce", "message-id": "m", "email": "a@b.example", "ts_epoch": 1762000000000},
 }
 # the other providers' texts, which no regular expression of their own looks at
 OTHER_TEXTS: dict[str, dict[str, Any]] = {
@@ -110,6 +134,8 @@ LONG = [
 MORE = {
     "sendgrid": ("reason", "status", "url", "useragent", "type", "unique_args"),
     "postmark": ("Date", "UserAgent", "OriginalLink"),
+    "mailjet": ("smtp_reply", "error_related_to", "url", "agent", "Payload", "CustomID"),
+    "brevo": ("reason", "link", "user_agent", "X-Mailin-custom", "tag"),
 }
 
 
