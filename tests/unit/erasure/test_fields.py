@@ -81,7 +81,7 @@ def test_each_member_by_which_an_event_is_recognized_is_kept() -> None:
     """Without it, the rest of an erased body would be no event any more, and its message would vanish from the counts."""
     text = (PROJECT_ROOT / "macros" / "parsing" / "webhook_formats.sql").read_text()
     paths = re.findall(r"'event': (.*?)'others'", text, re.DOTALL)
-    members = re.findall(r'(?<!\[)\.(?:"([^"]+)"|([A-Za-z_]\w*))', " ".join(paths))
+    members = re.findall(r'(?<!\[)\.(?:"([\w@-]+)"|([A-Za-z_]\w*))', " ".join(paths))
     known = {*ADDRESS_KEYS, *KEPT_KEYS, *LIST_KEYS, *REMOVED_KEYS, *TEXT_KEYS, *CONTAINERS}
     assert len(paths) > 1
     assert {quoted or plain for quoted, plain in members} - {"type"} <= known
