@@ -10,6 +10,7 @@ import pytest
 from psycopg.types.json import Json
 
 from api.db.connection import connect
+from api.ingest import loader
 from api.settings import Settings
 from tests.integration.ingest.provider_cases import mailersend as mailersend_cases
 from tests.integration.ingest.provider_cases import mailtrap as mailtrap_cases
@@ -410,7 +411,64 @@ MODULES: dict[str, ModuleType] = {
     "postal": postal_cases,
 }
 CASES += [(provider, body, types) for provider, module in MODULES.items() for body, types in module.EVENTS]
-BOUNCES = [(provider, body, reason) for provider, module in MODULES.items() for body, reason in module.BOUNCES]
+BOUNCES: list[tuple[str, Any, str]] = [
+    ("resend", resend("email.bounced", bounce={"message": "x", "type": "Permanent", "subType": "General"}), "invalid_recipient"),
+    ("resend", resend("email.bounced", bounce={"message": "x", "type": "Transient", "subType": "MailboxFull"}), "mailbox_full"),
+    ("resend", resend("email.bounced", bounce={"message": "x", "type": "Transient", "subType": "General"}), "undetermined"),
+    (
+        "resend",
+        resend(
+            "email.bounced",
+            bounce={"message": "x", "type": "Permanent", "subType": "General", "diagnosticCode": ["smtp; 552 mailbox full"]},
+        ),
+        "mailbox_full",
+    ),
+    ("resend", resend("email.bounced", bounce={"message": "The provider sent a hard bounce message."}), "invalid_recipient"),
+    *(
+        ("sparkpost", [sparkpost("bounce", bounce_class=bounce_class, raw_reason="[internal]")], reason)
+        for bounce_class, reason in {
+            "1": "undetermined",
+            "10": "invalid_recipient",
+            "20": "undetermined",
+            "21": "server_unavailable",
+            "22": "mailbox_full",
+            "23": "message_too_large",
+            "24": "timed_out",
+            "30": "invalid_recipient",
+            "40": "undetermined",
+            "50": "blocked",
+            "51": "blocked",
+            "52": "content_rejected",
+            "53": "content_rejected",
+            "54": "blocked",
+            "70": "server_unavailable",
+        }.items()
+    ),
+    # the receiving server's own words come first
+    ("sparkpost", [sparkpost("bounce", bounce_class="10", raw_reason="552 5.2.2 mailbox full")], "mailbox_full"),
+    *(
+        ("mailjet", mailjet("bounce", hard_bounce=is_hard, error_related_to=part, error=error), reason)
+        for is_hard, part, error, reason in (
+            (True, "recipient", "user unknown", "invalid_recipient"),
+            (True, "recipient", "mailbox inactive", "mailbox_disabled"),
+            (False, "recipient", "quota exceeded", "mailbox_full"),
+            (True, "domain", "invalid domain", "invalid_domain"),
+            (True, "domain", "no mail host", "invalid_domain"),
+            (False, "domain", "relay/access denied", "blocked"),
+            (True, "spam", "sender blocked", "blocked"),
+            (False, "spam", "content blocked", "content_rejected"),
+            (False, "spam", "policy issue", "blocked"),
+            (False, "system", "system issue", "server_unavailable"),
+            (False, "system", "connection issue", "server_unavailable"),
+            (True, "recipient", "", "invalid_recipient"),
+        )
+    ),
+    ("brevo", brevo("hard_bounce"), "invalid_recipient"),
+    ("brevo", brevo("invalid_email"), "invalid_recipient"),
+    ("brevo", brevo("soft_bounce"), "undetermined"),
+    ("brevo", brevo("soft_bounce", reason="552 5.2.2 mailbox is full"), "mailbox_full"),
+]
+BOUNCES += [(provider, body, reason) for provider, module in MODULES.items() for body, reason in module.BOUNCES]
 
 MALFORMED: list[Any] = [
     *(body for module in MODULES.values() for body in module.MALFORMED),
@@ -442,8 +500,8 @@ MALFORMED: list[Any] = [
     {"event": "request", "email": {}, "message-id": "<>", "ts_epoch": "9" * 40, "X-Mailin-custom": ":|:::|", "tag": "[[["},
     {"event": "opened", "email": "a@b.example", "message-id": "m", "ts_epoch": -1, "ts_event": "x", "tags": {"a": []}},
 ]
-NEW = ("resend", "sparkpost", "mailjet", "brevo")
-PROVIDERS = ("sendgrid", "ses", "postmark", "mailgun", *NEW, *MODULES)
+WITH_ONE_ID = ("sendgrid", "postmark", "mailgun", "resend", "sparkpost", "mailjet", "brevo", *MODULES)
+PROVIDERS = tuple(provider for provider in loader.PROVIDERS if provider != "native")
 
 
 @pytest.fixture(scope="module")
@@ -515,7 +573,7 @@ def number_of(provider: str, event_type: str, index: int = 0) -> str:
 
 
 def test_all_events_of_a_message_have_one_message_id(staging: Settings) -> None:
-    for provider in ("sendgrid", "postmark", "mailgun", *NEW, *MODULES):
+    for provider in WITH_ONE_ID:
         ids = {
             message_id
             for number, case in enumerate(CASES)
@@ -563,6 +621,17 @@ def test_custom_fields_and_tags_of_a_module_are_read(staging: Settings, provider
     [(*values, tags)] = rows
     assert values == ["c1", "mb1", "d1", "s1", "2", "b"]
     assert tags
+
+
+def test_a_proxy_that_loads_pictures_is_a_machine(staging: Settings) -> None:
+    assert column(staging, "sparkpost", number_of("sparkpost", "opened"), "is_machine") == [True]
+    assert column(staging, "brevo", number_of("brevo", "opened"), "is_machine") == [False]
+    assert column(staging, "brevo", number_of("brevo", "opened", 2), "is_machine") == [True]
+
+
+def test_a_mail_of_several_recipients_is_one_message_if_its_events_do_not_say_whose_they_are(staging: Settings) -> None:
+    one, several = number_of("resend", "sent", 0), number_of("resend", "sent", 1)
+    assert column(staging, "resend", one, "message_id") == column(staging, "resend", several, "message_id")
 
 
 def test_a_robot_that_says_so_is_a_machine(staging: Settings) -> None:
