@@ -1,6 +1,6 @@
 with {{ webhook_bodies('mailersend') }}
 
--- Webhooks of version 1 have an object `email` and its recipient in it; those of version 2 have the address there, and less beside it.
+-- Webhooks of version 1 have an object `email` with the recipient in it. Those of version 2 have the address there.
 parsed as (
     select
         workspace_id,

@@ -1,5 +1,14 @@
 with {{ webhook_bodies('sendgrid') }}
 
+identified as (
+    select
+        *,
+        coalesce(
+            body ->> 'sg_message_id', body #>> '{sg_message,sg_message_id}', body #>> '{sg_message,msg_id}'
+        ) as sg_message_id
+    from bodies
+),
+
 parsed as (
     select
         workspace_id,
@@ -27,16 +36,14 @@ parsed as (
         ) as nested_arguments,
         ids.sendgrid_id,
         ids.smtp_id
-    from bodies
+    from identified
     -- a function in FROM is evaluated once a row
-    cross join lateral unnest(
-        array[coalesce(body ->> 'sg_message_id', body #>> '{sg_message,sg_message_id}', body #>> '{sg_message,msg_id}')]
-    ) as whole (id)
     cross join lateral unnest(
         -- SendGrid's id, X-Message-Id of its API: the part of sg_message_id before the name of a server. Late bounces have none.
         array[
             coalesce(
-                substring(whole.id from '^(.+?)[.](?:filter|recvd)'), nullif(split_part(whole.id, '.', 1), '')
+                substring(sg_message_id from '^(.+?)[.](?:filter|recvd)'),
+                nullif(split_part(sg_message_id, '.', 1), '')
             )
         ],
         -- the Message-ID; of one that SendGrid made, the part that is SendGrid's id. Opens and clicks have none.

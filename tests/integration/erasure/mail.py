@@ -221,7 +221,20 @@ def bodies_of_later_providers() -> Iterator[tuple[str, Any]]:
 def load_mail(settings: Settings) -> None:
     """Loads the same mail for both tenants, with what platforms write into the raw log themselves, and builds."""
     for workspace in (TENANT, OTHER):
-        for provider in ("sendgrid", "ses", "postmark", "mailgun", "resend", "sparkpost", "mailjet", "brevo", "mailersend", "mailtrap", "mandrill", "postal"):
+        for provider in (
+            "sendgrid",
+            "ses",
+            "postmark",
+            "mailgun",
+            "resend",
+            "sparkpost",
+            "mailjet",
+            "brevo",
+            "mailersend",
+            "mailtrap",
+            "mandrill",
+            "postal",
+        ):
             lines = [json.dumps(body) for name, body in bodies() if name == provider]
             _ingest(settings, provider, workspace, "\n".join(lines))
         native = {"event_id": "n1", "message_id": "n-1", "event_type": "sent", "occurred_at": TIME, "recipient": PERSON}
