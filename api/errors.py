@@ -55,6 +55,34 @@ class ContractError(MailmartError):
     """An exposure, a model or a column cannot become an endpoint or an export type. Analysts read the message and the hint."""
 
 
+class SecretError(MailmartError):
+    """A webhook's signing secret is none that its provider gives out."""
+
+
+class SignatureError(Exception):
+    """A webhook is not signed by its provider. `reason` is a plain sentence without any part of the secret or the request."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class CertificateUnavailable(Exception):
+    """The certificate that a webhook is signed with cannot be downloaded now: the provider should send the webhook again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class SubscriptionUnconfirmed(Exception):
+    """A subscription to SNS cannot be confirmed now: SNS should ask again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class LimitExceeded(Exception):
     """A workspace has as much as it may have; the message says of what, and what can be done."""
 
@@ -128,6 +156,18 @@ class RequestTimeout(ApiError):
 
     def __init__(self) -> None:
         super().__init__("The request's body took too long.", details={"body": ["Send it at once."]})
+
+
+class UnsupportedEncoding(ApiError):
+    """The Content-Encoding of a webhook is unknown."""
+
+    status = 415
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(
+            "The body's encoding is unknown", details={"Content-Encoding": [f"{encoding!r}: use gzip, deflate or none."]}
+        )
 
 
 class UnsupportedMediaType(ApiError):

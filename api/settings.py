@@ -32,10 +32,15 @@ ENCRYPTIONS = ("none", "AES256", "aws:kms")
 SERVER_USER = "mailmart"
 
 EVERY_COMMAND = ("every command",)
-SERVE, WORKER, SCHEDULER = "serve", "worker", "scheduler"
+SERVE, WORKER, SCHEDULER, INTAKE = "serve", "worker", "scheduler", "intake"
 MIGRATING = ("migrate", "up", "run", "demo")
 # process -> the setting with the URL of its own login
-PROCESS_DATABASE_URLS = {SERVE: "api_database_url", WORKER: "worker_database_url", SCHEDULER: "scheduler_database_url"}
+PROCESS_DATABASE_URLS = {
+    SERVE: "api_database_url",
+    INTAKE: "intake_database_url",
+    WORKER: "worker_database_url",
+    SCHEDULER: "scheduler_database_url",
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class EnvVar:
     Attributes:
         section: heading on the reference page.
         help: what the setting does; Markdown.
-        read_by: commands that read it. `run` and `demo` start `serve`, `worker` and `scheduler`.
+        read_by: commands that read it. `run` and `demo` start `serve`, `intake`, `worker` and `scheduler`.
         default: the default for people, if the field's own default does not show it.
         is_secret: the value is never printed.
         name: variable without the prefix, if it is not the field's name.
@@ -88,7 +93,7 @@ class Settings:
         EnvVar(
             "Servers",
             "URL of Valkey or Redis, which counts requests for the rate limits.",
-            (SERVE, "up", "run", "demo"),
+            (SERVE, INTAKE, "up", "run", "demo"),
             default="the embedded Valkey",
             is_secret=True,
         ),
@@ -109,7 +114,7 @@ class Settings:
             "Servers",
             "User who runs the embedded servers if root starts them. The default user is created if it is missing. Not `nobody`:"
             " its other programs could read the data.",
-            ("up", "down", "run", "demo", SERVE),
+            ("up", "down", "run", "demo", SERVE, INTAKE),
         ),
     ] = SERVER_USER
     postgres_port: Annotated[
@@ -128,6 +133,16 @@ class Settings:
             "Servers",
             "URL of PostgreSQL for `serve`, with a login that is a member of `mailmart_api` only.",
             (SERVE,),
+            default="`MAILMART_DATABASE_URL`",
+            is_secret=True,
+        ),
+    ] = None
+    intake_database_url: Annotated[
+        str | None,
+        EnvVar(
+            "Servers",
+            "URL of PostgreSQL for `intake`, with a login that is a member of `mailmart_intake` only.",
+            (INTAKE,),
             default="`MAILMART_DATABASE_URL`",
             is_secret=True,
         ),
@@ -162,7 +177,7 @@ class Settings:
             EVERY_COMMAND,
         ),
     ] = "production"
-    host: Annotated[str, EnvVar("API", "Address that the API listens on.", (SERVE,))] = "127.0.0.1"
+    host: Annotated[str, EnvVar("API", "Address that the API listens on.", (SERVE, INTAKE))] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535), EnvVar("API", "Port that the API listens on.", (SERVE,))] = 8080
     public_address: Annotated[
         str | None,
@@ -170,7 +185,7 @@ class Settings:
         EnvVar(
             "API",
             "URL of the API as its users see it. Download links start with it. Set it if the API runs behind a proxy.",
-            (SERVE, WORKER),
+            (SERVE, WORKER, INTAKE, "sources"),
             default="`http://HOST:PORT`",
             name="PUBLIC_URL",
         ),
@@ -194,7 +209,7 @@ class Settings:
     rate_limit_factor: Annotated[
         int,
         Field(ge=1, le=1_000_000),
-        EnvVar("API", "Multiplies the rate limit of every endpoint.", (SERVE,)),
+        EnvVar("API", "Multiplies the rate limit of every endpoint, and of every source of webhooks.", (SERVE, INTAKE)),
     ] = 1
     cors_origins: Annotated[
         tuple[str, ...],
@@ -221,6 +236,38 @@ class Settings:
         int,
         Field(ge=0, le=65535),
         EnvVar("API", "Port on 127.0.0.1 that serves metrics to Prometheus. 0: no metrics.", (SERVE,)),
+    ] = 0
+    intake_host: Annotated[
+        str | None,
+        EnvVar("Intake", "Address that the intake listens on for webhooks.", (INTAKE,), default="`MAILMART_HOST`"),
+    ] = None
+    intake_port_or_none: Annotated[
+        int | None,
+        Field(ge=0, le=65535),
+        EnvVar(
+            "Intake",
+            "Port that the intake listens on for webhooks.",
+            (INTAKE,),
+            default="`MAILMART_PORT` + 10: 8090",
+            name="INTAKE_PORT",
+        ),
+    ] = None
+    intake_public_address: Annotated[
+        str | None,
+        AfterValidator(_public_url),
+        EnvVar(
+            "Intake",
+            "URL of the intake as the providers see it: the URLs of sources start with it. Set it if the proxy in front of the"
+            " intake has another address than that of the API.",
+            (INTAKE, "sources"),
+            default="`MAILMART_PUBLIC_URL`, or `http://HOST:PORT` of the intake",
+            name="INTAKE_PUBLIC_URL",
+        ),
+    ] = None
+    intake_metrics_port: Annotated[
+        int,
+        Field(ge=0, le=65535),
+        EnvVar("Intake", "Port on 127.0.0.1 that serves the intake's metrics to Prometheus. 0: no metrics.", (INTAKE,)),
     ] = 0
     jwt_secret: Annotated[
         str | None,
@@ -429,10 +476,12 @@ class Settings:
         raise problem
 
     def for_process(self, process: str) -> Settings:
-        """The settings of `serve`, `worker` or `scheduler`: with its own database URL, if it has one, and no other's."""
+        """The settings of a process that runs: with its own database URL, if it has one, and no other's."""
         field = PROCESS_DATABASE_URLS[process]
         own_url: str | None = getattr(self, field)
-        without_others = dataclasses.replace(self, api_database_url=None, worker_database_url=None, scheduler_database_url=None)
+        without_others = dataclasses.replace(
+            self, api_database_url=None, intake_database_url=None, worker_database_url=None, scheduler_database_url=None
+        )
         if own_url is None:
             return without_others
         return dataclasses.replace(without_others, database_url=own_url, database_url_variable=PREFIX + field.upper())
@@ -450,6 +499,25 @@ class Settings:
         # a server that listens on every address answers on the loopback address
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def intake_port(self) -> int:
+        """Port of the intake. If the API has any free port, so has the intake."""
+        if self.intake_port_or_none is not None:
+            return self.intake_port_or_none
+        return self.port + 10 if 0 < self.port <= 65525 else 0
+
+    def for_intake_address(self) -> Settings:
+        """The settings of a server that listens where the intake does, and is known by the intake's public URL."""
+        port = self.intake_port
+        return dataclasses.replace(
+            self,
+            host=self.intake_host or self.host,
+            port=port,
+            intake_port_or_none=port,
+            metrics_port=self.intake_metrics_port,
+            public_address=self.intake_public_address or self.public_address,
+        )
 
     @property
     def public_path(self) -> str:

@@ -54,6 +54,19 @@ class RequestGuard:
             raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
         return AuthorizedRequest(principal.workspace_id, quota)
 
+    def has_valid_credential(self, authorization: str) -> bool:
+        """Whether a credential is valid, before the request is read. It is not counted, and `authorize` follows.
+
+        Raises:
+            WarehouseUnavailable: the database is unavailable.
+        """
+        scheme, _, credential = authorization.partition(" ")
+        credential = credential.strip()
+        if scheme.lower() != "bearer":
+            return False
+        is_key = credential.startswith(KEY_PREFIX)
+        return (self._keys.authenticate(credential) if is_key else self._tokens.verify(credential)) is not None
+
     def _authenticate(self, authorization: str | None, address: str) -> Principal:
         scheme, _, credential = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCOPES = ("read", "export", "reports")
+SCOPES = ("read", "export", "reports", "ingest")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from api.errors import MailmartError
 # order of `mailmart --help`; in its own list, because importing all commands takes seconds
 COMMANDS = {
     "demo": "Run everything with synthetic mail: servers, build, API key, API.",
-    "run": "Run everything: API server, worker, scheduler, embedded servers.",
+    "run": "Run everything: API server, intake, worker, scheduler, embedded servers.",
     "up": "Start the embedded servers and migrate the database.",
     "down": "Stop the embedded servers.",
     "env": "Print the environment that dbt needs, or write it to .env.",
@@ -25,11 +25,13 @@ COMMANDS = {
     "build": "Run dbt build and publish the result.",
     "batch": "List builds and nightly runs, start a run, roll back.",
     "serve": "Run the API server.",
+    "intake": "Receive webhooks.",
     "worker": "Run the worker: exports and report deliveries.",
     "scheduler": "Run scheduled jobs.",
     "keys": "Create, list and revoke API keys.",
+    "sources": "Create, list, rotate and revoke sources of webhooks.",
     "erase": "Erase a workspace or a recipient.",
-    "bench": "Measure builds, queries, the API and exports.",
+    "bench": "Measure builds, queries, the API, exports and the intake.",
     "openapi": "Write or check openapi.json.",
     "sdk": "Generate SDKs from openapi.json.",
 }

@@ -11,6 +11,7 @@ from api.settings import Settings
 from api.tools.bench.api import bench_api
 from api.tools.bench.batch import History, Run, bench_batch
 from api.tools.bench.export import COPY, bench_export
+from api.tools.bench.intake import INTAKE, PGBENCH, STATIC, bench_intake
 from api.tools.bench.marts import MeasuredQuery, bench_marts
 from api.tools.bench.report import BARE, CACHED, NOT_MODIFIED, SQL, STATIC_BARE, STATIC_FLASK, UNCACHED, Options, Report
 from api.tools.bench.send_time import EACH_DAY, FLAT, TUESDAY, bench_send_time
@@ -21,7 +22,7 @@ TABLE_PREFIXES = ("fct_", "dim_")
 
 @click.group()
 def command() -> None:
-    """Measure builds, queries, the API and exports, on temporary embedded servers, compared with controls."""
+    """Measure builds, queries, the API, exports and the intake, on temporary embedded servers, compared with controls."""
 
 
 @command.command("batch")
@@ -281,3 +282,55 @@ def _show_query(query: MeasuredQuery) -> None:
     remarks += [f"sequential scan of {fact}" for fact in query.scanned]
     measured = f"{query.endpoint:<20} {query.view:<30} {query.about:<14}{query.milliseconds:8.2f} ms of {query.limit:>3}"
     click.echo("  ".join([measured, *remarks]))
+
+
+@command.command("intake")
+@click.option(
+    "--events", type=click.IntRange(1, 10_000), multiple=True, default=(1, 10, 100), show_default=True, help="Events in a body."
+)
+@click.option(
+    "--connections", type=click.IntRange(1, 512), multiple=True, default=(1, 8, 32), show_default=True, help="Connections."
+)
+@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="Rounds of all measurements.")
+@click.option("--seconds", type=click.FloatRange(0.5, 60), default=5.0, show_default=True, help="Length of each measurement.")
+@click.option(
+    "--memory-seconds",
+    type=click.FloatRange(0, 3600),
+    default=300.0,
+    show_default=True,
+    help="How long memory is measured under the largest bodies. 0: not at all.",
+)
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of the intake.")
+def intake(
+    events: tuple[int, ...],
+    connections: tuple[int, ...],
+    rounds: int,
+    seconds: float,
+    memory_seconds: float,
+    workers: int,
+) -> None:
+    """Measure the intake of webhooks: bodies a second, and times of responses in milliseconds.
+
+    Compared with pgbench, which inserts the same body in a commit of its own, and with a route of the same server that only reads
+    it. The ratio is to the slower of the two.
+    """
+    rows, memory = bench_intake(
+        Settings.from_environment(),
+        tuple(sorted(events)),
+        tuple(sorted(connections)),
+        rounds,
+        seconds,
+        memory_seconds,
+        workers,
+        lambda line: click.echo(f"  {line}", err=True),
+    )
+    click.echo("events  connections  bodies/s  events/s     p50     p99  route/s  pgbench/s  ratio")
+    for row in rows:
+        measured, route, inserts = (row.value(label) for label in (INTAKE, STATIC, PGBENCH))
+        click.echo(
+            f"{row.events:>6}  {row.connections:>11}  {measured.rate:>8,.0f}  {measured.rate * row.events:>8,.0f}"
+            f"  {measured.p50:>6.1f}  {measured.p99:>6.1f}  {route.rate:>7,.0f}  {inserts.rate:>9,.0f}  {row.ratio:>5.2f}"
+        )
+    if memory is not None:
+        parts = ", ".join(f"{megabytes:.0f}" for megabytes in memory.megabytes)
+        click.echo(f"memory during {memory.seconds:.0f} s at {memory.events_a_second:,.0f} events a second, in MiB: {parts}")

@@ -34,13 +34,14 @@ SECONDS_TO_START = 60
     help="Number of messages on the first start, over 120 days.",
 )
 def command(messages: int) -> None:
-    """Run everything with synthetic mail, until Ctrl-C: servers, events, build, API key, API server, worker, scheduler.
+    """Run everything with synthetic mail, until Ctrl-C: servers, events, build, API key, API server, intake, worker, scheduler.
 
     A later start reuses what exists. Servers that ran before (`mailmart up`) keep running.
     """
     settings = Settings.from_environment()
     if os.environ.get("MAILMART_PORT"):
         check_address(settings)
+        check_address(settings.for_intake_address(), "MAILMART_INTAKE_PORT")
     with running_servers(settings) as stop_signal:
         _generate_missing_data(settings, messages)
         with step("building the models (dbt build)") as done:
@@ -70,13 +71,17 @@ def _generate_missing_data(settings: Settings, messages: int) -> None:
 
 
 def _with_free_port(settings: Settings) -> Settings:
-    """The settings with MAILMART_PORT; if that is not set, with the first free port from the default on."""
+    """The settings with MAILMART_PORT; if that is not set, with the first free port from the default on.
+
+    The intake listens on the port ten higher.
+    """
     if os.environ.get("MAILMART_PORT"):
         return settings
     for port in range(settings.port, settings.port + PORTS_TO_TRY):
         candidate = dataclasses.replace(settings, port=port)
         try:
             check_address(candidate)
+            check_address(candidate.for_intake_address(), "MAILMART_INTAKE_PORT")
         except ServerError:
             continue
         if port != settings.port:

@@ -18,7 +18,7 @@ from api.settings import Settings
     "--concurrency", type=click.IntRange(1, 64), default=2, show_default=True, help="Jobs that the worker runs at a time."
 )
 def command(workers: int, concurrency: int) -> None:
-    """Run everything in the foreground, until Ctrl-C or SIGTERM: API server, worker, scheduler and embedded servers.
+    """Run everything in the foreground, until Ctrl-C or SIGTERM: API server, intake, worker, scheduler and servers.
 
     Servers with a URL in the settings are used instead of embedded ones. The database is migrated first. A process that ends is
     restarted. At the end all processes are stopped in order; embedded servers that ran before keep running.
@@ -26,6 +26,7 @@ def command(workers: int, concurrency: int) -> None:
     settings = Settings.from_environment()
     configure_logs()
     check_address(settings)
+    check_address(settings.for_intake_address(), "MAILMART_INTAKE_PORT")
     with running_servers(settings) as stop_signal:
         if not settings.is_production:
             click.echo(
@@ -33,7 +34,11 @@ def command(workers: int, concurrency: int) -> None:
             )
 
         def report_ready() -> None:
-            click.echo(f"✓ mailmart is running: {local_url(settings)}/docs   (Ctrl-C stops everything)", err=True)
+            click.echo(
+                f"✓ mailmart is running: {local_url(settings)}/docs, webhooks at"
+                f" {local_url(settings.for_intake_address())}/intake   (Ctrl-C stops everything)",
+                err=True,
+            )
 
         programs = service_programs(workers=workers, concurrency=concurrency, with_worker=settings.is_production)
         run_programs(settings, programs, stop_signal, report_ready, ready_path="/healthz")

@@ -19,8 +19,9 @@ OPTIONS = f"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepali
 SEARCH_PATH = "-c search_path=public,pg_temp"
 
 ROLE_PURPOSES: dict[Role, str] = {
-    "mailmart_owner": "builds, migrates, loads events and creates keys",
+    "mailmart_owner": "builds, migrates, loads events and creates keys and sources",
     "mailmart_api": "answers requests",
+    "mailmart_intake": "stores webhooks",
     "mailmart_worker": "writes exports, delivers reports and runs scheduled jobs",
     "mailmart_analyst": "reads the marts of all workspaces",
 }

@@ -1,4 +1,4 @@
-"""The API's connections to PostgreSQL: a bounded pool, and one round trip for each request."""
+"""Connections to PostgreSQL of a process that serves HTTP: a bounded pool, and one round trip for each request."""
 
 from __future__ import annotations
 
@@ -28,21 +28,20 @@ RETRY_INTERVAL_SECONDS = 1.0
 MAX_RECONNECT_SECONDS = 2.0
 CONNECT_TIMEOUT_SECONDS = 5
 
-ROLE: Role = "mailmart_api"
-
 T = TypeVar("T")
 
 
 class ConnectionPool:
-    """Connections under the API's role. Create it in the process that serves, after any fork."""
+    """Connections under one role. Create it in the process that serves, after any fork."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, role: Role = "mailmart_api") -> None:
         self._settings = settings
+        self._role = role
         self._psycopg_pool: PsycopgPool | None = None
         self._last_success_at = 0.0
         self._retry_at = 0.0
         self._retry_lock = threading.Lock()
-        self._begin = transaction_settings(ROLE, statement_timeout_seconds=settings.query_timeout_seconds)
+        self._begin = transaction_settings(role, statement_timeout_seconds=settings.query_timeout_seconds)
         self._logged_error = ""
         self.is_unavailable = False
 
@@ -59,7 +58,7 @@ class ConnectionPool:
             SettingsError: no database is configured.
         """
         self._psycopg_pool = PsycopgPool(
-            conninfo(self._settings, ROLE),
+            conninfo(self._settings, self._role),
             min_size=1,
             max_size=self._settings.pool_size,
             timeout=self._settings.pool_timeout_seconds,
@@ -144,7 +143,7 @@ class ConnectionPool:
         # as JSON has numbers
         connection.adapters.register_loader("numeric", FloatLoader)
         try:
-            check_transaction(connection, self._begin, ROLE)
+            check_transaction(connection, self._begin, self._role)
         except SessionError as error:
             # the pool retries: one line for each error
             if error.message != self._logged_error:

@@ -50,7 +50,9 @@ def restrict_database(connection: psycopg.Connection) -> str | None:
         connection.execute(
             sql.SQL("grant temporary, connect on database {} to mailmart_analyst, mailmart_workspace_analyst").format(database)
         )
-        connection.execute(sql.SQL("grant connect on database {} to mailmart_api, mailmart_worker").format(database))
+        connection.execute(
+            sql.SQL("grant connect on database {} to mailmart_api, mailmart_worker, mailmart_intake").format(database)
+        )
         if connection.execute(HAS_IDLE_LIMIT.encode()).fetchone() == (False,):
             limit = sql.SQL("alter database {} set idle_in_transaction_session_timeout = {}")
             connection.execute(limit.format(database, IDLE_IN_TRANSACTION))

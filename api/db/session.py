@@ -2,8 +2,8 @@
 
 A server, a database and a login can each have other defaults (`alter role … set timezone`), and a connection pooler may drop
 start-up options silently (PgBouncer's `ignore_startup_parameters`), and in transaction mode each transaction can have another
-session of the server. So the API, which works behind any pooler, sets these facts inside each transaction. Every other process
-needs a session of its own, and refuses one that is not what it has to be. dbt sets them before each statement
+session of the server. So the API and the intake, which work behind any pooler, set these facts inside each transaction. Every
+other process needs a session of its own, and refuses one that is not what it has to be. dbt sets them before each statement
 (macros/overrides/statement.sql).
 """
 
@@ -15,7 +15,7 @@ import psycopg
 
 from api.errors import SessionError
 
-Role = Literal["mailmart_owner", "mailmart_api", "mailmart_worker", "mailmart_analyst"]
+Role = Literal["mailmart_owner", "mailmart_api", "mailmart_worker", "mailmart_intake", "mailmart_analyst"]
 OLDEST_SERVER, NEWEST_SERVER = 16, 18
 
 # what a statement, or the driver that reads its result, depends on; PostgreSQL's own defaults, except for the time zone
@@ -53,7 +53,7 @@ FACTS = """
         array(select current_setting(name) from unnest(%s::text[]) with ordinality as names (name, place) order by place)
 """
 HINT = (
-    "A connection pooler dropped the start-up options. Only `mailmart serve` can connect through such a pooler: set"
+    "A connection pooler dropped the start-up options. Only `mailmart serve` and `intake` can connect through such a pooler: set"
     " MAILMART_DATABASE_URL of every other process to PostgreSQL itself."
     " Or PGTZ, PGDATESTYLE or PGCLIENTENCODING is in the environment: unset it."
 )
@@ -66,7 +66,7 @@ def startup_options() -> str:
 
 
 def transaction_settings(role: Role, *, statement_timeout_seconds: int) -> list[str]:
-    """The statements that begin a transaction of the API, whatever session it has."""
+    """The statements that begin a transaction of the API or of the intake, whatever session it has."""
     return [
         f"set local role {role}",
         "set local row_security = on",

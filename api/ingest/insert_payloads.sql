@@ -1,16 +1,16 @@
 -- Inserts the incoming webhook bodies. Returns one row with the number of inserted bodies, and one row for each rejected body: its
--- line and the reason.
+-- place in the batch and the reason.
 with checked as materialized (
     select
-        line,
+        document,
         body,
-        (pg_input_error_info(body, 'jsonb')).message as reason
+        app.unreadable_body_reason(body) as reason
     from incoming
 ),
 
 parsed as materialized (
     select
-        line,
+        document,
         body::jsonb as payload
     from checked
     where reason is null
@@ -23,33 +23,23 @@ inserted as (
         %(workspace_id)s,
         payload
     from parsed
-    where jsonb_typeof(payload) in ('object', 'array')
-    order by line
+    order by document
     returning 1
 )
 
 select
-    null::bigint as line,
+    null::bigint as document,
     count(*) as inserted,
     null::text as problem,
     null::text as reason,
-    null::bigint as ordinal
+    null::bigint as place
 from inserted
 union all
 select
-    line,
+    document,
     null,
     'unreadable_body',
-    'not JSON: ' || left(reason, 500),
+    reason,
     null
 from checked
 where reason is not null
-union all
-select
-    line,
-    null,
-    'unreadable_body',
-    'a JSON ' || jsonb_typeof(payload) || ', not an object or an array',
-    null
-from parsed
-where jsonb_typeof(payload) not in ('object', 'array')

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 import psycopg
 
 from api.db.connection import connect
 from api.errors import MailmartError
-from api.ingest.arrays import split_array
-from api.ingest.bodies import BadBody, Problem
-from api.ingest.reader import Document, RejectedLine, rejected
+from api.ingest.batches import Row, load_batch
+from api.ingest.reader import Document, RejectedLine
 from api.settings import Settings
 
 PROVIDERS = (
@@ -36,8 +34,10 @@ BATCH_CHARACTERS = 8 * 1024 * 1024
 # a batch takes one or two seconds; one that takes much longer has a document that is set aside
 STATEMENT_TIMEOUT_SECONDS = 120
 LOCK_TIMEOUT_SECONDS = 30
-# SQLSTATEs of errors that data can cause: data exceptions, program limits, memory, a timeout, checks of the database
-ERRORS_OF_DATA = ("22", "23", "54", "53200", "57014", "P0001", "XX000")
+# the documents of a batch are numbered: several can be on one line
+INSERT_EVENTS = b"""
+    select * from app.insert_native_events(%(workspace_id)s, (select array_agg(body order by document) from incoming))
+"""
 
 
 @dataclass
@@ -78,7 +78,7 @@ def load(
     """
     result = LoadResult()
     with connect(settings, "mailmart_owner") as connection:
-        connection.execute("create temporary table incoming (line bigint, body text) on commit delete rows")
+        connection.execute("create temporary table incoming (document bigint, body text) on commit delete rows")
         connection.commit()
         target = _Target(connection, provider, workspace_id, source)
         for batch in _batches(documents):
@@ -105,52 +105,26 @@ def workspace_exists(settings: Settings, workspace_id: str) -> bool:
     return row is not None
 
 
-def _load_batch(target: _Target, batch: list[Document]) -> tuple[int, list[RejectedLine]]:
-    """Loads a batch. One that fails is loaded in halves, down to the document that fails alone, which is rejected."""
+def _load_batch(target: _Target, batch: Sequence[Document]) -> tuple[int, list[RejectedLine]]:
     try:
-        return _insert(target, batch)
+        return load_batch(lambda documents: _insert(target, documents), batch)
     except psycopg.errors.LockNotAvailable as error:
         raise MailmartError(
             f"another session has locked the table for {LOCK_TIMEOUT_SECONDS} s: {str(error).strip()}",
             hint="Find it in pg_stat_activity, and load the file again when it has ended.",
         ) from error
-    except psycopg.Error as error:
-        if target.connection.broken or not (error.sqlstate or "").startswith(ERRORS_OF_DATA):
-            raise
-        if len(batch) == 1:
-            reason = f"PostgreSQL cannot read it: {error.diag.message_primary}"
-            return 0, [rejected(batch[0].line, BadBody("unreadable_body", reason), batch[0].text.encode())]
-    middle = len(batch) // 2
-    first, second = _load_batch(target, batch[:middle]), _load_batch(target, batch[middle:])
-    return first[0] + second[0], first[1] + second[1]
 
 
-def _insert(target: _Target, batch: list[Document]) -> tuple[int, list[RejectedLine]]:
-    statement = _statement("insert_events.sql" if target.provider == "native" else "insert_payloads.sql")
+def _insert(target: _Target, batch: Sequence[Document]) -> list[Row]:
+    statement = INSERT_EVENTS if target.provider == "native" else _statement("insert_payloads.sql")
     with target.connection.transaction(), target.connection.cursor() as cursor:
         cursor.execute(
             f"set local statement_timeout = '{STATEMENT_TIMEOUT_SECONDS}s'; set local lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"
         )
-        with cursor.copy("copy incoming (line, body) from stdin") as copy:
-            for document in batch:
-                copy.write_row((document.line, document.text))
-        rows = cursor.execute(statement, {"provider": target.provider, "workspace_id": target.workspace_id}).fetchall()
-    rejects = [row for row in rows if row[0] is not None]
-    return sum(count for line, count, *_ in rows if line is None), list(_rejected(batch, rejects)) if rejects else []
-
-
-def _rejected(batch: list[Document], rows: list[tuple[int, None, str, str, int | None]]) -> Iterator[RejectedLine]:
-    """The rejected lines; of an array of native events, the text of the event alone."""
-    texts = {document.line: document.text for document in batch}
-    split_line: int | None = None
-    elements: list[bytes] = []
-    for line, _, problem, reason, ordinal in sorted(rows, key=lambda row: (row[0], row[4] or 0)):
-        body = texts[line].encode()
-        if ordinal is not None and body.startswith(b"["):
-            if split_line != line:
-                split_line, elements = line, [element for _, element in split_array([body])]
-            body = elements[ordinal - 1]
-        yield rejected(line, BadBody(cast(Problem, problem), reason), body)
+        with cursor.copy("copy incoming (document, body) from stdin") as copy:
+            for number, document in enumerate(batch, 1):
+                copy.write_row((number, document.text))
+        return cursor.execute(statement, {"provider": target.provider, "workspace_id": target.workspace_id}).fetchall()
 
 
 def _keep(target: _Target, rejects: list[RejectedLine]) -> None:

@@ -1,4 +1,4 @@
-"""The programs of one installation: server, scheduler and worker, and the environment that they share."""
+"""The programs of one installation: server, intake, scheduler and worker, and the environment that they share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SERVER_DRAIN_SECONDS = 20
 
 
 def service_programs(*, workers: int = 1, concurrency: int = 2, with_worker: bool = True) -> list[Program]:
-    """Server, scheduler and worker, in the order in which they are stopped: new requests end first, running jobs last.
+    """Server, intake, scheduler and worker, in the order in which they are stopped: new requests end first, running jobs last.
 
     `workers` is the number of the server's processes, `concurrency` the number of jobs that the worker runs at a time.
     """
@@ -24,6 +24,7 @@ def service_programs(*, workers: int = 1, concurrency: int = 2, with_worker: boo
 
     return [
         program("serve", "--workers", workers, seconds_to_stop=SERVER_DRAIN_SECONDS + 5),
+        program("intake", seconds_to_stop=SERVER_DRAIN_SECONDS + 5),
         program("scheduler"),
         *([program("worker", "--concurrency", concurrency)] if with_worker else []),
     ]
@@ -42,4 +43,5 @@ def program_environment(settings: Settings) -> dict[str, str]:
         "MAILMART_HOME": str(settings.home),
         "MAILMART_HOST": settings.host,
         "MAILMART_PORT": str(settings.port),
+        "MAILMART_INTAKE_PORT": str(settings.intake_port),
     }

@@ -29,12 +29,14 @@ from api.errors import ContractError, Forbidden, InvalidHost, WarehouseUnavailab
 from api.exports.downloads import Downloads, downloads_blueprint
 from api.exports.routes import ExportServices, exports_blueprint
 from api.exports.storage import storage_of
+from api.intake.events.routes import events_blueprint
 from api.net.client_address import client_address
 from api.observability.posthog import Telemetry
 from api.reports.opt_out import opt_out_blueprint
 from api.reports.routes import ReportServices, reports_blueprint
 from api.server.health import health_blueprint
 from api.settings import Settings
+from api.web.error_examples import MAX_BODY_BYTES
 from api.web.error_handlers import EnvelopeApi, register_error_handlers
 from api.web.openapi import OPENAPI_OPTIONS, documentation_blueprint, postprocess_openapi
 from api.web.paths import IdConverter, prepare_path
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 LOG = logging.getLogger(__name__)
-MAX_BODY_BYTES = 64 * 1024
 # headers that pages of other origins may send, and read
 CORS_REQUEST_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "X-Request-Id"]
 CORS_RESPONSE_HEADERS = [
@@ -96,6 +97,14 @@ class WsgiApp:
             properties = server_error_properties(context)
             if properties is not None:
                 self._telemetry.capture("api_error", properties)
+
+    def has_valid_credential(self, authorization: str) -> bool:
+        """Whether an Authorization header has a valid credential; for the server, before it reads a large body.
+
+        Raises:
+            WarehouseUnavailable: the database is unavailable.
+        """
+        return self._services.guard.has_valid_credential(authorization)
 
     def close(self) -> None:
         """Closes all connections, and sends what telemetry still has."""
@@ -182,6 +191,8 @@ def create_app(
         warnings.filterwarnings("error", message="Multiple schemas resolved to the name")
         try:
             api.register_blueprint(analytics_blueprint(contract.endpoints, services, fast_path))
+            # also before the first build, which needs events
+            api.register_blueprint(events_blueprint(services.pool, services.guard))
             if is_published:
                 _register_exports_and_reports(api, settings, contract, services, downloads)
         except UserWarning as warning:

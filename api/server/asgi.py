@@ -58,6 +58,25 @@ class ClientLimits:
     grace_seconds: float = 60.0
 
 
+@dataclass(frozen=True)
+class LargeBodies:
+    """Requests that may have a larger body than the others, if their credential is valid.
+
+    Attributes:
+        path_end: how their paths end.
+        max_bytes: one byte more than this is read, so that the service can refuse the body as too large.
+        seconds: for the whole body.
+        at_once: so many are read at the same time; others wait for their turn, and that counts as time of the body.
+        has_valid_credential: of the Authorization header; runs in a thread. Raises ApiError if it cannot be known now.
+    """
+
+    path_end: str
+    max_bytes: int
+    has_valid_credential: Callable[[str], bool]
+    seconds: float = 30.0
+    at_once: int = 16
+
+
 @dataclass
 class _Response:
     """What the service made: a body that is complete, or the iterator of what follows `head`."""
@@ -71,11 +90,16 @@ class _Response:
 
 @dataclass(frozen=True)
 class _Announced:
-    """What a request's headers say: the length of its body (0 for none), whether it is chunked, whether there is a credential."""
+    """What a request's headers say: the length of its body (0 for none), whether it is chunked, and its credential."""
 
     length: int
     is_chunked: bool
-    has_credential: bool
+    # "" if there is none
+    credential: str
+
+    @property
+    def has_credential(self) -> bool:
+        return bool(self.credential)
 
 
 class _Queues:
@@ -97,12 +121,15 @@ class AsgiAdapter:
         threads: int,
         limits: ClientLimits | None = None,
         health_paths: Collection[str] = (),
+        large_bodies: LargeBodies | None = None,
     ) -> None:
         """`threads` answer requests with a credential. A request for one of `health_paths` never waits behind other requests."""
         self._application = application
         self._number_of_threads = threads
         self._limits = limits or ClientLimits()
         self._health_paths = frozenset(health_paths)
+        self._large_bodies = large_bodies
+        self._turns_of_large_bodies = asyncio.Semaphore(large_bodies.at_once if large_bodies is not None else 1)
         self._queues: _Queues | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,7 +139,10 @@ class AsgiAdapter:
             self._queues = _Queues(self._number_of_threads)
         announced = _announced(scope)
         try:
-            body = await self._read_body(announced, receive)
+            if self._large_bodies is not None and self._may_be_large(scope, announced, self._large_bodies):
+                body = await self._read_large_body(self._queues, announced, receive, self._large_bodies)
+            else:
+                body = await self._read_body(announced, receive)
         except _ClientDisconnected:
             return
         threads = self._queue(self._queues, scope, announced, body)
@@ -147,13 +177,35 @@ class AsgiAdapter:
             return b""
         try:
             async with asyncio.timeout(self._limits.body_seconds):
-                return await self._read_all(receive)
+                return await self._read_all(receive, self._limits.max_body_bytes)
         except TimeoutError:
             return RequestTimeout()
 
-    async def _read_all(self, receive: Receive) -> bytes:
+    def _may_be_large(self, scope: Scope, announced: _Announced, large: LargeBodies) -> bool:
+        return (
+            scope["path"].endswith(large.path_end)
+            and announced.has_credential
+            and (announced.is_chunked or self._limits.max_body_bytes < announced.length <= large.max_bytes)
+        )
+
+    async def _read_large_body(
+        self, queues: _Queues, announced: _Announced, receive: Receive, large: LargeBodies
+    ) -> bytes | ApiError:
+        """As `_read_body`. Nothing is read of a client without a valid credential, so strangers cannot fill the memory."""
+        try:
+            async with asyncio.timeout(large.seconds):
+                if not await queues.with_credential.run(lambda: large.has_valid_credential(announced.credential)):
+                    return b""
+                async with self._turns_of_large_bodies:
+                    return await self._read_all(receive, large.max_bytes)
+        except TimeoutError:
+            return RequestTimeout()
+        except ApiError as error:
+            return error
+
+    async def _read_all(self, receive: Receive, max_bytes: int) -> bytes:
         body = bytearray()
-        while len(body) <= self._limits.max_body_bytes:
+        while len(body) <= max_bytes:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise _ClientDisconnected
@@ -257,15 +309,15 @@ def _read_chunk(rest: Iterator[bytes]) -> bytes:
 
 
 def _announced(scope: Scope) -> _Announced:
-    length, is_chunked, has_credential = 0, False, False
+    length, is_chunked, credential = 0, False, ""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             length = int(value)
         elif name == b"transfer-encoding":
             is_chunked = True
         elif name == b"authorization":
-            has_credential = True
-    return _Announced(length, is_chunked, has_credential)
+            credential = value.decode("latin-1")
+    return _Announced(length, is_chunked, credential)
 
 
 def _environ(scope: Scope, body: bytes | ApiError) -> WSGIEnvironment:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import atexit
 
+from api.intake.events.routes import MAX_BODY_BYTES, PATH
 from api.observability.logs import configure_logs
 from api.processes.parent_death import end_with_parent
 from api.server.app import WsgiApp
-from api.server.asgi import AsgiAdapter
+from api.server.asgi import AsgiAdapter, LargeBodies
 from api.server.granian import THREADS
 from api.settings import SERVE, Settings
 
@@ -21,4 +22,9 @@ def create_asgi_app() -> AsgiAdapter:
     app = WsgiApp(settings)
     atexit.register(app.close)
     # not /readyz, which waits for the database
-    return AsgiAdapter(app, threads=THREADS, health_paths={"/healthz", f"{settings.public_path}/healthz"})
+    return AsgiAdapter(
+        app,
+        threads=THREADS,
+        health_paths={"/healthz", f"{settings.public_path}/healthz"},
+        large_bodies=LargeBodies(PATH, MAX_BODY_BYTES, app.has_valid_credential),
+    )

@@ -22,14 +22,23 @@ SPARE_DESCRIPTORS = 256
 HEADER_TIMEOUT_SECONDS = 10
 
 
-def serve(settings: Settings, *, workers: int = 1, target: str = "api.server.factory:create_asgi_app") -> None:
+def serve(
+    settings: Settings,
+    *,
+    workers: int = 1,
+    target: str = "api.server.factory:create_asgi_app",
+    port_variable: str = "MAILMART_PORT",
+    with_database_metrics: bool = True,
+) -> None:
     """Serves the app that the factory `target` creates, until SIGINT or SIGTERM; running requests are finished first.
+
+    `port_variable` is the setting that an error about the address names.
 
     Raises:
         ServerError: the address is in use or not available on this machine, or the metrics port is in use.
     """
-    check_address(settings)
-    with serve_metrics(settings):
+    check_address(settings, port_variable)
+    with serve_metrics(settings, with_database=with_database_metrics):
         Server(
             target,
             address=settings.host,
@@ -58,7 +67,7 @@ def _max_connections() -> int:
     return max(soft - SPARE_DESCRIPTORS, 16)
 
 
-def check_address(settings: Settings) -> None:
+def check_address(settings: Settings, port_variable: str = "MAILMART_PORT") -> None:
     """Checks that the settings' address is free, before anything is started.
 
     Raises:
@@ -72,5 +81,5 @@ def check_address(settings: Settings) -> None:
         except OSError as error:
             raise ServerError(
                 f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
-                hint="Set MAILMART_PORT (or --port) to another port, or stop the program that uses it.",
+                hint=f"Set {port_variable} (or --port) to another port, or stop the program that uses it.",
             ) from error

@@ -22,11 +22,11 @@ ADDRESS = "127.0.0.1"
 
 
 @contextmanager
-def serve_metrics(settings: Settings) -> Iterator[None]:
+def serve_metrics(settings: Settings, *, with_database: bool = True) -> Iterator[None]:
     """Serves /metrics on a port of 127.0.0.1 while the block runs; port 0 turns it off.
 
-    Worker processes that are started inside the block write their counts to files, which the metrics server sums. It adds the
-    metrics that are read from the database, which cover all processes and machines.
+    Worker processes that are started inside the block write their counts to files, which the metrics server sums. With
+    `with_database`, it adds the metrics that are read from the database, which cover all processes and machines.
 
     Raises:
         ServerError: the port is in use.
@@ -39,7 +39,7 @@ def serve_metrics(settings: Settings) -> Iterator[None]:
     os.environ[MULTIPROCESS_FOLDER] = folder
     receiver, sender = multiprocessing.Pipe(duplex=False)
     # forked before this process has threads
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(settings, sender), daemon=True)
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(settings, sender, with_database), daemon=True)
     process.start()
     sender.close()
     try:
@@ -56,7 +56,7 @@ def serve_metrics(settings: Settings) -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(settings: Settings, sender: Connection) -> None:
+def _run(settings: Settings, sender: Connection, with_database: bool) -> None:
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
@@ -73,9 +73,9 @@ def _run(settings: Settings, sender: Connection) -> None:
     configure_logs()
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    registry.register(
-        DatabaseCollector(settings, (build_metrics, nightly_run_metrics, export_metrics, job_metrics, delivery_metrics))
-    )
+    if with_database:
+        readers = (build_metrics, nightly_run_metrics, export_metrics, job_metrics, delivery_metrics)
+        registry.register(DatabaseCollector(settings, readers))
     try:
         start_http_server(settings.metrics_port, addr=ADDRESS, registry=registry)
     except OSError as error:

@@ -35,7 +35,7 @@ IDS = {
 
 
 def error_examples(
-    fields: Sequence[str], not_found: Iterable[str], limit: int, *, has_body: bool
+    fields: Sequence[str], not_found: Iterable[str], limit: int, max_body_bytes: int | None
 ) -> dict[int, dict[str, dict[str, Any]]]:
     """The examples of an operation by status: name → `{"summary", "value"}`, as OpenAPI's `examples`.
 
@@ -43,8 +43,9 @@ def error_examples(
         fields: names of its parameters, or of the fields of its body.
         not_found: the codes of its 404.
         limit: requests a minute.
-        has_body: whether it has a JSON body.
+        max_body_bytes: of its JSON body; None if it has none.
     """
+    has_body = max_body_bytes is not None
     errors: list[ApiError] = [
         *_bad_requests(fields, has_body=has_body),
         Unauthorized("The credential is unknown, expired or revoked"),
@@ -56,8 +57,8 @@ def error_examples(
         WarehouseUnavailable("The database is unavailable; try again later."),
         QueryTimeout(),
     ]
-    if has_body:
-        errors += [RequestTimeout(), ContentTooLarge(MAX_BODY_BYTES), UnsupportedMediaType()]
+    if max_body_bytes is not None:
+        errors += [RequestTimeout(), ContentTooLarge(max_body_bytes), UnsupportedMediaType()]
     examples: dict[int, dict[str, dict[str, Any]]] = {}
     for error in errors:
         examples.setdefault(error.status, {})[error.code] = {"summary": error.message, "value": _body(error)}

@@ -17,7 +17,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from api.auth.guard import RequestGuard
 from api.contract.suggestions import nearest
 from api.errors import INVALID, ContentTooLarge, Forbidden, MalformedRequest, UnsupportedMediaType, ValidationFailed
-from api.web.error_examples import error_examples
+from api.web.error_examples import MAX_BODY_BYTES, error_examples
 from api.web.request_context import current_request_context
 from api.web.schemas import ErrorResponse
 
@@ -87,6 +87,7 @@ class Operation:
         not_found: the codes of its 404.
         responses: the successful responses by status.
         headers: header parameters, in OpenAPI's form.
+        max_body_bytes: a longer body is a 413.
     """
 
     operation_id: str
@@ -104,6 +105,7 @@ class Operation:
     not_found: tuple[str, ...] = ()
     path_parameters: tuple[Mapping[str, Any], ...] = ()
     headers: tuple[Mapping[str, Any], ...] = ()
+    max_body_bytes: int = MAX_BODY_BYTES
 
     @property
     def has_body(self) -> bool:
@@ -175,6 +177,7 @@ def operations_blueprint(
         workspace_id = (request.view_args or {}).get("workspaceId", "")
         context = current_request_context()
         context.endpoint = operation.name
+        request.max_content_length = operation.max_body_bytes
         # the fast path may have authorized and counted it already
         if context.authorized is None:
             context.authorized = guard.authorize(
@@ -230,7 +233,8 @@ def _add_route(blueprint: Blueprint, operation: Operation, view: Callable[..., R
             **({"example": spec.example} if spec.example is not None else {}),
         )(documented)
     names = list(operation.arguments().fields) if operation.arguments is not None else []
-    examples = error_examples(names, operation.not_found, operation.limit, has_body=operation.has_body)
+    body_bytes = operation.max_body_bytes if operation.has_body else None
+    examples = error_examples(names, operation.not_found, operation.limit, body_bytes)
     for status, description in {**ERRORS, **(BODY_ERRORS if operation.has_body else {})}.items():
         documented = blueprint.alt_response(
             status,
@@ -297,7 +301,7 @@ def _read_body(req: Any) -> bytes:
         ContentTooLarge: it is longer than the limit.
     """
     try:
-        text: bytes = req.get_data(cache=False)
+        text: bytes = req.get_data()
         # werkzeug cuts a chunked body off at the limit without an error; reading one more byte raises it
         if req.content_length is None:
             req.stream.read(1)

@@ -10,6 +10,7 @@ import pytest
 
 from api.db.migrate import migrate
 from api.settings import Settings
+from tests.support.forked_dbt import forked_dbt_command
 from tests.support.postgres import PostgresServer, shared_server
 from tests.support.run_folder import once_per_run
 
@@ -25,6 +26,12 @@ MakeWarehouse = Callable[[str, Callable[[Settings], None]], Settings]
 def server() -> PostgresServer:
     """The tests' PostgreSQL."""
     return shared_server()
+
+
+@pytest.fixture(autouse=True)
+def _forked_dbt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that a test runs in its own process import dbt and parse the project only once."""
+    monkeypatch.setattr("api.dbt.runner.dbt_command", forked_dbt_command)
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,8 @@ import os
 import subprocess
 
 from api.dbt.profile import dbt_environment
-from api.dbt.runner import dbt_command
 from api.settings import Settings
-from tests.support.forked_dbt import run_forked
+from tests.support.forked_dbt import forked_dbt_command, run_forked
 
 # what is published has passed its data tests
 WITHOUT_UNIT_TESTS = ("build", "--exclude-resource-type", "unit_test")
@@ -31,13 +30,13 @@ def run_dbt(
 def dbt_process(settings: Settings, command: str, *arguments: str, target_path: str = "target") -> subprocess.Popen[bytes]:
     """Starts a dbt command in a process group of its own, so that a test can kill it at any moment."""
     return subprocess.Popen(
-        dbt_command(*_arguments(settings, command, arguments, target_path)),
+        forked_dbt_command(*_arguments(settings, command, arguments, target_path)),
         env=_environment(settings),
         cwd=settings.project_root,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        process_group=0,
     )
 
 

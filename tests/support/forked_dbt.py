@@ -45,7 +45,7 @@ def run_forked(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, time
         out, err = Path(folder, "out"), Path(folder, "err")
         connection.connect(_server())
         request = {"arguments": list(arguments), "env": dict(env), "cwd": str(cwd), "out": str(out), "err": str(err)}
-        connection.sendall(json.dumps({**request, "is_nightly": False}).encode() + b"\n")
+        connection.sendall(json.dumps({**request, "is_nightly": False, "process_group": None}).encode() + b"\n")
         responses = connection.makefile()
         pid = int(responses.readline())
         connection.settimeout(timeout)
@@ -60,7 +60,12 @@ def run_forked(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, time
 
 def forked_build_command(arguments: Sequence[str]) -> list[str]:
     """In place of `api.dbt.build_process.build_command`: the same, in a process that has imported dbt already."""
-    return [sys.executable, "-I", str(CLIENT), _server(), *arguments]
+    return [sys.executable, "-I", str(CLIENT), _server(), "nightly", *arguments]
+
+
+def forked_dbt_command(*arguments: str) -> list[str]:
+    """In place of `api.dbt.runner.dbt_command`: the same, in a process that has imported dbt already."""
+    return [sys.executable, "-I", str(CLIENT), _server(), "dbt", *arguments]
 
 
 @lru_cache(1)
@@ -145,6 +150,8 @@ def _run(cli: Command, project: ParsedProject, connection: socket.socket) -> NoR
     try:
         request = json.loads(connection.makefile().readline())
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if request["process_group"] is not None:
+            os.setpgid(0, request["process_group"])
         os.environ.clear()
         os.environ.update(request["env"])
         os.chdir(request["cwd"])

@@ -6,6 +6,7 @@ little data. Every node of a parse names its database: here that name is replace
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,14 @@ class ParsedProject:
         dbt still compares every file with it, and parses what is different.
         """
         is_a_copy = (Path(folder) / "models" / "marts").is_dir()
-        if not is_a_copy or environment.get("MAILMART_DBT_TARGET") != "production" or "--target-path" not in arguments:
+        if not is_a_copy or environment.get("MAILMART_DBT_TARGET") != "production":
             return
-        target = Path(folder, arguments[arguments.index("--target-path") + 1])
+        if "--target-path" in arguments:
+            target = Path(folder, arguments[arguments.index("--target-path") + 1])
+        else:
+            # not in the project, whose folder the tests of several workers share
+            target = Path(environment["DBT_PROFILES_DIR"], "target")
+            os.environ["DBT_TARGET_PATH"] = str(target)
         if not (target / FILE).exists():
             target.mkdir(parents=True, exist_ok=True)
             parse = _replace(self._parse, environment["MAILMART_DBT_DATABASE"])

@@ -9,7 +9,15 @@ import psycopg
 
 from api.embedded.postgres import LARGE_OBJECT_FUNCTIONS
 
-ROLES = ("mailmart_api", "mailmart_worker", "mailmart_analyst", "mailmart_workspace_analyst", "mailmart_owner", "PUBLIC")
+ROLES = (
+    "mailmart_api",
+    "mailmart_intake",
+    "mailmart_worker",
+    "mailmart_analyst",
+    "mailmart_workspace_analyst",
+    "mailmart_owner",
+    "PUBLIC",
+)
 Privilege = tuple[str, str, str, str]
 
 # grantee, kind, schema, object, privilege; without what an owner has on its own objects

@@ -59,6 +59,20 @@ def control(scratch: Settings, name: str, workers: int) -> Iterator[int]:
 
 
 @contextmanager
+def run_program(scratch: Settings, program: Program) -> Iterator[int]:
+    """Runs a program that listens on MAILMART_PORT, or on the intake's port, and yields the port.
+
+    Raises:
+        ServerError: it does not start.
+    """
+    port = _free_port()
+    placed = dataclasses.replace(scratch, port=port, intake_port_or_none=port)
+    environment = {**_without_servers(), "MAILMART_RATE_LIMIT_FACTOR": RATE_LIMIT_FACTOR}
+    with _log(scratch, program.name) as output, _running(placed, program, environment, output):
+        yield port
+
+
+@contextmanager
 def _running(settings: Settings, program: Program, environment: Mapping[str, str], output: IO[bytes]) -> Iterator[None]:
     """Runs a program and waits until it responds on the settings' host and port. An empty variable counts as unset."""
     child = ChildProcess(program, {**program_environment(settings), **environment}, settings.project_root, output)

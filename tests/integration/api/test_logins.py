@@ -24,7 +24,7 @@ from api.exports.attempt import run_attempt
 from api.exports.storage import storage_of
 from api.processes.stack import service_programs
 from api.server.app import WsgiApp
-from api.settings import PROJECT_ROOT, SCHEDULER, SERVE, WORKER, Settings
+from api.settings import INTAKE, PROCESS_DATABASE_URLS, PROJECT_ROOT, SCHEDULER, SERVE, WORKER, Settings
 from tests.integration.api.conftest import OTHER_WORKSPACE, Caller
 from tests.integration.api.example import WORKSPACE
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
@@ -105,6 +105,7 @@ def test_an_export_with_the_logins_of_api_and_worker(make_login: MakeLogin, ware
     [
         ("mailmart_api", ("mailmart_worker", "mailmart_owner", "mailmart_analyst")),
         ("mailmart_worker", ("mailmart_api", "mailmart_owner", "mailmart_analyst")),
+        ("mailmart_intake", ("mailmart_api", "mailmart_worker", "mailmart_owner")),
         ("mailmart_analyst", ("mailmart_api", "mailmart_worker", "mailmart_owner")),
     ],
 )
@@ -142,17 +143,19 @@ def test_dbt_builds_with_a_login_that_inherits_nothing(make_login: MakeLogin) ->
 
 
 def test_a_process_has_its_own_login_and_no_others(warehouse_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    urls = {name: f"postgresql://{name}@/x" for name in ("api_database_url", "worker_database_url", "scheduler_database_url")}
+    urls = {name: f"postgresql://{name}@/x" for name in PROCESS_DATABASE_URLS.values()}
     every = dataclasses.replace(warehouse_settings, **urls)  # type: ignore[arg-type]
-    for process, own in ((SERVE, "api"), (WORKER, "worker"), (SCHEDULER, "scheduler")):
+    for process, own in ((SERVE, "api"), (INTAKE, "intake"), (WORKER, "worker"), (SCHEDULER, "scheduler")):
         settings = every.for_process(process)
         assert settings.database_url == urls[f"{own}_database_url"]
-        assert [getattr(settings, name) for name in urls] == [None, None, None]
+        assert [getattr(settings, name) for name in urls] == [None] * 4
         assert warehouse_settings.for_process(process) == warehouse_settings
     monkeypatch.setenv("MAILMART_API_DATABASE_URL", urls["api_database_url"])
     hidden = {program.name: program.hidden for program in service_programs()}
-    assert hidden["serve"] == {"MAILMART_WORKER_DATABASE_URL", "MAILMART_SCHEDULER_DATABASE_URL", "MAILMART_DATABASE_URL"}
-    assert hidden["worker"] == {"MAILMART_API_DATABASE_URL", "MAILMART_SCHEDULER_DATABASE_URL"}
+    variables = {name: f"MAILMART_{name.upper()}_DATABASE_URL" for name in ("api", "intake", "worker", "scheduler")}
+    assert hidden["serve"] == {variables["intake"], variables["worker"], variables["scheduler"], "MAILMART_DATABASE_URL"}
+    assert hidden["intake"] == {variables["api"], variables["worker"], variables["scheduler"]}
+    assert hidden["worker"] == {variables["api"], variables["intake"], variables["scheduler"]}
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 PROGRAMS = Path(sys.executable).parent
-OURS = ("server", "scheduler", "worker")
+OURS = ("server", "intake", "scheduler", "worker")
 pytestmark = pytest.mark.timeout(1200)
 
 
@@ -185,7 +185,8 @@ def _environment(service: Mapping[str, Any], addresses: Mapping[str, str], image
     assert environment["MAILMART_HOST"] == "0.0.0.0"  # noqa: S104
     for of_containers, here in {**addresses, environment["MAILMART_HOME"]: str(volume)}.items():
         environment = {name: value.replace(of_containers, here) for name, value in environment.items()}
-    environment |= {"MAILMART_PORT": str(free_port()), "MAILMART_HOST": "127.0.0.1"}
+    ports = {name: str(free_port()) for name in ("MAILMART_PORT", "MAILMART_INTAKE_PORT")}
+    environment |= {**ports, "MAILMART_HOST": "127.0.0.1"}
     # the copied project, in place of the installed one
     return environment | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}", "PYTHONPATH": str(image), "DO_NOT_TRACK": "1"}
 
@@ -201,6 +202,7 @@ def test_the_services_start_in_order_are_healthy_and_stop_in_order(machine: Mach
         for name in reversed(order):
             running[name] = machine.start(name, tmp_path / name)
         wait_until(lambda: machine.is_healthy("server"), "the server's health check")
+        wait_until(lambda: machine.is_healthy("intake"), "the intake's health check")
         wait_until(lambda: machine.query("select count(*) from procrastinate.procrastinate_workers") == 1, "a worker")
         # a new installation has missed the last nightly run: the scheduler catches up, and is stopped during that build
         wait_until(lambda: machine.query("select count(*) from app.batches where status = 'running'") == 1, "a build")

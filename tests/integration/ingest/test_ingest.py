@@ -135,6 +135,18 @@ def test_native_events_of_any_size_take_linear_time(settings: Settings, tmp_path
     assert rows(settings, "select max(length(reason)), count(*) from raw.rejected_payloads")[0] <= (500, 4)
 
 
+def test_of_a_large_array_on_one_line_only_the_broken_event_is_rejected(settings: Settings, tmp_path: Path) -> None:
+    event = {"message_id": "m", "event_type": "sent", "occurred_at": "2025-11-01T10:00:00Z"}
+    events = [{"event_id": f"e{number}", **event} for number in range(10_001)]
+    path = tmp_path / "events.json"
+    path.write_text(json.dumps([*events[:5000], {"event_id": "broken"}, *events[5000:]]))
+    result = ingest(settings, path, "native")
+    assert "10001 events loaded, 1 rejected (1 invalid_event)" in result.output
+    (rejected,) = [json.loads(line) for line in Path(f"{path}.rejected.jsonl").read_text().splitlines()]
+    assert (rejected["line"], rejected["text"]) == (1, '{"event_id": "broken"}')
+    assert rows(settings, "select count(distinct event_id) from raw.email_events") == [(10_001,)]
+
+
 def test_a_broken_first_line_rejects_no_other(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "bodies.jsonl"
     path.write_text("{broken\n" + json.dumps(EVENT) + "\n")

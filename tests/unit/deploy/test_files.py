@@ -63,15 +63,16 @@ def test_compose_stops_what_takes_new_work_before_what_does_it() -> None:
     order = [name for name in stop_order(services()) if name != "migrate"]
     assert order.index("server") < order.index("scheduler") < order.index("worker") < order.index("postgres")
     assert order.index("server") < order.index("valkey")
+    assert order.index("intake") < min(order.index("valkey"), order.index("postgres"))
 
 
 def test_compose_gives_services_two_minutes_and_restarts_them() -> None:
-    for name in ("server", "scheduler", "worker"):
+    for name in ("server", "intake", "scheduler", "worker"):
         service = services()[name]
         assert (service["stop_grace_period"], service["restart"]) == ("2m", "unless-stopped")
         assert service["volumes"] == ["home:/var/lib/mailmart"]
         assert service["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
-    for name in ("server", "postgres", "valkey"):
+    for name in ("server", "intake", "postgres", "valkey"):
         assert services()[name]["healthcheck"]["test"][0] == "CMD"
     # the same check in the image, for those who run it without compose
     (check,) = instructions("HEALTHCHECK")

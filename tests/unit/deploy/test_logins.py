@@ -7,7 +7,7 @@ import yaml
 from api.settings import PREFIX, PROCESS_DATABASE_URLS
 from tests.support.compose import DEPLOY
 
-SERVICES = {"serve": "server", "worker": "worker", "scheduler": "scheduler"}
+SERVICES = {"serve": "server", "intake": "intake", "worker": "worker", "scheduler": "scheduler"}
 
 
 def test_a_container_has_its_own_url_only() -> None:

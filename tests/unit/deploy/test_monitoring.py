@@ -30,6 +30,7 @@ ALERTS = {
     "time() - mailmart_last_published_build_timestamp_seconds > 129600",
     "mailmart_jobs_oldest_waiting_seconds > 600",
     "mailmart_workers_alive == 0",
+    'sum(rate(mailmart_intake_requests_total{outcome=~"warehouse_unavailable|failed"}[5m])) > 0',
 }
 # a batch's number says nothing on a graph
 NOT_SHOWN = {"mailmart_published_batch"}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from api.errors import RequestTimeout
-from api.server.asgi import AsgiAdapter, ClientLimits
+from api.errors import ApiError, RequestTimeout, WarehouseUnavailable
+from api.server.asgi import AsgiAdapter, ClientLimits, LargeBodies
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -102,6 +102,52 @@ def test_a_chunked_body_is_read_no_further_than_it_takes_to_refuse_it() -> None:
     endless = Client(*[b"x" * 60] * 50)
     client = call(echo, scope("POST", headers=[CREDENTIAL, (b"transfer-encoding", b"chunked")]), endless)
     assert len(client.body) == 120
+
+
+def large(path: str, *pieces: bytes, credential: bytes = b"Bearer good", length: int | None = None, **client: Any) -> Client:
+    """A request to a service whose `…/events` take 1,000 bytes, one at a time."""
+
+    def is_valid(authorization: str) -> bool:
+        if authorization == "Bearer unknown":
+            raise WarehouseUnavailable("unavailable")
+        return authorization == "Bearer good"
+
+    async def main() -> Client:
+        service = AsgiAdapter(
+            reads, threads=2, limits=QUICK, large_bodies=LargeBodies("/events", 1000, is_valid, seconds=0.2, at_once=1)
+        )
+        size = length or sum(map(len, pieces))
+        headers = [(b"authorization", credential), (b"content-length", str(size).encode())]
+        sender = Client(*pieces, **client)
+        await asyncio.wait_for(service(scope("POST", path, headers), sender.receive, sender.send), 20)
+        return sender
+
+    def reads(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        try:
+            body = environ["wsgi.input"].read()
+        except ApiError as error:
+            start_response(f"{error.status} ", [])
+            return [b""]
+        start_response("200 OK", [])
+        return [body]
+
+    return asyncio.run(main())
+
+
+def test_a_large_body_needs_a_valid_credential() -> None:
+    assert len(large("/w/events", b"x" * 400, b"x" * 400).body) == 800
+    # one byte more than allowed is read, or nothing if it was announced
+    assert len(large("/w/events", b"x" * 800, b"x" * 800, length=900).body) == 1600
+    assert large("/w/events", b"x" * 2000).body == b""
+    assert large("/w/events", b"x" * 800, credential=b"Bearer bad").body == b""
+    assert large("/w/events", b"x" * 800, credential=b"Bearer unknown").messages[0]["status"] == 503
+    # other paths, and small bodies, are as they were
+    assert large("/w/reports", b"x" * 800).body == b""
+    assert large("/w/events", b"x" * 80, credential=b"Bearer bad").body == b"x" * 80
+
+
+def test_a_large_body_that_trickles_in_is_an_error() -> None:
+    assert large("/w/events", b"x", length=900, is_complete=False).messages[0]["status"] == 408
 
 
 def test_a_body_that_trickles_in_is_an_error_for_who_reads_it() -> None:

@@ -15,6 +15,7 @@ from mailmart_client.api.analytics import (
     get_freshness,
     get_workspace_overview,
 )
+from mailmart_client.api.events import send_events
 from mailmart_client.api.exports import create_export, delete_export, get_export, list_exports
 from mailmart_client.api.reports import (
     create_report,
@@ -33,6 +34,8 @@ from mailmart_client.models import (
     EngagementHeatmapResponse,
     ErrorCode,
     ErrorResponse,
+    EventsRequest,
+    EventsResponse,
     ExportFormat,
     ExportListResponse,
     ExportRequest,
@@ -45,6 +48,7 @@ from mailmart_client.models import (
     GroupBy,
     LongTimeRangePeriod,
     Metric,
+    NativeEvent,
     OptimalSendTime,
     ReportChanges,
     ReportExportRequest,
@@ -168,6 +172,18 @@ runs = list_report_runs.sync(workspace, report_id, client=client)
 assert isinstance(runs, ReportRunListResponse), runs
 assert runs.data.runs == []
 assert delete_report.sync(workspace, report_id, client=client) is None
+
+event = NativeEvent(
+    event_id="sdk_1",
+    message_id="sdk_1",
+    event_type="sent",
+    occurred_at=datetime(2020, 1, 2, tzinfo=UTC),
+    recipient="jane@example.com",
+    tags=["sdk"],
+)
+stored = send_events.sync(workspace, client=client, body=EventsRequest(events=[event]))
+assert isinstance(stored, EventsResponse), stored
+assert (stored.data.accepted, stored.data.rejected, stored.data.rejections) == (1, 0, [])
 
 missing = get_campaign_analytics.sync(workspace, "nope", client=client)
 assert isinstance(missing, ErrorResponse), missing

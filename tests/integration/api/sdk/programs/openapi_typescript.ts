@@ -112,6 +112,24 @@ assert.deepEqual(runs.data?.data.runs, []);
 const removed = await client.DELETE("/api/v1/workspaces/{workspaceId}/analytics/reports/{reportId}", reported);
 assert.equal(removed.response.status, 204);
 
+const stored = await client.POST("/api/v1/workspaces/{workspaceId}/events", {
+  params: { path: { workspaceId } },
+  body: {
+    events: [
+      {
+        event_id: "sdk_1",
+        message_id: "sdk_1",
+        event_type: "sent",
+        occurred_at: "2020-01-02T00:00:00Z",
+        recipient: "jane@example.com",
+        tags: ["sdk"],
+      },
+    ],
+  },
+});
+assert.equal(stored.data?.data.accepted, 1);
+assert.deepEqual(stored.data?.data.rejections, []);
+
 const missing = await client.GET("/api/v1/workspaces/{workspaceId}/campaigns/{campaignId}/analytics", {
   params: { path: { workspaceId, campaignId: "nope" } },
 });

@@ -12,6 +12,8 @@ from mailmart_client import (
     Configuration,
     ErrorCode,
     ErrorResponse,
+    EventsApi,
+    EventsRequest,
     ExportFormat,
     ExportRequest,
     ExportsApi,
@@ -22,6 +24,7 @@ from mailmart_client import (
     GroupBy,
     LongTimeRangePeriod,
     Metric,
+    NativeEvent,
     ReportChanges,
     ReportExportRequest,
     ReportFrequency,
@@ -108,6 +111,17 @@ with ApiClient(Configuration(host=address, access_token=key)) as client:
     assert report.report_id in [found.report_id for found in reports.list_reports(workspace, limit=100).data.reports]
     assert reports.list_report_runs(workspace, report.report_id).data.runs == []
     reports.delete_report(workspace, report.report_id)
+
+    event = NativeEvent(
+        event_id="sdk_1",
+        message_id="sdk_1",
+        event_type="sent",
+        occurred_at=datetime(2020, 1, 2, tzinfo=UTC),
+        recipient="jane@example.com",
+        tags=["sdk"],
+    )
+    stored = EventsApi(client).send_events(workspace, EventsRequest(events=[event])).data
+    assert (stored.accepted, stored.rejected, stored.rejections) == (1, 0, [])
 
     try:
         api.get_campaign_analytics(workspace, "nope")

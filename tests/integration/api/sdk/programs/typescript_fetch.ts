@@ -6,6 +6,7 @@ import {
   Configuration,
   ErrorCode,
   ErrorResponseFromJSON,
+  EventsApi,
   ExportFormat,
   ExportStatus,
   ExportType,
@@ -121,6 +122,25 @@ const allReports = await reports.listReports({ workspaceId, limit: 100 });
 assert.ok(allReports.data.reports.some((one) => one.reportId === reportId));
 assert.deepEqual((await reports.listReportRuns({ workspaceId, reportId })).data.runs, []);
 await reports.deleteReport({ workspaceId, reportId });
+
+const events = new EventsApi(new Configuration({ basePath, accessToken }));
+const stored = await events.sendEvents({
+  workspaceId,
+  eventsRequest: {
+    events: [
+      {
+        eventId: "sdk_1",
+        messageId: "sdk_1",
+        eventType: "sent",
+        occurredAt: new Date("2020-01-02T00:00:00Z"),
+        recipient: "jane@example.com",
+        tags: ["sdk"],
+      },
+    ],
+  },
+});
+assert.equal(stored.data.accepted, 1);
+assert.deepEqual(stored.data.rejections, []);
 
 try {
   await api.getCampaignAnalytics({ workspaceId, campaignId: "nope" });

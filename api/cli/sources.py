@@ -1,0 +1,143 @@
+"""mailmart sources"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from api.erasure.erase import is_erased_workspace
+from api.errors import MailmartError
+from api.intake.sources import (
+    DEFAULT_REQUESTS_PER_MINUTE,
+    MAX_REQUESTS_PER_MINUTE,
+    WEBHOOK_PROVIDERS,
+    StoredSource,
+    create_source,
+    list_sources,
+    revoke_source,
+    rotate_secrets,
+    rotate_token,
+)
+from api.intake.tokens import source_url
+from api.settings import Settings
+
+SIGNING_KEY_HELP = "Signing secret of the provider, or @FILE with it. Several: each is accepted."
+
+
+@click.group()
+def command() -> None:
+    """Create, list, rotate and revoke sources of webhooks. A source has a URL, to which a provider posts a workspace's mail."""
+
+
+@command.command()
+@click.option("--workspace", required=True, help="Workspace that the mail belongs to.")
+@click.option("--provider", type=click.Choice(WEBHOOK_PROVIDERS), required=True, help="Provider that posts.")
+@click.option("--name", default="", help="Name to recognize the source by.")
+@click.option("--signing-key", "signing_keys", multiple=True, help=f"{SIGNING_KEY_HELP} Without one the source is unsigned.")
+@click.option(
+    "--rate",
+    type=click.IntRange(1, MAX_REQUESTS_PER_MINUTE),
+    default=DEFAULT_REQUESTS_PER_MINUTE,
+    show_default=True,
+    help="Requests a minute above which more are refused with 429.",
+)
+@click.option("--new-workspace", is_flag=True, help="raw.workspaces does not have the workspace yet.")
+def create(workspace: str, provider: str, name: str, signing_keys: tuple[str, ...], rate: int, new_workspace: bool) -> None:
+    """Create a source and print the URL to paste into the provider's settings.
+
+    The URL has a secret token, which is stored as a hash: the URL cannot be shown again. If the provider shows its signing secret
+    only afterwards, add it by `mailmart sources rotate ID --signing-key SECRET`.
+    """
+    settings = Settings.from_environment()
+    if is_erased_workspace(settings, workspace):
+        raise MailmartError(
+            f"the workspace {workspace!r} was erased",
+            hint="To use its id again, run as the owner: select app.allow_erased_workspace(id).",
+        )
+    token = create_source(
+        settings,
+        workspace,
+        provider,
+        name=name,
+        signing_keys=[_secret(key) for key in signing_keys],
+        requests_per_minute=rate,
+        is_new_workspace=new_workspace,
+    )
+    click.echo(_url(settings, provider, token))
+    if not signing_keys:
+        click.echo(
+            f"warning: the source is unsigned: whoever knows the URL can post. Add the signing secret of {provider}:"
+            f" mailmart sources rotate {token.partition('_')[0]} --signing-key SECRET",
+            err=True,
+        )
+
+
+@command.command("list")
+@click.option("--workspace", help="Show only the sources of this workspace.")
+def list_command(workspace: str | None) -> None:
+    """List sources: id, state, workspace, provider, bodies stored and rejected, last body, signature failures, name."""
+    sources = list_sources(Settings.from_environment(), workspace)
+    if not sources:
+        click.echo("no sources yet: create one with `mailmart sources create --workspace ID --provider PROVIDER`")
+    for source in sources:
+        click.echo(_line(source))
+
+
+@command.command()
+@click.argument("source_id")
+@click.option("--signing-key", "signing_keys", multiple=True, help=f"{SIGNING_KEY_HELP} The URL stays.")
+def rotate(source_id: str, signing_keys: tuple[str, ...]) -> None:
+    """Replace the URL of a source, or its signing secrets. What was there before works for a day.
+
+    SOURCE_ID is the part of the URL's token before the underscore.
+    """
+    settings = Settings.from_environment()
+    if signing_keys:
+        provider = rotate_secrets(settings, source_id, [_secret(key) for key in signing_keys])
+        click.echo(f"source {source_id} of {provider} has {len(signing_keys)} new signing secrets; those before end in a day")
+        return
+    provider, token = rotate_token(settings, source_id)
+    click.echo(_url(settings, provider, token))
+    click.echo("the URL before works for one more day", err=True)
+
+
+@command.command()
+@click.argument("source_id")
+def revoke(source_id: str) -> None:
+    """Revoke a source: its URL answers 404. The mail that it delivered stays."""
+    revoke_source(Settings.from_environment(), source_id)
+    click.echo(f"source {source_id} is revoked")
+
+
+def _url(settings: Settings, provider: str, token: str) -> str:
+    return source_url(settings.for_intake_address().public_url, provider, token)
+
+
+def _secret(text: str) -> str:
+    """The secret of an option; of a file, without white space around it."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MailmartError(
+            f"the signing key cannot be read from {text[1:]}: {error}", hint="Write @ and the path of a file."
+        ) from error
+
+
+def _line(source: StoredSource) -> str:
+    counts = f"{source.bodies} bodies, {source.rejected} rejected"
+    last = f"last {_time(source.last_body_at)}" if source.last_body_at else "none yet"
+    parts = [source.source_id, f"{source.state:<8}", source.workspace_id, source.provider, f"{counts}, {last}"]
+    if source.last_signature_failure_at:
+        parts.append(
+            f"{source.signature_failures} with a wrong signature, last {_time(source.last_signature_failure_at)}:"
+            f" {source.last_signature_failure}"
+        )
+    return "  ".join([*parts, source.name]).rstrip()
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"

@@ -1,0 +1,1 @@
+"""Webhooks over HTTP. May import everything below it: ingest, db, settings and errors."""

@@ -1,0 +1,340 @@
+"""Stores bodies of webhooks. Concurrent bodies share a commit; a body that PostgreSQL cannot store fails alone."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import psycopg
+
+from api.db.connection import conninfo
+from api.db.session import Role, check_transaction, transaction_settings
+from api.errors import MailmartError, WarehouseUnavailable
+from api.ingest.bodies import Problem
+from api.ingest.reader import MAX_KEPT_CHARACTERS
+from api.intake.metrics import INTAKE_BATCH_BODIES
+from api.settings import Settings
+
+LOG = logging.getLogger(__name__)
+ROLE: Role = "mailmart_intake"
+UNAVAILABLE = "The database is unavailable; send the webhook again."
+MAX_BATCH_BODIES = 500
+MAX_BATCH_CHARACTERS = 8 * 1024 * 1024
+CONNECT_TIMEOUT_SECONDS = 5
+STATEMENT_TIMEOUT_SECONDS = 10
+LOCK_TIMEOUT_SECONDS = 3
+# how long the bodies of a lost connection wait for another one
+MAX_RECONNECT_SECONDS = 5.0
+SECONDS_BETWEEN_ATTEMPTS = 0.1
+# during an outage, the database is tried once in so many seconds
+RETRY_INTERVAL_SECONDS = 1.0
+COUNT_INTERVAL_SECONDS = 1.0
+# SQLSTATEs of errors that data can cause. Not a timeout or memory: those bodies are sent again.
+ERRORS_OF_DATA = ("22", "23", "54", "P0001", "XX000")
+
+T = TypeVar("T")
+
+STORE = "select line, problem, reason from app.store_webhook_bodies(%s, %s, %b, %b, %s::text[], %s::text[])"
+COUNT = "select app.count_webhook_bodies(%s, %s, %s, %s, %s)"
+
+
+@dataclass(frozen=True)
+class Body:
+    """A document of a source; with a problem and a reason if it is kept as rejected."""
+
+    source_id: str
+    text: str
+    problem: Problem | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Why a body was not stored; problem `no_source` if its source is revoked."""
+
+    problem: str
+    reason: str
+
+
+@dataclass
+class Delivery:
+    """The bodies of one request. `rejections` are those of its bodies once they are stored; `failure` is why they are not."""
+
+    bodies: Sequence[Body]
+    rejections: list[Rejection] | None = None
+    failure: WarehouseUnavailable | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is stored, or has failed."""
+        return self.rejections is not None or self.failure is not None
+
+
+@dataclass
+class _Counts:
+    """What a source's row is to be raised by."""
+
+    bodies: int = 0
+    rejected: int = 0
+    failures: int = 0
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A body, and its place in the delivery that it is of."""
+
+    delivery: int
+    body: Body
+
+
+@dataclass
+class _Results:
+    """The rejections of a batch, by delivery."""
+
+    rejections: dict[int, list[Rejection]] = field(default_factory=dict)
+
+    def add(self, delivery: int, problem: str, reason: str) -> None:
+        self.rejections.setdefault(delivery, []).append(Rejection(problem, reason))
+
+
+class Writer:
+    """Writes in one thread, over one connection. `add` may be called from another thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._begin = "; ".join(
+            [
+                "begin",
+                *transaction_settings(ROLE, statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS),
+                f"set local lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'",
+                "set local idle_in_transaction_session_timeout = '30s'",
+            ]
+        ).encode()
+        self._id = uuid.uuid4()
+        self._number = 0
+        self._pending: deque[Delivery] = deque()
+        self._connection: psycopg.Connection | None = None
+        self._retry_at = 0.0
+        self._is_unavailable = False
+        self._counts: dict[str, _Counts] = {}
+        self._counts_lock = threading.Lock()
+        self._counted_at = 0.0
+
+    def add(self, delivery: Delivery) -> None:
+        """Puts a delivery at the end of the queue."""
+        self._pending.append(delivery)
+
+    def finish(self, delivery: Delivery) -> list[Rejection]:
+        """Writes the queue until the delivery is stored, and returns the rejections among its bodies.
+
+        Raises:
+            WarehouseUnavailable: it is not stored, as far as this process can know.
+        """
+        while not delivery.is_done:
+            self._write_batch()
+        if delivery.failure is not None:
+            raise delivery.failure
+        return delivery.rejections or []
+
+    def count_failure(self, source_id: str, reason: str) -> None:
+        """Counts a request that was not signed by the provider; from any thread."""
+        with self._counts_lock:
+            counts = self._counts.setdefault(source_id, _Counts())
+            counts.failures += 1
+            counts.failure = reason
+
+    def flush_counts(self) -> None:
+        """Writes the counts of sources, at most once in COUNT_INTERVAL_SECONDS. An outage only delays them."""
+        now = time.monotonic()
+        if not self._counts or now - self._counted_at < COUNT_INTERVAL_SECONDS or now < self._retry_at:
+            return
+        self._counted_at = now
+        with self._counts_lock:
+            counts, self._counts = self._counts, {}
+        ids = sorted(counts)
+        columns = [
+            ids,
+            [counts[source_id].bodies for source_id in ids],
+            [counts[source_id].rejected for source_id in ids],
+            [counts[source_id].failures for source_id in ids],
+            [counts[source_id].failure for source_id in ids],
+        ]
+        try:
+            self._in_transaction(lambda connection: connection.execute(COUNT, columns))
+        except (psycopg.Error, MailmartError) as error:
+            self._report(error)
+            with self._counts_lock:
+                for source_id, lost in counts.items():
+                    current = self._counts.setdefault(source_id, _Counts())
+                    current.bodies += lost.bodies
+                    current.rejected += lost.rejected
+                    current.failures += lost.failures
+                    current.failure = current.failure or lost.failure
+
+    def close(self) -> None:
+        """Writes the last counts and closes the connection."""
+        self._counted_at = -COUNT_INTERVAL_SECONDS
+        self.flush_counts()
+        self._disconnect()
+
+    def _write_batch(self) -> None:
+        """Takes deliveries from the queue up to the size of a batch, and stores them."""
+        deliveries: list[Delivery] = []
+        bodies = characters = 0
+        while self._pending and bodies < MAX_BATCH_BODIES and characters < MAX_BATCH_CHARACTERS:
+            delivery = self._pending.popleft()
+            deliveries.append(delivery)
+            bodies += len(delivery.bodies)
+            characters += sum(len(body.text) for body in delivery.bodies)
+        entries = [_Entry(number, body) for number, delivery in enumerate(deliveries) for body in delivery.bodies]
+        results = _Results()
+        try:
+            if time.monotonic() < self._retry_at:
+                raise WarehouseUnavailable(UNAVAILABLE)
+            self._store(entries, results)
+        except WarehouseUnavailable as error:
+            for delivery in deliveries:
+                delivery.failure = error
+            return
+        except BaseException as error:
+            # a bug: nobody may wait for ever
+            for delivery in deliveries:
+                delivery.failure = WarehouseUnavailable(UNAVAILABLE)
+            LOG.exception("bodies could not be stored")
+            if not isinstance(error, Exception):
+                raise
+            return
+        INTAKE_BATCH_BODIES.observe(len(entries))
+        for number, delivery in enumerate(deliveries):
+            delivery.rejections = results.rejections.get(number, [])
+        self._count(entries, results)
+        self.flush_counts()
+
+    def _store(self, entries: Sequence[_Entry], results: _Results) -> None:
+        """Stores a batch. One that the data make fail is stored in halves, down to the body that fails alone, which is kept.
+
+        Raises:
+            WarehouseUnavailable: some of it is not stored.
+        """
+        try:
+            rows = self._store_once(entries)
+        except psycopg.Error as error:
+            if not (error.sqlstate or "").startswith(ERRORS_OF_DATA):
+                raise self._unavailable(error) from error
+            if len(entries) == 1:
+                body = entries[0].body
+                if body.problem is not None:
+                    raise self._unavailable(error) from error
+                reason = f"PostgreSQL cannot read it: {error.diag.message_primary}"
+                rejected = Body(body.source_id, body.text[:MAX_KEPT_CHARACTERS], "unreadable_body", reason)
+                self._store([_Entry(entries[0].delivery, rejected)], results)
+                return
+            middle = len(entries) // 2
+            self._store(entries[:middle], results)
+            self._store(entries[middle:], results)
+            return
+        self._is_unavailable = False
+        for line, problem, reason in rows:
+            results.add(entries[line - 1].delivery, problem, reason)
+
+    def _store_once(self, entries: Sequence[_Entry]) -> list[tuple[int, str, str]]:
+        """Stores a batch in one transaction, over another connection if the first one is lost.
+
+        The batch has a number, so that it is stored once even if its commit was lost on the way back.
+
+        Raises:
+            WarehouseUnavailable: no connection comes in time.
+            psycopg.Error: a statement failed; nothing is stored.
+        """
+        self._number += 1
+        bodies = [entry.body for entry in entries]
+        params = (
+            self._id,
+            self._number,
+            [body.source_id for body in bodies],
+            [body.text for body in bodies],
+            [body.problem for body in bodies],
+            [body.reason for body in bodies],
+        )
+
+        def store(connection: psycopg.Connection) -> list[tuple[int, str, str]]:
+            return connection.execute(STORE, params).fetchall()
+
+        deadline = time.monotonic() + (0 if self._is_unavailable else MAX_RECONNECT_SECONDS)
+        is_first = True
+        while True:
+            try:
+                return self._in_transaction(store)
+            except (psycopg.Error, MailmartError) as error:
+                if self._connection is not None:
+                    # the server refused the statement, and the connection is fine
+                    if is_first:
+                        raise
+                    # the attempt before may be stored, and then halves of it would be stored again
+                    raise self._unavailable(error) from error
+                if time.monotonic() > deadline:
+                    raise self._unavailable(error) from error
+                is_first = False
+            time.sleep(SECONDS_BETWEEN_ATTEMPTS)
+
+    def _in_transaction(self, work: Callable[[psycopg.Connection], T]) -> T:
+        """Runs work in a transaction. After an error, the connection is there only if it is still good."""
+        connection = self._connection or self._connect()
+        try:
+            connection.execute(self._begin)
+            result = work(connection)
+            connection.execute("commit")
+        except BaseException:
+            try:
+                if not connection.closed:
+                    connection.rollback()
+            except psycopg.Error:
+                pass
+            if connection.closed:
+                self._disconnect()
+            raise
+        return result
+
+    def _connect(self) -> psycopg.Connection:
+        connection = psycopg.connect(
+            conninfo(self._settings, ROLE), autocommit=True, prepare_threshold=None, connect_timeout=CONNECT_TIMEOUT_SECONDS
+        )
+        try:
+            check_transaction(connection, transaction_settings(ROLE, statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS), ROLE)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _unavailable(self, error: Exception) -> WarehouseUnavailable:
+        self._report(error)
+        self._retry_at = time.monotonic() + RETRY_INTERVAL_SECONDS
+        return WarehouseUnavailable(UNAVAILABLE)
+
+    def _report(self, error: Exception) -> None:
+        if not self._is_unavailable:
+            self._is_unavailable = True
+            LOG.error("bodies cannot be stored, providers have to send them again: %s", str(error).strip())
+
+    def _count(self, entries: Sequence[_Entry], results: _Results) -> None:
+        with self._counts_lock:
+            for entry in entries:
+                self._counts.setdefault(entry.body.source_id, _Counts()).bodies += 1
+            for number, rejections in results.rejections.items():
+                source_id = next(entry.body.source_id for entry in entries if entry.delivery == number)
+                counts = self._counts[source_id]
+                counts.bodies -= len(rejections)
+                counts.rejected += sum(rejection.problem != "no_source" for rejection in rejections)

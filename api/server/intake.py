@@ -1,0 +1,466 @@
+"""The ASGI app of the intake: a webhook is answered with 200 once it is committed.
+
+The event loop reads bodies, so that a slow client holds no thread. Everything else is done in threads behind queues of their own:
+looking up tokens that are not known, so that a flood of them delays no other request; checking bodies, with large ones and those
+whose signature needs the network apart; and one thread that writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import psycopg
+
+from api.auth.rate_limit import RateLimiter
+from api.db.pool import ConnectionPool
+from api.errors import (
+    ApiError,
+    CertificateUnavailable,
+    ContentTooLarge,
+    MalformedRequest,
+    NotFound,
+    RateLimitExceeded,
+    RequestTimeout,
+    SignatureError,
+    SubscriptionUnconfirmed,
+    Unauthorized,
+    UnsupportedEncoding,
+    WarehouseUnavailable,
+)
+from api.ingest.bodies import MAX_BODY_BYTES, BadBody
+from api.ingest.reader import rejected
+from api.intake.metrics import INTAKE_HELD_BYTES, count_request
+from api.intake.request_body import ENCODINGS, ReadBody, documents_of, is_mandrill_check, read_body
+from api.intake.signatures.request import SignedRequest
+from api.intake.signatures.verify import verify
+from api.intake.source_store import Source, SourceStore
+from api.intake.sources import WEBHOOK_PROVIDERS
+from api.intake.subscription import confirm, confirmation_of
+from api.intake.tokens import TOKEN_PATTERN, hash_token, source_url
+from api.intake.writer import ROLE, UNAVAILABLE, Body, Delivery, Writer
+from api.server.asgi import Message, Receive, Scope, Send
+from api.server.handoff import Handoff
+from api.settings import Settings
+
+LOG = logging.getLogger(__name__)
+ACCESS_LOG = logging.getLogger("mailmart.intake")
+PATH = re.compile(r"/intake/([a-z]+)/([^/]+)/?")
+BODY_SECONDS = 30.0
+# of all bodies that are being read or wait to be stored; above it, providers have to send again
+MAX_HELD_BYTES = 128 * 1024 * 1024
+CHECK_THREADS = 2
+NETWORK_THREADS = 2
+LOOKUP_THREADS = 2
+# a body from this size on is checked in a thread of its own
+LARGE_BODY_BYTES = 256 * 1024
+COUNT_SECONDS = 2.0
+# seconds after which providers may send again
+RETRY_AFTER_SECONDS = 5
+
+
+class _Disconnected(Exception):
+    """The client hung up before its body was complete."""
+
+
+class _MethodNotAllowed(ApiError):
+    status = 405
+    code = "METHOD_NOT_ALLOWED"
+
+    def __init__(self) -> None:
+        super().__init__("Send webhooks by POST", headers={"Allow": "GET, HEAD, POST"})
+
+
+class _Unreadable(ApiError):
+    """A body that is kept in raw.rejected_payloads."""
+
+    status = 400
+    code = "MALFORMED_REQUEST"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The body cannot be read", details={"body": [reason]})
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is known of a request before its body is read."""
+
+    method: str
+    provider: str
+    token: str
+    query: str
+    headers: Mapping[str, str]
+
+
+@dataclass
+class _Outcome:
+    """What becomes of a request: its response, and what the log says of it.
+
+    Attributes:
+        status: of the response.
+        outcome: for metrics and the log: stored, rejected, checked, confirmed, or the error's code in lower case.
+        error: what was wrong.
+        provider: a known one, or `unknown`.
+        source_id: the source of the token, if there is one.
+        size: bytes of the body as it came.
+    """
+
+    status: int = 200
+    outcome: str = "stored"
+    error: ApiError | None = None
+    provider: str = "unknown"
+    source_id: str = ""
+    size: int = 0
+
+
+@dataclass
+class _Checked:
+    """A body that was checked: what is to be stored of it, or the outcome if nothing is."""
+
+    bodies: Sequence[Body] = ()
+    outcome: str = "stored"
+    error: ApiError | None = None
+
+
+@dataclass
+class _Threads:
+    """The queues, which belong to a running event loop."""
+
+    checks: Handoff = field(default_factory=lambda: Handoff(CHECK_THREADS, "check"))
+    large: Handoff = field(default_factory=lambda: Handoff(1, "check-large"))
+    network: Handoff = field(default_factory=lambda: Handoff(NETWORK_THREADS, "check-network"))
+    lookups: Handoff = field(default_factory=lambda: Handoff(LOOKUP_THREADS, "lookup"))
+    health: Handoff = field(default_factory=lambda: Handoff(1, "health-check"))
+    writer: Handoff = field(default_factory=lambda: Handoff(1, "writer"))
+
+
+class IntakeApp:
+    """The ASGI callable. One for each process of the intake."""
+
+    def __init__(self, settings: Settings, *, body_seconds: float = BODY_SECONDS) -> None:
+        self._public_url = settings.public_url
+        self._public_path = settings.public_path
+        self._body_seconds = body_seconds
+        self._pool = ConnectionPool(replace(settings, pool_size=LOOKUP_THREADS + 1), ROLE)
+        self._sources = SourceStore(self._pool)
+        self._limiter = RateLimiter(settings)
+        self._writer = Writer(settings)
+        self._threads: _Threads | None = None
+        self._counting: asyncio.Task[None] | None = None
+        self._held_bytes = 0
+        self._pool.open()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        if self._threads is None:
+            self._threads = _Threads()
+            self._counting = asyncio.ensure_future(self._write_counts(self._threads))
+        path = _path_below(scope["path"], self._public_path)
+        if path in ("/healthz", "/readyz"):
+            await _send(send, await self._health(self._threads, path), scope["method"])
+            return
+        started_at = time.perf_counter()
+        outcome = _Outcome()
+        held = _Held(self)
+        try:
+            await self._receive(self._threads, scope, path, receive, outcome, held)
+        except _Disconnected:
+            outcome.status, outcome.outcome = 499, "disconnected"
+            return
+        except ApiError as error:
+            outcome.status, outcome.error = error.status, error
+            outcome.outcome = _outcome_of(error)
+        except Exception:
+            LOG.exception("a webhook of %s could not be handled", outcome.provider)
+            outcome.error = WarehouseUnavailable(UNAVAILABLE, retry_after=RETRY_AFTER_SECONDS)
+            outcome.status, outcome.outcome = 503, "failed"
+        finally:
+            held.release()
+            _log(outcome, scope["method"], time.perf_counter() - started_at)
+        await _send(send, outcome, scope["method"])
+
+    def close(self) -> None:
+        """Closes all connections, when no request is left."""
+        self._writer.close()
+        self._limiter.close()
+        self._pool.close()
+
+    def hold(self, size: int) -> None:
+        """Counts bytes that are kept in memory; a negative size releases them.
+
+        Raises:
+            WarehouseUnavailable: there are too many.
+        """
+        if size > 0 and self._held_bytes + size > MAX_HELD_BYTES:
+            raise WarehouseUnavailable("Too many bodies wait to be stored; send the webhook again.")
+        self._held_bytes += size
+        INTAKE_HELD_BYTES.set(self._held_bytes)
+
+    async def _receive(
+        self, threads: _Threads, scope: Scope, path: str, receive: Receive, outcome: _Outcome, held: _Held
+    ) -> None:
+        """Handles a request. Raises ApiError for each response that is none of 200."""
+        request = _read_head(scope, path)
+        outcome.provider = request.provider
+        source = await self._find_source(threads, request)
+        outcome.source_id = source.source_id
+        if request.method != "POST":
+            # providers check a URL before they save it
+            outcome.outcome = "checked"
+            return
+        encoding = request.headers.get("content-encoding", "").strip().lower()
+        if encoding not in ENCODINGS:
+            raise UnsupportedEncoding(encoding)
+        length = request.headers.get("content-length", "")
+        if length.isdigit() and int(length) > MAX_BODY_BYTES:
+            outcome.size = int(length)
+            await self._keep_too_large(threads, source)
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                body = await _read_all(receive, held)
+        except TimeoutError:
+            raise RequestTimeout from None
+        outcome.size = len(body)
+        if len(body) > MAX_BODY_BYTES:
+            await self._keep_too_large(threads, source)
+        if source.provider == "ses":
+            queue = threads.network
+        else:
+            queue = threads.large if len(body) >= LARGE_BODY_BYTES or encoding not in ("", "identity") else threads.checks
+        received_at = datetime.now(UTC)
+        checked = await queue.run(lambda: self._check(source, request, encoding, body, received_at))
+        if checked.bodies:
+            delivery = Delivery(checked.bodies)
+            self._writer.add(delivery)
+            rejections = await threads.writer.run(lambda: self._writer.finish(delivery))
+            if any(rejection.problem == "no_source" for rejection in rejections):
+                raise NotFound("NOT_FOUND")
+            if rejections and checked.error is None:
+                raise _Unreadable(rejections[0].reason)
+        if checked.error is not None:
+            raise checked.error
+        outcome.outcome = checked.outcome
+
+    async def _find_source(self, threads: _Threads, request: _Request) -> Source:
+        token_hash = hash_token(request.token)
+        is_known, source = self._sources.cached(token_hash)
+        if not is_known:
+            try:
+                source = await threads.lookups.run(lambda: self._sources.find(token_hash))
+            except psycopg.Error as error:
+                LOG.error("sources cannot be read, run `mailmart migrate`: %s", str(error).strip())  # noqa: TRY400
+                raise WarehouseUnavailable(UNAVAILABLE) from error
+        if source is None or source.provider != request.provider:
+            raise NotFound("NOT_FOUND")
+        return source
+
+    async def _keep_too_large(self, threads: _Threads, source: Source) -> None:
+        """Counts a body that is not read, of which nothing but that is kept."""
+        reason = f"larger than {MAX_BODY_BYTES // 1024 // 1024} MiB"
+        delivery = Delivery([Body(source.source_id, "", "too_large", reason)])
+        self._writer.add(delivery)
+        await threads.writer.run(lambda: self._writer.finish(delivery))
+        raise ContentTooLarge(MAX_BODY_BYTES)
+
+    def _check(self, source: Source, request: _Request, encoding: str, raw: bytes, received_at: datetime) -> _Checked:
+        """Checks a body in a thread: encoding, signature, rate, and what PostgreSQL must not see.
+
+        Raises:
+            ApiError: nothing of it is kept.
+        """
+        try:
+            body = read_body(source.provider, request.headers.get("content-type", ""), encoding, raw)
+        except BadBody as bad:
+            # what is in it is not known, and neither is who sent it
+            return _kept(source, bad, b"")
+        signed = SignedRequest(self._url(request), request.headers, body.content, _texts(body), received_at)
+        self._verify(source, signed, raw)
+        if source.provider == "mandrill" and is_mandrill_check(body):
+            return _Checked(outcome="checked")
+        quota = self._limiter.acquire(source.source_id, "intake", source.requests_per_minute)
+        if not quota.is_allowed:
+            raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
+        if source.provider == "ses" and (message := confirmation_of(body.content)) is not None:
+            return self._confirm(source, message, signed)
+        try:
+            texts = documents_of(source.provider, request.headers.get("content-type", ""), body)
+        except BadBody as bad:
+            return _kept(source, bad, body.content)
+        return _Checked([Body(source.source_id, text) for text in texts])
+
+    def _verify(self, source: Source, signed: SignedRequest, raw: bytes) -> None:
+        """
+        Raises:
+            Unauthorized: the provider signed neither the body nor its compressed form.
+            WarehouseUnavailable: the certificate cannot be downloaded now.
+        """
+        try:
+            try:
+                verify(source.provider, source.secrets, signed)
+            except SignatureError:
+                if raw == signed.body:
+                    raise
+                verify(source.provider, source.secrets, replace(signed, body=raw))
+        except SignatureError as error:
+            self._writer.count_failure(source.source_id, error.reason)
+            raise Unauthorized(f"The webhook's signature is not valid: {error.reason}") from None
+        except CertificateUnavailable as error:
+            raise WarehouseUnavailable(error.reason) from None
+
+    def _confirm(self, source: Source, message: dict[str, Any], signed: SignedRequest) -> _Checked:
+        try:
+            is_confirmed = confirm(message, signed)
+        except SignatureError as error:
+            self._writer.count_failure(source.source_id, error.reason)
+            raise Unauthorized(f"The webhook's signature is not valid: {error.reason}") from None
+        except (CertificateUnavailable, SubscriptionUnconfirmed) as error:
+            raise WarehouseUnavailable(error.reason) from None
+        LOG.info(
+            "%s of source %s",
+            "confirmed the subscription to SNS" if is_confirmed else "SNS ended a subscription",
+            source.source_id,
+        )
+        return _Checked(outcome="confirmed" if is_confirmed else "checked")
+
+    def _url(self, request: _Request) -> str:
+        """The URL as the operator pasted it. Never from the Host header."""
+        url = source_url(self._public_url, request.provider, request.token)
+        return f"{url}?{request.query}" if request.query else url
+
+    async def _health(self, threads: _Threads, path: str) -> _Outcome:
+        if path == "/readyz":
+            try:
+                await threads.health.run(lambda: self._sources.find(b""))
+            except (ApiError, psycopg.Error):
+                return _Outcome(503, error=WarehouseUnavailable(UNAVAILABLE))
+        return _Outcome()
+
+    async def _write_counts(self, threads: _Threads) -> None:
+        while True:
+            await asyncio.sleep(COUNT_SECONDS)
+            await threads.writer.run(self._writer.flush_counts)
+
+
+class _Held:
+    """The bytes that one request holds."""
+
+    def __init__(self, app: IntakeApp) -> None:
+        self._app = app
+        self._size = 0
+
+    def add(self, size: int) -> None:
+        self._app.hold(size)
+        self._size += size
+
+    def release(self) -> None:
+        self._app.hold(-self._size)
+        self._size = 0
+
+
+def _path_below(path: str, prefix: str) -> str:
+    """The path below the path of the public URL, which a proxy may have removed."""
+    return path[len(prefix) :] if prefix and path.startswith(f"{prefix}/") else path
+
+
+def _read_head(scope: Scope, path: str) -> _Request:
+    """
+    Raises:
+        ApiError: it is no URL of a source, or the method is not one of them.
+    """
+    match = PATH.fullmatch(path)
+    if match is None or match[1] not in WEBHOOK_PROVIDERS or TOKEN_PATTERN.fullmatch(match[2]) is None:
+        raise NotFound("NOT_FOUND")
+    if scope["method"] not in ("GET", "HEAD", "POST"):
+        raise _MethodNotAllowed
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    return _Request(scope["method"], match[1], match[2], scope["query_string"].decode("latin-1"), headers)
+
+
+async def _read_all(receive: Receive, held: _Held) -> bytes:
+    """The body, at most one byte or piece more than the bound.
+
+    Raises:
+        _Disconnected: the client hung up.
+        WarehouseUnavailable: too many bodies are being read.
+    """
+    body = bytearray()
+    while len(body) <= MAX_BODY_BYTES:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Disconnected
+        chunk = message.get("body", b"")
+        held.add(len(chunk))
+        body += chunk
+        if not message.get("more_body", False):
+            break
+    return bytes(body)
+
+
+def _kept(source: Source, bad: BadBody, content: bytes) -> _Checked:
+    """A body that is kept as rejected, with as much of its text as is useful."""
+    error: ApiError = ContentTooLarge(MAX_BODY_BYTES) if bad.problem == "too_large" else _Unreadable(bad.reason)
+    text = rejected(1, bad, content).text
+    return _Checked([Body(source.source_id, text, bad.problem, bad.reason)], error=error)
+
+
+def _texts(body: ReadBody) -> Mapping[str, str] | None:
+    return None if body.form is None else {name: values[0] for name, values in body.form.items()}
+
+
+def _outcome_of(error: ApiError) -> str:
+    return "rejected" if isinstance(error, _Unreadable | MalformedRequest) else error.code.lower()
+
+
+def _log(outcome: _Outcome, method: str, seconds: float) -> None:
+    """Counts a request, and writes its log line: neither has a token, and the metric no source."""
+    provider = outcome.provider if outcome.source_id else "unknown"
+    count_request(provider, outcome.outcome, seconds)
+    if not ACCESS_LOG.isEnabledFor(logging.INFO):
+        return
+    fields: dict[str, Any] = {
+        "method": method,
+        "status": outcome.status,
+        "outcome": outcome.outcome,
+        "provider": provider,
+        "webhook_source": outcome.source_id,
+        "bytes": outcome.size,
+        "seconds": round(seconds, 6),
+    }
+    if outcome.error is not None and outcome.status != 404:
+        fields["reason"] = _reason(outcome.error)
+    ACCESS_LOG.info("webhook of %s: %s", provider, outcome.outcome, extra={"fields": fields})
+
+
+def _reason(error: ApiError) -> str:
+    details = error.details or {}
+    return "; ".join([error.message, *(reason for reasons in details.values() for reason in reasons)])
+
+
+async def _send(send: Send, outcome: _Outcome, method: str) -> None:
+    error = outcome.error
+    if error is None:
+        content, headers = b'{"success":true}', {}
+    else:
+        problem: dict[str, Any] = {"code": error.code, "message": error.message}
+        if error.details:
+            problem["details"] = error.details
+        content, headers = orjson.dumps({"success": False, "error": problem}), error.headers
+    start: Message = {
+        "type": "http.response.start",
+        "status": outcome.status,
+        "headers": [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(content)).encode()),
+            *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()),
+        ],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else content})

@@ -1,0 +1,120 @@
+"""`mailmart sources`: what it prints, what it refuses, and what becomes of the URLs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from api.db.connection import connect
+from api.settings import Settings
+from tests.integration.intake.conftest import WORKSPACE, Sources, source_id
+from tests.integration.intake.running import Intake
+from tests.support.command import mailmart
+
+
+def test_create_list_rotate_revoke(intake: Intake, sources: Sources, tmp_path: Path) -> None:
+    settings = sources.settings
+    created = mailmart(settings, "sources", "create", "--workspace", WORKSPACE, "--provider", "postmark", "--name", "live")
+    assert created.exit_code == 0, created.output
+    url, warning, *_ = created.output.splitlines()
+    path = url.removeprefix("http://127.0.0.1:8090")
+    assert path.startswith("/intake/postmark/")
+    assert "unsigned" in warning
+    assert intake.post(path, {"RecordType": "Open"}).status == 200
+    listed = mailmart(settings, "sources", "list", "--workspace", WORKSPACE).output
+    (line,) = [line for line in listed.splitlines() if line.startswith(source_id(path))]
+    assert "unsigned" in line
+    assert line.endswith("live")
+    assert path.rpartition("_")[2] not in listed
+
+    rotated = mailmart(settings, "sources", "rotate", source_id(path))
+    other = rotated.output.splitlines()[0].removeprefix("http://127.0.0.1:8090")
+    assert source_id(other) == source_id(path)
+    assert other != path
+    assert intake.post(other, {}).status == intake.post(path, {}).status == 200
+    # a day later
+    with connect(settings, "mailmart_owner") as connection:
+        rows = connection.execute(
+            "update app.webhook_source_tokens set valid_until = clock_timestamp() where source_id = %s"
+            " and valid_until > clock_timestamp() + interval '23 hours' returning 1",
+            (source_id(path),),
+        ).fetchall()
+    assert len(rows) == 1
+    _status_becomes(intake, path, 404)
+    assert intake.post(other, {}).status == 200
+
+    key = tmp_path / "key"
+    key.write_text("user:a-long-password\n")
+    assert mailmart(settings, "sources", "rotate", source_id(path), "--signing-key", f"@{key}").exit_code == 0
+    _status_becomes(intake, other, 401)
+    login = {"Authorization": "Basic dXNlcjphLWxvbmctcGFzc3dvcmQ="}
+    assert intake.request("POST", other, b"{}", login).status == 200
+
+    assert mailmart(settings, "sources", "revoke", source_id(path)).output == f"source {source_id(path)} is revoked\n"
+    _status_becomes(intake, other, 404)
+    again = mailmart(settings, "sources", "revoke", source_id(path))
+    assert (again.exit_code, f"no active source {source_id(path)}" in again.output) == (1, True)
+    assert "revoked" in mailmart(settings, "sources", "list").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--workspace", "ws_nobody", "--provider", "sendgrid"), "raw.workspaces has no workspace 'ws_nobody'"),
+        (("--workspace", " ", "--provider", "sendgrid"), "the workspace is empty"),
+        (("--workspace", WORKSPACE, "--provider", "nobody"), "'nobody' is not one of"),
+        (("--workspace", WORKSPACE, "--provider", "native"), "'native' is not one of"),
+        (("--workspace", WORKSPACE, "--provider", "sendgrid", "--signing-key", "abc"), "not one of sendgrid"),
+        (("--workspace", WORKSPACE, "--provider", "sendgrid", "--signing-key", "@/no/file"), "cannot be read from /no/file"),
+        (("--workspace", WORKSPACE, "--provider", "sendgrid", "--rate", "0"), "0 is not in the range"),
+    ],
+)
+def test_what_create_refuses(sources: Sources, arguments: tuple[str, ...], message: str) -> None:
+    with connect(sources.settings, "mailmart_owner") as connection:
+        connection.execute(
+            "insert into raw.workspaces (workspace_id, tenant_id, name) values (%s, 't', 'x') on conflict do nothing",
+            (WORKSPACE,),
+        )
+    result = mailmart(sources.settings, "sources", "create", *arguments)
+    assert result.exit_code != 0
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_an_erased_workspace_has_no_sources(intake: Intake, sources: Sources) -> None:
+    settings = sources.settings
+    created = mailmart(
+        settings, "sources", "create", "--workspace", "ws_erased", "--new-workspace", "--provider", "sendgrid"
+    ).output
+    path = created.splitlines()[0].removeprefix("http://127.0.0.1:8090")
+    assert intake.post(path, [{"marker": "of-an-erased-workspace"}]).status == 200
+    erased = mailmart(settings, "erase", "--workspace", "ws_erased", "--yes")
+    assert erased.exit_code == 0, erased.output
+    assert intake.post(path, [{"marker": "of-an-erased-workspace"}]).status == 404
+    assert sources.stored("of-an-erased-workspace") == 0
+    with connect(settings, "mailmart_owner") as connection:
+        for table in ("webhook_sources", "webhook_source_tokens"):
+            row = connection.execute(f"select count(*) from app.{table} where source_id = %s".encode(), (source_id(path),))
+            assert row.fetchone() == (0,)
+    refused = mailmart(settings, "sources", "create", "--workspace", "ws_erased", "--new-workspace", "--provider", "sendgrid")
+    assert (refused.exit_code, "was erased" in refused.output) == (1, True)
+
+
+def test_the_url_is_the_public_one(module_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("sources", "create", "--workspace", "w", "--new-workspace", "--provider", "brevo")
+    monkeypatch.setenv("MAILMART_PUBLIC_URL", "https://mail.example.com/stats/")
+    assert "https://mail.example.com/stats/intake/brevo/" in mailmart(module_settings, *arguments).output
+    monkeypatch.setenv("MAILMART_INTAKE_PUBLIC_URL", "https://hooks.example.com")
+    assert "https://hooks.example.com/intake/brevo/" in mailmart(module_settings, *arguments).output
+
+
+def _status_becomes(intake: Intake, path: str, status: int) -> None:
+    """A source is cached for a second."""
+    for _ in range(300):
+        if intake.post(path, {}).status == status:
+            return
+        import time
+
+        time.sleep(0.05)
+    raise AssertionError(f"the status does not become {status}")
