@@ -82,6 +82,8 @@ with ApiClient(Configuration(host=address, access_token=key)) as client:
     assert not freshness.is_late
     assert freshness.data_through < freshness.late_after
 
+    assert [(row.provider, row.source_id) for row in api.get_sources(workspace).data.sources] == [("native", None)]
+
     exports = ExportsApi(client)
     wanted = ExportRequest(export_type=ExportType.CAMPAIGN_PERFORMANCE, format=ExportFormat.CSV, campaign_ids=[campaign])
     export = exports.create_export(workspace, wanted, idempotency_key="python").data
