@@ -301,6 +301,18 @@ class Settings:
         BeforeValidator(_time_of_day),
         EnvVar("Builds", "Time of day of the nightly run, in UTC.", (SCHEDULER, "batch")),
     ] = time(2)
+    build_every: Annotated[
+        int | None,
+        BeforeValidator(_interval),
+        EnvVar(
+            "Builds",
+            "How often the scheduler builds what is new, beside the nightly run: `90s`, `5m`, `1h`; at least 10 seconds. A build"
+            " that takes longer is followed by the next one. See"
+            " [Fresh within minutes](../how-to/operators/fresh-within-minutes.md).",
+            (SCHEDULER, "batch"),
+            default="`off`",
+        ),
+    ] = None
     retain_payloads: Annotated[
         int | None,
         BeforeValidator(_days),
@@ -666,6 +678,20 @@ def _time_of_day(text: str) -> time:
     if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
         raise InvalidSettingError(f"is {text!r}", "Set it to a time of day in UTC, from 00:00 to 23:59: 02:00.")
     return time.fromisoformat(text)
+
+
+def _interval(value: object) -> int | None:
+    """A number of seconds; None for `off`."""
+    if value is None or isinstance(value, int):
+        return value
+    text = str(value).strip().lower()
+    if text in ("off", "0"):
+        return None
+    interval = re.fullmatch(r"([0-9]{1,6})\s*(s|m|h)", text)
+    seconds = int(interval[1]) * {"s": 1, "m": 60, "h": 3600}[interval[2]] if interval else 0
+    if not 10 <= seconds <= 86_400:
+        raise InvalidSettingError(f"is {text!r}", "Set it to an interval from 10s to 24h: 90s, 5m or 1h; or to off.")
+    return seconds
 
 
 def _origins(text: str) -> tuple[str, ...]:

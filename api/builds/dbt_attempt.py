@@ -83,7 +83,7 @@ def run_attempt(
     if ended.status is None:
         return AttemptResult("stopped")
     invocation = _invocation(folder)
-    result = _read_result(settings, lock, ended, invocation if invocation != previous else None)
+    result = read_result(settings, lock, ended, invocation if invocation != previous else None)
     if result.status == "failed" and needs_search(lock.connection, settings.target):
         # the next attempt then does without them
         set_slow_payloads_aside(settings, should_continue=should_continue)
@@ -101,8 +101,12 @@ def _batch_to_continue(connection: psycopg.Connection, target: str, invocation: 
     return build.batch_id
 
 
-def _read_result(settings: Settings, lock: AdvisoryLock, ended: Ended, invocation: str | None) -> AttemptResult:
-    """Reads how the build ended. A database that is unavailable just now may have published it: it is tried again."""
+def read_result(settings: Settings, lock: AdvisoryLock, ended: Ended, invocation: str | None) -> AttemptResult:
+    """Reads how the build of an invocation ended. A database that is unavailable just now may have published it: it tries again.
+
+    Raises:
+        psycopg.OperationalError: the database is unavailable.
+    """
     deadline = time.monotonic() + SECONDS_TO_RECONNECT
     while True:
         try:

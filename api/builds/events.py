@@ -1,4 +1,4 @@
-"""Reports the attempts and ends of nightly runs: to the log, and to PostHog if it is configured."""
+"""Reports the attempts and ends of nightly runs, and failed continuous builds: to the log, and to PostHog if it is configured."""
 
 from __future__ import annotations
 
@@ -47,3 +47,12 @@ def report_run_ended(
         LOG.info("nightly run succeeded: batch %s is published", result.batch_id, extra={"fields": fields})
     else:
         LOG.error("nightly run failed: the previous publication stays", extra={"fields": {**fields, "error": result.error}})
+
+
+def report_continuous_failure(settings: Settings, result: AttemptResult, failures: int, seconds: float, delay: float) -> None:
+    """Reports a continuous build that failed, `failures` in a row with it; the next one begins in `delay` seconds."""
+    telemetry = Telemetry(settings)
+    telemetry.capture("continuous_build_failed", {"failures": failures, "seconds": round(seconds, 1), "reason": result.status})
+    telemetry.close()
+    fields = {"target": settings.target, "batch_id": result.batch_id, "failures": failures, "error": result.error}
+    LOG.error("continuous build failed: the previous publication stays, next attempt in %g s", delay, extra={"fields": fields})

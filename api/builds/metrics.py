@@ -43,6 +43,31 @@ def build_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
     )
 
 
+def continuous_build_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
+    """How far behind answers are, of every warehouse that was published, and failures of continuous builds, where they are on."""
+    rows = connection.execute(
+        """
+        select
+            target,
+            coalesce(extract(epoch from clock_timestamp() - app.oldest_unpublished_row(target)), 0)::float as age
+        from app.current_publication
+        """
+    ).fetchall()
+    yield DbMetric(
+        "mailmart_oldest_unpublished_row_age_seconds",
+        "How long ago the oldest row was received that is not in the published batch; 0 if there is none.",
+        [({"target": target}, max(age, 0.0)) for target, age in rows],
+    )
+    rows = connection.execute(
+        "select target, failures from app.continuous_builds where checked_at > clock_timestamp() - interval '1 day'"
+    ).fetchall()
+    yield DbMetric(
+        "mailmart_continuous_build_failures",
+        "Continuous builds that failed in a row; only if there were any in the last day.",
+        [({"target": target}, failures) for target, failures in rows],
+    )
+
+
 def nightly_run_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
     """Metrics of app.nightly_runs, without manual runs: who starts one sees how it ends."""
     rows = connection.execute(

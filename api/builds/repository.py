@@ -120,7 +120,7 @@ def latest_build(connection: psycopg.Connection, target: str) -> BuildRecord | N
 
 
 def published_since(connection: psycopg.Connection, target: str, moment: datetime) -> int | None:
-    """The latest published batch of which no part began before `moment`.
+    """The latest published batch of a whole build of which no part began before `moment`.
 
     Not by data_as_of: that is earlier than the build if a transaction was loading events when it began.
     """
@@ -130,7 +130,7 @@ def published_since(connection: psycopg.Connection, target: str, moment: datetim
         from app.publications
         inner join app.batches as published using (target, batch_id)
         inner join app.batches as earliest on earliest.batch_id = coalesce(published.continues, published.batch_id)
-        where publications.target = %s and earliest.started_at >= %s
+        where publications.target = %s and earliest.started_at >= %s and not published.is_continuous
         """,
         (target, moment),
     ).fetchone()

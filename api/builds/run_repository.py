@@ -56,13 +56,16 @@ class NightlyRunRepository:
                     select status = 'running' from app.nightly_runs
                     where target = %(target)s and scheduled_for = %(due)s
                 ),
-                -- any build that began since and was published has done the work of this run
+                -- any whole build that began since and was published has done the work of this run
                 not exists (
                     select from app.publications
                     inner join app.batches as published using (target, batch_id)
                     inner join app.batches as earliest
                         on earliest.batch_id = coalesce(published.continues, published.batch_id)
-                    where publications.target = %(target)s and earliest.started_at >= %(due)s
+                    where
+                        publications.target = %(target)s
+                        and earliest.started_at >= %(due)s
+                        and not published.is_continuous
                 )
             )
             """,

@@ -19,13 +19,29 @@ SECONDS_UNTIL_IN_THE_WAY = 60
 
 @dataclass(frozen=True)
 class PublicationStatus:
-    """The batch that is served. `late_after`: when its data become late; None if the mart `freshness` is not built yet."""
+    """The batch that is served.
+
+    Attributes:
+        data_as_of: all events loaded until then are in it: at its build, or as a continuous build found later.
+        unpublished_since: when the oldest row was loaded that is not in it; None if there is none.
+        late_after: when its data become late; None if the mart `freshness` is not built yet.
+    """
 
     batch_id: int
     since: datetime
     data_as_of: datetime
+    unpublished_since: datetime | None
     late_after: datetime | None = None
     is_late: bool = False
+
+
+@dataclass(frozen=True)
+class ContinuousStatus:
+    """Continuous builds: when the last turn began, how many failed in a row, and when the last one of them did."""
+
+    checked_at: datetime
+    failures: int
+    failed_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -93,9 +109,10 @@ class RetentionStatus:
 
 @dataclass(frozen=True)
 class BatchStatus:
-    """Publication, runs (newest first), last build, retention, sessions in the way and advisory locks, as of one moment."""
+    """Everything as of one moment. `continuous`: None if there were no continuous builds; `runs`: newest first."""
 
     publication: PublicationStatus | None
+    continuous: ContinuousStatus | None
     runs: list[NightlyRunStatus]
     last_build: LastBuild | None
     retention: list[RetentionStatus]
@@ -109,6 +126,7 @@ def batch_status(settings: Settings, runs: int = 7) -> BatchStatus:
         connection.execute("set transaction isolation level repeatable read, read only")
         return BatchStatus(
             publication=_publication(connection, settings),
+            continuous=_continuous(connection, settings.target),
             runs=_latest_runs(connection, settings.target, runs),
             last_build=_last_build(connection, settings.target),
             retention=_retention(connection, settings.target),
@@ -120,7 +138,11 @@ def batch_status(settings: Settings, runs: int = 7) -> BatchStatus:
 def _publication(connection: psycopg.Connection, settings: Settings) -> PublicationStatus | None:
     row = connection.execute(
         """
-        select publication.batch_id, publication.changed_at, publications.data_as_of
+        select
+            publication.batch_id,
+            publication.changed_at,
+            greatest(publications.data_as_of, publications.current_until),
+            app.oldest_unpublished_row(publication.target)
         from app.current_publication as publication
         inner join app.publications as publications using (target, batch_id)
         where publication.target = %s
@@ -134,6 +156,13 @@ def _publication(connection: psycopg.Connection, settings: Settings) -> Publicat
         return PublicationStatus(*row)
     late = connection.execute(sql.SQL("select late_after, is_late from {}.freshness").format(sql.Identifier(schema))).fetchone()
     return PublicationStatus(*row, *(late or ()))
+
+
+def _continuous(connection: psycopg.Connection, target: str) -> ContinuousStatus | None:
+    with connection.cursor(row_factory=class_row(ContinuousStatus)) as cursor:
+        return cursor.execute(
+            "select checked_at, failures, failed_at from app.continuous_builds where target = %s", (target,)
+        ).fetchone()
 
 
 def _latest_runs(connection: psycopg.Connection, target: str, limit: int) -> list[NightlyRunStatus]:

@@ -59,7 +59,13 @@ def status(runs: int) -> None:
     settings = Settings.from_environment()
     now = datetime.now(UTC)
     current = batch_status(settings, runs)
-    lines = [*_publication(current.publication), "", *_runs(current, settings, now), *_last_build(current.last_build)]
+    lines = [
+        *_publication(current.publication),
+        *_continuous(current, settings, now),
+        "",
+        *_runs(current, settings, now),
+        *_last_build(current.last_build),
+    ]
     lines += [*_retention(current.retention), *_lock_holders(current.lock_holders)]
     if current.advisory_locks:
         lines += ["", "sessions that hold advisory locks of mailmart:", *(f"    {lock}" for lock in current.advisory_locks)]
@@ -128,6 +134,8 @@ def _publication(publication: PublicationStatus | None) -> list[str]:
         return ["nothing is served yet: run `mailmart build`"]
     since, data_as_of = _utc(publication.since), _utc(publication.data_as_of)
     lines = [f"batch {publication.batch_id} is served since {since}, with all events loaded until {data_as_of}"]
+    if publication.unpublished_since is not None:
+        lines.append(f"not published yet: what was loaded since {_utc(publication.unpublished_since)}")
     if publication.late_after is not None:
         lines.append(
             f"its data are late since {_utc(publication.late_after)}"
@@ -135,6 +143,19 @@ def _publication(publication: PublicationStatus | None) -> list[str]:
             else f"its data are late after {_utc(publication.late_after)}"
         )
     return lines
+
+
+def _continuous(current: BatchStatus, settings: Settings, now: datetime) -> list[str]:
+    """When the last turn began shows whether a scheduler takes them."""
+    continuous = current.continuous
+    if continuous is None:
+        return [] if settings.build_every is None else ["continuous builds: none yet; is a scheduler running?"]
+    if settings.build_every is None and continuous.failures == 0:
+        return []
+    turn = f"last turn at {_utc(continuous.checked_at)}, {(now - continuous.checked_at).total_seconds():.0f} s ago"
+    if continuous.failures == 0 or continuous.failed_at is None:
+        return [f"continuous builds: {turn}"]
+    return [f"continuous builds: {continuous.failures} failed in a row, the last one at {_utc(continuous.failed_at)}; {turn}"]
 
 
 def _runs(current: BatchStatus, settings: Settings, now: datetime) -> list[str]:

@@ -11,6 +11,7 @@ from api.settings import Settings
 from api.tools.bench.api import bench_api
 from api.tools.bench.batch import History, Run, bench_batch
 from api.tools.bench.export import COPY, bench_export
+from api.tools.bench.fresh import bench_fresh
 from api.tools.bench.intake import INTAKE, PGBENCH, STATIC, bench_intake
 from api.tools.bench.marts import MeasuredQuery, bench_marts
 from api.tools.bench.report import BARE, CACHED, NOT_MODIFIED, SQL, STATIC_BARE, STATIC_FLASK, UNCACHED, Options, Report
@@ -104,6 +105,28 @@ def _table(title: str, runs: tuple[Run, ...]) -> None:
 
 def _models(runs: tuple[Run, ...]) -> float:
     return median(run.models for run in runs)
+
+
+@command.command("fresh")
+@click.option("--messages", type=click.IntRange(1000), default=2_000_000, show_default=True, help="Messages of the history.")
+@click.option("--days", type=click.IntRange(1), default=120, show_default=True, help="Days over which they were sent.")
+@click.option("--every", type=click.IntRange(10, 86_400), default=60, show_default=True, help="Seconds between two builds.")
+@click.option("--rate", type=click.IntRange(2, 100_000), default=100, show_default=True, help="Events a second that come in.")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=900, show_default=True, help="How long they come in.")
+def fresh(messages: int, days: int, every: int, rate: int, seconds: float) -> None:
+    """Measure the time from a committed row to its number in an answer, with continuous builds and events that keep coming.
+
+    The number is read from the mart, as of the published batch. The API looks for a new publication once a second.
+    """
+    result = bench_fresh(
+        Settings.from_environment(), messages, days, every, rate, seconds, lambda line: click.echo(f"  {line}", err=True)
+    )
+    click.echo(f"\n{messages:,} messages of history, {rate} events a second for {seconds:g} s, a build every {every} s")
+    click.echo(
+        f"from a committed row to its number: p50 {result.percentile(0.5):.1f} s, p95 {result.percentile(0.95):.1f} s,"
+        f" longest {result.seconds[-1]:.1f} s"
+    )
+    click.echo(f"{len(result.builds)} builds: median {median(result.builds):.1f} s, longest {max(result.builds):.1f} s")
 
 
 @command.command("api")

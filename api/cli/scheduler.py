@@ -19,7 +19,8 @@ from api.settings import SCHEDULER, Settings
 @click.command()
 @click.option("--with-parent", is_flag=True, help="Stop when the parent process ends.")
 def command(with_parent: bool) -> None:
-    """Run scheduled jobs until Ctrl-C or SIGTERM: the nightly run, due reports, deletion of expired exports.
+    """Run scheduled jobs until Ctrl-C or SIGTERM: the nightly run, continuous builds, due reports, deletion of expired
+    exports.
 
     Several schedulers may run. One of them leads; if it ends, another one takes over within seconds.
     """

@@ -10,7 +10,10 @@ import psycopg
 from api.db.connection import connect
 from api.settings import Settings
 
-NAMES = ("mailmart.nightly.{target}", "mailmart.scheduler.{target}", "mailmart.retention.{target}", "mailmart.migrate")
+NAMES = (
+    *("mailmart.nightly.{target}", "mailmart.continuous.{target}", "mailmart.scheduler.{target}"),
+    *("mailmart.retention.{target}", "mailmart.migrate"),
+)
 SESSIONS = """
     select names.name, locks.pid, activity.usename, coalesce(nullif(activity.application_name, ''), 'unknown')
     from pg_catalog.pg_locks as locks

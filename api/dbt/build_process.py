@@ -8,14 +8,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from api.processes.parent_death import end_with_parent
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
 
 # dbt's own are 0 (success), 1 (a node failed) and 2 (an error)
 ANOTHER_BUILD_IS_RUNNING = 75
 CANNOT_CONTINUE = 76
+WHOLE_BUILD_IS_NEEDED = 77
 # of app.begin_batch()
-STATUS_OF_SQLSTATE = {"MM001": ANOTHER_BUILD_IS_RUNNING, "MM002": CANNOT_CONTINUE}
+STATUS_OF_SQLSTATE = {"MM001": ANOTHER_BUILD_IS_RUNNING, "MM002": CANNOT_CONTINUE, "MM005": WHOLE_BUILD_IS_NEEDED}
 
 
 def build_command(arguments: Sequence[str]) -> list[str]:
@@ -40,13 +45,13 @@ def _sqlstates(error: BaseException) -> Iterator[str]:
         cause = cause.__cause__ or cause.__context__
 
 
-def run_build(arguments: list[str]) -> int:
-    """Runs a dbt command in this process, and returns its exit status."""
+def run_build(arguments: list[str], manifest: Manifest | None = None) -> int:
+    """Runs a dbt command in this process, and returns its exit status. With a manifest, dbt does not parse the project."""
     from dbt.cli.main import dbtRunner
 
     # dbt passes the command line on to the macros
     sys.argv = ["dbt", *arguments]
-    result = dbtRunner().invoke(arguments)
+    result = dbtRunner(manifest=manifest).invoke(arguments)
     return 0 if result.success else exit_status(result.exception)
 
 

@@ -33,6 +33,7 @@ Properties = Mapping[str, str | int | float | None]
 EVENTS: dict[str, frozenset[str]] = {
     "batch_completed": frozenset({"is_manual", "models", "rows", "seconds", "attempts"}),
     "batch_failed": frozenset({"is_manual", "models", "rows", "seconds", "attempts", "reason"}),
+    "continuous_build_failed": frozenset({"failures", "seconds", "reason"}),
     "export_completed": frozenset({"export_type", "format", "rows", "bytes", "seconds", "attempts", "storage"}),
     "export_failed": frozenset({"export_type", "format", "seconds", "attempts", "reason", "storage"}),
     "api_error": frozenset({"endpoint", "code", "method", "status", "unsent"}),

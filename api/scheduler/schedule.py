@@ -13,6 +13,7 @@ from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from api.builds.continuous import run_continuous_builds
 from api.builds.nightly import run_due_nightly_run
 from api.builds.retention import run_due_retention
 from api.exports.cleanup import clean_up
@@ -21,6 +22,8 @@ from api.reports.due_reports import run_due_reports
 from api.settings import Settings
 
 NIGHTLY_CHECK_INTERVAL_SECONDS = 60
+# how soon continuous builds go on after an error, for example of the database
+CONTINUOUS_RESTART_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,15 @@ def scheduled_jobs(settings: Settings, stopping: threading.Event) -> list[Job]:
     check = IntervalTrigger(seconds=NIGHTLY_CHECK_INTERVAL_SECONDS, timezone=UTC)
     nightly_run = Job("nightly run", OrTrigger([at, check]), partial(run_due_nightly_run, settings, stopping))
     retention = Job("retention", check, partial(run_due_retention, settings, stopping))
+    builds = [nightly_run, retention]
+    if settings.build_every is not None:
+        # it takes its turns itself, and returns when the process stops or no longer leads
+        again = IntervalTrigger(seconds=CONTINUOUS_RESTART_SECONDS, timezone=UTC)
+        builds.append(Job("continuous builds", again, partial(run_continuous_builds, settings, stopping)))
     if not settings.is_production:
-        return [nightly_run, retention]
+        return builds
     return [
-        nightly_run,
-        retention,
+        *builds,
         Job("due reports", IntervalTrigger(seconds=30, timezone=UTC), partial(run_due_reports, settings)),
         Job("export cleanup", IntervalTrigger(minutes=5, timezone=UTC), partial(clean_up, settings, storage_of(settings))),
     ]

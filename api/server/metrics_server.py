@@ -60,7 +60,7 @@ def _run(settings: Settings, sender: Connection, with_database: bool) -> None:
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
-    from api.builds.metrics import build_metrics, nightly_run_metrics
+    from api.builds.metrics import build_metrics, continuous_build_metrics, nightly_run_metrics
     from api.exports.metrics import export_metrics
     from api.jobs.metrics import job_metrics
     from api.observability.db_metrics import DatabaseCollector
@@ -74,8 +74,9 @@ def _run(settings: Settings, sender: Connection, with_database: bool) -> None:
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     if with_database:
-        readers = (build_metrics, nightly_run_metrics, export_metrics, job_metrics, delivery_metrics)
-        registry.register(DatabaseCollector(settings, readers))
+        builds = (build_metrics, continuous_build_metrics, nightly_run_metrics)
+        jobs = (export_metrics, job_metrics, delivery_metrics)
+        registry.register(DatabaseCollector(settings, (*builds, *jobs)))
     try:
         start_http_server(settings.metrics_port, addr=ADDRESS, registry=registry)
     except OSError as error:

@@ -80,13 +80,25 @@
             ~ sql_literal(invocation_id) ~ ', '
             ~ sql_literal(dbt_command()) ~ ', '
             ~ sql_literal(project_fingerprint()) ~ ', '
-            ~ (env_var('MAILMART_DBT_MUST_CONTINUE', '') | int(default='null'))
+            ~ (env_var('MAILMART_DBT_MUST_CONTINUE', '') | int(default='null')) ~ ', '
+            ~ is_continuous_build()
             ~ '); commit'
         ) -%}
         {%- do read_raw_logs() -%}
-        {%- do make_served_schema() -%}
-        {%- do add_new_columns() -%}
+        {%- if not is_continuous_build() -%}
+            {%- do make_served_schema() -%}
+            {%- do add_new_columns() -%}
+        {%- endif -%}
     {%- endif -%}
+{%- endmacro %}
+
+
+{#
+    Whether this is a continuous build (MAILMART_BUILD_EVERY): it builds the models that hold rows, and their data tests. Everything else
+    is as in the published build, or app.begin_batch() refuses.
+#}
+{% macro is_continuous_build() -%}
+    {{ return(env_var('MAILMART_DBT_CONTINUOUS', '') != '') }}
 {%- endmacro %}
 
 
@@ -167,7 +179,7 @@
         {{ batch }},
         {{ sql_literal(tojson(node_results(results))) }},
         {{ sql_literal(tojson(project_nodes())) }},
-        {{ sql_literal(tojson(published_contract())) }},
+        {{ 'null' if is_continuous_build() else sql_literal(tojson(published_contract())) }},
         {{ flags.WHICH != 'run' }}
     )
 {%- endmacro %}

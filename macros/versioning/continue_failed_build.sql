@@ -42,13 +42,29 @@
 {%- endmacro %}
 
 
-{# The nodes that a whole build runs, by id, each with the ids of its parents. #}
+{# The nodes that a whole build runs, or a continuous one, by id, each with the ids of its parents. #}
 {% macro project_nodes() -%}
     {%- set nodes = {} -%}
     {%- for node in graph.nodes.values() if node.resource_type in ['model', 'seed', 'snapshot', 'test'] and not is_ephemeral(node) -%}
-        {%- do nodes.update({node.unique_id: built_parents(node)}) -%}
+        {%- if not is_continuous_build() or is_built_continuously(node) -%}
+            {%- do nodes.update({node.unique_id: built_parents(node)}) -%}
+        {%- endif -%}
     {%- endfor -%}
     {{ return(nodes) }}
+{%- endmacro %}
+
+
+{# Whether a continuous build runs this node: a model that holds rows, or a data test of one. See SELECTION in api/builds/continuous.py. #}
+{% macro is_built_continuously(node) -%}
+    {%- if node.resource_type == 'test' -%}
+        {%- for id in node.depends_on.get('nodes', []) -%}
+            {%- if id in graph.nodes and graph.nodes[id].resource_type != 'test' and is_built_continuously(graph.nodes[id]) -%}
+                {{ return(true) }}
+            {%- endif -%}
+        {%- endfor -%}
+        {{ return(false) }}
+    {%- endif -%}
+    {{ return(node.config.materialized not in ['view', 'ephemeral', 'seed']) }}
 {%- endmacro %}
 
 

@@ -400,6 +400,25 @@ def test_every_problem_of_a_rejected_event_is_explained() -> None:
     assert re.findall(r"^### (\w+)$", section, re.MULTILINE) == column["data_tests"][0]["accepted_values"]["arguments"]["values"]
 
 
+def test_every_problem_has_an_advice() -> None:
+    text = (PROJECT_ROOT / "macros/parsing/advice.sql").read_text()
+    section = _section("docs/explanation/counting.md", "Rejected events") + _section(
+        "docs/explanation/counting.md", "Messages with a problem"
+    )
+    left_out = re.search(
+        r"macro left_out_problems\(\) -%\}(.*?)\{%",
+        (PROJECT_ROOT / "macros/parsing/rejection_reasons.sql").read_text(),
+        re.DOTALL,
+    )
+    assert left_out is not None
+    explained = set(re.findall(r"^### (\w+)$", section, re.MULTILINE)) - set(re.findall(r"'(\w+)'", left_out[1]))
+    advised = set(re.findall(r"^        '(\w+)': '", text, re.MULTILINE))
+    assert explained <= advised
+    # of rows of the app's tables
+    of_app = (PROJECT_ROOT / "models/docs/entities.md").read_text().partition("{% docs app_problem %}")[2].partition("{%")[0]
+    assert advised - explained <= set(re.findall(r"\w+", of_app))
+
+
 def test_every_folder_of_macros_is_on_the_map() -> None:
     folders = {f"macros/{path.parent.name}" for path in (PROJECT_ROOT / "macros").glob("*/_*.yml")}
     assert (

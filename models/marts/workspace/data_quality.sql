@@ -78,6 +78,7 @@ select
     provider,
     events,
     first_loaded_at,
-    last_loaded_at
+    last_loaded_at,
+    {{ advice_for('problem') }} as advice
 from problems
 order by workspace_id collate "C", problem collate "C", provider collate "C"

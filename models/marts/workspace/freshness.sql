@@ -2,7 +2,8 @@ with publications as (
     select
         target,
         batch_id,
-        data_as_of,
+        -- a continuous build that finds nothing new publishes nothing
+        greatest(data_as_of, current_until) as data_as_of,
         published_at,
         withdrawn_at
     from {{ source('app', 'publications') }}

@@ -28,6 +28,7 @@ ALERTS = {
     "mailmart_database_up == 0",
     "mailmart_last_build_failed == 1",
     "time() - mailmart_last_published_build_timestamp_seconds > 129600",
+    "mailmart_oldest_unpublished_row_age_seconds > 900 and on (target) mailmart_continuous_build_failures >= 0",
     "mailmart_jobs_oldest_waiting_seconds > 600",
     "mailmart_workers_alive == 0",
     'sum(rate(mailmart_intake_requests_total{outcome=~"warehouse_unavailable|failed"}[5m])) > 0',

@@ -26,6 +26,13 @@ from tests.support.command import mailmart
         ("MAILMART_SMTP_URL", "smtp://mail.example.com", "MAILMART_SMTP_URL is set without a sender"),
         ("MAILMART_WEBHOOK_ALLOWED_NETWORKS", "10.1", "MAILMART_WEBHOOK_ALLOWED_NETWORKS has an invalid network: '10.1'"),
         ("MAILMART_RETAIN_PAYLOADS", "a month", "MAILMART_RETAIN_PAYLOADS is 'a month' Set it to a number of days"),
+        (
+            "MAILMART_BUILD_EVERY",
+            "5",
+            "MAILMART_BUILD_EVERY is '5' Set it to an interval from 10s to 24h: 90s, 5m or 1h; or to off.",
+        ),
+        ("MAILMART_BUILD_EVERY", "9s", "from 10s to 24h"),
+        ("MAILMART_BUILD_EVERY", "25h", "from 10s to 24h"),
         ("MAILMART_RETAIN_EVENTS", "-1", "from 1 to 99999, or to off"),
         ("MAILMART_RETAIN_MESSAGES", "90", "MAILMART_RETAIN_MESSAGES is set without MAILMART_RETAIN_EVENTS"),
         ("MAILMART_PUBLIC_URL", "mail.example.com", "MAILMART_PUBLIC_URL is 'mail.example.com'"),
@@ -55,6 +62,13 @@ def test_a_retention_that_makes_no_sense_is_refused(days: dict[str, str], text: 
     with pytest.raises(SettingsError) as raised:
         Settings.from_environment({f"MAILMART_RETAIN_{name}": value for name, value in days.items()})
     assert text in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), (" 5 M ", 300), ("1h", 3600), ("24h", 86_400), ("off", None), ("", None)]
+)
+def test_an_interval_is_a_number_of_seconds(text: str, seconds: int | None) -> None:
+    assert Settings.from_environment({"MAILMART_BUILD_EVERY": text}).build_every == seconds
 
 
 def test_an_error_holds_no_other_setting() -> None:

@@ -1,0 +1,45 @@
+{#
+    What to do about each problem of data quality, in one sentence. The page docs/explanation/counting.md says more; a new problem
+    needs both. The ones of left_out_problems() need nothing.
+#}
+{% macro advice() -%}
+    {{ return({
+        'no_workspace': 'Set workspace_id in the event or the row, or load with --workspace.',
+        'no_event_id': 'Write a stable, unique event_id for each event.',
+        'no_message': 'Check that the webhook has the message id of the provider, and leave out events that are about no message.',
+        'no_event_type': 'Write one of the known event types.',
+        'no_time': 'Send the time as Unix seconds or as ISO 8601 with a time zone, as the provider does.',
+        'future_timestamp': 'Check the clock and the time zone of the sender, and that milliseconds are not written as seconds.',
+        'conflicting_duplicate': 'Give a corrected event an event_id of its own: the first copy counts.',
+        'unknown_event_type': 'Map a new word of a provider in its staging view, or write one of the known event types.',
+        'unreadable_body': 'Look at the body in raw.rejected_payloads or raw.webhook_payloads, and send it as the provider sends it, under the name of the provider.',
+        'unknown_provider': 'Write the name of a provider that mailmart ingest --provider knows.',
+        'too_large': 'Send fewer events in one body.',
+        'too_many_events': 'Split the body: mailmart ingest does it itself.',
+        'invalid_event': 'Mend the event, for the reason in raw.rejected_payloads, and load it again.',
+        'message_not_retained': 'Nothing, or keep events longer with MAILMART_RETAIN_EVENTS: the counts of the message are final.',
+        'workspace_erased': 'End the sending of this workspace: it was erased, and what arrives for it is refused.',
+        'not_rfc3339': 'Write occurred_at as 2026-11-20T10:00:00Z, with an offset, and load the event again.',
+        'provider_test': 'Nothing: the test shows that the webhook arrives.',
+        'engagement_without_delivery': 'Switch on delivery events at the provider, and send SES mail to one recipient each.',
+        'message_id_with_several_recipients': 'Give each recipient a message_id of its own.',
+        'no_id': 'Give the row an id: without one it is ignored.',
+        'padded_id': 'Remove the white space around the id.',
+        'unknown_timezone': 'Write a name of the IANA time zone database, for example Europe/Berlin: UTC is used in its place.',
+        'unknown_status': 'Write one of the documented statuses.',
+        'invalid_time': 'Write a time of the years 1 to 9999: it is shown as null.',
+        'invalid_blacklist_status': 'Write true, false or an object with listed for each list: the verdict counts as not listed.',
+        'unknown_domain': 'Add the domain to the table domains, or correct the id.',
+        'unknown_ip_address': 'Add the address to the table smtp_ip_addresses, or correct the id.',
+    }) }}
+{%- endmacro %}
+
+
+{# The sentence for the problem in a column; null if advice() has none. #}
+{% macro advice_for(problem) -%}
+    case {{ problem }}
+        {%- for name, sentence in advice().items() %}
+        when {{ sql_literal(name) }} then {{ sql_literal(sentence) }}
+        {%- endfor %}
+    end
+{%- endmacro %}
