@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,7 +32,7 @@ EVENTS_PER_MESSAGE = 2
 INSERT = """
     insert into raw.email_events (event_id, workspace_id, message_id, campaign_id, event_type, occurred_at)
     select format('%%s_%%s', message, event_type), %(workspace)s, message::text, %(campaign)s, event_type, clock_timestamp()
-    from generate_series(%(first)s, %(last)s) as message
+    from generate_series(%(first)s::bigint, %(last)s::bigint) as message
     cross join unnest(array['sent', 'delivered']) as event_type
 """
 CAMPAIGN_ROWS = """
@@ -77,9 +78,10 @@ def bench_fresh(
         counted: list[float] = []
         with _building(dataclasses.replace(scratch, build_every=every)) as turns:
             progress(f"{rate} events a second for {timedelta(seconds=round(seconds))}")
-            loader = threading.Thread(target=_load, args=(scratch, rate, seconds, committed))
-            loader.start()
-            _watch(scratch, loader, committed, counted)
+            with ThreadPoolExecutor(1) as pool:
+                loader = pool.submit(_load, scratch, rate, seconds, committed)
+                _watch(scratch, loader, committed, counted)
+                loader.result()
         return Freshness(sorted(after - before for before, after in zip(committed, counted, strict=True)), turns)
 
 
@@ -116,12 +118,12 @@ def _load(scratch: Settings, rate: int, seconds: float, committed: list[float]) 
             time.sleep(SECONDS_BETWEEN_COMMITS)
 
 
-def _watch(scratch: Settings, loader: threading.Thread, committed: list[float], counted: list[float]) -> None:
+def _watch(scratch: Settings, loader: Future[None], committed: list[float], counted: list[float]) -> None:
     """Reads the campaign's number as a request does. Messages are counted in the order in which they were committed."""
     deadline = None
     with connect(scratch, "mailmart_api") as connection:
-        while loader.is_alive() or len(counted) < len(committed):
-            if not loader.is_alive():
+        while not loader.done() or len(counted) < len(committed):
+            if loader.done():
                 deadline = deadline or time.monotonic() + MAX_SECONDS_TO_PUBLISH
                 if time.monotonic() > deadline:
                     raise MailmartError(f"{len(committed) - len(counted):,} messages were not published in ten minutes")
