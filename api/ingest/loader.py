@@ -14,7 +14,21 @@ from api.ingest.batches import Row, load_batch
 from api.ingest.reader import Document, RejectedLine
 from api.settings import Settings
 
-PROVIDERS = ("sendgrid", "ses", "postmark", "mailgun", "native")
+PROVIDERS = (
+    "sendgrid",
+    "ses",
+    "postmark",
+    "mailgun",
+    "resend",
+    "sparkpost",
+    "mailjet",
+    "brevo",
+    "mailersend",
+    "mailtrap",
+    "mandrill",
+    "postal",
+    "native",
+)
 BATCH_DOCUMENTS = 20_000
 BATCH_CHARACTERS = 8 * 1024 * 1024
 # a batch takes one or two seconds; one that takes much longer has a document that is set aside

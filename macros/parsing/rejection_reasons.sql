@@ -56,12 +56,19 @@
 {% macro left_out_reason() -%}
     case concat(provider, ' ', event_type)
         when 'sendgrid account_status_change' then 'account_event'
+        -- of its Email Logs: a request to send, which can have many recipients
+        when 'sendgrid received' then 'account_event'
         when 'postmark OpenRelayTest' then 'account_event'
         when 'mailgun list_member_uploaded' then 'account_event'
         when 'mailgun list_member_upload_error' then 'account_event'
         when 'mailgun list_uploaded' then 'account_event'
+        when 'mailgun email_validation' then 'account_event'
         -- the sender's own entry in the suppression list: nobody unsubscribed
         when 'postmark SuppressedBySender' then 'account_event'
+        -- nothing is sent yet, and may never be
+        when 'resend email.scheduled' then 'account_event'
+        -- not about mail
+        when 'sparkpost sms_status' then 'account_event'
         when 'postmark InboundError' then 'inbound_mail'
         when 'mailgun stored' then 'inbound_mail'
         -- the suppression that follows a bounce, which has its own event

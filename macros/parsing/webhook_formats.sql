@@ -12,7 +12,8 @@
     {{ return({
         'sendgrid': {
             'event': '$.event.type() == "string" && (exists($.sg_event_id) || exists($.sg_message_id) || exists($."smtp-id")'
-                ~ ' || exists($.email) && exists($.timestamp) && !exists($.message_id) && !exists($.recipient))',
+                ~ ' || exists($.email) && exists($.timestamp) && !exists($.message_id) && !exists($.recipient))'
+                ~ ' || $.event_name.type() == "string" && exists($.sg_message.to_email)',
             'others': {
                 'provider_test': '$.sg_message_id starts with "14c5d75ce93.dfd.64b469."'
                     ~ ' || $."smtp-id" == "<14c5d75ce93.dfd.64b469@ismtpd-555>"'
@@ -39,13 +40,84 @@
         },
         'mailgun': {
             'event': '$."event-data".event.type() == "string"'
-                ~ ' || $.event.type() == "string" && exists($.timestamp) && !exists($.sg_event_id) && !exists($.sg_message_id)'
+                ~ ' || $.event.type() == "string" && (exists($.timestamp) || exists($."@timestamp"))'
+                ~ ' && !exists($.sg_event_id) && !exists($.sg_message_id)'
                 ~ ' && (exists($.message) || exists($.recipient) || exists($.id) || exists($."Message-Id") || exists($."message-id"))',
             'others': {
                 'provider_test': '$."event-data".message.headers."message-id"' ~ mailgun_test
                     ~ ' || $.message.headers."message-id"' ~ mailgun_test
                     ~ ' || $."Message-Id"' ~ mailgun_test
                     ~ ' || $."message-id"' ~ mailgun_test,
+            },
+        },
+        'resend': {
+            'event': '$.type like_regex "^email[.]" && $.data.type() == "object" && exists($.created_at)',
+            'others': {
+                'provider_test': 'exists($.data.to[*])'
+                    ~ ' && !exists($.data.to[*] ? (!(@ like_regex "@resend[.]dev(>|$)" flag "i")))',
+                'inbound_mail': '$.type == "email.received"',
+                'account_event': '$.type like_regex "^(contact|domain|suppression|broadcast)s?[.]" && $.data.type() == "object"',
+            },
+        },
+        'sparkpost': {
+            'event': '$.msys.*.type.type() == "string"'
+                ~ ' || $.type.type() == "string" && exists($.customer_id) && exists($.rcpt_to)',
+            'others': {
+                'provider_test': '$.msys.type() == "object" && !exists($.msys.*)'
+                    ~ ' || $.msys.*.rcpt_to like_regex "[.@]sink[.]sparkpostmail[.]com$" flag "i"'
+                    ~ ' || $.rcpt_to like_regex "[.@]sink[.]sparkpostmail[.]com$" flag "i"',
+                'inbound_mail': 'exists($.msys.relay_event) || exists($.msys.relay_message)',
+                'account_event': 'exists($.msys.ab_test_event) || exists($.msys.ingest_event)',
+            },
+        },
+        'mailjet': {
+            'event': '$.event.type() == "string" && exists($.time)'
+                ~ ' && (exists($.MessageID) || exists($.mj_message_id) || exists($.mj_campaign_id))',
+            'others': {
+                'provider_test': '$.email == "api@mailjet.com" || $.email == "bounce@mailjet.com"',
+                'inbound_mail': 'exists($.Sender) && exists($.Recipient) && exists($.Headers)',
+            },
+        },
+        'brevo': {
+            'event': '$.event.type() == "string" && exists($.email) && !exists($.timestamp)'
+                ~ ' && (exists($."message-id") || exists($.camp_id))',
+            'others': {
+                'inbound_mail': 'exists($.items[*].Uuid) || exists($.Uuid) && exists($.MessageId)',
+                'account_event': '$.event like_regex "^(contact_|list_)" && exists($.email)',
+            },
+        },
+        'mailersend': {
+            'event': '$.type starts with "activity." && $.data.type() == "object"',
+            'others': {
+                'provider_test': '$.type == "webhook.test"',
+                'inbound_mail': '$.type like_regex "^inbound(_forward|_message)?[.]" && exists($.created_at)',
+                'account_event': '$.type like_regex'
+                    ~ ' "^(sender_identity|maintenance|email_single|email_list|bulk_email|recipient|sms)[.]" && exists($.created_at)',
+            },
+        },
+        'mailtrap': {
+            'event': '$.event.type() == "string" && exists($.message_id) && exists($.event_id) && exists($.timestamp)'
+                ~ ' && exists($.email) && !exists($.sg_event_id) && !exists($.sg_message_id)',
+            'others': {
+                'inbound_mail': '$.event starts with "inbound."',
+                'account_event': '$.event starts with "activity_log."',
+            },
+        },
+        'mandrill': {
+            'event': '$.event.type() == "string" && exists($._id) && exists($.ts) && $.msg.type() == "object"',
+            'others': {
+                'provider_test': '$._id like_regex "^exampleaaaaaaaaaa" || $.msg.email == "example.webhook@mandrillapp.com"',
+                'inbound_mail': '$.event == "inbound" && exists($.msg)',
+                'account_event': '$.type like_regex "^(allow|black|deny|safe|white)list$" && exists($.action)',
+            },
+        },
+        'postal': {
+            'event': '$.event.type() == "string" && exists($.uuid) && exists($.timestamp)'
+                ~ ' && ($.payload.message.type() == "object" || $.payload.original_message.type() == "object")',
+            'others': {
+                'inbound_mail': '$.payload.message.direction == "incoming" || $.payload.original_message.direction == "incoming"'
+                    ~ ' || exists($.rcpt_to) && exists($.mail_from)',
+                'account_event': '$.event like_regex "^(DomainDNSError|SendLimit)" && exists($.uuid) && exists($.payload)',
             },
         },
     }) }}

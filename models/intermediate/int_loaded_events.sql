@@ -38,4 +38,20 @@ from (
     select * from {{ ref('stg_postmark_events') }}
     union all
     select * from {{ ref('stg_mailgun_events') }}
+    union all
+    select * from {{ ref('stg_resend_events') }}
+    union all
+    select * from {{ ref('stg_sparkpost_events') }}
+    union all
+    select * from {{ ref('stg_mailjet_events') }}
+    union all
+    select * from {{ ref('stg_brevo_events') }}
+    union all
+    select * from {{ ref('stg_mailersend_events') }}
+    union all
+    select * from {{ ref('stg_mailtrap_events') }}
+    union all
+    select * from {{ ref('stg_mandrill_events') }}
+    union all
+    select * from {{ ref('stg_postal_events') }}
 ) as events

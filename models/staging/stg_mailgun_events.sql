@@ -1,6 +1,6 @@
 with {{ webhook_bodies('mailgun') }}
 
--- a webhook's body, an event of a page of the events API, or the fields of a form (webhooks before 2018)
+-- a webhook's body, an event of a page of the Events API or the Logs API, or the fields of a form (webhooks before 2018)
 parsed as (
     select
         workspace_id,
@@ -24,7 +24,11 @@ parsed as (
             nullif(element ->> 'notification', ''),
             element ->> 'description'
         ) as diagnostic,
-        coalesce(element -> 'user-variables', element) as variables
+        case
+            -- a JSON text in the Logs API
+            when jsonb_typeof(element -> 'user-variables') = 'string' then {{ try_cast_json("element ->> 'user-variables'") }}
+            else coalesce(element -> 'user-variables', element)
+        end as variables
     from bodies
     cross join lateral unnest(array[coalesce(body -> 'event-data', body)]) as elements (element)
 ),
@@ -54,8 +58,8 @@ events as (
             -- of a form: 605 to 607 say that the address is on Mailgun's own suppression list
             when provider_event = 'dropped' and element ->> 'code' in ('605', '606', '607') then 'rejected'
             when provider_event = 'dropped' then 'bounced'
-            when provider_event = 'opened' then 'opened'
-            when provider_event = 'clicked' then 'clicked'
+            when provider_event in ('opened', 'unique_opened') then 'opened'
+            when provider_event in ('clicked', 'unique_clicked') then 'clicked'
             when provider_event = 'complained' then 'complained'
             when provider_event = 'unsubscribed' then 'unsubscribed'
             else provider_event
@@ -83,7 +87,9 @@ events as (
         coalesce(element #>> '{client-info,user-agent}', element ->> 'user-agent') as user_agent,
         -- the name of the bot; empty for a person
         element #>> '{client-info,bot}' not in ('', 'false') as is_machine,
-        {{ epoch_to_timestamp("element ->> 'timestamp'") }} as occurred_at,
+        coalesce(
+            {{ epoch_to_timestamp("element ->> 'timestamp'") }}, {{ iso_to_timestamp("element ->> '@timestamp'") }}
+        ) as occurred_at,
         loaded_at,
         loaded_xid
     from parsed

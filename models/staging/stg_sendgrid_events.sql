@@ -1,24 +1,49 @@
 with {{ webhook_bodies('sendgrid') }}
 
+identified as (
+    select
+        *,
+        coalesce(
+            body ->> 'sg_message_id', body #>> '{sg_message,sg_message_id}', body #>> '{sg_message,msg_id}'
+        ) as sg_message_id
+    from bodies
+),
+
 parsed as (
     select
         workspace_id,
         loaded_at,
         loaded_xid,
         body,
-        body ->> 'event' as provider_event,
+        -- the Email Activity API has other names than the webhooks
+        coalesce(
+            body ->> 'event',
+            case body ->> 'event_name'
+                when 'bounced' then 'bounce'
+                when 'opened' then 'open'
+                when 'clicked' then 'click'
+                when 'spam_report' then 'spamreport'
+                else body ->> 'event_name'
+            end
+        ) as provider_event,
         coalesce(body ->> 'reason', body ->> 'response') as diagnostic,
-        coalesce(body -> 'unique_args', body -> 'custom_args', '{}') as nested_arguments,
+        coalesce(
+            body -> 'unique_args',
+            body -> 'custom_args',
+            body #> '{sg_message,custom_args}',
+            {{ try_cast_json("body #>> '{sg_message,unique_args}'") }},
+            '{}'
+        ) as nested_arguments,
         ids.sendgrid_id,
         ids.smtp_id
-    from bodies
+    from identified
     -- a function in FROM is evaluated once a row
     cross join lateral unnest(
         -- SendGrid's id, X-Message-Id of its API: the part of sg_message_id before the name of a server. Late bounces have none.
         array[
             coalesce(
-                substring(body ->> 'sg_message_id' from '^(.+?)[.](?:filter|recvd)'),
-                nullif(split_part(body ->> 'sg_message_id', '.', 1), '')
+                substring(sg_message_id from '^(.+?)[.](?:filter|recvd)'),
+                nullif(split_part(sg_message_id, '.', 1), '')
             )
         ],
         -- the Message-ID; of one that SendGrid made, the part that is SendGrid's id. Opens and clicks have none.
@@ -40,7 +65,7 @@ events as (
         ) as provider_message_id,
         coalesce(sendgrid_id, smtp_id) as message_key,
         nullif(smtp_id, sendgrid_id) as alias_key,
-        body ->> 'email' as recipient,
+        coalesce(body ->> 'email', body #>> '{sg_message,to_email}') as recipient,
         provider_event,
         case provider_event
             when 'processed' then 'queued'
@@ -49,6 +74,7 @@ events as (
             when 'bounce' then 'bounced'
             when 'blocked' then 'bounced'
             when 'dropped' then 'rejected'
+            when 'cancel_drop' then 'rejected'
             when 'open' then 'opened'
             when 'click' then 'clicked'
             when 'spamreport' then 'complained'
@@ -63,20 +89,36 @@ events as (
         coalesce(body ->> 'sequence_id', nested_arguments ->> 'sequence_id') as sequence_id,
         coalesce(body ->> 'step', nested_arguments ->> 'step') as step,
         coalesce(body ->> 'variant', nested_arguments ->> 'variant') as variant,
-        coalesce(body -> 'category', body -> 'tags', nested_arguments -> 'tags') as tags,
+        coalesce(
+            body -> 'category',
+            body -> 'tags',
+            nested_arguments -> 'tags',
+            body #> '{sg_message,category}',
+            body #> '{sg_message,categories}'
+        ) as tags,
         coalesce(
             {{ enhanced_status_code("body ->> 'status'") }}, {{ enhanced_status_code('diagnostic') }}
         ) as smtp_status,
         {{ smtp_reply_code('diagnostic') }} as smtp_code,
         case
             when provider_event in ('bounce', 'blocked')
-                then concat_ws('/', coalesce(body ->> 'type', provider_event), body ->> 'bounce_classification')
+                then concat_ws(
+                    '/',
+                    coalesce(
+                        body ->> 'type',
+                        case body ->> 'bounce_type' when 'soft' then 'blocked' when 'hard' then 'bounce' end,
+                        provider_event
+                    ),
+                    body ->> 'bounce_classification'
+                )
         end as bounce_type,
         diagnostic,
-        body ->> 'url' as url,
-        body ->> 'useragent' as user_agent,
+        nullif(body ->> 'url', '') as url,
+        coalesce(body ->> 'useragent', body ->> 'http_user_agent') as user_agent,
         {{ try_cast("body ->> 'sg_machine_open'", 'boolean') }} as is_machine,
-        {{ epoch_to_timestamp("body ->> 'timestamp'") }} as occurred_at,
+        coalesce(
+            {{ epoch_to_timestamp("body ->> 'timestamp'") }}, {{ iso_to_timestamp("body ->> 'processed'") }}
+        ) as occurred_at,
         loaded_at,
         loaded_xid
     from parsed

@@ -124,6 +124,8 @@ events as (
             when provider_event = 'Rendering Failure' then 'failed'
             when provider_event = 'Open' then 'opened'
             when provider_event = 'Click' then 'clicked'
+            -- as for a bounce: somebody has complained before, and nothing was sent
+            when provider_event = 'Complaint' and detail ->> 'complaintSubType' = 'OnAccountSuppressionList' then 'rejected'
             -- the recipient took it out of the spam folder
             when provider_event = 'Complaint' and detail ->> 'complaintFeedbackType' = 'not-spam' then 'Complaint/not-spam'
             when provider_event = 'Complaint' then 'complained'

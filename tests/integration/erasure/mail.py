@@ -123,6 +123,44 @@ def bodies() -> Iterator[tuple[str, Any]]:
         "user-variables": {"campaign_id": "cmp_3"},
     }
     yield "mailgun", {"event-data": {"event": "accepted", "recipient": PERSON, **mailgun}}
+    fields = {"campaign_id": "cmp_5", "step": "1", "name": "Dear Jane"}
+    yield (
+        "resend",
+        {
+            "type": "email.bounced",
+            "created_at": TIME,
+            "data": {
+                "email_id": "re1",
+                "to": [f"Jane Doe <{PERSON}>"],
+                "subject": "Dear Jane",
+                "bounce": {"message": BOUNCE, "type": "Permanent", "subType": "General"},
+                "tags": fields,
+            },
+        },
+    )
+    yield (
+        "sparkpost",
+        [
+            {
+                "msys": {
+                    "message_event": {
+                        "type": "bounce",
+                        "transmission_id": "sp1",
+                        "timestamp": str(SECONDS),
+                        "rcpt_to": LOWER,
+                        "raw_rcpt_to": PERSON,
+                        "bounce_class": "10",
+                        "raw_reason": BOUNCE,
+                        "rcpt_meta": fields,
+                    }
+                }
+            }
+        ],
+    )
+    mailjet = {"event": "bounce", "time": SECONDS, "MessageID": 123, "email": PERSON, "Payload": json.dumps(fields)}
+    yield "mailjet", {**mailjet, "hard_bounce": True, "error_related_to": "recipient", "error": "user unknown", "comment": BOUNCE}
+    brevo = {"event": "hard_bounce", "ts_epoch": SECONDS * 1000, "message-id": "<br1@mail.example>", "email": PERSON}
+    yield "brevo", {**brevo, "subject": "Dear Jane", "reason": BOUNCE, "X-Mailin-custom": json.dumps(fields)}
     yield (
         "mailgun",
         {
@@ -136,12 +174,67 @@ def bodies() -> Iterator[tuple[str, Any]]:
             }
         },
     )
+    yield from bodies_of_later_providers()
+
+
+def bodies_of_later_providers() -> Iterator[tuple[str, Any]]:
+    bounce = f"552 <{PERSON}> (Jane D. of accounting): mailbox is full"
+    kinds: dict[str, dict[str, Any]] = {"delivery": {}, "open": {"user_agent": "JanesPhone/7.0", "ip": "203.0.113.77"}}
+    for kind, more in kinds.items():
+        event = {"event": kind, "message_id": "mt1", "event_id": "e", "timestamp": SECONDS, "email": PERSON, **more}
+        yield "mailtrap", {"events": [{**event, "custom_variables": {"campaign_id": "cmp_3", "name": "Dear Jane"}}]}
+    kinds = {"delivered": {}, "soft_bounced": {"morph": {"object": "recipient_bounce", "reason": bounce}}}
+    for kind, more in kinds.items():
+        email = {
+            "subject": "Dear Jane",
+            "message": {"id": f"ms-{kind}"},
+            "recipient": {"email": PERSON},
+            "tags": ["campaign_id:cmp_3"],
+        }
+        data = {"type": kind, "created_at": TIME, "email": email, **more}
+        yield "mailersend", {"type": f"activity.{kind}", "created_at": TIME, "data": data}
+    message = {"email": PERSON, "subject": "Dear Jane", "metadata": {"campaign_id": "cmp_3"}, "tags": []}
+    events = [
+        {"event": "delivered", "_id": "md1", "ts": SECONDS, "msg": message},
+        {"event": "click", "_id": "md1", "ts": SECONDS + 9, "msg": message, "url": URL, "user_agent": "JanesPhone/7.0"},
+        {"event": "soft_bounce", "_id": "md2", "ts": SECONDS, "msg": message | {"diag": bounce, "bgtools_code": 22}},
+    ]
+    yield "mandrill", {"mandrill_events": json.dumps(events)}
+    for number, (kind, report) in enumerate(
+        (
+            ("MessageSent", {"details": f"Message for {PERSON} accepted", "output": "250 ok\n"}),
+            ("MessageDeliveryFailed", {"details": "Permanent SMTP delivery error", "output": bounce + "\n"}),
+            ("MessageDeliveryFailed", {"details": f"Maximum number of delivery attempts (18) has been reached. Added {PERSON}."}),
+        )
+    ):
+        sent = {
+            "id": number,
+            "token": f"t{number}",
+            "direction": "outgoing",
+            "to": PERSON,
+            "subject": "Dear Jane",
+            "tag": "campaign_id=cmp_3",
+        }
+        yield "postal", {"event": kind, "timestamp": SECONDS, "uuid": f"u{number}", "payload": {"message": sent, **report}}
 
 
 def load_mail(settings: Settings) -> None:
     """Loads the same mail for both tenants, with what platforms write into the raw log themselves, and builds."""
     for workspace in (TENANT, OTHER):
-        for provider in ("sendgrid", "ses", "postmark", "mailgun"):
+        for provider in (
+            "sendgrid",
+            "ses",
+            "postmark",
+            "mailgun",
+            "resend",
+            "sparkpost",
+            "mailjet",
+            "brevo",
+            "mailersend",
+            "mailtrap",
+            "mandrill",
+            "postal",
+        ):
             lines = [json.dumps(body) for name, body in bodies() if name == provider]
             _ingest(settings, provider, workspace, "\n".join(lines))
         native = {"event_id": "n1", "message_id": "n-1", "event_type": "sent", "occurred_at": TIME, "recipient": PERSON}

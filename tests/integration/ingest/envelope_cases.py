@@ -194,6 +194,10 @@ LEFT_OUT: dict[str, tuple[str, Any, str]] = {
         "repeated_bounce",
     ),
     "mailgun stored": ("mailgun", {"event-data": mailgun("stored")}, "inbound_mail"),
+    **{
+        f"mailgun {kind}": ("mailgun", {"items": [{"event": kind, "timestamp": SECONDS, "id": "x"}]}, "account_event")
+        for kind in ("list_member_uploaded", "list_member_upload_error", "list_uploaded", "email_validation")
+    },
 }
 
 TESTS: dict[str, tuple[str, Any]] = {

@@ -13,6 +13,7 @@ from api.ingest.loader import PROVIDERS, load
 from api.ingest.reader import read_documents
 from api.settings import Settings
 from tests.integration.ingest.envelope_cases import BAD_TIMES, CASES, GOOD_TIMES, Case
+from tests.integration.ingest.provider_cases import mailersend, mailtrap, mandrill, postal, sendgrid
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.support.shared import DATA
 
@@ -38,7 +39,12 @@ def _bodies_of_other_providers() -> dict[str, Case]:
     return cases
 
 
-ALL = {**_shared_cases(), **CASES, **_bodies_of_other_providers()}
+PROVIDER_CASES = {
+    f"{module.__name__.rpartition('.')[2]}: {name}": case
+    for module in (sendgrid, mailersend, mailtrap, mandrill, postal)
+    for name, case in module.COUNTED.items()
+}
+ALL = {**_shared_cases(), **CASES, **PROVIDER_CASES, **_bodies_of_other_providers()}
 COUNTS = {
     "sent": "is_sent",
     "delivered": "is_delivered",

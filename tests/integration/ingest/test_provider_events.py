@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from types import ModuleType
 from typing import Any
 
 import pytest
 from psycopg.types.json import Json
 
 from api.db.connection import connect
+from api.ingest import loader
 from api.settings import Settings
+from tests.integration.ingest.provider_cases import mailersend as mailersend_cases
+from tests.integration.ingest.provider_cases import mailtrap as mailtrap_cases
+from tests.integration.ingest.provider_cases import mandrill as mandrill_cases
+from tests.integration.ingest.provider_cases import postal as postal_cases
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 
 SECONDS = 1_700_000_000
@@ -24,6 +30,15 @@ def sendgrid(event: str, **more: Any) -> dict[str, Any]:
         "sg_message_id": "abc.filter1.2.0",
         **more,
     }
+
+
+def email_activity(*names: str) -> dict[str, Any]:
+    """A message of SendGrid's Email Activity API."""
+    events = [
+        {"event_name": name, "processed": TIME, "reason": "", "bounce_type": "hard", "http_user_agent": "x"} for name in names
+    ]
+    message = {"from_email": "a@b.example", "msg_id": "abc.filter1.2.0", "to_email": "Jane@Example.com", "status": "delivered"}
+    return {**message, "events": events, "unique_args": json.dumps({"campaign_id": "c"}), "categories": ["welcome"]}
 
 
 def ses(kind: str, detail: dict[str, Any], key: str = "", to: tuple[str, ...] = ("jane@example.com",)) -> dict[str, Any]:
@@ -43,7 +58,48 @@ def mailgun(event: str, **more: Any) -> dict[str, Any]:
     }
 
 
+def mailgun_log(event: str) -> dict[str, Any]:
+    """An event of Mailgun's Logs API."""
+    body = mailgun(event)["event-data"]
+    del body["timestamp"]
+    return {**body, "@timestamp": TIME, "id": "x", "user-variables": json.dumps({"campaign_id": "c"})}
+
+
 FORM = {"event": "opened", "recipient": "jane@example.com", "timestamp": str(SECONDS), "message-id": "abc@example.org"}
+
+
+def resend(kind: str, **more: Any) -> dict[str, Any]:
+    mail = {
+        "email_id": "abc",
+        "created_at": TIME,
+        "from": "Us <us@example.org>",
+        "to": ["Jane <jane@example.com>"],
+        "subject": "x",
+    }
+    return {"type": kind, "created_at": TIME, "data": mail | more}
+
+
+def sparkpost(kind: str, group: str = "message_event", **more: Any) -> dict[str, Any]:
+    event = {"type": kind, "timestamp": str(SECONDS), "transmission_id": "abc", "message_id": "x", "event_id": f"e-{kind}"}
+    return {"msys": {group: event | {"rcpt_to": "jane@example.com", "raw_rcpt_to": "Jane@example.com", **more}}}
+
+
+def mailjet(event: str, **more: Any) -> dict[str, Any]:
+    mail = {
+        "MessageID": 19421777835146490,
+        "email": "jane@example.com",
+        "mj_campaign_id": 7257,
+        "customcampaign": "",
+        "Payload": "",
+    }
+    return {"event": event, "time": SECONDS, **mail, **more}
+
+
+def brevo(event: str, **more: Any) -> dict[str, Any]:
+    times = {"date": "2023-11-14 23:13:20", "ts": SECONDS, "ts_event": SECONDS, "ts_epoch": SECONDS * 1000}
+    return {"event": event, "email": "jane@example.com", "id": 1, "message-id": "<abc@smtp-relay.mailin.fr>", **times, **more}
+
+
 TO_TWO = ("jane@example.com", "joe@example.com")
 CASES: list[tuple[str, Any, list[str]]] = [
     ("sendgrid", sendgrid("processed"), ["queued"]),
@@ -60,6 +116,23 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("sendgrid", sendgrid("group_resubscribe", asm_group_id=1), ["subscribed"]),
     ("sendgrid", sendgrid("account_status_change", type="compliance_suspend"), ["account_status_change"]),
     ("sendgrid", [sendgrid("open"), sendgrid("click", url="https://x.example/")], ["clicked", "opened"]),
+    ("sendgrid", sendgrid("cancel_drop"), ["rejected"]),
+    *(
+        ("sendgrid", email_activity(name), [ours])
+        for name, ours in {
+            "processed": "queued",
+            "delivered": "delivered",
+            "deferred": "deferred",
+            "bounced": "bounced",
+            "dropped": "rejected",
+            "opened": "opened",
+            "clicked": "clicked",
+            "spam_report": "complained",
+            "unsubscribe": "unsubscribed",
+            "group_unsubscribe": "unsubscribed",
+            "group_resubscribe": "subscribed",
+        }.items()
+    ),
     ("ses", ses("Send", {}), ["sent"]),
     ("ses", ses("Delivery", {"recipients": ["jane@example.com"], "smtpResponse": "250 ok"}), ["delivered"]),
     ("ses", ses("Delivery", {"recipients": list(TO_TWO)}, to=TO_TWO), ["delivered", "delivered"]),
@@ -94,6 +167,14 @@ CASES: list[tuple[str, Any, list[str]]] = [
         ["Complaint/not-spam"],
     ),
     ("ses", ses("Complaint", {"complainedRecipients": [{"emailAddress": "a@b.example"}]}), ["complained"]),
+    (
+        "ses",
+        ses(
+            "Complaint",
+            {"complaintSubType": "OnAccountSuppressionList", "complainedRecipients": [{"emailAddress": "a@b.example"}]},
+        ),
+        ["rejected"],
+    ),
     ("ses", ses("Reject", {"reason": "Bad content"}), ["rejected"]),
     ("ses", ses("Open", {"userAgent": "x"}), ["opened"]),
     ("ses", ses("Click", {"link": "https://x.example/"}), ["clicked"]),
@@ -174,12 +255,127 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("mailgun", mailgun("complained"), ["complained"]),
     ("mailgun", mailgun("unsubscribed"), ["unsubscribed"]),
     ("mailgun", mailgun("stored"), ["stored"]),
+    ("mailgun", mailgun("unique_opened"), ["opened"]),
+    ("mailgun", {"items": [mailgun_log("delivered"), mailgun_log("unique_clicked")], "pagination": {}}, ["clicked", "delivered"]),
     ("mailgun", mailgun("accepted")["event-data"], ["queued"]),
     ("mailgun", {"items": [mailgun("accepted")["event-data"], mailgun("opened")["event-data"]]}, ["opened", "queued"]),
+    ("resend", resend("email.sent"), ["sent"]),
+    ("resend", resend("email.sent", to=list(TO_TWO)), ["sent"]),
+    ("resend", resend("email.scheduled"), ["email.scheduled"]),
+    ("resend", resend("email.delivered"), ["delivered"]),
+    ("resend", resend("email.delivery_delayed"), ["deferred"]),
+    *(
+        ("resend", resend("email.bounced", bounce={"message": "x", "type": kind, "subType": subtype}), [ours])
+        for kind, subtype, ours in (
+            ("Permanent", "General", "bounced"),
+            ("Transient", "MailboxFull", "bounced"),
+            ("Permanent", "Suppressed", "rejected"),
+            ("Permanent", "OnAccountSuppressionList", "rejected"),
+        )
+    ),
+    ("resend", resend("email.bounced", bounce={"message": "The provider sent a hard bounce message."}), ["bounced"]),
+    ("resend", resend("email.suppressed", suppressed={"message": "x", "type": "OnAccountSuppressionList"}), ["rejected"]),
+    ("resend", resend("email.failed", failed={"reason": "reached_daily_quota"}), ["failed"]),
+    ("resend", resend("email.opened", open={"timestamp": TIME, "userAgent": "x"}), ["opened"]),
+    ("resend", resend("email.clicked", click={"link": "https://x.example/", "timestamp": TIME}), ["clicked"]),
+    ("resend", resend("email.complained"), ["complained"]),
+    ("resend", resend("email.received"), []),
+    ("resend", resend("email.sent", to=["Test <delivered+one@resend.dev>"]), []),
+    ("resend", {"type": "contact.created", "created_at": TIME, "data": {"id": "1", "email": "jane@example.com"}}, []),
+    ("resend", {"type": "suppression.added", "created_at": TIME, "data": {"id": "1", "email": "jane@example.com"}}, []),
+    ("sparkpost", [sparkpost("injection")], ["queued"]),
+    ("sparkpost", [sparkpost("delivery")], ["delivered"]),
+    ("sparkpost", [sparkpost("delay", raw_reason="454 4.4.4 [internal] no MX", bounce_class="21")], ["deferred"]),
+    *(
+        ("sparkpost", [sparkpost(kind, bounce_class=bounce_class, raw_reason="550 5.1.1 no")], [ours])
+        for kind in ("bounce", "out_of_band")
+        for bounce_class, ours in {
+            "1": "bounced",
+            "10": "bounced",
+            "22": "bounced",
+            "25": "rejected" if kind == "bounce" else "bounced",
+            "60": "autoresponded",
+            "80": "subscribed",
+            "90": "unsubscribed",
+            "100": "autoresponded",
+        }.items()
+    ),
+    ("sparkpost", [sparkpost("policy_rejection", bounce_class="25", raw_reason="550 5.7.1 suppressed")], ["rejected"]),
+    ("sparkpost", [sparkpost("spam_complaint", fbtype="abuse")], ["complained"]),
+    ("sparkpost", [sparkpost("spam_complaint", fbtype="not-spam")], ["spam_complaint/not-spam"]),
+    ("sparkpost", [sparkpost("sms_status")], ["sms_status"]),
+    *(
+        ("sparkpost", [sparkpost(kind, "track_event", is_prefetched=True)], ["opened"])
+        for kind in ("open", "initial_open", "amp_open", "amp_initial_open")
+    ),
+    *(
+        ("sparkpost", [sparkpost(kind, "track_event", target_link_url="https://x.example/")], ["clicked"])
+        for kind in ("click", "amp_click")
+    ),
+    ("sparkpost", [sparkpost("generation_failure", "gen_event", timestamp=TIME)], ["failed"]),
+    ("sparkpost", [sparkpost("generation_rejection", "gen_event")], ["rejected"]),
+    ("sparkpost", [sparkpost("list_unsubscribe", "unsubscribe_event")], ["unsubscribed"]),
+    ("sparkpost", [sparkpost("link_unsubscribe", "unsubscribe_event")], ["unsubscribed"]),
+    ("sparkpost", [sparkpost("relay_injection", "relay_event"), {"msys": {"relay_message": {"rcpt_to": "a@b.example"}}}], []),
+    ("sparkpost", [sparkpost("ab_test_completed", "ab_test_event"), sparkpost("success", "ingest_event")], []),
+    ("sparkpost", [{"msys": {}}], []),
+    ("sparkpost", [sparkpost("delivery", rcpt_to="jane@example.com.sink.sparkpostmail.com")], []),
+    (
+        "sparkpost",
+        {"results": [sparkpost("delivery", customer_id="1", timestamp=TIME)["msys"]["message_event"]], "total_count": 1},
+        ["delivered"],
+    ),
+    ("mailjet", mailjet("sent", smtp_reply="sent (250 2.0.0 OK 1433333948 fa5si855896wjc.199 - gsmtp)"), ["delivered"]),
+    ("mailjet", [mailjet("open", agent="x", ip="127.0.0.1"), mailjet("click", url="https://x.example/")], ["clicked", "opened"]),
+    (
+        "mailjet",
+        mailjet("bounce", hard_bounce=True, blocked=True, error_related_to="recipient", error="user unknown"),
+        ["bounced"],
+    ),
+    ("mailjet", mailjet("bounce", hard_bounce=False, error_related_to="recipient", error="quota exceeded"), ["bounced"]),
+    ("mailjet", mailjet("bounce", hard_bounce=False, error_related_to="domain", error="greylisted"), ["deferred"]),
+    ("mailjet", mailjet("bounce", hard_bounce=True, error_related_to="domain", error="greylisted"), ["bounced"]),
+    ("mailjet", mailjet("blocked", error_related_to="mailjet", error="preblocked"), ["rejected"]),
+    ("mailjet", mailjet("spam", source="JMRPP"), ["complained"]),
+    ("mailjet", mailjet("unsub", mj_list_id=1), ["unsubscribed"]),
+    ("mailjet", mailjet("sent", email="api@mailjet.com"), []),
+    ("mailjet", {"Sender": "a@b.example", "Recipient": "c@d.example", "Headers": {}, "Parts": []}, []),
+    *(
+        ("brevo", brevo(event), [ours])
+        for event, ours in {
+            "request": "queued",
+            "sent": "queued",
+            "delivered": "delivered",
+            "deferred": "deferred",
+            "soft_bounce": "bounced",
+            "hard_bounce": "bounced",
+            "invalid_email": "bounced",
+            "blocked": "rejected",
+            "error": "failed",
+            "opened": "opened",
+            "unique_opened": "opened",
+            "proxy_open": "opened",
+            "unique_proxy_open": "opened",
+            "click": "clicked",
+            "spam": "complained",
+            "complaint": "complained",
+            "unsubscribed": "unsubscribed",
+            "unsubscribe": "unsubscribed",
+            "reply": "replied",
+        }.items()
+    ),
+    ("brevo", [brevo("request"), brevo("delivered")], ["delivered", "queued"]),
+    ("brevo", {"event": "list_addition", "email": ["jane@example.com"], "list_id": [1], "ts": SECONDS}, []),
+    ("brevo", {"event": "contact_updated", "email": "jane@example.com", "id": 1, "ts": SECONDS, "date": TIME}, []),
+    ("brevo", {"items": [{"Uuid": ["x"], "MessageId": "<y@z>", "From": {"Address": "a@b.example"}}]}, []),
 ]
 
 # custom fields and tags, as each provider carries them
 FIELDS = {"campaign_id": "c", "mailbox_id": "b", "domain_id": "d", "sequence_id": "s", "step": "2", "variant": "B"}
+WITHOUT_CAMPAIGN = {name: value for name, value in FIELDS.items() if name != "campaign_id"}
+PAIRS = "|".join(f"{name}: {value}" for name, value in FIELDS.items())
+# an event of Brevo's campaigns: no message id
+MARKETING = {"event": "opened", "email": "jane@example.com", "camp_id": "c", "campaign name": "C", "ts_event": SECONDS}
 TAG_LISTS = {name: [value] for name, value in FIELDS.items()}
 LABELED: list[tuple[str, Any, list[str] | None]] = [
     ("sendgrid", sendgrid("open", category=["cold", "cold", " q4 ", ""], **FIELDS), ["cold", "q4"]),
@@ -190,9 +386,92 @@ LABELED: list[tuple[str, Any, list[str] | None]] = [
     ("postmark", postmark("Open", Metadata=FIELDS | {"tags": "q4"}, Tag=""), ["q4"]),
     ("mailgun", mailgun("opened", tags=["cold", "q4"], **{"user-variables": FIELDS}), ["cold", "q4"]),
     ("mailgun", FORM | FIELDS | {"tag": "cold"}, ["cold"]),
+    ("resend", resend("email.opened", tags=FIELDS | {"tags": "cold"}), ["cold"]),
+    (
+        "sparkpost",
+        [sparkpost("open", "track_event", rcpt_meta=FIELDS, campaign_id="other", rcpt_tags=["cold", "q4"])],
+        ["cold", "q4"],
+    ),
+    ("sparkpost", [sparkpost("open", "track_event", rcpt_meta=WITHOUT_CAMPAIGN, campaign_id="c")], None),
+    ("mailjet", mailjet("open", Payload=json.dumps(FIELDS | {"tags": ["cold"]}), customcampaign="other"), ["cold"]),
+    ("mailjet", mailjet("open", CustomID=json.dumps(WITHOUT_CAMPAIGN), customcampaign="c"), None),
+    (
+        "brevo",
+        brevo("opened", tags=["cold", "q4"], tag='["cold","q4"]', **{"X-Mailin-custom": json.dumps(FIELDS)}),
+        ["cold", "q4"],
+    ),
+    ("brevo", brevo("opened", tag='["cold","q4"]', **{"X-Mailin-custom": PAIRS}), ["cold", "q4"]),
+    ("brevo", MARKETING | {"tag": "cold", "X-Mailin-custom": json.dumps(WITHOUT_CAMPAIGN)}, ["cold"]),
 ]
 
+MODULES: dict[str, ModuleType] = {
+    "mailersend": mailersend_cases,
+    "mailtrap": mailtrap_cases,
+    "mandrill": mandrill_cases,
+    "postal": postal_cases,
+}
+CASES += [(provider, body, types) for provider, module in MODULES.items() for body, types in module.EVENTS]
+BOUNCES: list[tuple[str, Any, str]] = [
+    ("resend", resend("email.bounced", bounce={"message": "x", "type": "Permanent", "subType": "General"}), "invalid_recipient"),
+    ("resend", resend("email.bounced", bounce={"message": "x", "type": "Transient", "subType": "MailboxFull"}), "mailbox_full"),
+    ("resend", resend("email.bounced", bounce={"message": "x", "type": "Transient", "subType": "General"}), "undetermined"),
+    (
+        "resend",
+        resend(
+            "email.bounced",
+            bounce={"message": "x", "type": "Permanent", "subType": "General", "diagnosticCode": ["smtp; 552 mailbox full"]},
+        ),
+        "mailbox_full",
+    ),
+    ("resend", resend("email.bounced", bounce={"message": "The provider sent a hard bounce message."}), "invalid_recipient"),
+    *(
+        ("sparkpost", [sparkpost("bounce", bounce_class=bounce_class, raw_reason="[internal]")], reason)
+        for bounce_class, reason in {
+            "1": "undetermined",
+            "10": "invalid_recipient",
+            "20": "undetermined",
+            "21": "server_unavailable",
+            "22": "mailbox_full",
+            "23": "message_too_large",
+            "24": "timed_out",
+            "30": "invalid_recipient",
+            "40": "undetermined",
+            "50": "blocked",
+            "51": "blocked",
+            "52": "content_rejected",
+            "53": "content_rejected",
+            "54": "blocked",
+            "70": "server_unavailable",
+        }.items()
+    ),
+    # the receiving server's own words come first
+    ("sparkpost", [sparkpost("bounce", bounce_class="10", raw_reason="552 5.2.2 mailbox full")], "mailbox_full"),
+    *(
+        ("mailjet", mailjet("bounce", hard_bounce=is_hard, error_related_to=part, error=error), reason)
+        for is_hard, part, error, reason in (
+            (True, "recipient", "user unknown", "invalid_recipient"),
+            (True, "recipient", "mailbox inactive", "mailbox_disabled"),
+            (False, "recipient", "quota exceeded", "mailbox_full"),
+            (True, "domain", "invalid domain", "invalid_domain"),
+            (True, "domain", "no mail host", "invalid_domain"),
+            (False, "domain", "relay/access denied", "blocked"),
+            (True, "spam", "sender blocked", "blocked"),
+            (False, "spam", "content blocked", "content_rejected"),
+            (False, "spam", "policy issue", "blocked"),
+            (False, "system", "system issue", "server_unavailable"),
+            (False, "system", "connection issue", "server_unavailable"),
+            (True, "recipient", "", "invalid_recipient"),
+        )
+    ),
+    ("brevo", brevo("hard_bounce"), "invalid_recipient"),
+    ("brevo", brevo("invalid_email"), "invalid_recipient"),
+    ("brevo", brevo("soft_bounce"), "undetermined"),
+    ("brevo", brevo("soft_bounce", reason="552 5.2.2 mailbox is full"), "mailbox_full"),
+]
+BOUNCES += [(provider, body, reason) for provider, module in MODULES.items() for body, reason in module.BOUNCES]
+
 MALFORMED: list[Any] = [
+    *(body for module in MODULES.values() for body in module.MALFORMED),
     *([], {}, [1, "x", None, [], {}], {"event": None}, {"event": {}, "timestamp": {}, "email": []}),
     {"event": "open", "timestamp": "tomorrow", "email": 7, "sg_message_id": ["x"], "sg_machine_open": "perhaps"},
     {"event": "open", "timestamp": 9e30, "email": "a@b@c", "sg_message_id": "", "unique_args": "x"},
@@ -208,7 +487,21 @@ MALFORMED: list[Any] = [
     {"event-data": {"event": "failed", "delivery-status": {"code": "99999999999", "message": "a" * 10_000}}},
     {"event-data": "x"},
     {"items": "x"},
+    {"type": "email.bounced", "created_at": "yesterday", "data": {"to": {"a": 1}, "bounce": "x", "tags": [], "email_id": {}}},
+    {"type": "email.clicked", "created_at": 5, "data": {"to": [[["x"]]], "click": [], "email_id": ["x"]}},
+    {"type": ["email.sent"], "created_at": TIME, "data": "x"},
+    {"msys": "x"},
+    {"msys": {"message_event": "x"}},
+    {"msys": {"message_event": [{"type": {}}]}},
+    {"msys": {"message_event": {"type": "bounce", "timestamp": "x", "error_code": "9" * 30, "rcpt_meta": "x", "rcpt_tags": {}}}},
+    {"msys": {"track_event": {"type": "open", "is_prefetched": "perhaps", "timestamp": 9e30, "transmission_id": ["x"]}}},
+    {"event": "bounce", "time": "x", "MessageID": 0, "email": [], "Payload": "{", "CustomID": "[[[", "hard_bounce": "x"},
+    {"event": "open", "time": 9e30, "MessageID": 1e300, "Payload": "7", "CustomID": {"a": 1}},
+    {"event": "request", "email": {}, "message-id": "<>", "ts_epoch": "9" * 40, "X-Mailin-custom": ":|:::|", "tag": "[[["},
+    {"event": "opened", "email": "a@b.example", "message-id": "m", "ts_epoch": -1, "ts_event": "x", "tags": {"a": []}},
 ]
+WITH_ONE_ID = ("sendgrid", "postmark", "mailgun", "resend", "sparkpost", "mailjet", "brevo", *MODULES)
+PROVIDERS = tuple(provider for provider in loader.PROVIDERS if provider != "native")
 
 
 @pytest.fixture(scope="module")
@@ -217,11 +510,15 @@ def staging(module_settings: Settings) -> Settings:
         cursor.executemany(
             "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, %s, %s)",
             [(provider, f"case-{number}", Json(body)) for number, (provider, body, _) in enumerate(CASES)]
+            + [(provider, f"bounce-{number}", Json(body)) for number, (provider, body, _) in enumerate(BOUNCES)]
             + [(provider, f"labeled-{number}", Json(body)) for number, (provider, body, _) in enumerate(LABELED)]
+            + [(provider, f"malformed-{number}", Json(body)) for provider in PROVIDERS for number, body in enumerate(MALFORMED)]
+            # each under the name of each other provider
             + [
-                (provider, f"malformed-{number}", Json(body))
-                for provider in ("sendgrid", "ses", "postmark", "mailgun")
-                for number, body in enumerate(MALFORMED)
+                (other, f"misnamed-{number}", Json(body))
+                for number, (provider, body, _) in enumerate(CASES)
+                for other in PROVIDERS
+                if other != provider
             ],
         )
     run_dbt(module_settings, *WITHOUT_TESTS)
@@ -257,13 +554,26 @@ def test_malformed_bodies_do_not_stop_a_build(staging: Settings) -> None:
     assert built == ("built",)
 
 
+def test_a_body_of_another_provider_is_reported_and_not_misread(staging: Settings) -> None:
+    with connect(staging, "mailmart_owner") as connection:
+        misread = connection.execute(
+            "select provider, workspace_id, event_type from staging.int_loaded_events where workspace_id like 'misnamed-%'"
+        ).fetchall()
+        reported = connection.execute(
+            "select distinct provider || ' ' || workspace_id from staging.stg_rejected_payloads"
+            " where workspace_id like 'misnamed-%'"
+        ).fetchall()
+    assert [(provider, CASES[int(case.split("-")[1])], kind) for provider, case, kind in misread] == []
+    assert len(reported) == len(CASES) * (len(PROVIDERS) - 1)
+
+
 def number_of(provider: str, event_type: str, index: int = 0) -> str:
     numbers = [number for number, case in enumerate(CASES) if case[0] == provider and case[2][:1] == [event_type]]
     return f"case-{numbers[index]}"
 
 
 def test_all_events_of_a_message_have_one_message_id(staging: Settings) -> None:
-    for provider in ("sendgrid", "postmark", "mailgun"):
+    for provider in WITH_ONE_ID:
         ids = {
             message_id
             for number, case in enumerate(CASES)
@@ -291,6 +601,52 @@ def test_details_of_an_event_are_read(staging: Settings) -> None:
     assert column(staging, "sendgrid", deferred, "recipient_domain") == ["example.com"]
 
 
+@pytest.mark.parametrize("number", range(len(BOUNCES)), ids=lambda number: f"{BOUNCES[number][0]}-{number}")
+def test_a_bounce_has_its_reason(staging: Settings, number: int) -> None:
+    with connect(staging, "mailmart_owner") as connection:
+        rows = connection.execute(
+            "select bounce_reason from core.fct_email_events where workspace_id = %s", (f"bounce-{number}",)
+        ).fetchall()
+    assert rows == [(BOUNCES[number][2],)]
+
+
+@pytest.mark.parametrize("provider", MODULES)
+def test_custom_fields_and_tags_of_a_module_are_read(staging: Settings, provider: str) -> None:
+    names = ("campaign_id", "mailbox_id", "domain_id", "sequence_id", "step", "variant")
+    with connect(staging, "mailmart_owner") as connection:
+        rows = connection.execute(
+            f"select {', '.join(names)}, tags from staging.stg_{provider}_events"
+            " where workspace_id like 'case-%' and sequence_id is not null limit 1"
+        ).fetchall()
+    [(*values, tags)] = rows
+    assert values == ["c1", "mb1", "d1", "s1", "2", "b"]
+    assert tags
+
+
+def test_a_proxy_that_loads_pictures_is_a_machine(staging: Settings) -> None:
+    assert column(staging, "sparkpost", number_of("sparkpost", "opened"), "is_machine") == [True]
+    assert column(staging, "brevo", number_of("brevo", "opened"), "is_machine") == [False]
+    assert column(staging, "brevo", number_of("brevo", "opened", 2), "is_machine") == [True]
+
+
+def test_a_mail_of_several_recipients_is_one_message_if_its_events_do_not_say_whose_they_are(staging: Settings) -> None:
+    one, several = number_of("resend", "sent", 0), number_of("resend", "sent", 1)
+    assert column(staging, "resend", one, "message_id") == column(staging, "resend", several, "message_id")
+
+
+def test_a_robot_that_says_so_is_a_machine(staging: Settings) -> None:
+    assert column(staging, "mandrill", number_of("mandrill", "opened", 0), "is_machine") == [None]
+    assert column(staging, "mandrill", number_of("mandrill", "opened", 1), "is_machine") == [True]
+
+
+def test_what_a_message_has_is_read_for_its_events(staging: Settings) -> None:
+    logged = next(number for number, case in enumerate(CASES) if case[0] == "mailgun" and "pagination" in case[1])
+    assert column(staging, "mailgun", f"case-{logged}", "campaign_id") == ["c", "c"]
+    active = next(number for number, case in enumerate(CASES) if case[0] == "sendgrid" and "to_email" in case[1])
+    assert column(staging, "sendgrid", f"case-{active}", "campaign_id") == ["c"]
+    assert column(staging, "sendgrid", f"case-{active}", "recipient_domain") == ["example.com"]
+
+
 @pytest.mark.parametrize("number", range(len(LABELED)), ids=lambda number: f"{LABELED[number][0]}-{number}")
 def test_custom_fields_and_tags_are_read(staging: Settings, number: int) -> None:
     with connect(staging, "mailmart_owner") as connection:
@@ -303,7 +659,7 @@ def test_custom_fields_and_tags_are_read(staging: Settings, number: int) -> None
 
 def test_no_address_of_a_recipient_is_in_staging(staging: Settings) -> None:
     with connect(staging, "mailmart_owner") as connection:
-        for provider in ("sendgrid", "ses", "postmark", "mailgun", "native"):
+        for provider in (*PROVIDERS, "native"):
             readable = connection.execute(
                 f"select count(*) from staging.stg_{provider}_events as event"
                 " where (to_jsonb(event) - 'provider_message_id' - 'message_id')::text ~* '(jane|joe|a)(@|%%40)'"

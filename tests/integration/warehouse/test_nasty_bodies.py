@@ -56,6 +56,72 @@ TEXTS: dict[str, dict[str, Any]] = {
             "bouncedRecipients": [{"emailAddress": "a@b.example", "diagnosticCode": "TEXT", "status": "TEXT"}],
         },
     },
+    "resend": {
+        "type": "email.bounced",
+        "created_at": "2025-11-01T10:00:00Z",
+        "data": {
+            "email_id": "m",
+            "to": ["a@b.example"],
+            "bounce": {"message": "TEXT", "type": "TEXT", "subType": "TEXT", "diagnosticCode": ["TEXT"]},
+            "click": {"link": "TEXT", "userAgent": "TEXT"},
+            "tags": {"step": "TEXT", "tags": ["TEXT"]},
+        },
+    },
+    "sparkpost": {
+        "msys": {
+            "message_event": {
+                "type": "bounce",
+                "transmission_id": "m",
+                "rcpt_to": "a@b.example",
+                "timestamp": "1762000000",
+                **dict.fromkeys(("raw_reason", "error_code", "bounce_class", "target_link_url", "user_agent"), "TEXT"),
+            }
+        }
+    },
+    "mailjet": {"event": "bounce", "time": 1762000000, "MessageID": "m", "email": "a@b.example"},
+    "brevo": {"event": "hard_bounce", "message-id": "m", "email": "a@b.example", "ts_epoch": 1762000000000},
+}
+# the other providers' texts, which no regular expression of their own looks at
+OTHER_TEXTS: dict[str, dict[str, Any]] = {
+    "mailersend": {
+        "type": "activity.hard_bounced",
+        "created_at": "2025-11-01T10:00:00Z",
+        "data": {
+            "email": {"message": {"id": "m"}, "recipient": {"email": "a@b.example"}, "tags": ["TEXT"]},
+            "morph": {"reason": "TEXT", "readable_reason": "TEXT", "url": "TEXT", "user_agent": "TEXT"},
+        },
+    },
+    "mailtrap": {
+        "event": "bounce",
+        "event_id": "e",
+        "timestamp": 1762000000,
+        "message_id": "m",
+        "email": "a@b.example",
+        "response": "TEXT",
+        "response_code": "TEXT",
+        "bounce_category": "TEXT",
+        "category": "TEXT",
+        "url": "TEXT",
+    },
+    "mandrill": {
+        "event": "hard_bounce",
+        "_id": "m",
+        "ts": 1762000000,
+        "msg": {"email": "a@b.example", "diag": "TEXT", "bounce_description": "TEXT", "bgtools_code": "TEXT", "tags": ["TEXT"]},
+        "user_agent": "TEXT",
+        "user_agent_parsed": {"type": "TEXT"},
+    },
+    "postal": {
+        "event": "MessageBounced",
+        "timestamp": 1762000000,
+        "uuid": "u",
+        "payload": {
+            "message": {"id": "m", "to": "a@b.example", "tag": "TEXT"},
+            "details": "TEXT",
+            "output": "TEXT",
+            "url": "TEXT",
+        },
+    },
 }
 LONG = [
     "a" * 200_000,
@@ -65,16 +131,20 @@ LONG = [
     " " * 200_000 + "x",
     "https://" + "%40" * 70_000,
 ]
+# two are enough for those
+OTHER_LONG = 2
 MORE = {
     "sendgrid": ("reason", "status", "url", "useragent", "type", "unique_args"),
     "postmark": ("Date", "UserAgent", "OriginalLink"),
+    "mailjet": ("smtp_reply", "error_related_to", "url", "agent", "Payload", "CustomID"),
+    "brevo": ("reason", "link", "user_agent", "X-Mailin-custom", "tag"),
 }
 
 
 def bodies() -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
-    for provider, body in TEXTS.items():
-        for number, text in enumerate(LONG):
+    for provider, body in (TEXTS | OTHER_TEXTS).items():
+        for number, text in enumerate(LONG if provider in TEXTS else LONG[:OTHER_LONG]):
             # one message each, and one whose ids are long, too
             filled = json.loads(
                 json.dumps(body)
@@ -147,7 +217,7 @@ def test_long_texts_are_cut_and_their_events_are_read(built: Settings) -> None:
     # providers may give the same id
     events = "core.fct_email_events where workspace_id = 'w' and provider_message_id ~ '^<?m[0-9]'"
     messages = rows(built, f"select provider, count(distinct provider_message_id) from {events} group by provider")
-    assert dict(messages) == dict.fromkeys(TEXTS, len(LONG))
+    assert dict(messages) == dict.fromkeys(TEXTS, len(LONG)) | dict.fromkeys(OTHER_TEXTS, OTHER_LONG)
     columns = (
         "event_type",
         "provider_message_id",
