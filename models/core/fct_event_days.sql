@@ -7,8 +7,8 @@
     )
 }}
 
--- Which events come at all, by the time of the event and not of its message. An unknown type counts nowhere, and there can be as many
--- of them as events.
+-- Which events come at all, by the time of the event and not of its message. An unknown type counts nowhere, and there can be as
+-- many of them as events.
 {{
     incremental_rollup(
         grain,

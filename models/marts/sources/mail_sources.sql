@@ -1,4 +1,4 @@
--- As the tables are now, not as of the request's batch: whoever connects a provider sees its first body before a build has counted it
+-- As the tables are now, not as of the batch: whoever connects a provider sees its first body before a build has counted it
 with webhook_sources as (
     select
         source_id,
