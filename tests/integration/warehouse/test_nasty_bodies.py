@@ -131,6 +131,8 @@ LONG = [
     " " * 200_000 + "x",
     "https://" + "%40" * 70_000,
 ]
+# two are enough for those
+OTHER_LONG = 2
 MORE = {
     "sendgrid": ("reason", "status", "url", "useragent", "type", "unique_args"),
     "postmark": ("Date", "UserAgent", "OriginalLink"),
@@ -142,7 +144,7 @@ MORE = {
 def bodies() -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for provider, body in (TEXTS | OTHER_TEXTS).items():
-        for number, text in enumerate(LONG):
+        for number, text in enumerate(LONG if provider in TEXTS else LONG[:OTHER_LONG]):
             # one message each, and one whose ids are long, too
             filled = json.loads(
                 json.dumps(body)
@@ -215,7 +217,7 @@ def test_long_texts_are_cut_and_their_events_are_read(built: Settings) -> None:
     # providers may give the same id
     events = "core.fct_email_events where workspace_id = 'w' and provider_message_id ~ '^<?m[0-9]'"
     messages = rows(built, f"select provider, count(distinct provider_message_id) from {events} group by provider")
-    assert dict(messages) == dict.fromkeys(TEXTS | OTHER_TEXTS, len(LONG))
+    assert dict(messages) == dict.fromkeys(TEXTS, len(LONG)) | dict.fromkeys(OTHER_TEXTS, OTHER_LONG)
     columns = (
         "event_type",
         "provider_message_id",
