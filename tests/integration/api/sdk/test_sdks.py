@@ -31,7 +31,7 @@ def _in_america(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=needs(*GENERATORS[name].programs)) for name in ("python", "openapi-python-client")]
 )
-def test_python(name: str, recorder: Recorder, key: str, tmp_path: Path) -> None:
+def test_python(name: str, recorder: Recorder, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _generate(name, tmp_path)
     program = shutil.copy(PROGRAMS / f"{name.replace('-', '_')}.py", tmp_path / "program.py")
     shutil.move(tmp_path / "sdk" / "mailmart_client", tmp_path)
@@ -42,6 +42,11 @@ def test_python(name: str, recorder: Recorder, key: str, tmp_path: Path) -> None
     recorder.has_faults = bool(ours)
     run(sys.executable, program, recorder.address, key, WORKSPACE, CAMPAIGN, cwd=tmp_path)
     assert recorder.called == recorder.operations
+    if ours:
+        _configure(monkeypatch, recorder, key)
+        output = run(sys.executable, "readme0.py", cwd=tmp_path)
+        assert "CAMPAIGN_NOT_FOUND {}" in output
+        assert (tmp_path / "overview.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +56,7 @@ def test_python(name: str, recorder: Recorder, key: str, tmp_path: Path) -> None
         for name in ("typescript-fetch", "openapi-typescript")
     ],
 )
-def test_typescript(name: str, recorder: Recorder, key: str, tmp_path: Path) -> None:
+def test_typescript(name: str, recorder: Recorder, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _generate(name, tmp_path)
     packages = npm_packages()
     compiler = packages / ".bin" / "tsc"
@@ -67,20 +72,30 @@ def test_typescript(name: str, recorder: Recorder, key: str, tmp_path: Path) -> 
     strict = ("--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes")
     sources = (program, *_examples(tmp_path, "ts", ".mts"))
     run(compiler, *strict, "--module", "nodenext", "--target", "es2022", "--types", "node", *sources, cwd=tmp_path)
-    recorder.has_faults = (FILES / name / "src").exists()
+    has_layer = (FILES / name / "src").exists()
+    recorder.has_faults = has_layer
     run("node", "program.mjs", recorder.address, key, WORKSPACE, CAMPAIGN, cwd=tmp_path)
     assert recorder.called == recorder.operations
+    if has_layer:
+        _configure(monkeypatch, recorder, key)
+        assert "CAMPAIGN_NOT_FOUND {}" in run("node", "readme0.mjs", cwd=tmp_path)
 
 
 def _generate(name: str, folder: Path) -> None:
     generate(name, PROJECT_ROOT / "openapi.json", folder / "sdk")
 
 
+def _configure(monkeypatch: pytest.MonkeyPatch, recorder: Recorder, key: str) -> None:
+    """What the README says to set before its first program."""
+    monkeypatch.setenv("MAILMART_URL", recorder.address)
+    monkeypatch.setenv("MAILMART_KEY", key)
+
+
 def _examples(folder: Path, language: str, suffix: str) -> list[str]:
-    """Writes the code examples of the SDK's README to files of their own."""
+    """Writes the code examples of the SDK's README, for the workspace of the tests, to files of their own."""
     examples = re.findall(rf"```{language}\n(.*?)```", (folder / "sdk" / "README.md").read_text(), re.DOTALL)
     assert examples
     names = [f"readme{number}{suffix}" for number in range(len(examples))]
     for name, code in zip(names, examples, strict=True):
-        (folder / name).write_text(code)
+        (folder / name).write_text(code.replace("ws_demo_1", WORKSPACE))
     return names
