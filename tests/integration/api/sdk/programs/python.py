@@ -136,15 +136,22 @@ with Client(f"{address}/", key) as client:
     exports.delete_export(workspace, created.export_id)
 
     reports = client.reports
-    report = reports.create_report(
-        workspace,
-        ReportRequest(
-            name="Weekly, of the Python SDK",
-            export=ReportExportRequest(export_type="workspace_overview", format="json"),
-            schedule=ReportScheduleRequest(frequency="weekly", weekday="monday", at="08:00"),
-            webhook_url="https://hooks.example.com/in",
-        ),
-    ).data
+    new = ReportRequest(
+        name="Weekly, of the Python SDK",
+        export=ReportExportRequest(export_type="workspace_overview", format="json"),
+        schedule=ReportScheduleRequest(frequency="weekly", weekday="monday", at="08:00"),
+        webhook_url="https://hooks.example.com/in",
+    )
+    # the response is lost, and the request is not sent again: it would make a second report
+    try:
+        reports.create_report(workspace, new)
+    except ConnectionFailed as error:
+        assert "POST" in str(error), error
+    else:
+        raise AssertionError("a report was created twice")
+    (first,) = [one for page in pages(reports.list_reports, workspace) for one in page.data.reports if one.name == new.name]
+    reports.delete_report(workspace, first.report_id)
+    report = reports.create_report(workspace, new).data
     assert report.webhook_secret is not None
     assert report.next_run_at is not None
     assert report.next_run_at.weekday() == 0

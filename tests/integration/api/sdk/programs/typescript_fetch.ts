@@ -15,6 +15,7 @@ import {
   ReportWeekday,
   TimeRangePeriod,
   pages,
+  type ReportRequest,
   type Retry,
 } from "mailmart-client";
 
@@ -123,15 +124,21 @@ assert.equal(listed.indexOf(created.data.exportId), listed.indexOf(exportId) - 1
 await exports.deleteExport({ workspaceId, exportId: created.data.exportId });
 
 const reports = client.reports;
-const report = await reports.createReport({
-  workspaceId,
-  reportRequest: {
-    name: "Weekly, of typescript-fetch",
-    export: { exportType: "workspace_overview", format: "json" },
-    schedule: { frequency: "weekly", weekday: "monday", at: "08:00" },
-    webhookUrl: "https://hooks.example.com/in",
-  },
-});
+const reportRequest: ReportRequest = {
+  name: "Weekly, of typescript-fetch",
+  export: { exportType: "workspace_overview", format: "json" },
+  schedule: { frequency: "weekly", weekday: "monday", at: "08:00" },
+  webhookUrl: "https://hooks.example.com/in",
+};
+// the response is lost, and the request is not sent again: it would make a second report
+await assert.rejects(reports.createReport({ workspaceId, reportRequest }), ConnectionFailed);
+const lost: string[] = [];
+for await (const page of pages((position) => reports.listReports({ workspaceId, ...position }))) {
+  lost.push(...page.data.reports.filter(({ name }) => name === reportRequest.name).map((one) => one.reportId));
+}
+assert.equal(lost.length, 1);
+await reports.deleteReport({ workspaceId, reportId: lost[0] ?? "" });
+const report = await reports.createReport({ workspaceId, reportRequest });
 assert.ok(report.data.webhookSecret?.startsWith("whsec_"));
 const nextRunAt: Date | null = report.data.nextRunAt;
 assert.equal(nextRunAt?.getUTCDay(), 1);
