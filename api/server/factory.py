@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
+from multiprocessing.util import Finalize
 
 from api.intake.events.routes import MAX_BODY_BYTES, PATH
 from api.observability.logs import configure_logs
@@ -20,7 +20,8 @@ def create_asgi_app() -> AsgiAdapter:
     end_with_parent()
     settings = Settings.from_environment().for_process(SERVE)
     app = WsgiApp(settings)
-    atexit.register(app.close)
+    # a process of multiprocessing, which granian starts, does not run the handlers of atexit
+    Finalize(None, app.close, exitpriority=1)
     # not /readyz, which waits for the database
     return AsgiAdapter(
         app,

@@ -9,14 +9,29 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import orjson
 
 from api.tools.sdk.npm import npm_packages
+from api.tools.sdk.plain_values import accept_plain_values
 from api.tools.sdk.programs import run
 
 FILES = Path(__file__).parent / "files"
 PACKAGE = "mailmart_client"
+# what a program imports of the files of our own
+PYTHON_LAYER = """
+from mailmart_client.client import Client as Client
+from mailmart_client.errors import ApiError as ApiError
+from mailmart_client.errors import ConnectionFailed as ConnectionFailed
+from mailmart_client.errors import DownloadFailed as DownloadFailed
+from mailmart_client.errors import ExportFailed as ExportFailed
+from mailmart_client.errors import ExportTimeout as ExportTimeout
+from mailmart_client.errors import MailmartError as MailmartError
+from mailmart_client.pages import pages as pages
+from mailmart_client.retries import Retries as Retries
+"""
+TYPESCRIPT_LAYER = "export * from './client.js';\n"
 
 
 @dataclass(frozen=True)
@@ -37,32 +52,51 @@ def generate(name: str, document: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     GENERATORS[name].write(document.absolute(), folder.absolute())
     # our own package files: those of the generators name a repository that does not exist
-    for file in sorted((FILES / name).iterdir()):
-        (folder / file.name.removesuffix(".in")).write_text(Template(file.read_text()).substitute(version=version("mailmart")))
+    for file in sorted(path for path in (FILES / name).rglob("*") if path.is_file() and path.suffix != ".pyc"):
+        target = folder / file.relative_to(FILES / name)
+        if file.suffix == ".in":
+            target.with_suffix("").write_text(Template(file.read_text()).substitute(version=version("mailmart")))
+        else:
+            shutil.copy(file, target)
 
 
 def _python(document: Path, folder: Path) -> None:
-    _openapi_generator("python", document, folder, (PACKAGE, "docs"), {"packageName": PACKAGE})
+    simplified = _simplified(document)
+    options = {"packageName": PACKAGE, "packageVersion": version("mailmart")}
+    _openapi_generator("python", simplified, folder, (PACKAGE, "docs"), options)
+    accept_plain_values(folder / PACKAGE, simplified)
+    with (folder / PACKAGE / "__init__.py").open("a") as file:
+        file.write(PYTHON_LAYER)
 
 
 def _typescript_fetch(document: Path, folder: Path) -> None:
-    # with a name, the generator writes a folder src
-    naming = {"npmName": "mailmart-client", "stringEnums": "true", "enumPropertyNaming": "UPPERCASE"}
-    options = {**naming, "importFileExtension": ".js"}
-    _openapi_generator("typescript-fetch", document, folder, ("src", "docs"), options)
+    simplified = _simplified(document)
+    # a Date of a date is midnight UTC, which is the day before in America: a date remains the text "2026-11-19"
+    _remove(simplified, "format", "date")
+    # a Set for a list
+    _remove(simplified, "uniqueItems", True)
+    # with a name, the generator writes a folder src; without stringEnums, the type of an enum is its plain values
+    options = {"npmName": "mailmart-client", "enumPropertyNaming": "UPPERCASE", "importFileExtension": ".js"}
+    _openapi_generator("typescript-fetch", simplified, folder, ("src", "docs"), options)
+    with (folder / "src" / "index.ts").open("a") as file:
+        file.write(TYPESCRIPT_LAYER)
 
 
-def _openapi_generator(name: str, document: Path, folder: Path, parts: tuple[str, ...], options: dict[str, str]) -> None:
+def _openapi_generator(
+    name: str, document: dict[str, Any], folder: Path, parts: tuple[str, ...], options: dict[str, str]
+) -> None:
     """Runs openapi-generator, and moves only the given parts of its output into the folder."""
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "output"
         simplified = Path(scratch) / "openapi.json"
-        simplified.write_bytes(_simplified(document))
+        simplified.write_bytes(orjson.dumps(document))
         run(
             "openapi-generator-cli",
             "generate",
             *("-g", name, "-i", simplified, "-o", output),
             *("--additional-properties", ",".join(f"{key}={value}" for key, value in options.items())),
+            # "export" is allowed as a property's name, in both languages: without it, it is "_export"
+            *("--name-mappings", "export=export"),
             *("--global-property", "apiTests=false,modelTests=false"),
             cwd=Path(scratch),
         )
@@ -70,13 +104,14 @@ def _openapi_generator(name: str, document: Path, folder: Path, parts: tuple[str
             shutil.move(output / part, folder / part)
 
 
-def _simplified(document: Path) -> bytes:
+def _simplified(document: Path) -> dict[str, Any]:
     """The document without the parts for which openapi-generator writes bad types.
 
     For "date or date-time" it writes a class that can hold neither: only "date" remains. For a constant true it writes an enum,
-    for other constants and for patterns functions without types: the plain types remain.
+    for other constants and for patterns functions without types, for a parameter with a default beside its reference `Any`:
+    the plain types remain.
     """
-    simplified = orjson.loads(document.read_bytes())
+    simplified: dict[str, Any] = orjson.loads(document.read_bytes())
     schemas = simplified["components"]["schemas"]
     for name, schema in schemas.items():
         if all("format" in part for part in schema.get("anyOf", [{}])):
@@ -84,7 +119,24 @@ def _simplified(document: Path) -> bytes:
         for described in schema.get("properties", {}).values():
             described.pop("const", None)
             described.pop("pattern", None)
-    return orjson.dumps(simplified)
+    for methods in simplified["paths"].values():
+        for operation in methods.values():
+            for parameter in operation.get("parameters", []) if isinstance(operation, dict) else []:
+                if "$ref" in parameter["schema"]:
+                    parameter["schema"] = {"$ref": parameter["schema"]["$ref"]}
+    return simplified
+
+
+def _remove(part: Any, key: str, value: object) -> None:
+    """Removes a key with this value everywhere in a part of the document. Properties of that name have a dict as their value."""
+    if isinstance(part, list):
+        for item in part:
+            _remove(item, key, value)
+    elif isinstance(part, dict):
+        if part.get(key) == value:
+            del part[key]
+        for item in part.values():
+            _remove(item, key, value)
 
 
 def _openapi_python_client(document: Path, folder: Path) -> None:

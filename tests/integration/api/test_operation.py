@@ -31,6 +31,7 @@ from tests.integration.api.metrics import samples
 from tests.integration.api.publishing import publish_empty_contract
 from tests.integration.api.serving import Running, serving
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 PATH = f"/api/v1/workspaces/{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
 
@@ -113,6 +114,23 @@ def test_shutdown_finishes_running_requests(warehouse_settings: Settings, key: s
         request.join(timeout=30)
         assert service.process.wait(timeout=30) == 0
     assert [response.status for response in responses] == [200]
+
+
+def test_a_stopped_service_closes_its_connections(warehouse_settings: Settings, key: str, tmp_path: Path) -> None:
+    query = (
+        "select sessions_abandoned, (select count(*) from pg_stat_activity as sessions where sessions.datname = current_database())"
+        " from pg_stat_database where datname = current_database()"
+    )
+    with connect(warehouse_settings, None, autocommit=True) as observer:
+        before = observer.execute(query).fetchone()
+        assert before is not None
+        with serving(warehouse_settings, tmp_path / "log") as service:
+            assert get(service.address, key).status == 200
+        # the number of abandoned sessions counts those that have ended
+        wait_until(lambda: (observer.execute(query).fetchone() or (0, 0))[1] <= before[1], "the service's sessions end")
+        after = observer.execute(query).fetchone()
+    assert after is not None
+    assert after[0] == before[0]
 
 
 @pytest.fixture

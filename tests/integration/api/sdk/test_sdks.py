@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import PROJECT_ROOT
-from api.tools.sdk.generators import GENERATORS, generate
+from api.tools.sdk.generators import FILES, GENERATORS, generate
 from api.tools.sdk.npm import npm_packages
 from api.tools.sdk.programs import run
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
@@ -22,18 +22,31 @@ PROGRAMS = Path(__file__).parent / "programs"
 pytestmark = pytest.mark.timeout(900)
 
 
+@pytest.fixture(autouse=True)
+def _in_america(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The programs run where midnight UTC is the day before."""
+    monkeypatch.setenv("TZ", "America/New_York")
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=needs(*GENERATORS[name].programs)) for name in ("python", "openapi-python-client")]
 )
-def test_python(name: str, recorder: Recorder, key: str, tmp_path: Path) -> None:
+def test_python(name: str, recorder: Recorder, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _generate(name, tmp_path)
     program = shutil.copy(PROGRAMS / f"{name.replace('-', '_')}.py", tmp_path / "program.py")
     shutil.move(tmp_path / "sdk" / "mailmart_client", tmp_path)
-    # the generators' runtime code is not strictly typed; their models and the program are
-    checked = ("program.py", _example(tmp_path, "python", "readme.py"), "mailmart_client/models")
+    # the generators' runtime code is not strictly typed; their models, our own files and the program are
+    ours = [str(path.relative_to(FILES / name)) for path in (FILES / name).rglob("*.py")]
+    checked = ("program.py", *_examples(tmp_path, "python", ".py"), "mailmart_client/models", *ours)
     run(sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", *checked, cwd=tmp_path)
+    recorder.has_faults = bool(ours)
     run(sys.executable, program, recorder.address, key, WORKSPACE, CAMPAIGN, cwd=tmp_path)
     assert recorder.called == recorder.operations
+    if ours:
+        _configure(monkeypatch, recorder, key)
+        output = run(sys.executable, "readme0.py", cwd=tmp_path)
+        assert "CAMPAIGN_NOT_FOUND {}" in output
+        assert (tmp_path / "overview.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -43,7 +56,7 @@ def test_python(name: str, recorder: Recorder, key: str, tmp_path: Path) -> None
         for name in ("typescript-fetch", "openapi-typescript")
     ],
 )
-def test_typescript(name: str, recorder: Recorder, key: str, tmp_path: Path) -> None:
+def test_typescript(name: str, recorder: Recorder, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _generate(name, tmp_path)
     packages = npm_packages()
     compiler = packages / ".bin" / "tsc"
@@ -57,18 +70,32 @@ def test_typescript(name: str, recorder: Recorder, key: str, tmp_path: Path) -> 
     (installed / "mailmart-client").symlink_to(tmp_path / "sdk")
     program = shutil.copy(PROGRAMS / f"{name.replace('-', '_')}.ts", tmp_path / "program.mts")
     strict = ("--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes")
-    sources = (program, _example(tmp_path, "ts", "readme.mts"))
+    sources = (program, *_examples(tmp_path, "ts", ".mts"))
     run(compiler, *strict, "--module", "nodenext", "--target", "es2022", "--types", "node", *sources, cwd=tmp_path)
+    has_layer = (FILES / name / "src").exists()
+    recorder.has_faults = has_layer
     run("node", "program.mjs", recorder.address, key, WORKSPACE, CAMPAIGN, cwd=tmp_path)
     assert recorder.called == recorder.operations
+    if has_layer:
+        _configure(monkeypatch, recorder, key)
+        assert "CAMPAIGN_NOT_FOUND {}" in run("node", "readme0.mjs", cwd=tmp_path)
 
 
 def _generate(name: str, folder: Path) -> None:
     generate(name, PROJECT_ROOT / "openapi.json", folder / "sdk")
 
 
-def _example(folder: Path, language: str, name: str) -> str:
-    """Writes the code example of the SDK's README to a file of this name."""
-    (code,) = re.findall(rf"```{language}\n(.*?)```", (folder / "sdk" / "README.md").read_text(), re.DOTALL)
-    (folder / name).write_text(code)
-    return name
+def _configure(monkeypatch: pytest.MonkeyPatch, recorder: Recorder, key: str) -> None:
+    """What the README says to set before its first program."""
+    monkeypatch.setenv("MAILMART_URL", recorder.address)
+    monkeypatch.setenv("MAILMART_KEY", key)
+
+
+def _examples(folder: Path, language: str, suffix: str) -> list[str]:
+    """Writes the code examples of the SDK's README, for the workspace of the tests, to files of their own."""
+    examples = re.findall(rf"```{language}\n(.*?)```", (folder / "sdk" / "README.md").read_text(), re.DOTALL)
+    assert examples
+    names = [f"readme{number}{suffix}" for number in range(len(examples))]
+    for name, code in zip(names, examples, strict=True):
+        (folder / name).write_text(code.replace("ws_demo_1", WORKSPACE))
+    return names

@@ -1,0 +1,102 @@
+// The client: made from a URL and a key, with retries, exceptions, pages and exports to wait for.
+import { AnalyticsApi, EventsApi, ExportsApi, ReportsApi } from './apis/index.js';
+import { ApiError, ExportFailed, ExportTimeout } from './errors.js';
+import type { Export } from './models/index.js';
+import { retryingFetch, sleep, type RetryOptions } from './retries.js';
+import { Configuration } from './runtime.js';
+
+export { ApiError, ConnectionFailed, ExportFailed, ExportTimeout, MailmartError } from './errors.js';
+export type { Retry, RetryOptions } from './retries.js';
+
+const FIRST_POLL_SECONDS = 0.5;
+const MAX_POLL_SECONDS = 10;
+
+export interface ClientOptions {
+  /** The service's URL, without `/api/v1`. */
+  url: string;
+  /** An API key (`mm_…`) or a JWT. */
+  key: string;
+  /** Seconds for each attempt. Default: 30. */
+  timeout?: number;
+  retries?: RetryOptions;
+}
+
+export interface WaitOptions {
+  /** Seconds. Default: 3600. */
+  timeout?: number;
+  /** Called with each status that is not the last. */
+  onProgress?: (status: Export) => void;
+  /** Ends the wait. */
+  signal?: AbortSignal;
+}
+
+/** All operations, by group. */
+export class Client {
+  readonly analytics: AnalyticsApi;
+  readonly events: EventsApi;
+  readonly exports: ExportsApi;
+  readonly reports: ReportsApi;
+
+  constructor({ url, key, timeout = 30, retries = {} }: ClientOptions) {
+    const configuration = new Configuration({
+      basePath: url.replace(/\/+$/, ''),
+      accessToken: key,
+      fetchApi: retryingFetch(retries, timeout),
+      middleware: [
+        {
+          post: async ({ response }) => {
+            if (!response.ok) throw await ApiError.of(response);
+          },
+          // the generated client would hide it in an error of its own
+          onError: async ({ error }) => {
+            throw error;
+          },
+        },
+      ],
+    });
+    this.analytics = new AnalyticsApi(configuration);
+    this.events = new EventsApi(configuration);
+    this.exports = new ExportsApi(configuration);
+    this.reports = new ReportsApi(configuration);
+  }
+
+  /**
+   * Waits until the export is completed, and returns it with its download link.
+   *
+   * Throws ExportFailed if it failed, was canceled or is expired, ExportTimeout if it is still processing after the timeout.
+   */
+  async waitForExport(workspaceId: string, exportId: string, options: WaitOptions = {}): Promise<Export> {
+    const { timeout = 3600, onProgress, signal } = options;
+    const deadline = Date.now() + timeout * 1000;
+    for (let poll = FIRST_POLL_SECONDS; ; poll = Math.min(poll * 1.5, MAX_POLL_SECONDS)) {
+      const status = (await this.exports.getExport({ workspaceId, exportId }, signal ? { signal } : {})).data;
+      if (status.status === 'completed') return status;
+      if (status.status !== 'processing') throw new ExportFailed(status);
+      onProgress?.(status);
+      const remaining = (deadline - Date.now()) / 1000;
+      if (remaining <= 0) throw new ExportTimeout(`export ${exportId} is at ${status.progress} % after ${timeout} s`);
+      await sleep(Math.min(poll, remaining), signal);
+    }
+  }
+}
+
+interface Page {
+  data: { nextCursor: string | null };
+}
+
+/**
+ * The pages of a list, each requested when the loop needs it.
+ *
+ *     for await (const page of pages((position) => client.exports.listExports({ workspaceId, ...position }))) …
+ */
+export async function* pages<P extends Page>(
+  list: (position: { cursor?: string }) => Promise<P>,
+): AsyncGenerator<P, void, undefined> {
+  let position: { cursor?: string } = {};
+  for (;;) {
+    const page = await list(position);
+    yield page;
+    if (page.data.nextCursor === null) return;
+    position = { cursor: page.data.nextCursor };
+  }
+}
