@@ -38,6 +38,7 @@ class StoredSource:
     signature_failures: int
     last_body_at: datetime | None
     last_rejected_at: datetime | None
+    last_rejection: str | None
     last_signature_failure_at: datetime | None
     last_signature_failure: str | None
     is_signed: bool

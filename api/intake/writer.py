@@ -41,7 +41,7 @@ ERRORS_OF_DATA = ("22", "23", "54", "P0001", "XX000")
 T = TypeVar("T")
 
 STORE = "select line, problem, reason from app.store_webhook_bodies(%s, %s, %b, %b, %s::text[], %s::text[])"
-COUNT = "select app.count_webhook_bodies(%s, %s, %s, %s, %s)"
+COUNT = "select app.count_webhook_bodies(%s, %s, %s, %s, %s, %s)"
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class _Counts:
     rejected: int = 0
     failures: int = 0
     failure: str | None = None
+    rejection: str | None = None
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ class Writer:
             [counts[source_id].rejected for source_id in ids],
             [counts[source_id].failures for source_id in ids],
             [counts[source_id].failure for source_id in ids],
+            [counts[source_id].rejection for source_id in ids],
         ]
         try:
             self._in_transaction(lambda connection: connection.execute(COUNT, columns))
@@ -177,6 +179,7 @@ class Writer:
                     current.rejected += lost.rejected
                     current.failures += lost.failures
                     current.failure = current.failure or lost.failure
+                    current.rejection = current.rejection or lost.rejection
 
     def close(self) -> None:
         """Writes the last counts and closes the connection."""
@@ -337,4 +340,6 @@ class Writer:
                 source_id = next(entry.body.source_id for entry in entries if entry.delivery == number)
                 counts = self._counts[source_id]
                 counts.bodies -= len(rejections)
-                counts.rejected += sum(rejection.problem != "no_source" for rejection in rejections)
+                rejected = [rejection.reason for rejection in rejections if rejection.problem != "no_source"]
+                counts.rejected += len(rejected)
+                counts.rejection = rejected[-1] if rejected else counts.rejection

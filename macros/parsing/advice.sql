@@ -43,3 +43,17 @@
         {%- endfor %}
     end
 {%- endmacro %}
+
+
+{# What to do about a source from which no mail comes, in one sentence; null if its last request was stored, or it takes none. #}
+{% macro advice_for_source() -%}
+    case
+        when status <> 'active' then null
+        when coalesce(last_body_at, last_rejected_at, last_signature_failure_at) is null
+            then 'Nothing has arrived: paste the URL of the source into the settings of the provider, choose all events, and send a test.'
+        when last_signature_failure_at > greatest(last_body_at, last_rejected_at, '-infinity')
+            then 'The last request was refused: give the source the signing secret of the provider with mailmart sources rotate --signing-key.'
+        when last_rejected_at > greatest(last_body_at, last_signature_failure_at, '-infinity')
+            then 'The last body was rejected: see last_rejection, and check that the URL is that of a source of this provider.'
+    end
+{%- endmacro %}

@@ -13,9 +13,9 @@
 {%- endmacro %}
 
 
-{# Whether this build computes a rollup again although retention has removed messages that it counts. #}
-{% macro recounts_with_removed_messages() -%}
-    {{ return(var('recompute') and is_incremental() and has_removed_rows('fct_messages')) }}
+{# Whether this build computes a rollup again although retention has removed rows of the fact that it counts. #}
+{% macro recounts_with_removed_rows(fact) -%}
+    {{ return(var('recompute') and is_incremental() and has_removed_rows(fact)) }}
 {%- endmacro %}
 
 

@@ -1,6 +1,6 @@
 {#
-    An incremental rollup of fct_messages: one row for each combination of the `grain` columns, which are the model's unique_key,
-    with measures of its messages.
+    An incremental rollup of a fact, by default of fct_messages: one row for each combination of the `grain` columns, which are the
+    model's unique_key, with measures of its messages.
 
     No message is read twice. A run adds the versions of messages inserted since the model's last run to the current rows, and
     subtracts those that expired since. So it costs what is new, and a message that moved leaves its old row.
@@ -9,6 +9,7 @@
     measures     Name → what is added up:
                      {'count_if': condition}                      the number of messages that meet the condition
                      {'sum': expression, 'data_type': 'bigint'}   the sum over the messages; null adds nothing
+                     {'max': expression}                          the largest; stays until the row is counted from nothing
                  The first one is {'count_if': 'true'}: a row in which it falls to 0 is deleted. A sum needs an exact type
                  (integer, bigint, numeric): what is added to a float cannot be subtracted without an error.
     cluster_by   The columns by which a first build orders the rows: a time among them first of all, as later builds order by
@@ -18,17 +19,18 @@
     If retention has removed messages, `recompute: true` cannot count from nothing: it would lose what was removed. Then it adds and
     subtracts like any other run. A row all of whose messages are still there is counted again, too.
 
-    expressions  Grain columns that are no column of fct_messages: name → expression.
+    expressions  Grain columns that are no column of the fact: name → expression.
+    fact         The name of the fact.
 #}
-{% macro incremental_rollup(grain, measures, cluster_by, where='is_sent', expressions={}) -%}
-{%- set recounts = recounts_with_removed_messages() -%}
+{% macro incremental_rollup(grain, measures, cluster_by, where='is_sent', expressions={}, fact='fct_messages') -%}
+{%- set recounts = recounts_with_removed_rows(fact) -%}
 {%- set is_incremental_run = is_incremental_run() or recounts -%}
 {%- set message_count = measures | first -%}
 {%- if measures[message_count].get('count_if') != 'true' -%}
     {{ exceptions.raise_compiler_error("the first measure of a rollup is {'count_if': 'true'}, and " ~ message_count ~ " is not") }}
 {%- endif -%}
 with messages as not materialized (
-    {{ changed_versions(ref('fct_messages'), where, is_incremental_run) | indent }}
+    {{ changed_versions(ref(fact), where, is_incremental_run) | indent }}
 ),
 
 changes as (
@@ -37,7 +39,7 @@ changes as (
 
 {% if recounts -%}
 current_messages as not materialized (
-    {{ changed_versions(ref('fct_messages'), where, false) | indent }}
+    {{ changed_versions(ref(fact), where, false) | indent }}
 ),
 
 counted as (
@@ -54,10 +56,14 @@ current_rows as (
 {{ 'updated' if recounts else 'totals' }} as (
     select
         {{ grain | join(',\n        ') }},
-        {%- for name in measures %}
+        {%- for name, measure in measures.items() %}
+        {%- if 'max' in measure %}
+        greatest(changes.{{ name }}, current_rows.{{ name }}) as {{ name }}
+        {%- else %}
         -- null in a row that is older than the measure: unknown until a build with `recompute: true`
         {{ 'coalesce(changes.' ~ name ~ ', 0)' if recounts else 'changes.' ~ name }}
         + case when current_rows.valid_to is null then 0 else current_rows.{{ name }} end as {{ name }}
+        {%- endif %}
         {{- ',' if not loop.last }}
         {%- endfor %}
     from changes
@@ -114,6 +120,8 @@ order by {{ cluster_by | join(', ') }}
     sum(change)::int
     {%- elif 'count_if' in measure -%}
     coalesce(sum(change) filter (where {{ measure.count_if }}), 0)::int
+    {%- elif 'max' in measure -%}
+    max({{ measure.max }}) filter (where change = 1)
     {%- else -%}
     coalesce(sum(change * ({{ measure.sum }})), 0)::{{ measure.data_type }}
     {%- endif -%}

@@ -29,6 +29,7 @@ ENDPOINTS = (
     "analytics/engagement-heatmap",
     "analytics/data-quality",
     "analytics/freshness",
+    "analytics/sources",
     "analytics/compare",
     "analytics/export",
     "analytics/exports",

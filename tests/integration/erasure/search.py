@@ -29,6 +29,7 @@ SECTIONS = (
     "analytics/deliverability",
     "analytics/engagement-heatmap",
     "analytics/data-quality",
+    "analytics/sources",
     "campaigns/cmp_1/analytics",
     "campaigns/cmp_2/analytics",
     "campaigns/cmp_3/analytics",
@@ -86,6 +87,7 @@ COUNTS = (
     from core.fct_bounce_days where {CURRENT} order by 1, 2, 3, 4
     """,
     f"select workspace_id, campaign_id, slot_at, sent, opened from core.fct_send_slots where {CURRENT} order by 1, 2, 3",
+    f"select workspace_id, provider, event_type, event_date, events from core.fct_event_days where {CURRENT} order by 1, 2, 3, 4",
     f"""
     select workspace_id, problem, provider, count(*)
     from core.fct_rejected_events where {CURRENT} group by 1, 2, 3 order by 1, 2, 3

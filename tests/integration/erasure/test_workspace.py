@@ -99,7 +99,7 @@ def test_nothing_is_left_and_nothing_comes_back(tenants: Tenants, server: Postgr
             ("workspace_erased", "app.campaigns", 1),
             ("workspace_erased", "app.domains", 1),
             ("workspace_erased", "app.workspaces", 1),
-            ("workspace_erased", "native", 7),
+            ("workspace_erased", "native", 8),
             ("workspace_erased", "sendgrid", 3),
         ]
         for table in ("fct_messages", "fct_email_events", "fct_campaign_days", "dim_workspaces", "dim_campaigns"):

@@ -262,6 +262,19 @@ def test_a_body_that_does_not_come_in_time(sources: Sources) -> None:
     assert sent[0]["status"] == 408
 
 
+def test_why_the_last_body_was_rejected_is_kept(intake: Intake, sources: Sources) -> None:
+    path = sources.path()
+    assert intake.post(path, [{"marker": "counted-by-day"}]).status == 200
+    assert intake.post(path, b"nonsense").status == 400
+    assert intake.post(path, b"\xff").status == 400
+    _wait_for_counts(sources, path, (1, 2, 0))
+    with connect(sources.settings, "mailmart_owner") as connection:
+        row = connection.execute(
+            "select last_rejection from app.webhook_sources where source_id = %s", (source_id(path),)
+        ).fetchone()
+    assert row == ("not UTF-8 at byte 1",)
+
+
 def test_no_token_is_in_the_log_and_no_tenant_in_it(intake: Intake, sources: Sources) -> None:
     path = sources.path("mandrill", signing_keys=["key-of-mandrill"])
     token = path.rpartition("/")[2]
@@ -281,7 +294,13 @@ def _wait_for_counts(sources: Sources, path: str, expected: tuple[int, int, int]
             row = connection.execute(
                 "select bodies, rejected, signature_failures from app.webhook_sources where source_id = %s", (source_id(path),)
             ).fetchone()
+            # two days, if this is run at midnight
+            by_day = connection.execute(
+                "select sum(bodies), sum(rejected), sum(signature_failures) from app.webhook_source_days where source_id = %s",
+                (source_id(path),),
+            ).fetchone()
         if row == expected:
+            assert by_day == expected
             return
         assert time.monotonic() < deadline, row
         time.sleep(0.1)

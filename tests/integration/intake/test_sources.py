@@ -94,7 +94,7 @@ def test_an_erased_workspace_has_no_sources(intake: Intake, sources: Sources) ->
     assert intake.post(path, [{"marker": "of-an-erased-workspace"}]).status == 404
     assert sources.stored("of-an-erased-workspace") == 0
     with connect(settings, "mailmart_owner") as connection:
-        for table in ("webhook_sources", "webhook_source_tokens"):
+        for table in ("webhook_sources", "webhook_source_tokens", "webhook_source_days"):
             row = connection.execute(f"select count(*) from app.{table} where source_id = %s".encode(), (source_id(path),))
             assert row.fetchone() == (0,)
     refused = mailmart(settings, "sources", "create", "--workspace", "ws_erased", "--new-workspace", "--provider", "sendgrid")

@@ -126,7 +126,7 @@ def answers(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
             connection.execute("select set_config(%s, %s, false)", (f"mailmart.{name}", value))
         for mart in ANSWERS:
             found[mart] = sorted(connection.execute(f"select * from marts.{mart}".encode()).fetchall(), key=repr)
-        for rollup in ("fct_campaign_days", "fct_send_slots", "fct_bounce_days"):
+        for rollup in ("fct_campaign_days", "fct_send_slots", "fct_bounce_days", "fct_event_days"):
             found[rollup] = [row[:-2] for row in current_rows_of(connection, rollup)]
     return found
 

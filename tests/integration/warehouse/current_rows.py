@@ -17,6 +17,7 @@ OPEN_ENDED = 9223372036854775807
 VERSIONED = (
     "fct_email_events",
     "fct_messages",
+    "fct_event_days",
     "fct_message_problems",
     "fct_campaign_days",
     "fct_send_slots",
@@ -32,6 +33,7 @@ VERSIONED = (
     "dim_health_score_factors",
 )
 LABELS = ("sequence_id", "step", "variant")
+EVENT_COUNTS = ("events", "last_occurred_at")
 WITHOUT_WORKSPACE = ("dim_bounce_reasons", "dim_health_score_factors")
 
 
@@ -74,6 +76,13 @@ def differences(settings: Settings, loaded: Sequence[Event], now: datetime, with
     events = _rows(settings, "fct_email_events", "workspace_id, event_id", *CONTENT)
     pairs: dict[str, tuple[Any, Any]] = {
         "fct_email_events": ({row[:2]: row[2:] for row in events}, reference.events(loaded, now)),
+        "fct_event_days": (
+            {
+                row[:3]: row[3:]
+                for row in _rows(settings, "fct_event_days", "workspace_id, event_type, event_date", *EVENT_COUNTS)
+            },
+            reference.event_days(loaded, now),
+        ),
         "fct_messages": (messages(settings), messages_expected),
         "fct_campaign_days": (campaign_days(settings), reference.campaign_days(of)),
         "fct_send_slots": (
@@ -109,7 +118,7 @@ def everything(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
                 name
                 for (name,) in connection.execute(
                     "select column_name from information_schema.columns where table_schema = 'core' and table_name = %s"
-                    " and column_name not in ('valid_from', 'valid_to', 'loaded_at', 'rejected_event_id')"
+                    " and column_name not in ('valid_from', 'valid_to', 'loaded_at', 'last_loaded_at', 'rejected_event_id')"
                     " order by ordinal_position",
                     (model,),
                 )

@@ -125,6 +125,19 @@ def events(loaded: Iterable[Event], now: datetime) -> dict[tuple[str, str], tupl
     return {key: _content(event) for key, event in first_copies(loaded, now).items()}
 
 
+def event_days(loaded: Iterable[Event], now: datetime) -> dict[tuple[str, str, date], tuple[int, datetime]]:
+    """How many valid events of a known type, and the time of the last, by (workspace_id, event_type, day)."""
+    found: dict[tuple[str, str, date], tuple[int, datetime]] = {}
+    for (workspace_id, _), event in first_copies(loaded, now).items():
+        if event.occurred_at is None or event.event_type is None or _unknown(event):
+            continue
+        occurred_at = event.occurred_at.astimezone(UTC)
+        key = workspace_id, event.event_type, occurred_at.date()
+        count, last = found.get(key, (0, occurred_at))
+        found[key] = count + 1, max(last, occurred_at)
+    return found
+
+
 def rejected(loaded: Sequence[Event], now: datetime) -> Counter[tuple[str, str]]:
     """Rejected copies of events, by (workspace_id or '', problem)."""
     first = first_copies(loaded, now)

@@ -38,8 +38,8 @@ REQUESTS = 6
 UNORDERED = ("campaign_performance", "unknown_campaigns", "messages")
 # an id that does not exist
 NOBODY = "nobody"
-# about builds and rejected events, not about mail
-NOT_OF_MAIL = {"freshness", "data_quality", "left_out"}
+# about builds, sources and events, not about mail
+NOT_OF_MAIL = {"freshness", "data_quality", "left_out", "mail_sources", "received_events", "received_rejections"}
 
 
 class Batch(NamedTuple):

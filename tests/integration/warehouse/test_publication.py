@@ -132,6 +132,7 @@ def test_readers_during_builds_see_only_published_batches(settings: Settings, mo
         written = current_rows.written_by_last_batch(settings)
         assert {model: rows for model, rows in written.items() if rows != (0, 0)} == {
             "fct_email_events": (0, 1),
+            "fct_event_days": (1, 1),
             "fct_messages": (0, 1),
             "fct_campaign_days": (1, 1),
             "fct_send_slots": (1, 1),

@@ -23,6 +23,9 @@ MARTS = (
     "workspace_overview",
     "top_campaigns",
     "data_quality",
+    "mail_sources",
+    "received_events",
+    "received_rejections",
     "deliverability",
     "top_bounce_reasons",
     "reputation_trend",
@@ -38,6 +41,8 @@ READABLE = [
     *(f"core.{model}" for model in VERSIONED if model not in WITHOUT_WORKSPACE),
     *(f"marts.{mart}" for mart in MARTS),
     *(f"served.{mart}" for mart in MARTS),
+    "app.webhook_sources",
+    "app.webhook_source_days",
 ]
 
 
@@ -72,6 +77,14 @@ def two_tenants(module_settings: Settings) -> Settings:
             connection.execute(
                 "insert into raw.domain_ip_assignments (domain_id, smtp_ip_address_id, status) values (%s, 'ip', 'active')",
                 (f"d_{workspace}",),
+            )
+            connection.execute(
+                "insert into app.webhook_sources (source_id, workspace_id, provider, name, requests_per_minute)"
+                " values (%s, %s, 'ses', '', 1)",
+                (f"s_{workspace}", workspace),
+            )
+            connection.execute(
+                "select app.count_webhook_bodies(array[%s], '{1}', '{1}', '{1}', '{no signature}')", (f"s_{workspace}",)
             )
         connection.execute("insert into raw.smtp_ip_addresses (smtp_ip_address_id, ip_address) values ('ip', '::1')")
     run_dbt(module_settings, "build")
@@ -144,6 +157,10 @@ def test_only_the_owner_reads_raw_and_staging_and_publishes(two_tenants: Setting
         "update app.current_publication set batch_id = 1",
         "insert into app.batches (target, invocation_id, command) values ('production', 'x', 'x')",
         "delete from core.fct_messages",
+        "select secret from app.webhook_source_secrets",
+        "select token_hash from app.webhook_source_tokens",
+        "update app.webhook_sources set revoked_at = null",
+        "delete from app.webhook_source_days",
         "insert into core.dim_workspaces (workspace_id) values ('mine')",
     ]
     with connect(two_tenants, role) as connection:

@@ -13,6 +13,7 @@ from mailmart_client.api.analytics import (
     get_deliverability,
     get_engagement_heatmap,
     get_freshness,
+    get_sources,
     get_workspace_overview,
 )
 from mailmart_client.api.events import send_events
@@ -59,6 +60,7 @@ from mailmart_client.models import (
     ReportRunListResponse,
     ReportScheduleRequest,
     ReportWeekday,
+    SourcesResponse,
     TimeRangePeriod,
     WorkspaceOverviewResponse,
 )
@@ -129,6 +131,10 @@ freshness = get_freshness.sync(workspace, client=client)
 assert isinstance(freshness, FreshnessResponse), freshness
 assert not freshness.data.is_late
 assert freshness.data.data_through < freshness.data.late_after
+
+received = get_sources.sync(workspace, client=client)
+assert isinstance(received, SourcesResponse), received
+assert [(row.provider, row.source_id) for row in received.data.sources] == [("native", None)]
 
 wanted = ExportRequest(export_type=ExportType.CAMPAIGN_PERFORMANCE, format_=ExportFormat.CSV, campaign_ids=[campaign])
 export = create_export.sync(workspace, client=client, body=wanted, idempotency_key="openapi-python-client")

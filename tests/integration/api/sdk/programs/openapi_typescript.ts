@@ -61,6 +61,11 @@ const freshness = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/f
 });
 assert.equal(freshness.data?.data.is_late, false);
 
+const received = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/sources", {
+  params: { path: { workspaceId } },
+});
+assert.deepEqual(received.data?.data.sources.map((row) => [row.provider, row.source_id]), [["native", null]]);
+
 const wanted = await client.POST("/api/v1/workspaces/{workspaceId}/analytics/export", {
   params: { path: { workspaceId }, header: { "Idempotency-Key": "openapi-typescript" } },
   body: { export_type: "campaign_performance", format: "csv", campaign_ids: [campaignId] },

@@ -96,6 +96,8 @@ with Client(f"{address}/", key) as client:
     assert not freshness.is_late
     assert freshness.data_through < freshness.late_after
 
+    assert [(row.provider, row.source_id) for row in api.get_sources(workspace).data.sources] == [("native", None)]
+
     exports = client.exports
     wanted = ExportRequest(export_type="campaign_performance", format="csv", campaign_ids=[campaign])
     export = exports.create_export(workspace, wanted, idempotency_key="python").data

@@ -83,6 +83,9 @@ const freshness = await api.getFreshness({ workspaceId });
 assert.equal(freshness.data.isLate, false);
 assert.ok(freshness.data.dataThrough < freshness.data.lateAfter);
 
+const received = await api.getSources({ workspaceId });
+assert.deepEqual(received.data.sources.map((row) => [row.provider, row.sourceId ?? null]), [["native", null]]);
+
 const quality = await api.getDataQuality({ workspaceId });
 assert.deepEqual(quality.data.problems, []);
 
