@@ -118,7 +118,7 @@ def test_shutdown_finishes_running_requests(warehouse_settings: Settings, key: s
 
 def test_a_stopped_service_closes_its_connections(warehouse_settings: Settings, key: str, tmp_path: Path) -> None:
     query = (
-        "select sessions_abandoned, (select count(*) from pg_stat_activity as sessions where sessions.datname = current_database())"
+        "select sessions_abandoned, (select count(*) from pg_stat_activity where datname = current_database())"
         " from pg_stat_database where datname = current_database()"
     )
     with connect(warehouse_settings, None, autocommit=True) as observer:
