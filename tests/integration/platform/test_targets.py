@@ -44,7 +44,9 @@ def test_a_developers_scheduler_does_only_nightly_runs_and_retention(settings: S
     }
 
 
-@pytest.mark.parametrize(("target", "expected"), [("", ["serve", "scheduler", "worker"]), ("dev", ["serve", "scheduler"])])
+@pytest.mark.parametrize(
+    ("target", "expected"), [("", ["serve", "intake", "scheduler", "worker"]), ("dev", ["serve", "intake", "scheduler"])]
+)
 def test_run_starts_a_worker_only_for_production(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, target: str, expected: list[str]
 ) -> None:
@@ -60,7 +62,7 @@ def test_run_starts_a_worker_only_for_production(
     monkeypatch.setattr("api.cli.run.running_servers", running_servers)
     monkeypatch.setattr("api.cli.run.run_programs", run_programs)
     monkeypatch.setattr("api.cli.run.configure_logs", lambda: None)
-    monkeypatch.setattr("api.cli.run.check_address", lambda _: None)
+    monkeypatch.setattr("api.cli.run.check_address", lambda *_: None)
     environment = {"MAILMART_HOME": str(settings.home), "MAILMART_TARGET": target}
     result = CliRunner().invoke(main, ["run"], env=environment)
     assert result.exit_code == 0, result.output
