@@ -15,7 +15,10 @@ parsed as (
         coalesce(
             {{ try_cast_json("nullif(body ->> 'X-Mailin-custom', '')") }},
             (
-                select jsonb_object_agg(btrim(split_part(pairs.pair, ':', 1)), btrim(substr(pairs.pair, strpos(pairs.pair, ':') + 1)))
+                select
+                    jsonb_object_agg(
+                        btrim(split_part(pairs.pair, ':', 1)), btrim(substr(pairs.pair, strpos(pairs.pair, ':') + 1))
+                    )
                 from regexp_split_to_table(left(body ->> 'X-Mailin-custom', 4000), '[|]') as pairs (pair)
                 where pairs.pair like '%:%'
             )

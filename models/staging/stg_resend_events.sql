@@ -8,8 +8,8 @@ parsed as (
         body ->> 'type' as provider_event,
         body ->> 'created_at' as happened_at,
         body -> 'data' as mail,
-        -- Each recipient of a mail has events, which name all recipients and not their own. So the mail is one message, and the first
-        -- recipient's.
+        -- Each recipient of a mail has events, which name all recipients and not their own. So the mail is one message, and the
+        -- first recipient's.
         jsonb_path_query_first(body, '$.data.to[0]') #>> '{}' as recipient,
         coalesce(
             -- the receiving server's reply, if Resend has one

@@ -62,7 +62,9 @@ events as (
         {{ enhanced_status_code('diagnostic') }} as smtp_status,
         coalesce(
             {{ smtp_reply_code('diagnostic') }},
-            case when provider_event in ('bounce', 'out_of_band', 'delay') then {{ try_cast("element ->> 'error_code'", 'int') }} end
+            case
+                when provider_event in ('bounce', 'out_of_band', 'delay') then {{ try_cast("element ->> 'error_code'", 'int') }}
+            end
         ) as smtp_code,
         case when provider_event in ('bounce', 'out_of_band') then 'sparkpost/' || bounce_class end as bounce_type,
         diagnostic,
