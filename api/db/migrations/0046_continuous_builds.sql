@@ -28,7 +28,7 @@ create table app.continuous_builds (
 comment on table app.continuous_builds is 'How continuous builds go. Grain: one warehouse.';
 comment on column app.continuous_builds.checked_at is 'When the leading scheduler last began a turn: it has looked for new rows, or built.';
 comment on column app.continuous_builds.failures is 'Turns that failed since the last one that did not.';
-comment on column app.continuous_builds.failed_at is 'When the last of them failed; null if there is none.';
+comment on column app.continuous_builds.failed_at is 'When the last of them failed; null before the first.';
 
 grant select, insert, update on app.continuous_builds to mailmart_worker;
 grant select on app.continuous_builds to mailmart_api;
@@ -100,7 +100,7 @@ begin
 end
 $$;
 
--- The time at which the oldest row was loaded that no publication has taken up; null if there is none. Of one transaction of each log:
+-- The time at which the oldest row was loaded that no publication has taken up; null if every row is published. Of one transaction of each log:
 -- of those that no build has read, the one that began first. loaded_at can be anything, so it counts as no earlier than what the
 -- publication is known to have, and as no later than now. Prometheus asks for it, so a role that cannot read raw rows may.
 create function app.oldest_unpublished_row(warehouse text)
@@ -113,9 +113,9 @@ declare
     since constant xid8 := (select min(pg_snapshot_xmin(states_of_models.state)) from unnest(states) as states_of_models (state));
     published_until constant timestamptz := (
         select greatest(publications.data_as_of, publications.current_until)
-        from app.current_publication as served
+        from app.current_publication
         inner join app.publications using (target, batch_id)
-        where served.target = warehouse
+        where current_publication.target = warehouse
     );
     raw_log regclass;
     loaded timestamptz;
@@ -156,16 +156,16 @@ declare
     complete timestamptz;
 begin
     select
-        served.batch_id,
+        current_publication.batch_id,
         publications.data_as_of,
         earliest.app_tables_hash
     into published
-    from current_publication as served
+    from current_publication
     inner join publications using (target, batch_id)
     inner join batches using (target, batch_id)
-    -- a retry has not read again what had passed before
+    -- a retry does not read again what had succeeded before
     inner join batches as earliest on earliest.batch_id = coalesce(batches.continues, batches.batch_id)
-    where served.target = warehouse;
+    where current_publication.target = warehouse;
     if not found then
         return 'new';
     end if;
@@ -247,9 +247,9 @@ begin
     end if;
     if continuous then
         select batches.* into published
-        from current_publication as served
+        from current_publication
         inner join batches using (target, batch_id)
-        where served.target = warehouse;
+        where current_publication.target = warehouse;
         if
             published.fingerprint is distinct from project_fingerprint
             or exists (
@@ -271,7 +271,7 @@ begin
 end
 $$;
 
--- Makes a build the one that is served.
+-- Publishes a build.
 -- complete_since_batch_id: the earliest build that its rows are of; the data are as of what that one has read.
 -- contract: what the API may show; stored, so that a manifest that is newer than the database breaks nothing. Null: that of the
 -- publication before, for a continuous build.
@@ -292,8 +292,8 @@ begin
         coalesce(batches.complete_until, batches.started_at),
         coalesce(publish_batch.contract, previous.contract)
     from batches
-    left join current_publication as served on served.target = published.target
-    left join publications as previous on served.target = previous.target and served.batch_id = previous.batch_id
+    left join current_publication on current_publication.target = published.target
+    left join publications as previous on current_publication.target = previous.target and current_publication.batch_id = previous.batch_id
     where batches.batch_id = complete_since_batch_id;
     insert into current_publication (target, batch_id)
     values (published.target, published.batch_id)
