@@ -110,8 +110,10 @@ class _Builder:
                     self._log_once("waiting: a publication was rolled back, and `mailmart build` or the nightly run builds again")
                 return Turn(news, self._every)
         result = self._build()
-        if result.status in ("busy", "stopped"):
-            return self._waiting(result.error or "stopped") if result.status == "busy" else Turn("stopped", 0)
+        if result.status == "stopped":
+            return Turn("stopped", 0)
+        if result.status == "busy":
+            return self._waiting(result.error or "another build is running")
         seconds = time.monotonic() - started
         with self._connect() as connection:
             repository = ContinuousBuildRepository(connection, self._settings.target)
