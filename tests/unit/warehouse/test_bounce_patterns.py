@@ -10,6 +10,21 @@ from tests.integration.warehouse.seeds import seed
 MAX_RULES_WITH_PHRASES = 30
 
 
+def is_like(text: str, pattern: str) -> bool:
+    """Whether a text meets a LIKE pattern."""
+    return re.fullmatch(re.escape(pattern).replace("%", ".*").replace("_", "."), text) is not None
+
+
+def test_a_provider_can_name_every_reason() -> None:
+    """`bounce/<reason>/<word>` has a rule, which comes before those of other providers and of a bounce without a reason."""
+    verdicts = [row for row in seed("bounce_patterns") if row["bounce_type"] and not row["smtp_status"] + row["smtp_code"]]
+    for reason in (row["bounce_reason"] for row in seed("bounce_reasons")):
+        # words that rules of other providers read, and one that none reads
+        for verdict in (f"bounce/{reason}/{word}" for word in ("x", "old", "greylisted", "espblock", "Technical")):
+            matching = [row for row in verdicts if is_like(verdict, row["bounce_type"])]
+            assert min(matching, key=lambda row: int(row["priority"]))["bounce_reason"] == reason, verdict
+
+
 def test_rows_of_a_rule_have_the_same_conditions() -> None:
     conditions: dict[str, set[tuple[str, ...]]] = {}
     for row in seed("bounce_patterns"):
