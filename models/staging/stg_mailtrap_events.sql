@@ -13,6 +13,21 @@ parsed as (
     from bodies
 ),
 
+with_reason as (
+    select
+        *,
+        case
+            when bounce_category = 'overquota' then 'mailbox_full'
+            when bounce_category = 'timeout' then 'timed_out'
+            when bounce_category in ('content', 'spam') then 'content_rejected'
+            when bounce_category in ('badsender', 'block', 'relayfail', 'serverpolicy', 'spam_gmail', 'verifyfail') then 'blocked'
+            when bounce_category in ('dnsFail', 'greylisting', 'serverfail', 'transientfail', 'unavailable')
+                then 'server_unavailable'
+            when bounce_category = 'badrecipient' then 'invalid_recipient'
+        end as bounce_reason
+    from parsed
+),
+
 events as (
     select
         workspace_id,
@@ -44,24 +59,9 @@ events as (
         {{ enhanced_status_code('diagnostic') }} as smtp_status,
         coalesce({{ try_cast("body ->> 'response_code'", 'int') }}, {{ smtp_reply_code('diagnostic') }}) as smtp_code,
         case
-            when provider_event not in ('bounce', 'soft bounce') then null
-            -- the verdict: nothing is known
-            when bounce_category in ('generalfail', 'other') then bounce_category
-            else concat_ws(
-                '/',
-                provider_event,
-                case
-                    when bounce_category = 'overquota' then 'mailbox_full'
-                    when bounce_category = 'timeout' then 'timed_out'
-                    when bounce_category in ('content', 'spam') then 'content_rejected'
-                    when bounce_category in ('badsender', 'block', 'relayfail', 'serverpolicy', 'spam_gmail', 'verifyfail')
-                        then 'blocked'
-                    when bounce_category in ('dnsFail', 'greylisting', 'serverfail', 'transientfail', 'unavailable')
-                        then 'server_unavailable'
-                    when bounce_category = 'badrecipient' then 'invalid_recipient'
-                end,
-                bounce_category
-            )
+            when provider_event = 'bounce'
+                -- generalfail, other, and a category that Mailtrap may add later say nothing: text and code decide
+                then coalesce('bounce/' || bounce_reason, 'mailtrap') || '/' || bounce_category
         end as bounce_type,
         diagnostic,
         body ->> 'url' as url,
@@ -70,6 +70,6 @@ events as (
         {{ epoch_to_timestamp("body ->> 'timestamp'") }} as occurred_at,
         loaded_at,
         loaded_xid
-    from parsed
+    from with_reason
 ),
 {{ as_email_events('mailtrap') }}

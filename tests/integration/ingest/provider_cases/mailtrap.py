@@ -60,6 +60,13 @@ BOUNCES: list[tuple[Any, str]] = [
     (bounce("spam"), "content_rejected"),
     (bounce("content"), "content_rejected"),
     (bounce("generalfail"), "undetermined"),
+    # categories that no documentation lists
+    (bounce("quarantined"), "undetermined"),
+    (bounce("hardfail"), "undetermined"),
+    (bounce("blocked2"), "undetermined"),
+    (posted(event("bounce")), "undetermined"),
+    (bounce("quarantined", "550 5.1.1 no such user", 550), "invalid_recipient"),
+    (bounce("other", "550 denied", 550), "blocked"),
     (bounce("other", "550 5.1.1 no such user", 550), "invalid_recipient"),
 ]
 
