@@ -25,6 +25,15 @@ parsed as (
 with_fields as (
     select
         *,
+        -- The words of the server come first: an erasure leaves codes and reason in the text that a bounce is classified by. Why a
+        -- person unsubscribed is a code in `reason`.
+        case
+            when provider_event in ('deferred', 'soft_bounced', 'hard_bounced')
+                then coalesce(
+                    nullif(detail ->> 'reason', ''), nullif(detail ->> 'readable_reason', ''), detail ->> 'message'
+                )
+            else coalesce(nullif(detail ->> 'readable_reason', ''), nullif(detail ->> 'reason', ''), detail ->> 'message')
+        end as diagnostic,
         app.fields_of_tags(email -> 'tags') as fields
     from parsed
 ),
@@ -60,10 +69,10 @@ events as (
         fields ->> 'step' as step,
         fields ->> 'variant' as variant,
         email -> 'tags' as tags,
-        {{ enhanced_status_code("detail ->> 'reason'") }} as smtp_status,
-        {{ smtp_reply_code("detail ->> 'reason'") }} as smtp_code,
+        {{ enhanced_status_code('diagnostic') }} as smtp_status,
+        {{ smtp_reply_code('diagnostic') }} as smtp_code,
         case when provider_event in ('soft_bounced', 'hard_bounced') then provider_event end as bounce_type,
-        coalesce(nullif(detail ->> 'readable_reason', ''), nullif(detail ->> 'reason', ''), detail ->> 'message') as diagnostic,
+        diagnostic,
         detail ->> 'url' as url,
         detail ->> 'user_agent' as user_agent,
         null::boolean as is_machine,

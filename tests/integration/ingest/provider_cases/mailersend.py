@@ -74,6 +74,15 @@ BOUNCES: list[tuple[Any, str]] = [
     (event("hard_bounced", {"object": "recipient_bounce", "reason": ""}), "invalid_recipient"),
     (event("soft_bounced", {"object": "recipient_bounce", "reason": "Unknown reason"}), "undetermined"),
     (event("soft_bounced", {"object": "recipient_bounce", "reason": "552 5.2.2 mailbox full"}), "mailbox_full"),
+    # the server's words come first
+    (
+        event(
+            "hard_bounced",
+            {"object": "recipient_bounce", "reason": "552 mailbox full", "readable_reason": "The recipient does not exist"},
+        ),
+        "mailbox_full",
+    ),
+    (event("soft_bounced", {"object": "recipient_bounce", "reason": "", "readable_reason": "Mailbox full"}), "mailbox_full"),
     (light("hard_bounced"), "invalid_recipient"),
 ]
 
