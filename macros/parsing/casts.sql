@@ -5,15 +5,21 @@
 
 
 {#
-    Casts a text to JSON; null if it is not valid. Also null if it is larger than a body may be, or has so many opening brackets that
-    it could be nested deeper than the server's stack: these are errors that pg_input_is_valid() does not catch.
+    Parses a JSON text in a body as an erasure does (app.parse_json_text); null if it is not valid, larger than a body may be, or has
+    very many opening brackets.
 #}
 {% macro try_cast_json(expression) -%}
     case
         when octet_length({{ expression }}) > {{ var('max_body_bytes') }} / 8 then null
         when length({{ expression }}) - length(translate({{ expression }}, '[{', '')) > 5000 then null
-        when pg_input_is_valid({{ expression }}, 'jsonb') then ({{ expression }})::jsonb
+        else app.parse_json_text({{ expression }})
     end
+{%- endmacro %}
+
+
+{# A JSON value, as the first of several to choose from: null if it is empty, so that it hides none of the others. #}
+{% macro non_empty_json(expression) -%}
+    case when {{ expression }} not in ('[]', '{}', '""', 'null') then {{ expression }} end
 {%- endmacro %}
 
 

@@ -53,17 +53,17 @@ events as (
             when provider_event = 'reply' then 'replied'
             else provider_event
         end as event_type,
-        coalesce(fields ->> 'campaign_id', body ->> 'camp_id') as campaign_id,
+        coalesce(nullif(fields ->> 'campaign_id', ''), body ->> 'camp_id') as campaign_id,
         fields ->> 'mailbox_id' as mailbox_id,
         fields ->> 'domain_id' as domain_id,
         fields ->> 'sequence_id' as sequence_id,
         fields ->> 'step' as step,
         fields ->> 'variant' as variant,
         coalesce(
-            body -> 'tags',
+            {{ non_empty_json("body -> 'tags'") }},
             -- an array as a JSON text
-            case when left(body ->> 'tag', 1) = '[' then {{ try_cast_json("body ->> 'tag'") }} end,
-            body -> 'tag',
+            case when left(body ->> 'tag', 1) = '[' then {{ non_empty_json(try_cast_json("body ->> 'tag'")) }} end,
+            case when body ->> 'tag' not in ('', '[]') then body -> 'tag' end,
             fields -> 'tags'
         ) as tags,
         {{ enhanced_status_code("body ->> 'reason'") }} as smtp_status,

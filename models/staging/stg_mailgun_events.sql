@@ -70,7 +70,9 @@ events as (
         variables ->> 'sequence_id' as sequence_id,
         variables ->> 'step' as step,
         variables ->> 'variant' as variant,
-        coalesce(element -> 'tags', element -> 'tag', variables -> 'tags') as tags,
+        coalesce(
+            {{ non_empty_json("element -> 'tags'") }}, {{ non_empty_json("element -> 'tag'") }}, variables -> 'tags'
+        ) as tags,
         coalesce(
             {{ enhanced_status_code("element #>> '{delivery-status,enhanced-code}'") }}, {{ enhanced_status_code('diagnostic') }}
         ) as smtp_status,

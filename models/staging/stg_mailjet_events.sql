@@ -14,7 +14,8 @@ parsed as (
             nullif(body ->> 'smtp_reply', ''), nullif(body ->> 'comment', ''), nullif(body ->> 'error', '')
         ) as diagnostic,
         coalesce(
-            {{ try_cast_json("nullif(body ->> 'Payload', '')") }}, {{ try_cast_json("nullif(body ->> 'CustomID', '')") }}
+            {{ non_empty_json(try_cast_json("nullif(body ->> 'Payload', '')")) }},
+            {{ try_cast_json("nullif(body ->> 'CustomID', '')") }}
         ) as fields
     from bodies
 ),
@@ -39,7 +40,7 @@ events as (
             when provider_event = 'unsub' then 'unsubscribed'
             else provider_event
         end as event_type,
-        coalesce(fields ->> 'campaign_id', nullif(body ->> 'customcampaign', '')) as campaign_id,
+        coalesce(nullif(fields ->> 'campaign_id', ''), nullif(body ->> 'customcampaign', '')) as campaign_id,
         fields ->> 'mailbox_id' as mailbox_id,
         fields ->> 'domain_id' as domain_id,
         fields ->> 'sequence_id' as sequence_id,

@@ -42,7 +42,7 @@ events as (
             when provider_event = 'email.complained' then 'complained'
             else provider_event
         end as event_type,
-        coalesce(mail #>> '{tags,campaign_id}', mail ->> 'broadcast_id') as campaign_id,
+        coalesce(nullif(mail #>> '{tags,campaign_id}', ''), mail ->> 'broadcast_id') as campaign_id,
         mail #>> '{tags,mailbox_id}' as mailbox_id,
         mail #>> '{tags,domain_id}' as domain_id,
         mail #>> '{tags,sequence_id}' as sequence_id,

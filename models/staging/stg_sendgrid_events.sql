@@ -28,9 +28,9 @@ parsed as (
         ) as provider_event,
         coalesce(body ->> 'reason', body ->> 'response') as diagnostic,
         coalesce(
-            body -> 'unique_args',
-            body -> 'custom_args',
-            body #> '{sg_message,custom_args}',
+            {{ non_empty_json("body -> 'unique_args'") }},
+            {{ non_empty_json("body -> 'custom_args'") }},
+            {{ non_empty_json("body #> '{sg_message,custom_args}'") }},
             {{ try_cast_json("body #>> '{sg_message,unique_args}'") }},
             '{}'
         ) as nested_arguments,
@@ -90,10 +90,10 @@ events as (
         coalesce(body ->> 'step', nested_arguments ->> 'step') as step,
         coalesce(body ->> 'variant', nested_arguments ->> 'variant') as variant,
         coalesce(
-            body -> 'category',
-            body -> 'tags',
-            nested_arguments -> 'tags',
-            body #> '{sg_message,category}',
+            {{ non_empty_json("body -> 'category'") }},
+            {{ non_empty_json("body -> 'tags'") }},
+            {{ non_empty_json("nested_arguments -> 'tags'") }},
+            {{ non_empty_json("body #> '{sg_message,category}'") }},
             body #> '{sg_message,categories}'
         ) as tags,
         coalesce(

@@ -19,7 +19,7 @@ parsed as (
         element ->> 'type' as provider_event,
         element ->> 'bounce_class' as bounce_class,
         coalesce(element ->> 'raw_reason', element ->> 'reason') as diagnostic,
-        coalesce(element -> 'rcpt_meta', element -> 'metadata') as fields
+        coalesce({{ non_empty_json("element -> 'rcpt_meta'") }}, element -> 'metadata') as fields
     from classified
 ),
 
@@ -52,13 +52,13 @@ events as (
             when provider_event in ('list_unsubscribe', 'link_unsubscribe') then 'unsubscribed'
             else provider_event
         end as event_type,
-        coalesce(fields ->> 'campaign_id', element ->> 'campaign_id') as campaign_id,
+        coalesce(nullif(fields ->> 'campaign_id', ''), element ->> 'campaign_id') as campaign_id,
         fields ->> 'mailbox_id' as mailbox_id,
         fields ->> 'domain_id' as domain_id,
         fields ->> 'sequence_id' as sequence_id,
         fields ->> 'step' as step,
-        coalesce(fields ->> 'variant', element ->> 'ab_test_version') as variant,
-        coalesce(element -> 'rcpt_tags', fields -> 'tags') as tags,
+        coalesce(nullif(fields ->> 'variant', ''), element ->> 'ab_test_version') as variant,
+        coalesce({{ non_empty_json("element -> 'rcpt_tags'") }}, fields -> 'tags') as tags,
         {{ enhanced_status_code('diagnostic') }} as smtp_status,
         coalesce(
             {{ smtp_reply_code('diagnostic') }},

@@ -10,7 +10,7 @@ import pytest
 from psycopg.types.json import Json
 
 from api.db.connection import connect
-from api.ingest import loader
+from api.intake.sources import WEBHOOK_PROVIDERS
 from api.settings import Settings
 from tests.integration.ingest.provider_cases import mailersend as mailersend_cases
 from tests.integration.ingest.provider_cases import mailtrap as mailtrap_cases
@@ -402,6 +402,20 @@ LABELED: list[tuple[str, Any, list[str] | None]] = [
     ),
     ("brevo", brevo("opened", tag='["cold","q4"]', **{"X-Mailin-custom": PAIRS}), ["cold", "q4"]),
     ("brevo", MARKETING | {"tag": "cold", "X-Mailin-custom": json.dumps(WITHOUT_CAMPAIGN)}, ["cold"]),
+    # what is there and empty hides nothing
+    ("sendgrid", sendgrid("open", category=[], unique_args={}, custom_args=FIELDS | {"tags": ["cold"]}), ["cold"]),
+    ("mailgun", mailgun("opened", tags=[], **{"user-variables": FIELDS | {"tags": ["cold"]}}), ["cold"]),
+    ("mailgun", FORM | FIELDS | {"tag": "", "tags": ["cold"]}, ["cold"]),
+    ("sparkpost", [sparkpost("open", "track_event", rcpt_tags=[], rcpt_meta=FIELDS | {"tags": ["cold"]})], ["cold"]),
+    ("sparkpost", [sparkpost("open", "track_event", rcpt_tags=None, rcpt_meta={}, metadata=FIELDS | {"tags": "cold"})], ["cold"]),
+    ("mailjet", mailjet("open", Payload="{}", CustomID=json.dumps(FIELDS | {"tags": ["cold"]})), ["cold"]),
+    # cut in the middle of a pair of surrogates
+    ("mailjet", mailjet("open", Payload=json.dumps(FIELDS | {"tags": ["cold"], "name": "x\ud83d"})), ["cold"]),
+    *(
+        ("brevo", brevo("opened", **empty, **{"X-Mailin-custom": json.dumps(FIELDS | {"tags": ["cold"]})}), ["cold"])
+        for empty in ({"tags": []}, {"tags": None, "tag": ""}, {"tag": "[]"})
+    ),
+    ("brevo", MARKETING | {"X-Mailin-custom": json.dumps(FIELDS | {"campaign_id": ""})}, None),
 ]
 
 MODULES: dict[str, ModuleType] = {
@@ -501,7 +515,6 @@ MALFORMED: list[Any] = [
     {"event": "opened", "email": "a@b.example", "message-id": "m", "ts_epoch": -1, "ts_event": "x", "tags": {"a": []}},
 ]
 WITH_ONE_ID = ("sendgrid", "postmark", "mailgun", "resend", "sparkpost", "mailjet", "brevo", *MODULES)
-PROVIDERS = tuple(provider for provider in loader.PROVIDERS if provider != "native")
 
 
 @pytest.fixture(scope="module")
@@ -512,12 +525,16 @@ def staging(module_settings: Settings) -> Settings:
             [(provider, f"case-{number}", Json(body)) for number, (provider, body, _) in enumerate(CASES)]
             + [(provider, f"bounce-{number}", Json(body)) for number, (provider, body, _) in enumerate(BOUNCES)]
             + [(provider, f"labeled-{number}", Json(body)) for number, (provider, body, _) in enumerate(LABELED)]
-            + [(provider, f"malformed-{number}", Json(body)) for provider in PROVIDERS for number, body in enumerate(MALFORMED)]
+            + [
+                (provider, f"malformed-{number}", Json(body))
+                for provider in WEBHOOK_PROVIDERS
+                for number, body in enumerate(MALFORMED)
+            ]
             # each under the name of each other provider
             + [
                 (other, f"misnamed-{number}", Json(body))
                 for number, (provider, body, _) in enumerate(CASES)
-                for other in PROVIDERS
+                for other in WEBHOOK_PROVIDERS
                 if other != provider
             ],
         )
@@ -564,7 +581,7 @@ def test_a_body_of_another_provider_is_reported_and_not_misread(staging: Setting
             " where workspace_id like 'misnamed-%'"
         ).fetchall()
     assert [(provider, CASES[int(case.split("-")[1])], kind) for provider, case, kind in misread] == []
-    assert len(reported) == len(CASES) * (len(PROVIDERS) - 1)
+    assert len(reported) == len(CASES) * (len(WEBHOOK_PROVIDERS) - 1)
 
 
 def number_of(provider: str, event_type: str, index: int = 0) -> str:
@@ -659,7 +676,7 @@ def test_custom_fields_and_tags_are_read(staging: Settings, number: int) -> None
 
 def test_no_address_of_a_recipient_is_in_staging(staging: Settings) -> None:
     with connect(staging, "mailmart_owner") as connection:
-        for provider in (*PROVIDERS, "native"):
+        for provider in (*WEBHOOK_PROVIDERS, "native"):
             readable = connection.execute(
                 f"select count(*) from staging.stg_{provider}_events as event"
                 " where (to_jsonb(event) - 'provider_message_id' - 'message_id')::text ~* '(jane|joe|a)(@|%%40)'"

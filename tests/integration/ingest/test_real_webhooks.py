@@ -12,19 +12,17 @@ from typing import Any
 import pytest
 
 from api.db.connection import connect
+from api.intake.sources import WEBHOOK_PROVIDERS
 from api.settings import Settings
 from tests.support.command import mailmart
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.support.shared import DATA, needs_shared_data
 
-NEWER = ("resend", "sparkpost", "mailjet", "brevo", "mailersend", "mailtrap", "mandrill", "postal")
-PROVIDERS = ("sendgrid", "ses", "postmark", "mailgun", *NEWER)
-
 pytestmark = needs_shared_data
 
 
 def cases() -> Iterator[tuple[str, int]]:
-    for provider in PROVIDERS:
+    for provider in WEBHOOK_PROVIDERS:
         path = DATA / "webhooks" / f"{provider}.jsonl"
         if path.exists():
             yield from ((provider, number) for number in range(len(path.read_text().splitlines())))
