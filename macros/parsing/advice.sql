@@ -1,6 +1,6 @@
 {#
-    What to do about each problem of data quality, in one sentence. The page docs/explanation/counting.md says more; a new problem
-    needs both. The ones of left_out_problems() need nothing.
+    What to do about each problem of data quality, in one sentence. Add a new problem here and in docs/explanation/counting.md, unless
+    it is in left_out_problems().
 #}
 {% macro advice() -%}
     {{ return({

@@ -73,7 +73,7 @@ events as (
         diagnostic,
         body ->> 'url' as url,
         body ->> 'user_agent' as user_agent,
-        -- Mandrill parses the user agent, which tells robots that say so; of all others it says nothing
+        -- Mandrill recognizes robots by their user agent. For all others nothing is known.
         case when lower(body #>> '{user_agent_parsed,type}') in ('robot', 'validator', 'library', 'offline browser') then true end
             as is_machine,
         {{ epoch_to_timestamp("body ->> 'ts'") }} as occurred_at,

@@ -19,7 +19,7 @@ from api.tools.sdk.programs import run
 
 FILES = Path(__file__).parent / "files"
 PACKAGE = "mailmart_client"
-# what a program imports of the files of our own
+# what a program imports of the hand-written files
 PYTHON_LAYER = """
 from mailmart_client.client import Client as Client
 from mailmart_client.errors import ApiError as ApiError

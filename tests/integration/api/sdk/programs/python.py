@@ -1,4 +1,4 @@
-"""Every operation, through the Python SDK: openapi-generator's, with the files of our own.
+"""Every operation, through the Python SDK: openapi-generator's, with the hand-written files.
 
 The recorder in front of the service refuses the first request of each operation, and loses a response to a request for an
 export.
