@@ -56,14 +56,13 @@ TEXT_KEYS = (
     "smtpResponse",
     "smtp_reply",
 )
-# members that are removed although a staging view reads them; of one that is a JSON text, its members are
+# members that are removed although a staging view reads them. If the value is a JSON text, the same rules apply to its members.
 REMOVED_KEYS = (
     "CustomID",
     "Link",
     "OriginalLink",
     "Payload",
     "UserAgent",
-    "X-Mailin-custom",
     "agent",
     "http_user_agent",
     "link",
@@ -96,6 +95,7 @@ KEPT_KEYS = (
     "TopicArn",
     "Type",
     "TypeCode",
+    "X-Mailin-custom",
     "_id",
     "ab_test_version",
     "action",

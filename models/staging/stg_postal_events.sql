@@ -47,7 +47,7 @@ events as (
                     details like 'Permanent SMTP delivery error%'
                     or details like 'Maximum number of delivery attempts%'
                     -- what an erasure leaves of the text of a bounce
-                    or details like '[erased: %'
+                    or diagnostic like '%[erased: %'
                     or coalesce({{ enhanced_status_code('output') }}, ({{ smtp_reply_code('output') }})::text) is not null
                 )
                 then 'bounced'

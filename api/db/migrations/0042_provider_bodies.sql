@@ -238,4 +238,154 @@ as $$
     ) as fields
 $$;
 
+-- The functions of 0030 that erase a recipient from JSON texts read what app.parse_json_text() reads.
+
+-- A JSON value of a webhook without the recipient; null if nothing of it is left. Of an event of this recipient only, the members that
+-- staging reads are left, without texts, URLs and user agents. Of any other, the address is replaced.
+-- key: the name of the member that the value is of; status: the member `status` beside it, if it is a text
+create or replace function app.redact_json(
+    node jsonb, person jsonb, key text, is_about_person boolean, status text, body_loaded_at timestamptz
+) returns jsonb
+language plpgsql volatile
+set search_path = app, pg_temp
+as $$
+declare
+    content text;
+    parsed jsonb;
+    is_about boolean := is_about_person;
+    is_address boolean;
+begin
+    case jsonb_typeof(node)
+        when 'object' then
+            is_about := is_about or is_about_person_only(node, person);
+            return coalesce(
+                (
+                    select jsonb_object_agg(pseudonymize(redacted.key, person), redacted.value)
+                    from (
+                        select
+                            members.key,
+                            redact_json(
+                                members.value, person, members.key, is_about, coalesce(node ->> 'status', node ->> 'enhanced-code'),
+                                body_loaded_at
+                            ) as value
+                        from jsonb_each(node) as members
+                    ) as redacted
+                    where redacted.value is not null
+                ),
+                '{}'
+            );
+        when 'array' then
+            return coalesce(
+                (
+                    select jsonb_agg(redacted.value order by redacted.ordinal)
+                    from (
+                        select
+                            redact_json(elements.value, person, key, is_about, status, body_loaded_at) as value,
+                            elements.ordinal
+                        from jsonb_array_elements(node) with ordinality as elements (value, ordinal)
+                    ) as redacted
+                    where redacted.value is not null
+                ),
+                '[]'
+            );
+        when 'string' then
+            content := node #>> '{}';
+        else
+            return case when not is_about or person -> 'kept_keys' ? key then node end;
+    end case;
+
+    -- SNS has the notification as a JSON text, Mandrill its events. What staging can parse, is parsed here.
+    if content ~ '^\s*[[{]' and (is_about or may_be_mentioned(content, person)) then
+        parsed := parse_json_text(content);
+        if parsed is not null then
+            return to_jsonb(redact_json(parsed, person, key, is_about, null, body_loaded_at)::text);
+        end if;
+    end if;
+
+    -- Brevo's custom fields as name:value|name:value
+    if is_about and key = 'X-Mailin-custom' then
+        content := (
+            select string_agg(pairs.pair, '|' order by pairs.place)
+            from regexp_split_to_table(content, '[|]') with ordinality as pairs (pair, place)
+            where person -> 'kept_keys' ? btrim(split_part(pairs.pair, ':', 1))
+        );
+        if content is null then
+            return null;
+        end if;
+    end if;
+
+    is_address := person -> 'address_keys' ? key and content not like '%@%@%' and is_mentioned(content, person);
+    if is_address then
+        return to_jsonb(erased_address(content, person));
+    elsif is_about and person -> 'text_keys' ? key then
+        return to_jsonb(erased_text(content, person, status, body_loaded_at));
+    elsif is_about and not (person -> 'kept_keys' ? key or person -> 'address_keys' ? key) then
+        return null;
+    elsif content ~ '^\s*(\[\s*)?\{\s*"'
+        and parsed is null
+        and not (person -> 'text_keys' ? key or person -> 'list_keys' ? key or person -> 'address_keys' ? key)
+        and is_mentioned(content, person)
+    then
+        -- no view reads JSON that is malformed or nested too deep, and its members cannot be found
+        return '"[erased]"';
+    end if;
+    return to_jsonb(pseudonymize(content, person, is_list => person -> 'list_keys' ? key or person -> 'address_keys' ? key));
+end
+$$;
+
+-- What stands in place of a text of a receiving server or a provider. That of a bounce keeps its reason, so that a build from nothing
+-- classifies it alike. A word without spaces is a code of the provider, unless it is the address's own first part.
+create or replace function app.erased_text(content text, person jsonb, status text, body_loaded_at timestamptz) returns text
+language plpgsql volatile
+set search_path = app, pg_temp
+as $$
+declare
+    replacement text;
+begin
+    if content ~ '^[A-Za-z0-9_-]{0,60}$' and lower(content) <> split_part(person ->> 'address', '@', 1) then
+        return content;
+    end if;
+    select erased_texts.replacement into replacement
+    from pg_temp.erased_texts
+    where
+        erased_texts.loaded_at = body_loaded_at
+        and erased_texts.diagnostic = mask_addresses(clip_text(content))
+    order by erased_texts.smtp_status = status desc nulls last, erased_texts.replacement
+    limit 1;
+    if not found then
+        -- by this, staging knows what Postal did not try to send
+        return case when content like 'Message is likely spam%' then 'Message is likely spam [erased]' else '[erased]' end;
+    elsif replacement is null then
+        raise exception 'a bounce of the recipient was not built yet' using errcode = 'MM004';
+    end if;
+    return replacement;
+end
+$$;
+
+-- What was received and could not be loaded. Such a body is not read by builds: one that is no JSON goes as a whole.
+create or replace function app.erase_recipient_from_rejected(person jsonb) returns bigint
+language plpgsql
+set search_path = app, pg_temp
+as $$
+declare
+    bodies bigint;
+begin
+    update raw.rejected_payloads
+    set
+        body = case
+            when body is null or not is_mentioned(body, person) then body
+            else redact_json(parse_json_text(body), person, '', false, null, loaded_at)::text
+        end,
+        reason = pseudonymize(reason, person),
+        source = pseudonymize(source, person),
+        body_md5 = md5(gen_random_uuid()::text)
+    where
+        (person ->> 'workspace' is null or workspace_id = person ->> 'workspace')
+        and may_be_mentioned(concat_ws(' ', body, reason, source), person)
+        and is_mentioned(concat_ws(' ', body, reason, source), person);
+    get diagnostics bodies = row_count;
+    return bodies;
+end
+$$;
+
 reset role;

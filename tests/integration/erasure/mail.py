@@ -11,6 +11,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from api.db.connection import connect
+from api.intake.sources import WEBHOOK_PROVIDERS
 from api.settings import Settings
 from tests.support.command import mailmart
 from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
@@ -92,6 +93,9 @@ def bodies() -> Iterator[tuple[str, Any]]:
             sendgrid("bounce", "sg2", PERSON, type="bounce", reason=BOUNCE, status="5.0.0"),
             sendgrid("bounce", "sg3", FRIEND, type="bounce", reason=f"552 5.2.2 mailbox full, moved to {PERSON}"),
             sendgrid("strange_event", "sg2", PERSON),
+            # texts that look like JSON, nested deeper than a server's stack
+            sendgrid("processed", "sg4", FRIEND, note="[" * 20_000 + f'"{PERSON}"' + "]" * 20_000),
+            sendgrid("processed", "sg4", PERSON, note='{"a":' * 20_000 + f'"{PERSON}"' + "}" * 20_000),
         ],
     )
     yield "ses", ses("Send", "ses1", [PERSON, FRIEND], {})
@@ -159,8 +163,14 @@ def bodies() -> Iterator[tuple[str, Any]]:
     )
     mailjet = {"event": "bounce", "time": SECONDS, "MessageID": 123, "email": PERSON, "Payload": json.dumps(fields)}
     yield "mailjet", {**mailjet, "hard_bounce": True, "error_related_to": "recipient", "error": "user unknown", "comment": BOUNCE}
+    # half of a surrogate pair: a subject that was cut in the middle of a picture
+    cut = {**fields, "name": "Dear Jane \ud83d"}
+    yield "mailjet", {"event": "open", "time": SECONDS, "MessageID": 124, "email": PERSON, "CustomID": json.dumps(cut)}
+    yield "mailjet", {"event": "sent", "time": SECONDS, "MessageID": 124, "email": PERSON, "CustomID": json.dumps(cut)}
     brevo = {"event": "hard_bounce", "ts_epoch": SECONDS * 1000, "message-id": "<br1@mail.example>", "email": PERSON}
     yield "brevo", {**brevo, "subject": "Dear Jane", "reason": BOUNCE, "X-Mailin-custom": json.dumps(fields)}
+    pairs = f"campaign_id:cmp_6|step:2|reader:{PERSON}|name:Dear Jane"
+    yield "brevo", {**brevo, "event": "delivered", "message-id": "<br2@mail.example>", "X-Mailin-custom": pairs}
     yield (
         "mailgun",
         {
@@ -183,7 +193,8 @@ def bodies_of_later_providers() -> Iterator[tuple[str, Any]]:
     for kind, more in kinds.items():
         event = {"event": kind, "message_id": "mt1", "event_id": "e", "timestamp": SECONDS, "email": PERSON, **more}
         yield "mailtrap", {"events": [{**event, "custom_variables": {"campaign_id": "cmp_3", "name": "Dear Jane"}}]}
-    kinds = {"delivered": {}, "soft_bounced": {"morph": {"object": "recipient_bounce", "reason": bounce}}}
+    report = {"object": "recipient_bounce", "reason": bounce, "readable_reason": "Jane D. of accounting has no space"}
+    kinds = {"delivered": {}, "soft_bounced": {"morph": report}}
     for kind, more in kinds.items():
         email = {
             "subject": "Dear Jane",
@@ -200,11 +211,19 @@ def bodies_of_later_providers() -> Iterator[tuple[str, Any]]:
         {"event": "soft_bounce", "_id": "md2", "ts": SECONDS, "msg": message | {"diag": bounce, "bgtools_code": 22}},
     ]
     yield "mandrill", {"mandrill_events": json.dumps(events)}
-    for number, (kind, report) in enumerate(
+    cut = {"event": "open", "_id": "md1", "ts": SECONDS + 5, "msg": message | {"subject": "Dear Jane \ud83d"}}
+    yield "mandrill", {"mandrill_events": json.dumps([cut | {"user_agent": "JanesPhone/7.0", "ip": "203.0.113.77"}])}
+    for number, (kind, postal_report) in enumerate(
         (
             ("MessageSent", {"details": f"Message for {PERSON} accepted", "output": "250 ok\n"}),
             ("MessageDeliveryFailed", {"details": "Permanent SMTP delivery error", "output": bounce + "\n"}),
             ("MessageDeliveryFailed", {"details": f"Maximum number of delivery attempts (18) has been reached. Added {PERSON}."}),
+            # an answer without a code
+            (
+                "MessageDeliveryFailed",
+                {"details": "Permanent SMTP delivery error", "output": "Jane D. of accounting is unknown\n"},
+            ),
+            ("MessageDeliveryFailed", {"details": "Message is likely spam. Threshold is 5 and the message scored 9."}),
         )
     ):
         sent = {
@@ -215,26 +234,13 @@ def bodies_of_later_providers() -> Iterator[tuple[str, Any]]:
             "subject": "Dear Jane",
             "tag": "campaign_id=cmp_3",
         }
-        yield "postal", {"event": kind, "timestamp": SECONDS, "uuid": f"u{number}", "payload": {"message": sent, **report}}
+        yield "postal", {"event": kind, "timestamp": SECONDS, "uuid": f"u{number}", "payload": {"message": sent, **postal_report}}
 
 
 def load_mail(settings: Settings) -> None:
     """Loads the same mail for both tenants, with what platforms write into the raw log themselves, and builds."""
     for workspace in (TENANT, OTHER):
-        for provider in (
-            "sendgrid",
-            "ses",
-            "postmark",
-            "mailgun",
-            "resend",
-            "sparkpost",
-            "mailjet",
-            "brevo",
-            "mailersend",
-            "mailtrap",
-            "mandrill",
-            "postal",
-        ):
+        for provider in WEBHOOK_PROVIDERS:
             lines = [json.dumps(body) for name, body in bodies() if name == provider]
             _ingest(settings, provider, workspace, "\n".join(lines))
         native = {"event_id": "n1", "message_id": "n-1", "event_type": "sent", "occurred_at": TIME, "recipient": PERSON}

@@ -33,6 +33,7 @@ SECTIONS = (
     "campaigns/cmp_1/analytics",
     "campaigns/cmp_2/analytics",
     "campaigns/cmp_3/analytics",
+    "campaigns/cmp_6/analytics",
 )
 
 
@@ -88,6 +89,10 @@ COUNTS = (
     """,
     f"select workspace_id, campaign_id, slot_at, sent, opened from core.fct_send_slots where {CURRENT} order by 1, 2, 3",
     f"select workspace_id, provider, event_type, event_date, events from core.fct_event_days where {CURRENT} order by 1, 2, 3, 4",
+    f"""
+    select workspace_id, provider, smtp_status, smtp_code, bounce_reason, count(*)
+    from core.fct_email_events where {CURRENT} and event_type = 'bounced' group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5
+    """,
     f"""
     select workspace_id, problem, provider, count(*)
     from core.fct_rejected_events where {CURRENT} group by 1, 2, 3 order by 1, 2, 3

@@ -39,7 +39,6 @@ CONTAINERS = {
     "msg",
     "msys",
     "newTopicPreferences",
-    "of_message",
     "oldTopicPreferences",
     "open",
     "original_message",
