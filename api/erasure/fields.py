@@ -39,6 +39,7 @@ TEXT_KEYS = (
     "Description",
     "Details",
     "Summary",
+    "bounce_reason",
     "comment",
     "description",
     "details",
@@ -55,6 +56,7 @@ TEXT_KEYS = (
     "response",
     "smtpResponse",
     "smtp_reply",
+    "unsubscribe_reason",
 )
 # members that are removed although a staging view reads them. If the value is a JSON text, the same rules apply to its members.
 REMOVED_KEYS = (
@@ -62,6 +64,7 @@ REMOVED_KEYS = (
     "Link",
     "OriginalLink",
     "Payload",
+    "URL",
     "UserAgent",
     "agent",
     "http_user_agent",
@@ -106,6 +109,7 @@ KEPT_KEYS = (
     "bounceSubType",
     "bounceType",
     "bounce_category",
+    "bounce_code",
     "bounce_class",
     "bounce_classification",
     "bounce_description",

@@ -83,7 +83,8 @@
                 ~ ' && (exists($."message-id") || exists($.camp_id))',
             'others': {
                 'inbound_mail': 'exists($.items[*].Uuid) || exists($.Uuid) && exists($.MessageId)',
-                'account_event': '$.event like_regex "^(contact_|list_)" && exists($.email)',
+                'account_event': '$.event like_regex "^(contact_|list_)" && exists($.email)'
+                    ~ ' || exists($.msg_status) && exists($.sms_count)',
             },
         },
         'mailersend': {
@@ -104,10 +105,11 @@
             },
         },
         'mandrill': {
-            'event': '$.event.type() == "string" && exists($._id) && exists($.ts) && $.msg.type() == "object"',
+            'event': '$.event.type() == "string" && (exists($._id) || exists($.msg._id)) && exists($.ts) && $.msg.type() == "object"',
             'others': {
-                'provider_test': '$._id like_regex "^exampleaaaaaaaaaa" || $.msg.email == "example.webhook@mandrillapp.com"',
-                'inbound_mail': '$.event == "inbound" && exists($.msg)',
+                'provider_test': '$._id like_regex "^exampleaaaaaaaaaa" || $.msg._id like_regex "^exampleaaaaaaaaaa"'
+                    ~ ' || $.msg.email == "example.webhook@mandrillapp.com"',
+                'inbound_mail': '$.event == "inbound" && exists($.ts)',
                 'account_event': '$.type like_regex "^(allow|black|deny|safe|white)list$" && exists($.action)',
             },
         },

@@ -70,7 +70,8 @@ events as (
         {{ smtp_reply_code("body ->> 'reason'") }} as smtp_code,
         case when provider_event in ('hard_bounce', 'soft_bounce', 'invalid_email') then provider_event end as bounce_type,
         body ->> 'reason' as diagnostic,
-        body ->> 'link' as url,
+        -- a click of a campaign has URL
+        coalesce(body ->> 'link', body ->> 'URL') as url,
         body ->> 'user_agent' as user_agent,
         case
             when provider_event in ('opened', 'unique_opened') then false

@@ -25,14 +25,22 @@ parsed as (
 with_fields as (
     select
         *,
-        -- The words of the server come first: an erasure leaves codes and reason in the text that a bounce is classified by. Why a
-        -- person unsubscribed is a code in `reason`.
+        -- The words of the server come first: an erasure leaves codes and reason in the text that a bounce is classified by.
+        -- Why a person unsubscribed is a code in `reason`.
         case
             when provider_event in ('deferred', 'soft_bounced', 'hard_bounced')
                 then coalesce(
-                    nullif(detail ->> 'reason', ''), nullif(detail ->> 'readable_reason', ''), detail ->> 'message'
+                    nullif(detail ->> 'reason', ''),
+                    nullif(detail ->> 'bounce_reason', ''),
+                    nullif(detail ->> 'readable_reason', ''),
+                    detail ->> 'message'
                 )
-            else coalesce(nullif(detail ->> 'readable_reason', ''), nullif(detail ->> 'reason', ''), detail ->> 'message')
+            else coalesce(
+                nullif(detail ->> 'readable_reason', ''),
+                nullif(detail ->> 'reason', ''),
+                nullif(detail ->> 'unsubscribe_reason', ''),
+                detail ->> 'message'
+            )
         end as diagnostic,
         app.fields_of_tags(email -> 'tags') as fields
     from parsed
@@ -70,7 +78,11 @@ events as (
         fields ->> 'variant' as variant,
         email -> 'tags' as tags,
         {{ enhanced_status_code('diagnostic') }} as smtp_status,
-        {{ smtp_reply_code('diagnostic') }} as smtp_code,
+        coalesce(
+            {{ smtp_reply_code('diagnostic') }},
+            -- version 2 gives 550 for soft bounces, too, and by that code alone a bounce would be hard
+            case when provider_event <> 'soft_bounced' then {{ smtp_reply_code("detail ->> 'bounce_code'") }} end
+        ) as smtp_code,
         case when provider_event in ('soft_bounced', 'hard_bounced') then provider_event end as bounce_type,
         diagnostic,
         detail ->> 'url' as url,

@@ -8,7 +8,7 @@ parsed as (
         loaded_xid,
         body,
         body ->> 'event' as provider_event,
-        body -> 'hard_bounce' = 'true' as is_permanent,
+        body ->> 'hard_bounce' in ('true', '1') as is_permanent,
         nullif(coalesce(nullif(body ->> 'MessageID', ''), body ->> 'mj_message_id'), '0') as message_key,
         coalesce(
             nullif(body ->> 'smtp_reply', ''), nullif(body ->> 'comment', ''), nullif(body ->> 'error', '')
@@ -32,6 +32,13 @@ events as (
             when provider_event = 'sent' then 'delivered'
             -- tried again
             when provider_event = 'bounce' and body ->> 'error' = 'greylisted' and is_permanent is not true then 'deferred'
+            -- a broken template: no mail was made
+            when provider_event = 'bounce' and body ->> 'error_related_to' = 'content' then 'failed'
+            -- on a list of Mailjet or of the account: nothing was sent
+            when
+                provider_event = 'bounce'
+                and (body ->> 'error_related_to' = 'mailjet' or body ->> 'error' in ('blacklisted', 'spam reporter'))
+                then 'rejected'
             when provider_event = 'bounce' then 'bounced'
             when provider_event = 'blocked' then 'rejected'
             when provider_event = 'open' then 'opened'

@@ -9,6 +9,8 @@ parsed as (
         body,
         body -> 'msg' as message,
         body ->> 'event' as provider_event,
+        -- older events have it in the message only
+        coalesce(body ->> '_id', body #>> '{msg,_id}') as message_key,
         coalesce(
             nullif(body #>> '{msg,diag}', ''),
             -- the answer to the last attempt; that of a late bounce was a good one
@@ -23,8 +25,8 @@ parsed as (
 events as (
     select
         workspace_id,
-        body ->> '_id' as provider_message_id,
-        body ->> '_id' as message_key,
+        message_key as provider_message_id,
+        message_key,
         message ->> 'email' as recipient,
         provider_event,
         case

@@ -8,6 +8,11 @@ parsed as (
         body ->> 'type' as provider_event,
         body ->> 'created_at' as happened_at,
         body -> 'data' as mail,
+        -- an object, or an array of names and values
+        case
+            when jsonb_typeof(body #> '{data,tags}') = 'array' then app.fields_of_tags(body #> '{data,tags}')
+            else body #> '{data,tags}'
+        end as tags,
         -- Each recipient of a mail has events, which name all recipients and not their own. So the mail is one message, and the
         -- first recipient's.
         jsonb_path_query_first(body, '$.data.to[0]') #>> '{}' as recipient,
@@ -42,13 +47,13 @@ events as (
             when provider_event = 'email.complained' then 'complained'
             else provider_event
         end as event_type,
-        coalesce(nullif(mail #>> '{tags,campaign_id}', ''), mail ->> 'broadcast_id') as campaign_id,
-        mail #>> '{tags,mailbox_id}' as mailbox_id,
-        mail #>> '{tags,domain_id}' as domain_id,
-        mail #>> '{tags,sequence_id}' as sequence_id,
-        mail #>> '{tags,step}' as step,
-        mail #>> '{tags,variant}' as variant,
-        mail #> '{tags,tags}' as tags,
+        coalesce(nullif(tags ->> 'campaign_id', ''), mail ->> 'broadcast_id') as campaign_id,
+        tags ->> 'mailbox_id' as mailbox_id,
+        tags ->> 'domain_id' as domain_id,
+        tags ->> 'sequence_id' as sequence_id,
+        tags ->> 'step' as step,
+        tags ->> 'variant' as variant,
+        tags -> 'tags' as tags,
         {{ enhanced_status_code('diagnostic') }} as smtp_status,
         {{ smtp_reply_code('diagnostic') }} as smtp_code,
         case

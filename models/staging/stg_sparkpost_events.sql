@@ -71,7 +71,13 @@ events as (
         element ->> 'target_link_url' as url,
         element ->> 'user_agent' as user_agent,
         -- Apple's and other proxies load pictures before anybody opens the mail
-        {{ try_cast("element ->> 'is_prefetched'", 'boolean') }} as is_machine,
+        case
+            when provider_event in ('open', 'initial_open', 'amp_open', 'amp_initial_open')
+                then coalesce(
+                    {{ try_cast("element #>> '{user_agent_parsed,is_prefetched}'", 'boolean') }},
+                    {{ try_cast("element ->> 'is_prefetched'", 'boolean') }}
+                )
+        end as is_machine,
         coalesce(
             {{ epoch_to_timestamp("element ->> 'timestamp'") }}, {{ iso_to_timestamp("element ->> 'timestamp'") }}
         ) as occurred_at,

@@ -217,24 +217,37 @@ end
 $$;
 
 -- The custom fields in tags, for providers that have no others: a tag such as campaign_id:c1 or campaign_id=c1, several of them in
--- one tag with a semicolon between. The first one of a name counts.
+-- one tag with a semicolon between, or an object with name and value. The first one of a name counts.
 create function app.fields_of_tags(tags jsonb) returns jsonb
 language sql immutable strict parallel safe
 as $$
     select coalesce(jsonb_object_agg(fields.name, fields.value), '{}')
     from (
-        select distinct on (matches.field[1])
-            matches.field[1] as name,
-            btrim(matches.field[2]) as value
+        select distinct on (matches.name)
+            matches.name,
+            matches.value
         from jsonb_array_elements(
             case when jsonb_typeof(tags) = 'array' then tags else jsonb_build_array(tags) end
         ) with ordinality as elements (tag, place)
-        cross join lateral regexp_matches(
-            case when elements.place <= 100 and jsonb_typeof(elements.tag) = 'string' then left(elements.tag #>> '{}', 2000) end,
-            '(?:^|;)\s*(campaign_id|mailbox_id|domain_id|sequence_id|step|variant)\s*[:=]\s*([^;\s][^;]*)',
-            'g'
-        ) with ordinality as matches (field, place)
-        order by matches.field[1], elements.place, matches.place
+        cross join lateral (
+            select
+                matched.field[1] as name,
+                btrim(matched.field[2]) as value,
+                matched.place
+            from regexp_matches(
+                case when jsonb_typeof(elements.tag) = 'string' then left(elements.tag #>> '{}', 2000) end,
+                '(?:^|;)\s*(campaign_id|mailbox_id|domain_id|sequence_id|step|variant)\s*[:=]\s*([^;\s][^;]*)',
+                'g'
+            ) with ordinality as matched (field, place)
+            union all
+            select
+                elements.tag ->> 'name',
+                left(elements.tag ->> 'value', 2000),
+                1
+            where elements.tag ->> 'name' in ('campaign_id', 'mailbox_id', 'domain_id', 'sequence_id', 'step', 'variant', 'tags')
+        ) as matches
+        where elements.place <= 100
+        order by matches.name, elements.place, matches.place
     ) as fields
 $$;
 
@@ -258,6 +271,16 @@ begin
     case jsonb_typeof(node)
         when 'object' then
             is_about := is_about or is_about_person_only(node, person);
+            -- a custom field as a name and a value
+            if is_about and key = 'tags' and jsonb_typeof(node -> 'name') = 'string' and node ? 'value' then
+                return case
+                    when person -> 'kept_keys' ? (node ->> 'name')
+                        then jsonb_build_object(
+                            'name', node -> 'name',
+                            'value', redact_json(node -> 'value', person, node ->> 'name', is_about, null, body_loaded_at)
+                        )
+                end;
+            end if;
             return coalesce(
                 (
                     select jsonb_object_agg(pseudonymize(redacted.key, person), redacted.value)
@@ -353,8 +376,12 @@ begin
     order by erased_texts.smtp_status = status desc nulls last, erased_texts.replacement
     limit 1;
     if not found then
-        -- by this, staging knows what Postal did not try to send
-        return case when content like 'Message is likely spam%' then 'Message is likely spam [erased]' else '[erased]' end;
+        -- by these, staging knows what Postal and Mailjet did not try to send
+        return case
+            when content like 'Message is likely spam%' then 'Message is likely spam [erased]'
+            when content = 'spam reporter' then content
+            else '[erased]'
+        end;
     elsif replacement is null then
         raise exception 'a bounce of the recipient was not built yet' using errcode = 'MM004';
     end if;

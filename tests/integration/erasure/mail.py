@@ -142,6 +142,9 @@ def bodies() -> Iterator[tuple[str, Any]]:
             },
         },
     )
+    tags = [{"name": "campaign_id", "value": "cmp_6"}, {"name": "name", "value": "Dear Jane"}, {"name": "step", "value": "2"}]
+    data = {"email_id": "re2", "to": [PERSON], "subject": "Dear Jane", "tags": tags}
+    yield "resend", {"type": "email.delivered", "created_at": TIME, "data": data}
     yield (
         "sparkpost",
         [
@@ -163,6 +166,9 @@ def bodies() -> Iterator[tuple[str, Any]]:
     )
     mailjet = {"event": "bounce", "time": SECONDS, "MessageID": 123, "email": PERSON, "Payload": json.dumps(fields)}
     yield "mailjet", {**mailjet, "hard_bounce": True, "error_related_to": "recipient", "error": "user unknown", "comment": BOUNCE}
+    kinds = {"recipient": "spam reporter", "content": "bad or empty template", "mailjet": "preblocked"}
+    for number, (part, error) in enumerate(kinds.items(), 125):
+        yield "mailjet", {**mailjet, "MessageID": number, "hard_bounce": True, "error_related_to": part, "error": error}
     # half of a surrogate pair: a subject that was cut in the middle of a picture
     cut = {**fields, "name": "Dear Jane \ud83d"}
     yield "mailjet", {"event": "open", "time": SECONDS, "MessageID": 124, "email": PERSON, "CustomID": json.dumps(cut)}
@@ -204,12 +210,17 @@ def bodies_of_later_providers() -> Iterator[tuple[str, Any]]:
         }
         data = {"type": kind, "created_at": TIME, "email": email, **more}
         yield "mailersend", {"type": f"activity.{kind}", "created_at": TIME, "data": data}
+    # version 2
+    data = {"message_id": "ms-2", "recipient": PERSON, "subject": "Dear Jane", "tags": ["campaign_id:cmp_3"]}
+    data["meta"] = {"bounce_reason": "Jane D. of accounting has left", "bounce_code": "450"}
+    yield "mailersend", {"type": "activity.soft_bounced", "created_at": TIME, "data": data}
     message = {"email": PERSON, "subject": "Dear Jane", "metadata": {"campaign_id": "cmp_3"}, "tags": []}
     events = [
         {"event": "delivered", "_id": "md1", "ts": SECONDS, "msg": message},
         {"event": "click", "_id": "md1", "ts": SECONDS + 9, "msg": message, "url": URL, "user_agent": "JanesPhone/7.0"},
         {"event": "soft_bounce", "_id": "md2", "ts": SECONDS, "msg": message | {"diag": bounce, "bgtools_code": 22}},
     ]
+    events.append({"event": "send", "ts": SECONDS, "msg": message | {"_id": "md3"}})
     yield "mandrill", {"mandrill_events": json.dumps(events)}
     cut = {"event": "open", "_id": "md1", "ts": SECONDS + 5, "msg": message | {"subject": "Dear Jane \ud83d"}}
     yield "mandrill", {"mandrill_events": json.dumps([cut | {"user_agent": "JanesPhone/7.0", "ip": "203.0.113.77"}])}

@@ -319,6 +319,12 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("sparkpost", [sparkpost("relay_injection", "relay_event"), {"msys": {"relay_message": {"rcpt_to": "a@b.example"}}}], []),
     ("sparkpost", [sparkpost("ab_test_completed", "ab_test_event"), sparkpost("success", "ingest_event")], []),
     ("sparkpost", [{"msys": {}}], []),
+    (
+        "sparkpost",
+        [sparkpost("open", "track_event", user_agent_parsed={"agent_family": "x", "is_proxy": True, "is_prefetched": True})],
+        ["opened"],
+    ),
+    ("sparkpost", [sparkpost("click", "track_event", user_agent_parsed={"is_prefetched": False})], ["clicked"]),
     ("sparkpost", [sparkpost("delivery", rcpt_to="jane@example.com.sink.sparkpostmail.com")], []),
     (
         "sparkpost",
@@ -336,6 +342,10 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ("mailjet", mailjet("bounce", hard_bounce=False, error_related_to="domain", error="greylisted"), ["deferred"]),
     ("mailjet", mailjet("bounce", hard_bounce=True, error_related_to="domain", error="greylisted"), ["bounced"]),
     ("mailjet", mailjet("blocked", error_related_to="mailjet", error="preblocked"), ["rejected"]),
+    ("mailjet", mailjet("blocked", error_related_to="domain", error="typofix"), ["rejected"]),
+    ("mailjet", mailjet("bounce", hard_bounce=False, error_related_to="mailjet", error="duplicate in campaign"), ["rejected"]),
+    ("mailjet", mailjet("bounce", hard_bounce=True, error_related_to="recipient", error="spam reporter"), ["rejected"]),
+    ("mailjet", mailjet("bounce", hard_bounce=True, error_related_to="content", error="bad or empty template"), ["failed"]),
     ("mailjet", mailjet("spam", source="JMRPP"), ["complained"]),
     ("mailjet", mailjet("unsub", mj_list_id=1), ["unsubscribed"]),
     ("mailjet", mailjet("sent", email="api@mailjet.com"), []),
@@ -366,6 +376,11 @@ CASES: list[tuple[str, Any, list[str]]] = [
     ),
     ("brevo", [brevo("request"), brevo("delivered")], ["delivered", "queued"]),
     ("brevo", {"event": "list_addition", "email": ["jane@example.com"], "list_id": [1], "ts": SECONDS}, []),
+    (
+        "brevo",
+        {"id": 1, "to": "33600000000", "sms_count": 1, "messageId": "2", "msg_status": "delivered", "type": "transactional"},
+        [],
+    ),
     ("brevo", {"event": "contact_updated", "email": "jane@example.com", "id": 1, "ts": SECONDS, "date": TIME}, []),
     ("brevo", {"items": [{"Uuid": ["x"], "MessageId": "<y@z>", "From": {"Address": "a@b.example"}}]}, []),
 ]
@@ -376,6 +391,7 @@ WITHOUT_CAMPAIGN = {name: value for name, value in FIELDS.items() if name != "ca
 PAIRS = "|".join(f"{name}: {value}" for name, value in FIELDS.items())
 # an event of Brevo's campaigns: no message id
 MARKETING = {"event": "opened", "email": "jane@example.com", "camp_id": "c", "campaign name": "C", "ts_event": SECONDS}
+EMPTY_TAGS: tuple[dict[str, Any], ...] = ({"tags": []}, {"tags": None, "tag": ""}, {"tag": "[]"})
 TAG_LISTS = {name: [value] for name, value in FIELDS.items()}
 LABELED: list[tuple[str, Any, list[str] | None]] = [
     ("sendgrid", sendgrid("open", category=["cold", "cold", " q4 ", ""], **FIELDS), ["cold", "q4"]),
@@ -387,6 +403,12 @@ LABELED: list[tuple[str, Any, list[str] | None]] = [
     ("mailgun", mailgun("opened", tags=["cold", "q4"], **{"user-variables": FIELDS}), ["cold", "q4"]),
     ("mailgun", FORM | FIELDS | {"tag": "cold"}, ["cold"]),
     ("resend", resend("email.opened", tags=FIELDS | {"tags": "cold"}), ["cold"]),
+    (
+        "resend",
+        resend("email.opened", tags=[{"name": name, "value": value} for name, value in (FIELDS | {"tags": "cold"}).items()]),
+        ["cold"],
+    ),
+    ("resend", resend("email.opened", tags=[*({"name": name, "value": value} for name, value in FIELDS.items()), {}, "x"]), None),
     (
         "sparkpost",
         [sparkpost("open", "track_event", rcpt_meta=FIELDS, campaign_id="other", rcpt_tags=["cold", "q4"])],
@@ -401,6 +423,7 @@ LABELED: list[tuple[str, Any, list[str] | None]] = [
         ["cold", "q4"],
     ),
     ("brevo", brevo("opened", tag='["cold","q4"]', **{"X-Mailin-custom": PAIRS}), ["cold", "q4"]),
+    ("brevo", MARKETING | {"event": "click", "URL": "https://x.example/", "tag": "cold", "X-Mailin-custom": PAIRS}, ["cold"]),
     ("brevo", MARKETING | {"tag": "cold", "X-Mailin-custom": json.dumps(WITHOUT_CAMPAIGN)}, ["cold"]),
     # what is there and empty hides nothing
     ("sendgrid", sendgrid("open", category=[], unique_args={}, custom_args=FIELDS | {"tags": ["cold"]}), ["cold"]),
@@ -412,8 +435,8 @@ LABELED: list[tuple[str, Any, list[str] | None]] = [
     # cut in the middle of a pair of surrogates
     ("mailjet", mailjet("open", Payload=json.dumps(FIELDS | {"tags": ["cold"], "name": "x\ud83d"})), ["cold"]),
     *(
-        ("brevo", brevo("opened", **empty, **{"X-Mailin-custom": json.dumps(FIELDS | {"tags": ["cold"]})}), ["cold"])
-        for empty in ({"tags": []}, {"tags": None, "tag": ""}, {"tag": "[]"})
+        ("brevo", brevo("opened") | empty | {"X-Mailin-custom": json.dumps(FIELDS | {"tags": ["cold"]})}, ["cold"])
+        for empty in EMPTY_TAGS
     ),
     ("brevo", MARKETING | {"X-Mailin-custom": json.dumps(FIELDS | {"campaign_id": ""})}, None),
 ]
@@ -474,7 +497,11 @@ BOUNCES: list[tuple[str, Any, str]] = [
             (False, "spam", "policy issue", "blocked"),
             (False, "system", "system issue", "server_unavailable"),
             (False, "system", "connection issue", "server_unavailable"),
+            (False, "system", "protocol issue", "server_unavailable"),
+            (True, "domain", "typofix", "invalid_domain"),
             (True, "recipient", "", "invalid_recipient"),
+            (1, "recipient", "", "invalid_recipient"),
+            (0, "recipient", "", "undetermined"),
         )
     ),
     ("brevo", brevo("hard_bounce"), "invalid_recipient"),
@@ -642,8 +669,28 @@ def test_custom_fields_and_tags_of_a_module_are_read(staging: Settings, provider
 
 def test_a_proxy_that_loads_pictures_is_a_machine(staging: Settings) -> None:
     assert column(staging, "sparkpost", number_of("sparkpost", "opened"), "is_machine") == [True]
+    parsed = [
+        column(staging, "sparkpost", f"case-{number}", "is_machine")
+        for number, (provider, body, _) in enumerate(CASES)
+        if provider == "sparkpost" and "user_agent_parsed" in json.dumps(body)
+    ]
+    # of a click it says nothing
+    assert parsed == [[True], [None]]
     assert column(staging, "brevo", number_of("brevo", "opened"), "is_machine") == [False]
     assert column(staging, "brevo", number_of("brevo", "opened", 2), "is_machine") == [True]
+
+
+def test_a_click_has_its_link(staging: Settings) -> None:
+    linked = next(number for number, case in enumerate(LABELED) if "URL" in case[1])
+    assert column(staging, "brevo", f"labeled-{linked}", "url") == ["https://x.example/"]
+    for provider in (*WITH_ONE_ID, "ses"):
+        links = [
+            link
+            for number, (named, body, types) in enumerate(CASES)
+            if named == provider and types == ["clicked"] and "https://" in json.dumps(body)
+            for link in column(staging, provider, f"case-{number}", "url")
+        ]
+        assert None not in links, provider
 
 
 def test_a_mail_of_several_recipients_is_one_message_if_its_events_do_not_say_whose_they_are(staging: Settings) -> None:

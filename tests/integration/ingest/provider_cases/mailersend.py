@@ -63,7 +63,10 @@ EVENTS: list[tuple[Any, list[str]]] = [
     (event("survey_submitted"), ["opened"]),
     (light("sent", tags=["a"]), ["sent"]),
     (light("hard_bounced", {"reason": "550 5.1.1 no such user"}), ["bounced"]),
-    (light("clicked", {"url": "https://x.example/"}), ["clicked"]),
+    (light("clicked", {"url": "https://x.example/", "ip": "192.0.2.1", "device_type": "desktop"}, type="delivered"), ["clicked"]),
+    (light("sent") | {"data": {"message_id": "ms-1", "recipient": "jane@example.com", "type": "sent", "meta": None}}, ["sent"]),
+    (light("unsubscribed", {"unsubscribe_reason": "NO_LONGER_WANT"}, type="delivered"), ["unsubscribed"]),
+    (light("soft_bounced", {"bounce_reason": "x", "bounce_code": "450", "bounce_type": "soft"}, type="rejected"), ["bounced"]),
     (light("delivered") | {"created_at": "2026-11-20 10:00:00"}, ["delivered"]),
     (event("teleported"), ["teleported"]),
     (event("sent", tags=TAGS), ["sent"]),
@@ -84,6 +87,11 @@ BOUNCES: list[tuple[Any, str]] = [
     ),
     (event("soft_bounced", {"object": "recipient_bounce", "reason": "", "readable_reason": "Mailbox full"}), "mailbox_full"),
     (light("hard_bounced"), "invalid_recipient"),
+    # version 2 as another client library has it
+    (light("hard_bounced", {"bounce_reason": "Host or domain name not found", "bounce_code": "550"}), "invalid_domain"),
+    (light("soft_bounced", {"bounce_reason": "Mailbox full", "bounce_code": "552"}), "mailbox_full"),
+    (light("soft_bounced", {"bounce_reason": "Unknown reason", "bounce_code": "550"}), "undetermined"),
+    (light("hard_bounced", {"bounce_reason": "Unknown reason", "bounce_code": 550}), "invalid_recipient"),
 ]
 
 MALFORMED: list[Any] = [

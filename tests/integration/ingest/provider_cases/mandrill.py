@@ -30,6 +30,10 @@ def event(kind: str, message: dict[str, Any] | None = None, **more: Any) -> dict
     return {"event": kind, "_id": "md-1", "msg": known | lists | (message or {}), "ts": SECONDS} | more
 
 
+def without_id(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name != "_id"}
+
+
 def bounce(kind: str, description: str, code: int, diag: str = "") -> dict[str, Any]:
     return event(kind, {"state": "bounced", "bounce_description": description, "bgtools_code": code, "diag": diag})
 
@@ -55,6 +59,13 @@ EVENTS: list[tuple[Any, list[str]]] = [
     ([event("unsub")], ["unsubscribed"]),
     ([event("reject", {"state": "rejected"})], ["rejected"]),
     (event("send"), ["sent"]),
+    # older: the id is in the message only
+    ([without_id(event("click", {"_id": "md-1", "smtp_events": None}, url="https://x.example/"))], ["clicked"]),
+    ([without_id(bounce("hard_bounce", "bad_mailbox", 10, "X-Postfix; unknown user"))], ["bounced"]),
+    (
+        [event("spam", {"opens": None, "clicks": None, "diag": None, "bounce_description": None, "template": None})],
+        ["complained"],
+    ),
     ({"mandrill_events": text([event("send"), event("open")])}, ["opened", "sent"]),
     ({"mandrill_events": [event("send"), event("open")]}, ["opened", "sent"]),
 ]
@@ -63,6 +74,8 @@ BOUNCES: list[tuple[Any, str]] = [
     ([bounce("hard_bounce", "bad_mailbox", 10, "smtp;550 5.1.1 The email account does not exist.")], "invalid_recipient"),
     ([bounce("hard_bounce", "bad_mailbox", 10)], "invalid_recipient"),
     ([bounce("hard_bounce", "invalid_domain", 21)], "invalid_domain"),
+    ([bounce("hard_bounce", "bad_mailbox", 10, 'X-Postfix; unknown user: "jane@example.com"')], "invalid_recipient"),
+    ([bounce("hard_bounce", "bad_mailbox", 10, "smtp;550 Requested action not taken: mailbox unavailable")], "invalid_recipient"),
     ([bounce("soft_bounce", "invalid_domain", 21)], "server_unavailable"),
     ([bounce("soft_bounce", "mailbox_full", 22, "smtp;552 5.2.2 Over Quota")], "mailbox_full"),
     ([bounce("soft_bounce", "mailbox_full", 22)], "mailbox_full"),
@@ -76,7 +89,7 @@ MALFORMED: list[Any] = [
     {"mandrill_events": "[{"},
     {"mandrill_events": "5"},
     {"mandrill_events": [[], None, {"event": "open"}]},
-    [event("open", _id=None)],
+    [event("open", {"_id": None}, _id=None)],
     [event("open", ts="yesterday")],
     [event("click", {"email": [], "metadata": [], "tags": "x", "diag": {}}, ts={}, url=5)],
     [event("hard_bounce", {"bgtools_code": {}, "bounce_description": [], "smtp_events": {}}, ts=-1)],
