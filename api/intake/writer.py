@@ -75,6 +75,11 @@ class Delivery:
         """Whether it is stored, or has failed."""
         return self.rejections is not None or self.failure is not None
 
+    @property
+    def characters(self) -> int:
+        """Of all texts together."""
+        return sum(len(body.text) for body in self.bodies)
+
 
 @dataclass
 class _Counts:
@@ -188,14 +193,16 @@ class Writer:
         self._disconnect()
 
     def _write_batch(self) -> None:
-        """Takes deliveries from the queue up to the size of a batch, and stores them."""
+        """Takes deliveries from the queue up to the size of a batch, and stores them. A larger one is a batch by itself."""
         deliveries: list[Delivery] = []
         bodies = characters = 0
-        while self._pending and bodies < MAX_BATCH_BODIES and characters < MAX_BATCH_CHARACTERS:
-            delivery = self._pending.popleft()
-            deliveries.append(delivery)
+        while self._pending:
+            delivery = self._pending[0]
             bodies += len(delivery.bodies)
-            characters += sum(len(body.text) for body in delivery.bodies)
+            characters += delivery.characters
+            if deliveries and (bodies > MAX_BATCH_BODIES or characters > MAX_BATCH_CHARACTERS):
+                break
+            deliveries.append(self._pending.popleft())
         entries = [_Entry(number, body) for number, delivery in enumerate(deliveries) for body in delivery.bodies]
         results = _Results()
         try:
