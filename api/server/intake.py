@@ -41,6 +41,7 @@ from api.intake.metrics import INTAKE_HELD_BYTES, count_request
 from api.intake.request_body import ENCODINGS, ReadBody, documents_of, is_mandrill_check, read_body
 from api.intake.signatures.request import SignedRequest
 from api.intake.signatures.verify import verify
+from api.intake.source_counts import SourceCounts
 from api.intake.source_store import Source, SourceStore
 from api.intake.sources import WEBHOOK_PROVIDERS
 from api.intake.subscription import confirm, confirmation_of
@@ -62,6 +63,8 @@ LOOKUP_THREADS = 2
 # a body from this size on is checked in a thread of its own
 LARGE_BODY_BYTES = 256 * 1024
 COUNT_SECONDS = 2.0
+# a connection for each thread that uses the pool: besides lookups, health checks and counts
+POOL_SIZE = LOOKUP_THREADS + 2
 # seconds after which providers may send again
 RETRY_AFTER_SECONDS = 5
 
@@ -139,6 +142,7 @@ class _Threads:
     lookups: Handoff = field(default_factory=lambda: Handoff(LOOKUP_THREADS, "lookup"))
     health: Handoff = field(default_factory=lambda: Handoff(1, "health-check"))
     writer: Handoff = field(default_factory=lambda: Handoff(1, "writer"))
+    counts: Handoff = field(default_factory=lambda: Handoff(1, "counts"))
 
 
 class IntakeApp:
@@ -148,10 +152,11 @@ class IntakeApp:
         self._public_url = settings.public_url
         self._public_path = settings.public_path
         self._body_seconds = body_seconds
-        self._pool = ConnectionPool(replace(settings, pool_size=LOOKUP_THREADS + 1), ROLE)
+        self._pool = ConnectionPool(replace(settings, pool_size=POOL_SIZE), ROLE)
         self._sources = SourceStore(self._pool)
         self._limiter = RateLimiter(settings)
-        self._writer = Writer(settings)
+        self._counts = SourceCounts()
+        self._writer = Writer(settings, self._counts)
         self._threads: _Threads | None = None
         self._counting: asyncio.Task[None] | None = None
         self._held_bytes = 0
@@ -188,8 +193,9 @@ class IntakeApp:
         await _send(send, outcome, scope["method"])
 
     def close(self) -> None:
-        """Closes all connections, when no request is left."""
+        """Writes the last counts and closes all connections, when no request is left."""
         self._writer.close()
+        self._counts.write(self._pool)
         self._limiter.close()
         self._pool.close()
 
@@ -310,7 +316,7 @@ class IntakeApp:
                     raise
                 verify(source.provider, source.secrets, replace(signed, body=raw))
         except SignatureError as error:
-            self._writer.count_failure(source.source_id, error.reason)
+            self._counts.add_failure(source.source_id, error.reason)
             raise Unauthorized(f"The webhook's signature is not valid: {error.reason}") from None
         except CertificateUnavailable as error:
             raise WarehouseUnavailable(error.reason) from None
@@ -319,7 +325,7 @@ class IntakeApp:
         try:
             is_confirmed = confirm(message, signed)
         except SignatureError as error:
-            self._writer.count_failure(source.source_id, error.reason)
+            self._counts.add_failure(source.source_id, error.reason)
             raise Unauthorized(f"The webhook's signature is not valid: {error.reason}") from None
         except (CertificateUnavailable, SubscriptionUnconfirmed) as error:
             raise WarehouseUnavailable(error.reason) from None
@@ -346,7 +352,7 @@ class IntakeApp:
     async def _write_counts(self, threads: _Threads) -> None:
         while True:
             await asyncio.sleep(COUNT_SECONDS)
-            await threads.writer.run(self._writer.flush_counts)
+            await threads.counts.run(lambda: self._counts.write(self._pool))
 
 
 class _Held:

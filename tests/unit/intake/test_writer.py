@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from api.intake.source_counts import SourceCounts
 from api.intake.writer import MAX_BATCH_BODIES, MAX_BATCH_CHARACTERS, Body, Delivery, Writer
 from api.settings import Settings
 
@@ -16,7 +17,7 @@ class Recording(Writer):
     """A writer without a database, that remembers its transactions."""
 
     def __init__(self) -> None:
-        super().__init__(Settings(database_url=None, redis_url=None, home=Path("unused")))
+        super().__init__(Settings(database_url=None, redis_url=None, home=Path("unused")), SourceCounts())
         self.batches: list[int] = []
 
     def _store_once(self, entries: Sequence[Any]) -> list[tuple[int, str, str]]:
