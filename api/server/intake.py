@@ -1,8 +1,8 @@
 """The ASGI app of the intake: a webhook is answered with 200 once it is committed.
 
 The event loop reads bodies, so that a slow client holds no thread. Everything else is done in threads behind queues of their own:
-looking up tokens that are not known, so that a flood of them delays no other request; checking bodies, with large ones and those
-whose signature needs the network apart; and one thread that writes.
+looking up tokens, with those that had no source before apart, so that a flood of them delays no other request; checking bodies,
+with large ones and those whose signature needs the network apart; and one thread that writes.
 """
 
 from __future__ import annotations
@@ -60,11 +60,13 @@ MAX_HELD_BYTES = 128 * 1024 * 1024
 CHECK_THREADS = 2
 NETWORK_THREADS = 2
 LOOKUP_THREADS = 2
+# look up tokens that had no source before
+STRANGER_THREADS = 1
 # a body from this size on is checked in a thread of its own
 LARGE_BODY_BYTES = 256 * 1024
 COUNT_SECONDS = 2.0
 # a connection for each thread that uses the pool: besides lookups, health checks and counts
-POOL_SIZE = LOOKUP_THREADS + 2
+POOL_SIZE = LOOKUP_THREADS + STRANGER_THREADS + 2
 # seconds after which providers may send again
 RETRY_AFTER_SECONDS = 5
 
@@ -140,6 +142,7 @@ class _Threads:
     large: Handoff = field(default_factory=lambda: Handoff(1, "check-large"))
     network: Handoff = field(default_factory=lambda: Handoff(NETWORK_THREADS, "check-network"))
     lookups: Handoff = field(default_factory=lambda: Handoff(LOOKUP_THREADS, "lookup"))
+    strangers: Handoff = field(default_factory=lambda: Handoff(STRANGER_THREADS, "lookup-stranger"))
     health: Handoff = field(default_factory=lambda: Handoff(1, "health-check"))
     writer: Handoff = field(default_factory=lambda: Handoff(1, "writer"))
     counts: Handoff = field(default_factory=lambda: Handoff(1, "counts"))
@@ -159,6 +162,7 @@ class IntakeApp:
         self._writer = Writer(settings, self._counts)
         self._threads: _Threads | None = None
         self._counting: asyncio.Task[None] | None = None
+        self._lookups: dict[bytes, asyncio.Future[Source | None]] = {}
         self._held_bytes = 0
         self._pool.open()
 
@@ -260,13 +264,23 @@ class IntakeApp:
         is_known, source = self._sources.cached(token_hash)
         if not is_known:
             try:
-                source = await threads.lookups.run(lambda: self._sources.find(token_hash))
+                source = await self._look_up(threads, token_hash)
             except psycopg.Error as error:
                 LOG.error("sources cannot be read, run `mailmart migrate`: %s", str(error).strip())  # noqa: TRY400
                 raise WarehouseUnavailable(UNAVAILABLE) from error
         if source is None or source.provider != request.provider:
             raise NotFound("NOT_FOUND")
         return source
+
+    async def _look_up(self, threads: _Threads, token_hash: bytes) -> Source | None:
+        """The source of a token: one lookup for all who wait for it. Tokens that had a source do not wait behind strangers."""
+        lookup = self._lookups.get(token_hash)
+        if lookup is None:
+            queue = threads.lookups if self._sources.was_found(token_hash) else threads.strangers
+            lookup = self._lookups[token_hash] = queue.run(lambda: self._sources.find(token_hash))
+            lookup.add_done_callback(lambda _: self._lookups.pop(token_hash))
+        # a request that is canceled ends it for nobody else
+        return await asyncio.shield(lookup)
 
     async def _keep_too_large(self, threads: _Threads, source: Source) -> None:
         """Counts a body that is not read, of which nothing but that is kept."""
