@@ -249,6 +249,8 @@ class IntakeApp:
         checked = await queue.run(lambda: self._check(source, request, encoding, body, received_at))
         if checked.bodies:
             delivery = Delivery(checked.bodies)
+            # what a small body was decompressed to waits, too
+            held.add(max(0, delivery.characters - len(body)))
             self._writer.add(delivery)
             rejections = await threads.writer.run(lambda: self._writer.finish(delivery))
             if any(rejection.problem == "no_source" for rejection in rejections):
