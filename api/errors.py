@@ -56,7 +56,7 @@ class ContractError(MailmartError):
 
 
 class SecretError(MailmartError):
-    """A webhook's signing secret is none that its provider gives out."""
+    """A webhook's signing secret does not look like one of its provider."""
 
 
 class SignatureError(Exception):

@@ -18,7 +18,7 @@ from api.builds.continuous_repository import ContinuousBuildRepository
 from api.builds.dbt_attempt import BUILD, AttemptResult, read_result
 from api.builds.events import report_continuous_failure
 from api.builds.slow_payloads import needs_search, set_slow_payloads_aside
-from api.db.advisory_lock import AdvisoryLock
+from api.db.advisory_lock import AdvisoryLock, WhileHeld
 from api.db.connection import connect
 from api.dbt.build_process import WHOLE_BUILD_IS_NEEDED
 from api.dbt.warm_process import WarmDbt
@@ -63,12 +63,14 @@ def run_continuous_builds(settings: Settings, stopping: threading.Event, on_turn
     with AdvisoryLock(settings, f"mailmart.continuous.{settings.target}") as lock, WarmDbt(settings, folder) as dbt:
         if not lock.acquire():
             return
-        builder = _Builder(settings, lock, dbt, stopping, float(every))
-        while builder.should_continue(0):
+        work = WhileHeld(lock, stopping)
+        builder = _Builder(settings, lock, dbt, work, float(every))
+        may_continue = work.should_continue(0)
+        while may_continue:
             turn = builder.take_turn()
             if on_turn is not None:
                 on_turn(turn)
-            builder.wait(turn.delay)
+            may_continue = work.wait(turn.delay)
 
 
 def delay_after_failure(every: float, failures: int) -> float:
@@ -77,21 +79,13 @@ def delay_after_failure(every: float, failures: int) -> float:
 
 
 class _Builder:
-    def __init__(self, settings: Settings, lock: AdvisoryLock, dbt: WarmDbt, stopping: threading.Event, every: float) -> None:
+    def __init__(self, settings: Settings, lock: AdvisoryLock, dbt: WarmDbt, work: WhileHeld, every: float) -> None:
         self._settings = settings
         self._lock = lock
         self._dbt = dbt
-        self._stopping = stopping
+        self._work = work
         self._every = every
         self._logged = ""
-
-    def should_continue(self, seconds: float = 0.1) -> bool:
-        return not self._stopping.is_set() and self._lock.wait_while_held(seconds) and not self._stopping.is_set()
-
-    def wait(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and self.should_continue(max(0.0, min(0.5, until - time.monotonic()))):
-            pass
 
     def take_turn(self) -> Turn:
         started = time.monotonic()
@@ -110,8 +104,10 @@ class _Builder:
                     self._log_once("waiting: a publication was rolled back, and `mailmart build` or the nightly run builds again")
                 return Turn(news, self._every)
         result = self._build()
-        if result.status in ("busy", "stopped"):
-            return self._waiting(result.error or "stopped") if result.status == "busy" else Turn("stopped", 0)
+        if result.status == "stopped":
+            return Turn("stopped", 0)
+        if result.status == "busy":
+            return self._waiting(result.error or "another build is running")
         seconds = time.monotonic() - started
         with self._connect() as connection:
             repository = ContinuousBuildRepository(connection, self._settings.target)
@@ -128,14 +124,17 @@ class _Builder:
             pause = seconds if repository.is_locked("retention") else 0.0
         return Turn("published", max(pause, self._every - seconds, 0.0), seconds)
 
+    def _should_continue(self) -> bool:
+        return self._work.should_continue(0.1)
+
     def _connect(self) -> psycopg.Connection:
         return connect(self._settings, "mailmart_owner", autocommit=True, options=LOCK_TIMEOUT)
 
     def _build(self) -> AttemptResult:
-        ended = self._dbt.run(CONTINUOUS_BUILD, CONTINUOUS, should_continue=self.should_continue)
+        ended = self._dbt.run(CONTINUOUS_BUILD, CONTINUOUS, should_continue=self._should_continue)
         if ended.status == WHOLE_BUILD_IS_NEEDED:
             LOG.info("continuous build: a whole build, because nothing is published yet or the project has changed")
-            ended = self._dbt.run(WHOLE_BUILD, {}, should_continue=self.should_continue)
+            ended = self._dbt.run(WHOLE_BUILD, {}, should_continue=self._should_continue)
         if ended.status is None:
             return AttemptResult("stopped")
         return read_result(self._settings, self._lock, ended, self._dbt.invocation_id)
@@ -143,7 +142,7 @@ class _Builder:
     def _set_slow_payloads_aside(self, connection: psycopg.Connection) -> None:
         if needs_search(connection, self._settings.target):
             # the next build then does without them
-            set_slow_payloads_aside(self._settings, should_continue=lambda: self.should_continue(0))
+            set_slow_payloads_aside(self._settings, should_continue=lambda: self._work.should_continue(0))
 
     def _waiting(self, reason: str) -> Turn:
         self._log_once(f"waiting: {reason}")

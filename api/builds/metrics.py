@@ -55,7 +55,7 @@ def continuous_build_metrics(connection: psycopg.Connection) -> Iterator[DbMetri
     ).fetchall()
     yield DbMetric(
         "mailmart_oldest_unpublished_row_age_seconds",
-        "How long ago the oldest row was received that is not in the published batch; 0 if there is none.",
+        "How long ago the oldest row was received that is not in the published batch; 0 if every row is.",
         [({"target": target}, max(age, 0.0)) for target, age in rows],
     )
     rows = connection.execute(

@@ -15,7 +15,7 @@ from api.builds.events import log_failed_attempt, report_run_ended
 from api.builds.repository import published_since
 from api.builds.run_repository import MAX_ATTEMPTS, AbandonedRun, NightlyRun, NightlyRunRepository
 from api.builds.schedule import latest_due
-from api.db.advisory_lock import AdvisoryLock
+from api.db.advisory_lock import AdvisoryLock, WhileHeld
 from api.db.connection import connect
 from api.errors import MailmartError
 from api.settings import Settings
@@ -98,7 +98,7 @@ class _Runner:
     ) -> None:
         self._settings = settings
         self._lock = lock
-        self._stopping = stopping
+        self._work = WhileHeld(lock, stopping)
         self._policy = policy
         self._show = show
         self._started = time.monotonic()
@@ -120,7 +120,7 @@ class _Runner:
             run = self._runs.start_attempt(run)
             LOG.info("nightly run: attempt %d", run.attempts, extra={"fields": {"scheduled_for": run.scheduled_for}})
             result = run_attempt(
-                self._settings, self._lock, since=run.started_at, should_continue=self._should_continue, show=self._show
+                self._settings, self._lock, since=run.started_at, should_continue=self._work.should_continue, show=self._show
             )
             if result.status == "stopped":
                 return self._leave(run, is_in_attempt=True)
@@ -151,23 +151,13 @@ class _Runner:
             self._runs.end(run, "failed")
             raise MailmartError(error, hint="Wait for it to end, and run again.")
         LOG.info("nightly run: waiting, %s", error)
-        return self._wait(self._policy.while_busy)
+        return self._work.wait(self._policy.while_busy)
 
     def _wait_for_next_attempt(self, run: NightlyRun) -> bool:
         seconds = self._policy.between_attempts[run.attempts - 1]
         if self._show is not None:
             self._show(f"attempt {run.attempts} of {MAX_ATTEMPTS} failed; the next one starts in {seconds:g} s")
-        return self._wait(seconds)
-
-    def _wait(self, seconds: float) -> bool:
-        until = time.monotonic() + seconds
-        while self._should_continue(min(0.5, max(0.0, until - time.monotonic()))):
-            if time.monotonic() >= until:
-                return True
-        return False
-
-    def _should_continue(self, seconds: float = 0.5) -> bool:
-        return not self._stopping.is_set() and self._lock.wait_while_held(seconds) and not self._stopping.is_set()
+        return self._work.wait(seconds)
 
     def _leave(self, run: NightlyRun, *, is_in_attempt: bool = False) -> str:
         """Leaves the run to the next process; fails a manual run, because nobody resumes it.

@@ -147,9 +147,9 @@ def written_rows(connection: psycopg.Connection, batch_id: int | None) -> Writte
 
 
 def rollback(settings: Settings) -> int:
-    """Serves the publication before the one that is served, and returns its batch.
+    """Serves the publication before the current one, and returns its batch.
 
-    The one that was served is withdrawn: the next rollback goes further back, never to it. The next build publishes as usual.
+    The current one is withdrawn: the next rollback goes further back, never to it. The next build publishes as usual.
 
     Raises:
         MailmartError: there is no earlier publication; the rows of older ones are deleted.

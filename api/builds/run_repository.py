@@ -7,6 +7,8 @@ from datetime import datetime
 
 import psycopg
 
+from api.builds.repository import published_since
+
 MAX_ATTEMPTS = 3
 
 
@@ -50,28 +52,12 @@ class NightlyRunRepository:
     def is_open(self, due: datetime) -> bool:
         """Whether the run that is due has not ended yet: it is running, or has not begun and nothing was published since."""
         row = self._connection.execute(
-            """
-            select coalesce(
-                (
-                    select status = 'running' from app.nightly_runs
-                    where target = %(target)s and scheduled_for = %(due)s
-                ),
-                -- any whole build that began since and was published has done the work of this run
-                not exists (
-                    select from app.publications
-                    inner join app.batches as published using (target, batch_id)
-                    inner join app.batches as earliest
-                        on earliest.batch_id = coalesce(published.continues, published.batch_id)
-                    where
-                        publications.target = %(target)s
-                        and earliest.started_at >= %(due)s
-                        and not published.is_continuous
-                )
-            )
-            """,
-            {"target": self._target, "due": due},
+            "select status = 'running' from app.nightly_runs where target = %s and scheduled_for = %s", (self._target, due)
         ).fetchone()
-        return row == (True,)
+        if row is not None:
+            return row == (True,)
+        # any whole build that began since and was published has done the work of this run
+        return published_since(self._connection, self._target, due) is None
 
     def fail_abandoned(self, *, except_due: datetime) -> list[AbandonedRun]:
         """Fails the runs that were left and that nobody resumes, and returns them, because nobody has reported their end.

@@ -19,11 +19,11 @@ SECONDS_UNTIL_IN_THE_WAY = 60
 
 @dataclass(frozen=True)
 class PublicationStatus:
-    """The batch that is served.
+    """The published batch.
 
     Attributes:
         data_as_of: all events loaded until then are in it: at its build, or as a continuous build found later.
-        unpublished_since: when the oldest row was loaded that is not in it; None if there is none.
+        unpublished_since: when the oldest row was loaded that is not in it; None if every row is.
         late_after: when its data become late; None if the mart `freshness` is not built yet.
     """
 

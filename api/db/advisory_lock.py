@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -112,3 +114,23 @@ class AdvisoryLock:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.release()
+
+
+class WhileHeld:
+    """Work under a lock, which goes on until somebody stops it or the lock is lost."""
+
+    def __init__(self, lock: AdvisoryLock, stopping: threading.Event) -> None:
+        self._lock = lock
+        self._stopping = stopping
+
+    def should_continue(self, seconds: float = 0.5) -> bool:
+        """Whether the work may go on after so many seconds; False as soon as it may not."""
+        return not self._stopping.is_set() and self._lock.wait_while_held(seconds) and not self._stopping.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Waits, and returns whether the work may go on."""
+        until = time.monotonic() + seconds
+        while self.should_continue(min(0.5, max(0.0, until - time.monotonic()))):
+            if time.monotonic() >= until:
+                return True
+        return False

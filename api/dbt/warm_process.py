@@ -18,7 +18,7 @@ from types import TracebackType
 
 from api.dbt.profile import dbt_environment
 from api.dbt.warm_server import EXITED, INVOCATION, MARK, READY
-from api.processes.run import MAX_LINES, STOP_TIMEOUT_SECONDS, Ended
+from api.processes.run import MAX_LINES, Ended
 from api.settings import Settings
 
 # what dbt reads of a project
@@ -78,12 +78,10 @@ class WarmDbt:
         if self._process is None:
             return
         process, self._process = self._process, None
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            # the whole group: the process, and the child that it has forked
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_TIMEOUT_SECONDS)
+        # the whole group: the process, and the child that it has forked
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         if process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()

@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import sys
+import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
@@ -35,9 +36,7 @@ def serve(folder: str) -> int:
     manifest = _parse(folder)
     if manifest is None:
         return CANNOT_PARSE
-    # a collection in a child would look at all that dbt has imported, and copy its pages
-    gc.collect()
-    gc.freeze()
+    freeze_memory()
     _answer(READY)
     for line in sys.stdin:
         request = json.loads(line)
@@ -51,7 +50,6 @@ def serve(folder: str) -> int:
 
 def _parse(folder: str) -> Manifest | None:
     from dbt.cli.main import dbtRunner
-    from dbt_common.clients.jinja import template_cache
 
     # the static parser has threads, whose locks a fork would copy
     arguments = ["--quiet", "--no-static-parser", "parse", *_paths(folder)]
@@ -60,10 +58,22 @@ def _parse(folder: str) -> Manifest | None:
     if not parsed.success:
         return None
     manifest: Manifest = parsed.result  # type: ignore[assignment]
-    # compiled once, for all commands
+    compile_macros(manifest)
+    return manifest
+
+
+def compile_macros(manifest: Manifest) -> None:
+    """Compiles the macros once, for all commands of processes that are forked from this one."""
+    from dbt_common.clients.jinja import template_cache
+
     for macro in manifest.macros.values():
         template_cache.get_node_template(macro)
-    return manifest
+
+
+def freeze_memory() -> None:
+    """Before a fork: a collection in a child would look at all that dbt has imported, and copy its pages."""
+    gc.collect()
+    gc.freeze()
 
 
 def _run(manifest: Manifest, arguments: list[str], environment: Mapping[str, str]) -> NoReturn:
@@ -75,6 +85,8 @@ def _run(manifest: Manifest, arguments: list[str], environment: Mapping[str, str
         os.environ.update(environment)
         code = run_build(arguments, manifest)
         _answer(f"{INVOCATION} {get_invocation_id()}")
+    except BaseException:  # noqa: BLE001 - this process ends below, so nobody else prints it
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -23,7 +23,7 @@ def runs_in(pid: int, folder: Path) -> bool:
 
 
 def read_pid(path: Path) -> int | None:
-    """The process id in the first line of a file; None if there is none."""
+    """The process id in the first line of a file; None if it has no number."""
     try:
         return int(path.read_text().split("\n")[0])
     except (FileNotFoundError, ValueError):

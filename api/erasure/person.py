@@ -62,7 +62,7 @@ def check_address(address: str) -> str:
     """The address, if it is one.
 
     Raises:
-        MailmartError: it is none, or more than one.
+        MailmartError: it is not one address.
     """
     stripped = address.strip()
     bracketed = re.search(r"<([^<>]*)>\s*$", stripped)

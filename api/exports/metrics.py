@@ -19,6 +19,6 @@ def export_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
     )
     yield DbMetric(
         "mailmart_exports_oldest_processing_seconds",
-        "Seconds since the oldest export that is processing was requested; 0 if there is none.",
+        "Seconds since the oldest export that is processing was requested; 0 if no export is processing.",
         [({}, next((seconds for status, _, seconds in rows if status == "processing"), 0))],
     )

@@ -145,7 +145,7 @@ class ExportRepository:
         )
 
     def cancel_or_remove(self, workspace_id: str, export_id: str) -> str | None:
-        """Cancels an export that is processing, removes any other. Returns 'canceled' or 'removed'; None if there is none.
+        """Cancels an export that is processing, removes any other. Returns 'canceled', 'removed', or None for an unknown one.
 
         A retry after a lost connection has the same request id, so it returns the same result.
         """

@@ -84,7 +84,7 @@ class _Splitter:
             yield self._line_of_element, element
 
     def _next_structure(self, chunk: bytes, position: int) -> int:
-        """The position of the next bracket or comma outside of strings; at least the chunk's length if there is none."""
+        """The position of the next bracket or comma outside of strings; at least the chunk's length if the chunk has neither."""
         while position < len(chunk):
             if self._in_string:
                 position = self._skip_string(chunk, position)

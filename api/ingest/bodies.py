@@ -12,7 +12,7 @@ from typing import Literal
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_EVENTS = 10_000
-# PostgreSQL's parser needs stack for each level, and its error about too many is none that SQL can catch
+# PostgreSQL's parser needs stack for each level, and SQL cannot catch its error about too many
 MAX_DEPTH = 100
 
 Problem = Literal["too_large", "too_many_events", "unreadable_body", "invalid_event", "not_rfc3339"]
@@ -22,7 +22,7 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"[]{},")
 _STEP = tuple({"[": 1, "{": 1, "]": -1, "}": -1}.get(chr(byte), 0) for byte in range(256))
 _MAY_NEED_MENDING = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-# every escape is one match, so that the u0000 of an escaped backslash (\\u0000) is none
+# every escape is one match, so that the u0000 of an escaped backslash (\\u0000) does not match
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u0000|u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )

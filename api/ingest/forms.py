@@ -41,7 +41,7 @@ def form_fields(body: bytes) -> Fields | None:
 
 
 def multipart_fields(body: bytes, content_type: str) -> Fields | None:
-    """The fields of a multipart form, without its files; None if the body is none, or has more than MAX_FIELDS."""
+    """The fields of a multipart form, without its files; None if the body is no such form, or has more than MAX_FIELDS."""
     media_type, options = parse_options_header(content_type)
     if media_type != MULTIPART or "boundary" not in options:
         return None

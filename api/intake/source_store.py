@@ -63,7 +63,7 @@ class SourceStore:
             return token_hash in self._found
 
     def find(self, token_hash: bytes) -> Source | None:
-        """The source of a token; None if there is none, or it is revoked.
+        """The source of a token; None if the token is unknown or revoked.
 
         Raises:
             WarehouseUnavailable: the database is unavailable.

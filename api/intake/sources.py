@@ -136,7 +136,7 @@ def rotate_secrets(settings: Settings, source_id: str, signing_keys: Sequence[st
         The provider.
 
     Raises:
-        MailmartError: no source has this id, it is revoked, or a key is none of its provider.
+        MailmartError: no source has this id, it is revoked, or a key does not look like one of its provider.
     """
     with connect(settings, "mailmart_owner") as connection:
         provider = _lock_source(connection, source_id)

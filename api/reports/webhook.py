@@ -88,7 +88,7 @@ def _allowed_addresses(receiver: WebhookUrl, allowed: Sequence[Network], resolve
     """The receiver's addresses.
 
     Raises:
-        DeliveryFailed: there is none, or one of them may not be called.
+        DeliveryFailed: the name has no address, or one of them may not be called.
     """
     literal = parse_address(receiver.host)
     texts = [str(literal)] if literal is not None else _resolve_in_time(receiver, resolve, seconds)

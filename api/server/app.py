@@ -129,7 +129,7 @@ class WsgiApp:
         return contract_app.flask(environ, start_response) if response is None else response
 
     def _current_publication(self) -> Publication | None:
-        """The publication, once the app of its contract is in place; None if there is none or the database is unavailable."""
+        """The publication, once the app of its contract is in place; None before the first one and in an outage."""
         try:
             publication = self._publications.current()
         except WarehouseUnavailable:

@@ -94,7 +94,7 @@ class _Announced:
 
     length: int
     is_chunked: bool
-    # "" if there is none
+    # "" without a credential
     credential: str
 
     @property

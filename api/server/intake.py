@@ -217,7 +217,7 @@ class IntakeApp:
     async def _receive(
         self, threads: _Threads, scope: Scope, path: str, receive: Receive, outcome: _Outcome, held: _Held
     ) -> None:
-        """Handles a request. Raises ApiError for each response that is none of 200."""
+        """Handles a request. Raises ApiError for each response but 200."""
         request = _read_head(scope, path)
         outcome.provider = request.provider
         source = await self._find_source(threads, request)

@@ -14,7 +14,7 @@
 {#
     A server's text without addresses, host names, IP addresses, links and long ids. They are no part of the reason, and their words
     would be read as one: spam.example.com, https://support.example.com/blocked. A host name is recognized by its last label, in
-    one case, so that "full.Try later" is none.
+    one case, so that "full.Try later" is not a host name.
 #}
 {% macro strip_bounce_text(text) -%}
     {%- set label = '[A-Za-z0-9_-]+' -%}

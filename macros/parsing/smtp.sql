@@ -1,5 +1,5 @@
 {#
-    The enhanced status code (RFC 3463) in a text, such as 5.1.1; null if there is none. Not a part of a longer number, an IP
+    The enhanced status code (RFC 3463) in a text, such as 5.1.1; null if the text has no code. Not a part of a longer number, an IP
     address or a version.
 #}
 {% macro enhanced_status_code(expression) -%}
@@ -7,7 +7,7 @@
 {%- endmacro %}
 
 
-{# The SMTP reply code at the start of a text, or in it before an enhanced status code; null if there is none. #}
+{# The SMTP reply code at the start of a text, or in it before an enhanced status code; null if the text has no code. #}
 {% macro smtp_reply_code(expression) -%}
     coalesce(
         substring(left({{ expression }}, 4000) from '^\s*(?:smtp;\s*)?([245][0-9]{2})(?![0-9.])'),

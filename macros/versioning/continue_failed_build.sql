@@ -58,13 +58,13 @@
 {% macro is_built_continuously(node) -%}
     {%- if node.resource_type == 'test' -%}
         {%- for id in node.depends_on.get('nodes', []) -%}
-            {%- if id in graph.nodes and graph.nodes[id].resource_type != 'test' and is_built_continuously(graph.nodes[id]) -%}
+            {%- if id in graph.nodes and is_built_continuously(graph.nodes[id]) -%}
                 {{ return(true) }}
             {%- endif -%}
         {%- endfor -%}
         {{ return(false) }}
     {%- endif -%}
-    {{ return(node.config.materialized not in ['view', 'ephemeral', 'seed']) }}
+    {{ return(node.config.materialized in ['incremental', 'table', 'materialized_view', 'snapshot']) }}
 {%- endmacro %}
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NoReturn
 from click import Command
 
 from api.dbt.build_process import run_build
+from api.dbt.warm_server import freeze_memory
 from api.processes.parent_death import end_with_parent
 from api.settings import PROJECT_ROOT
 from tests.support.run_folder import once_per_run, run_folder
@@ -101,9 +102,7 @@ def _serve(path: str, parent: int) -> None:
     with contextlib.redirect_stdout(sys.stderr):
         project = _load(cli)
     leave_out_what_nobody_reads()
-    # a collection would look at all that dbt has imported, and copy its pages
-    gc.collect()
-    gc.freeze()
+    freeze_memory()
     gc.disable()
     # children are reaped by the kernel
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)

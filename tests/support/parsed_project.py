@@ -14,7 +14,8 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 from dbt.contracts.graph.manifest import Manifest
 from dbt.parser.manifest import ManifestLoader, extended_mashumuro_decoder
-from dbt_common.clients.jinja import template_cache
+
+from api.dbt.warm_server import compile_macros
 
 FILE = "partial_parse.msgpack"
 # in the names of relations, with which a database's name is replaced
@@ -27,9 +28,7 @@ class ParsedProject:
     def __init__(self, folder: Path) -> None:
         content = (folder / FILE).read_bytes()
         self._parse = msgpack.unpackb(content)
-        # compiled once, for the commands of all processes that are forked from this one
-        for macro in Manifest.from_msgpack(content, decoder=extended_mashumuro_decoder).macros.values():
-            template_cache.get_node_template(macro)
+        compile_macros(Manifest.from_msgpack(content, decoder=extended_mashumuro_decoder))
 
     def prepare(self, arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
         """Lets the dbt command that this process is about to run use the parse, in the project or in a copy of it.

@@ -80,7 +80,7 @@ create table app.intake_writers (
 comment on table app.intake_writers is
 'One row per process of the intake: the last batch of bodies that it stored. So a batch whose connection was lost is stored once.';
 
--- The valid source of a token with this SHA-256; no row if there is none, or it is revoked.
+-- The valid source of a token with this SHA-256; no row if the token is unknown or revoked.
 create function app.find_webhook_source(hash_of_token bytea)
 returns table (source_id text, workspace_id text, provider text, requests_per_minute integer, secrets text[])
 language sql stable security definer

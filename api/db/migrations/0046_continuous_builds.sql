@@ -18,6 +18,24 @@ grant select (is_continuous) on app.batches to mailmart_worker;
 grant select (current_until) on app.publications
 to mailmart_api, mailmart_worker, mailmart_analyst, mailmart_workspace_analyst;
 
+-- The body of 0027 as text, which is read at each call: a body that was parsed when it was written lacks the columns that app.batches
+-- gets here, and each run of retention failed.
+create or replace function app.last_build_before(warehouse text, moment timestamptz)
+returns app.batches
+language sql stable
+set search_path = app, pg_temp
+as $$
+    select batches.*
+    from batches
+    where
+        batches.target = warehouse
+        and batches.started_at < moment
+        and batches.raw_snapshot is not null
+        and batches.system_identifier = system_identifier()
+    order by batches.batch_id desc
+    limit 1
+$$;
+
 create table app.continuous_builds (
     target text primary key,
     checked_at timestamptz not null default clock_timestamp(),
@@ -28,7 +46,7 @@ create table app.continuous_builds (
 comment on table app.continuous_builds is 'How continuous builds go. Grain: one warehouse.';
 comment on column app.continuous_builds.checked_at is 'When the leading scheduler last began a turn: it has looked for new rows, or built.';
 comment on column app.continuous_builds.failures is 'Turns that failed since the last one that did not.';
-comment on column app.continuous_builds.failed_at is 'When the last of them failed; null if there is none.';
+comment on column app.continuous_builds.failed_at is 'When the last of them failed; null before the first.';
 
 grant select, insert, update on app.continuous_builds to mailmart_worker;
 grant select on app.continuous_builds to mailmart_api;
@@ -61,6 +79,8 @@ begin
             and pg_class.relkind in ('r', 'p', 'v', 'm', 'f')
             and not pg_class.relispartition
             and pg_class.oid <> all(array(select app.raw_logs()))
+            -- a table of somebody else that no model can read
+            and has_table_privilege(pg_class.oid, 'select')
         order by pg_class.relname
     loop
         execute format(
@@ -100,8 +120,8 @@ begin
 end
 $$;
 
--- The time at which the oldest row was loaded that no publication has taken up; null if there is none. Of one transaction of each log:
--- of those that no build has read, the one that began first. loaded_at can be anything, so it counts as no earlier than what the
+-- The time at which the oldest row was loaded that no publication has taken up; null if every row is published. Of one transaction
+-- of each log: of those that no build has read, the one that began first. loaded_at can be anything, so it counts as no earlier than what the
 -- publication is known to have, and as no later than now. Prometheus asks for it, so a role that cannot read raw rows may.
 create function app.oldest_unpublished_row(warehouse text)
 returns timestamptz
@@ -113,9 +133,9 @@ declare
     since constant xid8 := (select min(pg_snapshot_xmin(states_of_models.state)) from unnest(states) as states_of_models (state));
     published_until constant timestamptz := (
         select greatest(publications.data_as_of, publications.current_until)
-        from app.current_publication as served
+        from app.current_publication
         inner join app.publications using (target, batch_id)
-        where served.target = warehouse
+        where current_publication.target = warehouse
     );
     raw_log regclass;
     loaded timestamptz;
@@ -144,6 +164,22 @@ begin
 end
 $$;
 
+-- Whether the current publication is there because a later one was withdrawn.
+create function app.is_rolled_back(warehouse text)
+returns boolean
+language sql stable
+set search_path = app, pg_temp
+as $$
+    select exists (
+        select from current_publication
+        inner join publications on current_publication.target = publications.target
+        where
+            current_publication.target = warehouse
+            and publications.batch_id > current_publication.batch_id
+            and publications.withdrawn_at is not null
+    )
+$$;
+
 -- What a continuous build has to do: new, there is something to build; nothing, everything is published, which is noted in the
 -- publication; rolled_back, a publication was withdrawn and the one before it has to stay until a nightly run or a build by hand.
 create function app.look_for_news(warehouse text)
@@ -156,20 +192,20 @@ declare
     complete timestamptz;
 begin
     select
-        served.batch_id,
+        current_publication.batch_id,
         publications.data_as_of,
         earliest.app_tables_hash
     into published
-    from current_publication as served
+    from current_publication
     inner join publications using (target, batch_id)
     inner join batches using (target, batch_id)
-    -- a retry has not read again what had passed before
+    -- a retry does not read again what had succeeded before
     inner join batches as earliest on earliest.batch_id = coalesce(batches.continues, batches.batch_id)
-    where served.target = warehouse;
+    where current_publication.target = warehouse;
     if not found then
         return 'new';
     end if;
-    if exists (select from publications where target = warehouse and batch_id > published.batch_id and withdrawn_at is not null) then
+    if is_rolled_back(warehouse) then
         return 'rolled_back';
     end if;
     complete := loaded_completely_until(clock_timestamp(), published.data_as_of);
@@ -204,6 +240,8 @@ create function app.begin_batch(
 returns bigint
 language plpgsql
 set search_path = app, pg_temp
+-- if dbt is killed while this waits for a continuous build, no build begins
+set client_connection_check_interval = '1s'
 as $$
 declare
     max_wait constant interval := '10 minutes';
@@ -247,9 +285,9 @@ begin
     end if;
     if continuous then
         select batches.* into published
-        from current_publication as served
+        from current_publication
         inner join batches using (target, batch_id)
-        where served.target = warehouse;
+        where current_publication.target = warehouse;
         if
             published.fingerprint is distinct from project_fingerprint
             or exists (
@@ -271,7 +309,29 @@ begin
 end
 $$;
 
--- Makes a build the one that is served.
+-- Of continuous builds older than a week, keeps the last one of each day: retention asks what had been built at a time.
+create function app.remove_old_continuous_builds(warehouse text)
+returns void
+language sql
+set search_path = app, pg_temp
+as $$
+    delete from batches
+    where
+        batches.target = warehouse
+        and batches.is_continuous
+        and batches.started_at < now() - interval '7 days'
+        and exists (
+            select from batches as later
+            where
+                later.target = warehouse
+                and later.batch_id > batches.batch_id
+                and date_trunc('day', later.started_at, 'UTC') = date_trunc('day', batches.started_at, 'UTC')
+        )
+        and not exists (select from publications where publications.batch_id = batches.batch_id)
+        and not exists (select from model_runs where batches.batch_id in (model_runs.batch_id, model_runs.raw_batch_id))
+$$;
+
+-- Publishes a build. A continuous one is not published if a publication was rolled back while it ran.
 -- complete_since_batch_id: the earliest build that its rows are of; the data are as of what that one has read.
 -- contract: what the API may show; stored, so that a manifest that is newer than the database breaks nothing. Null: that of the
 -- publication before, for a continuous build.
@@ -285,6 +345,18 @@ declare
 begin
     select * into strict published from batches
     where batch_id = published_batch_id;
+    -- waits for a rollback, and keeps out the next one
+    perform from current_publication
+    where target = published.target
+    for update;
+    if published.is_continuous and is_rolled_back(published.target) then
+        update batches
+        set status = 'built'
+        where batch_id = published_batch_id;
+        delete from batch_nodes
+        where batch_id = published_batch_id;
+        return;
+    end if;
     insert into publications (target, batch_id, data_as_of, contract)
     select
         published.target,
@@ -292,14 +364,16 @@ begin
         coalesce(batches.complete_until, batches.started_at),
         coalesce(publish_batch.contract, previous.contract)
     from batches
-    left join current_publication as served on served.target = published.target
-    left join publications as previous on served.target = previous.target and served.batch_id = previous.batch_id
+    left join current_publication on current_publication.target = published.target
+    left join publications as previous
+        on current_publication.target = previous.target and current_publication.batch_id = previous.batch_id
     where batches.batch_id = complete_since_batch_id;
     insert into current_publication (target, batch_id)
     values (published.target, published.batch_id)
     on conflict (target) do update set batch_id = excluded.batch_id, changed_at = clock_timestamp();
     delete from batch_nodes
     where batch_id in (select batches.batch_id from batches where batches.target = published.target);
+    perform remove_old_continuous_builds(published.target);
 end
 $$;
 
@@ -343,6 +417,8 @@ end
 $$;
 
 revoke execute on function app.app_tables_hash() from public;
+revoke execute on function app.is_rolled_back(text) from public;
+revoke execute on function app.remove_old_continuous_builds(text) from public;
 revoke execute on function app.oldest_unpublished_row(text) from public;
 revoke execute on function app.look_for_news(text) from public;
 revoke execute on function app.begin_batch(text, text, text, text, bigint, boolean) from public;

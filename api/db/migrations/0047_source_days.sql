@@ -122,22 +122,4 @@ grant execute on function app.is_webhook_source_signed(text)
 to mailmart_api, mailmart_worker, mailmart_analyst, mailmart_workspace_analyst;
 grant execute on function app.count_webhook_bodies(text[], bigint[], bigint[], bigint[], text[], text[]) to mailmart_intake;
 
--- The body of 0027 as text, which is read at each call: a body that was parsed when it was written lacks the columns that app.batches
--- got in 0046, and each run of retention failed.
-create or replace function app.last_build_before(warehouse text, moment timestamptz)
-returns app.batches
-language sql stable
-set search_path = app, pg_temp
-as $$
-    select batches.*
-    from batches
-    where
-        batches.target = warehouse
-        and batches.started_at < moment
-        and batches.raw_snapshot is not null
-        and batches.system_identifier = system_identifier()
-    order by batches.batch_id desc
-    limit 1
-$$;
-
 reset role;

@@ -29,7 +29,7 @@ def verify(secrets: Sequence[str], request: SignedRequest) -> None:
 
 
 def read_key(secret: str) -> RSAPublicKey:
-    """The installation's public key. Raises ValueError: it is none."""
+    """The installation's public key. Raises ValueError: the secret is no such key."""
     key = read_public_key(secret)
     if not isinstance(key, RSAPublicKey):
         raise ValueError("it is not a public RSA key")  # noqa: TRY004 - of the text

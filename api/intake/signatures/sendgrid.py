@@ -26,7 +26,7 @@ def verify(secrets: Sequence[str], request: SignedRequest) -> None:
 
 
 def read_key(secret: str) -> EllipticCurvePublicKey:
-    """The verification key. Raises ValueError: it is none."""
+    """The verification key. Raises ValueError: the secret is no such key."""
     key = read_public_key(secret)
     if not isinstance(key, EllipticCurvePublicKey):
         raise ValueError("it is not a public key of an elliptic curve")  # noqa: TRY004 - of the text

@@ -35,7 +35,7 @@ def verify(secrets: Sequence[str], request: SignedRequest) -> None:
 
 
 def read_key(secret: str) -> bytes:
-    """The key of a secret. Raises ValueError: it is none."""
+    """The key of a secret. Raises ValueError: the secret has no key."""
     if not secret.startswith(PREFIX):
         raise ValueError(f"it does not begin with {PREFIX}")
     content = secret.removeprefix(PREFIX).rstrip("=")

@@ -19,7 +19,7 @@ class Scheme:
 
     Attributes:
         verify: raises SignatureError; the secrets are checked ones.
-        check: raises ValueError for a secret that is none of this provider.
+        check: raises ValueError for a secret that does not look like one of this provider.
         looks_like: what the secret is.
         found_at: where in the provider's settings it is, or is entered.
     """
@@ -134,7 +134,7 @@ def check_secret(provider: str, secret: str) -> None:
     """Checks a secret before it is stored.
 
     Raises:
-        SecretError: it is none that this provider gives out. The message does not have the secret.
+        SecretError: it does not look like a secret of this provider. The message does not have the secret.
     """
     scheme = SCHEMES.get(provider)
     if scheme is None:

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from api.builds.repository import rollback
 from api.db.connection import connect
 from api.settings import Settings
 from tests.support.waiting import wait_for_waiting
@@ -38,8 +39,10 @@ def begin(
     fingerprint: str = "same",
     must_continue: int | None = None,
     target: str = "production",
+    continuous: bool = False,
 ) -> int:
-    return int(value(connection, "select app.begin_batch(%s, %s, 'build', %s, %s)", target, name, fingerprint, must_continue))
+    call = "select app.begin_batch(%s, %s, 'build', %s, %s, %s)"
+    return int(value(connection, call, target, name, fingerprint, must_continue, continuous))
 
 
 def end(connection: psycopg.Connection, batch: int, statuses: dict[str, str], *, can_publish: bool = True) -> str:
@@ -234,6 +237,37 @@ def test_old_rows_and_views_are_removed_and_a_view_that_is_read_is_left(owner: p
     assert owner.execute(views, (VIEWS,)).fetchall() == [("kept",), ("published",), ("read",)]
     owner.execute(remove.encode(), (batches[2], VIEWS))
     assert owner.execute(views, (VIEWS,)).fetchall() == [("kept",), ("published",)]
+
+
+def test_a_rollback_during_a_continuous_build_stays(owner: psycopg.Connection, settings: Settings) -> None:
+    whole = {"seed": "success", "first": "success", "second": "success"}
+    for name in ("first", "second"):
+        end(owner, begin(owner, name), whole)
+    batch = begin(owner, "continuous", continuous=True)
+    assert rollback(settings) == batch - 2
+    end(owner, batch, whole)
+    assert published(owner) == batch - 2
+    assert value(owner, "select status from app.batches where batch_id = %s", batch) == "built"
+    assert value(owner, "select count(*) from app.batch_nodes where batch_id = %s", batch) == 0
+    # a whole build publishes as usual
+    end(owner, begin(owner, "whole"), whole)
+    assert published(owner) == batch + 1
+
+
+def test_of_old_continuous_builds_the_last_of_each_day_is_kept(owner: psycopg.Connection) -> None:
+    whole = {"seed": "success", "first": "success", "second": "success"}
+    end(owner, begin(owner, "whole"), whole)
+    # eight builds of two days, of which one is no continuous one
+    owner.execute(
+        "insert into app.batches"
+        " (target, invocation_id, command, status, started_at, is_continuous, raw_snapshot, system_identifier)"
+        " select 'production', 'old ' || number, 'build', 'published', date_trunc('day', now(), 'UTC') - interval '9 days'"
+        " + number * interval '6 hours', number <> 5, pg_current_snapshot(), app.system_identifier()"
+        " from generate_series(0, 7) as number"
+    )
+    end(owner, begin(owner, "next"), whole)
+    kept = owner.execute("select invocation_id from app.batches order by batch_id").fetchall()
+    assert kept == [("whole",), ("old 3",), ("old 5",), ("old 7",), ("next",)]
 
 
 @pytest.mark.parametrize("role", ["mailmart_api", "mailmart_worker", "mailmart_analyst"])

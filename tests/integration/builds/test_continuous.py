@@ -196,7 +196,7 @@ def test_what_is_new(project: Settings) -> None:
     assert loaded is None
     assert metrics(project)["oldest_unpublished_row_age_seconds"] == [0.0]
 
-    # a row of the platform, changed back, is none
+    # a row of the platform that was changed back is not news
     load_campaign(project, "c1")
     assert news(project) == "new"
     rows(project, "delete from raw.campaigns returning 1")

@@ -37,7 +37,7 @@ SECTIONS = (
 
 
 def tables_with(server: PostgresServer, settings: Settings, traces: Iterable[str], ignored: str = "") -> set[tuple[str, str]]:
-    """Each trace and each table that has it in a column: text, JSON, an array, or bytes. A trace in `ignored` is none."""
+    """Each trace and each table that has it in a column: text, JSON, an array, or bytes. Traces in `ignored` do not count."""
     found: set[tuple[str, str]] = set()
     wanted = [(trace, trace.lower()) for trace in traces] + [(trace, trace.lower().encode().hex()) for trace in traces]
     database = str(conninfo_to_dict(str(settings.database_url))["dbname"])

@@ -58,7 +58,7 @@ def test_requests_at_the_same_time_do_not_pass_the_bound_together(others: Export
     # other workspaces have bounds of their own
     exporter.request()
 
-    # canceling one makes room; the same request sent again finds its export although there is none
+    # canceling one makes room; the same request sent again finds its export although the quota is used up
     first = others.call("GET", "exports").get_json()["data"]["exports"][0]["export_id"]
     assert others.call("DELETE", f"exports/{first}").status_code == 204
     again = {"headers": {"Idempotency-Key": "k"}, "json": BODY}

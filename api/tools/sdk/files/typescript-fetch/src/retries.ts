@@ -12,7 +12,7 @@ export interface Retry {
   attempts: number;
   /** Seconds until then. */
   wait: number;
-  /** Whether the service asked for this wait. */
+  /** Whether the wait is the service's `Retry-After`. */
   isRetryAfter: boolean;
 }
 
