@@ -47,15 +47,16 @@ from api.intake.sources import WEBHOOK_PROVIDERS
 from api.intake.subscription import confirm, confirmation_of
 from api.intake.tokens import TOKEN_PATTERN, hash_token, source_url
 from api.intake.writer import ROLE, UNAVAILABLE, Body, Delivery, Writer
-from api.server.asgi import Message, Receive, Scope, Send
+from api.server.asgi_types import Message, Receive, Scope, Send
 from api.server.handoff import Handoff
+from api.server.held_bytes import ClientDisconnected, Held, HeldBytes, read_all
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
 ACCESS_LOG = logging.getLogger("mailmart.intake")
 PATH = re.compile(r"/intake/([a-z]+)/([^/]+)/?")
 BODY_SECONDS = 30.0
-# of all bodies that are being read or wait to be stored; above it, providers have to send again
+# of all bodies that are being read or wait to be stored, and a quarter of it of one workspace; above it, providers send again
 MAX_HELD_BYTES = 128 * 1024 * 1024
 CHECK_THREADS = 2
 NETWORK_THREADS = 2
@@ -67,12 +68,6 @@ LARGE_BODY_BYTES = 256 * 1024
 COUNT_SECONDS = 2.0
 # a connection for each thread that uses the pool: besides lookups, health checks and counts
 POOL_SIZE = LOOKUP_THREADS + STRANGER_THREADS + 2
-# seconds after which providers may send again
-RETRY_AFTER_SECONDS = 5
-
-
-class _Disconnected(Exception):
-    """The client hung up before its body was complete."""
 
 
 class _MethodNotAllowed(ApiError):
@@ -151,7 +146,7 @@ class _Threads:
 class IntakeApp:
     """The ASGI callable. One for each process of the intake."""
 
-    def __init__(self, settings: Settings, *, body_seconds: float = BODY_SECONDS) -> None:
+    def __init__(self, settings: Settings, *, body_seconds: float = BODY_SECONDS, max_held_bytes: int = MAX_HELD_BYTES) -> None:
         self._public_url = settings.public_url
         self._public_path = settings.public_path
         self._body_seconds = body_seconds
@@ -163,7 +158,7 @@ class IntakeApp:
         self._threads: _Threads | None = None
         self._counting: asyncio.Task[None] | None = None
         self._lookups: dict[bytes, asyncio.Future[Source | None]] = {}
-        self._held_bytes = 0
+        self._held_bytes = HeldBytes(max_held_bytes, "Too many bodies wait to be stored; send the webhook again.")
         self._pool.open()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -178,10 +173,10 @@ class IntakeApp:
             return
         started_at = time.perf_counter()
         outcome = _Outcome()
-        held = _Held(self)
         try:
-            await self._receive(self._threads, scope, path, receive, outcome, held)
-        except _Disconnected:
+            with Held(self._held_bytes) as held:
+                await self._receive(self._threads, scope, path, receive, outcome, held)
+        except ClientDisconnected:
             outcome.status, outcome.outcome = 499, "disconnected"
             return
         except ApiError as error:
@@ -189,10 +184,9 @@ class IntakeApp:
             outcome.outcome = _outcome_of(error)
         except Exception:
             LOG.exception("a webhook of %s could not be handled", outcome.provider)
-            outcome.error = WarehouseUnavailable(UNAVAILABLE, retry_after=RETRY_AFTER_SECONDS)
+            outcome.error = WarehouseUnavailable(UNAVAILABLE)
             outcome.status, outcome.outcome = 503, "failed"
         finally:
-            held.release()
             _log(outcome, scope["method"], time.perf_counter() - started_at)
         await _send(send, outcome, scope["method"])
 
@@ -203,25 +197,13 @@ class IntakeApp:
         self._limiter.close()
         self._pool.close()
 
-    def hold(self, size: int) -> None:
-        """Counts bytes that are kept in memory; a negative size releases them.
-
-        Raises:
-            WarehouseUnavailable: there are too many.
-        """
-        if size > 0 and self._held_bytes + size > MAX_HELD_BYTES:
-            raise WarehouseUnavailable("Too many bodies wait to be stored; send the webhook again.")
-        self._held_bytes += size
-        INTAKE_HELD_BYTES.set(self._held_bytes)
-
-    async def _receive(
-        self, threads: _Threads, scope: Scope, path: str, receive: Receive, outcome: _Outcome, held: _Held
-    ) -> None:
+    async def _receive(self, threads: _Threads, scope: Scope, path: str, receive: Receive, outcome: _Outcome, held: Held) -> None:
         """Handles a request. Raises ApiError for each response but 200."""
         request = _read_head(scope, path)
         outcome.provider = request.provider
         source = await self._find_source(threads, request)
         outcome.source_id = source.source_id
+        held.workspace_id = source.workspace_id
         if request.method != "POST":
             # providers check a URL before they save it
             outcome.outcome = "checked"
@@ -235,7 +217,7 @@ class IntakeApp:
             await self._keep_too_large(threads, source)
         try:
             async with asyncio.timeout(self._body_seconds):
-                body = await _read_all(receive, held)
+                body = await read_all(receive, MAX_BODY_BYTES, held.add)
         except TimeoutError:
             raise RequestTimeout from None
         outcome.size = len(body)
@@ -368,23 +350,8 @@ class IntakeApp:
     async def _write_counts(self, threads: _Threads) -> None:
         while True:
             await asyncio.sleep(COUNT_SECONDS)
+            INTAKE_HELD_BYTES.set(self._held_bytes.total)
             await threads.counts.run(lambda: self._counts.write(self._pool))
-
-
-class _Held:
-    """The bytes that one request holds."""
-
-    def __init__(self, app: IntakeApp) -> None:
-        self._app = app
-        self._size = 0
-
-    def add(self, size: int) -> None:
-        self._app.hold(size)
-        self._size += size
-
-    def release(self) -> None:
-        self._app.hold(-self._size)
-        self._size = 0
 
 
 def _path_below(path: str, prefix: str) -> str:
@@ -404,26 +371,6 @@ def _read_head(scope: Scope, path: str) -> _Request:
         raise _MethodNotAllowed
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     return _Request(scope["method"], match[1], match[2], scope["query_string"].decode("latin-1"), headers)
-
-
-async def _read_all(receive: Receive, held: _Held) -> bytes:
-    """The body, at most one byte or piece more than the bound.
-
-    Raises:
-        _Disconnected: the client hung up.
-        WarehouseUnavailable: too many bodies are being read.
-    """
-    body = bytearray()
-    while len(body) <= MAX_BODY_BYTES:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Disconnected
-        chunk = message.get("body", b"")
-        held.add(len(chunk))
-        body += chunk
-        if not message.get("more_body", False):
-            break
-    return bytes(body)
 
 
 def _kept(source: Source, bad: BadBody, content: bytes) -> _Checked:

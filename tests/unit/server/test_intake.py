@@ -17,15 +17,16 @@ from api.db.pool import ConnectionPool
 from api.intake import source_store
 from api.intake.source_store import SourceStore
 from api.intake.tokens import hash_token
-from api.server import intake
 from api.server.intake import IntakeApp
 from api.settings import Settings
 
 KNOWN = f"{'0' * 12}_{'k' * 43}"
+OTHER = f"{'1' * 12}_{'k' * 43}"
+TOO_MANY = "Too many bodies wait to be stored; send the webhook again."
 
 
 class Lookups:
-    """In place of a pool and its connections: has one source; the lookups of other tokens last until they are released."""
+    """In place of a pool and its connections: has two sources; the lookups of other tokens last until they are released."""
 
     def __init__(self) -> None:
         self.asked: list[bytes] = []
@@ -35,8 +36,11 @@ class Lookups:
         if params is None:
             return work(self)
         self.asked.append(params[0])
-        if params[0] == hash_token(KNOWN):
-            return SimpleNamespace(fetchone=lambda: ("0" * 12, "ws", "sendgrid", 1000, []))
+        sources: dict[bytes, tuple[Any, ...]] = {
+            hash_token(token): (token[:12], f"ws_{token[:12]}", "sendgrid", 1000, []) for token in (KNOWN, OTHER)
+        }
+        if params[0] in sources:
+            return SimpleNamespace(fetchone=lambda: sources[params[0]])
         self.is_released.wait(20)
         return SimpleNamespace(fetchone=lambda: None)
 
@@ -49,6 +53,17 @@ def app(monkeypatch: pytest.MonkeyPatch) -> IntakeApp:
 
 
 @pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[IntakeApp]:
+    """One that holds 40,000 bytes."""
+    monkeypatch.setattr(ConnectionPool, "open", lambda self: None)
+    app = IntakeApp(Settings(database_url=None, redis_url=None, home=Path("unused")), max_held_bytes=40_000)
+    found = Lookups()
+    monkeypatch.setattr(app, "_sources", SourceStore(found))  # type: ignore[arg-type]
+    yield app
+    found.is_released.set()
+
+
+@pytest.fixture
 def lookups(app: IntakeApp, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookups]:
     found = Lookups()
     monkeypatch.setattr(app, "_sources", SourceStore(found))  # type: ignore[arg-type]
@@ -56,12 +71,17 @@ def lookups(app: IntakeApp, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookups
     found.is_released.set()
 
 
-async def request(app: IntakeApp, token: str, method: str = "GET", body: bytes = b"", encoding: bytes = b"") -> tuple[int, Any]:
-    """The status and the body of the response."""
+async def request(
+    app: IntakeApp, token: str, method: str = "GET", body: bytes = b"", encoding: bytes = b"", *, is_complete: bool = True
+) -> tuple[int, Any]:
+    """The status and the body of the response. A body that is not complete never is."""
     sent: list[dict[str, Any]] = []
+    pieces = [body]
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body}
+        if not pieces:
+            await asyncio.sleep(3600)
+        return {"type": "http.request", "body": pieces.pop(), "more_body": not is_complete}
 
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(dict(message))
@@ -123,10 +143,32 @@ def test_misses_push_no_source_out_of_the_cache(monkeypatch: pytest.MonkeyPatch)
     assert not sources.was_found(hash_token(stranger(19)))
 
 
-@pytest.mark.usefixtures("lookups")
-def test_what_a_body_is_decompressed_to_is_held(app: IntakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "MAX_HELD_BYTES", 10_000)
+def test_what_a_body_is_decompressed_to_is_held(small: IntakeApp) -> None:
     body = gzip.compress(b'["' + b"x" * 20_000 + b'"]')
     assert len(body) < 1000
-    status, answer = asyncio.run(request(app, KNOWN, "POST", body, b"gzip"))
-    assert (status, answer["error"]["message"]) == (503, "Too many bodies wait to be stored; send the webhook again.")
+    status, answer = asyncio.run(request(small, KNOWN, "POST", body, b"gzip"))
+    assert (status, answer["error"]["message"]) == (503, TOO_MANY)
+
+
+def test_a_workspace_holds_a_part_of_the_bytes(small: IntakeApp) -> None:
+    """Bodies of one source that do not end use up no memory of another workspace's."""
+
+    async def main() -> None:
+        trickling = [asyncio.ensure_future(request(small, KNOWN, "POST", b"x" * 4000, is_complete=False)) for _ in range(3)]
+        status, answer = await asyncio.wait_for(trickling[2], 10)
+        assert (status, answer["error"]["message"]) == (503, TOO_MANY)
+        assert not any(one.done() for one in trickling[:2])
+        other = asyncio.ensure_future(request(small, OTHER, "POST", b"x" * 4000, is_complete=False))
+        await asyncio.wait([other], timeout=0.1)
+        assert not other.done()
+        for one in (*trickling, other):
+            one.cancel()
+        await asyncio.gather(*trickling, other, return_exceptions=True)
+        # what was held is released
+        assert (await request(small, KNOWN, "POST", b"x" * 11_000))[0] == 503
+        last = asyncio.ensure_future(request(small, KNOWN, "POST", b"x" * 9000, is_complete=False))
+        await asyncio.wait([last], timeout=0.1)
+        assert not last.done()
+        last.cancel()
+
+    asyncio.run(main())
