@@ -12,9 +12,10 @@ from typing import TypeVar
 
 import psycopg
 
+from api.auth.rate_limit import RateLimiter
 from api.db.connection import conninfo
 from api.db.session import Role, check_transaction, transaction_settings
-from api.errors import MailmartError, WarehouseUnavailable
+from api.errors import MailmartError, RateLimitExceeded, WarehouseUnavailable
 from api.ingest.bodies import Problem
 from api.ingest.reader import MAX_KEPT_CHARACTERS
 from api.intake.metrics import INTAKE_BATCH_BODIES
@@ -62,11 +63,19 @@ class Rejection:
 
 @dataclass
 class Delivery:
-    """The bodies of one request. `rejections` are those of its bodies once they are stored; `failure` is why they are not."""
+    """The bodies of one request.
+
+    Attributes:
+        bodies: of one source.
+        requests_per_minute: the rate above which a request is refused; None if this one is not counted.
+        rejections: those of its bodies, once they are stored.
+        failure: why they are not.
+    """
 
     bodies: Sequence[Body]
+    requests_per_minute: int | None = None
     rejections: list[Rejection] | None = None
-    failure: WarehouseUnavailable | None = None
+    failure: WarehouseUnavailable | RateLimitExceeded | None = None
 
     @property
     def is_done(self) -> bool:
@@ -90,9 +99,10 @@ class _Entry:
 class Writer:
     """Writes in one thread, over one connection. `add` may be called from another thread."""
 
-    def __init__(self, settings: Settings, counts: SourceCounts) -> None:
+    def __init__(self, settings: Settings, counts: SourceCounts, limiter: RateLimiter) -> None:
         self._settings = settings
         self._counts = counts
+        self._limiter = limiter
         self._begin = "; ".join(
             [
                 "begin",
@@ -117,6 +127,7 @@ class Writer:
 
         Raises:
             WarehouseUnavailable: it is not stored, as far as this process can know.
+            RateLimitExceeded: it is not stored, because its source sent too many requests.
         """
         while not delivery.is_done:
             self._write_batch()
@@ -139,11 +150,12 @@ class Writer:
             if deliveries and (bodies > MAX_BATCH_BODIES or characters > MAX_BATCH_CHARACTERS):
                 break
             deliveries.append(self._pending.popleft())
-        entries = [_Entry(delivery, body) for delivery in deliveries for body in delivery.bodies]
         try:
+            deliveries = self._within_rate(deliveries)
+            entries = [_Entry(delivery, body) for delivery in deliveries for body in delivery.bodies]
             if time.monotonic() < self._retry_at:
                 raise WarehouseUnavailable(UNAVAILABLE)
-            rejections = self._store(entries)
+            rejections = self._store(entries) if entries else []
         except WarehouseUnavailable as error:
             for delivery in deliveries:
                 delivery.failure = error
@@ -156,12 +168,25 @@ class Writer:
             if not isinstance(error, Exception):
                 raise
             return
-        INTAKE_BATCH_BODIES.observe(len(entries))
+        if entries:
+            INTAKE_BATCH_BODIES.observe(len(entries))
         of_delivery: dict[int, list[Rejection]] = {id(delivery): [] for delivery in deliveries}
         for entry, rejection in rejections:
             of_delivery[id(entry.delivery)].append(rejection)
         for delivery in deliveries:
             self._finish_delivery(delivery, of_delivery[id(delivery)])
+
+    def _within_rate(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Those that are within the rates of their sources. All requests of a source are counted in one round trip."""
+        by_source: dict[tuple[str, int], list[Delivery]] = {}
+        for delivery in deliveries:
+            if delivery.requests_per_minute is not None:
+                by_source.setdefault((delivery.bodies[0].source_id, delivery.requests_per_minute), []).append(delivery)
+        for (source_id, rate), counted in by_source.items():
+            allowed, quota = self._limiter.acquire_many(source_id, "intake", rate, len(counted))
+            for delivery in counted[allowed:]:
+                delivery.failure = RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
+        return [delivery for delivery in deliveries if delivery.failure is None]
 
     def _finish_delivery(self, delivery: Delivery, rejections: list[Rejection]) -> None:
         delivery.rejections = rejections

@@ -1,8 +1,8 @@
 """The ASGI app of the intake: a webhook is answered with 200 once it is committed.
 
-The event loop reads bodies, so that a slow client holds no thread. Everything else is done in threads behind queues of their own:
-looking up tokens, with those that had no source before apart, so that a flood of them delays no other request; checking bodies,
-with large ones and those whose signature needs the network apart; and one thread that writes.
+The event loop reads bodies, so that a slow client holds no thread, and checks the small ones. Everything else is done in threads
+behind queues of their own: looking up tokens, with those that had no source before apart, so that a flood of them delays no other
+request; checking larger bodies, with the largest and those whose signature needs the network apart; and one thread that writes.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ NETWORK_THREADS = 2
 LOOKUP_THREADS = 2
 # look up tokens that had no source before
 STRANGER_THREADS = 1
+# a body up to this size is checked on the event loop: that takes less than a millisecond
+SMALL_BODY_BYTES = 64 * 1024
 # a body from this size on is checked in a thread of its own
 LARGE_BODY_BYTES = 256 * 1024
 COUNT_SECONDS = 2.0
@@ -122,9 +124,10 @@ class _Outcome:
 
 @dataclass
 class _Checked:
-    """A body that was checked: what is to be stored of it, or the outcome if nothing is."""
+    """A body that was checked: what is to be stored of it and whether it counts for the rate, or the outcome if nothing is."""
 
     bodies: Sequence[Body] = ()
+    is_counted: bool = False
     outcome: str = "stored"
     error: ApiError | None = None
 
@@ -154,7 +157,7 @@ class IntakeApp:
         self._sources = SourceStore(self._pool)
         self._limiter = RateLimiter(settings)
         self._counts = SourceCounts()
-        self._writer = Writer(settings, self._counts)
+        self._writer = Writer(settings, self._counts, self._limiter)
         self._threads: _Threads | None = None
         self._counting: asyncio.Task[None] | None = None
         self._lookups: dict[bytes, asyncio.Future[Source | None]] = {}
@@ -223,14 +226,14 @@ class IntakeApp:
         outcome.size = len(body)
         if len(body) > MAX_BODY_BYTES:
             await self._keep_too_large(threads, source)
-        if source.provider == "ses":
-            queue = threads.network
-        else:
-            queue = threads.large if len(body) >= LARGE_BODY_BYTES or encoding not in ("", "identity") else threads.checks
         received_at = datetime.now(UTC)
-        checked = await queue.run(lambda: self._check(source, request, encoding, body, received_at))
+        queue = _queue(threads, source, encoding, body)
+        if queue is None:
+            checked = self._check(source, request, encoding, body, received_at)
+        else:
+            checked = await queue.run(lambda: self._check(source, request, encoding, body, received_at))
         if checked.bodies:
-            delivery = Delivery(checked.bodies)
+            delivery = Delivery(checked.bodies, source.requests_per_minute if checked.is_counted else None)
             # what a small body was decompressed to waits, too
             held.add(max(0, delivery.characters - len(body)))
             self._writer.add(delivery)
@@ -275,7 +278,7 @@ class IntakeApp:
         raise ContentTooLarge(MAX_BODY_BYTES)
 
     def _check(self, source: Source, request: _Request, encoding: str, raw: bytes, received_at: datetime) -> _Checked:
-        """Checks a body in a thread: encoding, signature, rate, and what PostgreSQL must not see.
+        """Checks a body: encoding, signature, and what PostgreSQL must not see. The writer checks the rate.
 
         Raises:
             ApiError: nothing of it is kept.
@@ -289,16 +292,16 @@ class IntakeApp:
         self._verify(source, signed, raw)
         if source.provider == "mandrill" and is_mandrill_check(body):
             return _Checked(outcome="checked")
-        quota = self._limiter.acquire(source.source_id, "intake", source.requests_per_minute)
-        if not quota.is_allowed:
-            raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
         if source.provider == "ses" and (message := confirmation_of(body.content)) is not None:
+            quota = self._limiter.acquire(source.source_id, "intake", source.requests_per_minute)
+            if not quota.is_allowed:
+                raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
             return self._confirm(source, message, signed)
         try:
             texts = documents_of(source.provider, request.headers.get("content-type", ""), body)
         except BadBody as bad:
-            return _kept(source, bad, body.content)
-        return _Checked([Body(source.source_id, text) for text in texts])
+            return _kept(source, bad, body.content, is_counted=True)
+        return _Checked([Body(source.source_id, text) for text in texts], is_counted=True)
 
     def _verify(self, source: Source, signed: SignedRequest, raw: bytes) -> None:
         """
@@ -373,11 +376,20 @@ def _read_head(scope: Scope, path: str) -> _Request:
     return _Request(scope["method"], match[1], match[2], scope["query_string"].decode("latin-1"), headers)
 
 
-def _kept(source: Source, bad: BadBody, content: bytes) -> _Checked:
+def _queue(threads: _Threads, source: Source, encoding: str, body: bytes) -> Handoff | None:
+    """Whose threads check a body; None for the event loop, if handing it over would take longer than checking it."""
+    if source.provider == "ses":
+        return threads.network
+    if len(body) >= LARGE_BODY_BYTES or encoding not in ("", "identity"):
+        return threads.large
+    return threads.checks if len(body) > SMALL_BODY_BYTES else None
+
+
+def _kept(source: Source, bad: BadBody, content: bytes, *, is_counted: bool = False) -> _Checked:
     """A body that is kept as rejected, with as much of its text as is useful."""
     error: ApiError = ContentTooLarge(MAX_BODY_BYTES) if bad.problem == "too_large" else _Unreadable(bad.reason)
     text = rejected(1, bad, content).text
-    return _Checked([Body(source.source_id, text, bad.problem, bad.reason)], error=error)
+    return _Checked([Body(source.source_id, text, bad.problem, bad.reason)], error=error, is_counted=is_counted)
 
 
 def _texts(body: ReadBody) -> Mapping[str, str] | None:

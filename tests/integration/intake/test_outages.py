@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from api.auth.rate_limit import RateLimiter
 from api.db.connection import connect
 from api.intake.source_counts import SourceCounts
 from api.intake.sources import create_source
@@ -63,7 +64,7 @@ def test_lost_connections(settings: Settings, tmp_path: Path) -> None:
 
 def test_a_batch_that_comes_again_is_stored_once(settings: Settings) -> None:
     token = create_source(settings, WORKSPACE, "sendgrid")
-    writer = Writer(settings, SourceCounts())
+    writer = Writer(settings, SourceCounts(), RateLimiter(settings))
     delivery = Delivery([Body(source_id(f"/{token}"), '[{"a": 1}]'), Body(source_id(f"/{token}"), "nonsense")])
     store = "select line, problem from app.store_webhook_bodies(%s, 7, %s, %s, %s::text[], %s::text[])"
     params = (
