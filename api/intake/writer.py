@@ -16,6 +16,7 @@ from api.auth.rate_limit import RateLimiter
 from api.db.connection import conninfo
 from api.db.session import Role, check_transaction, transaction_settings
 from api.errors import MailmartError, RateLimitExceeded, WarehouseUnavailable
+from api.ingest.batches import ERRORS_OF_DATA, bad_body_of
 from api.ingest.bodies import Problem
 from api.ingest.reader import MAX_KEPT_CHARACTERS
 from api.intake.metrics import INTAKE_BATCH_BODIES
@@ -35,8 +36,6 @@ MAX_RECONNECT_SECONDS = 5.0
 SECONDS_BETWEEN_ATTEMPTS = 0.1
 # during an outage, the database is tried once in so many seconds
 RETRY_INTERVAL_SECONDS = 1.0
-# SQLSTATEs of errors that data can cause. Not a timeout or memory: those bodies are sent again.
-ERRORS_OF_DATA = ("22", "23", "54", "P0001", "XX000")
 
 T = TypeVar("T")
 
@@ -205,14 +204,15 @@ class Writer:
         try:
             rows = self._store_once(entries)
         except psycopg.Error as error:
+            # not after a timeout or for lack of memory: those bodies are sent again
             if not (error.sqlstate or "").startswith(ERRORS_OF_DATA):
                 raise self._unavailable(error) from error
             if len(entries) == 1:
                 body = entries[0].body
                 if body.problem is not None:
                     raise self._unavailable(error) from error
-                reason = f"PostgreSQL cannot read it: {error.diag.message_primary}"
-                rejected = Body(body.source_id, body.text[:MAX_KEPT_CHARACTERS], "unreadable_body", reason)
+                bad = bad_body_of(error)
+                rejected = Body(body.source_id, body.text[:MAX_KEPT_CHARACTERS], bad.problem, bad.reason)
                 return self._store([_Entry(entries[0].delivery, rejected)])
             middle = len(entries) // 2
             return self._store(entries[:middle]) + self._store(entries[middle:])

@@ -104,7 +104,7 @@ def test_a_table_that_is_locked(settings: Settings, tmp_path: Path) -> None:
             assert response.status == 503
             assert int(response.headers["retry-after"]) > 0
             connection.rollback()
-        assert _becomes_accepted(intake.post, path)
+        wait_until(lambda: intake.post(path, [{"n": 2}]).status == 200, "it is accepted", 30)
 
 
 def test_counts_wait_for_a_lock_and_bodies_do_not(settings: Settings, tmp_path: Path) -> None:
@@ -169,12 +169,3 @@ def test_behind_a_pooler_in_transaction_mode(settings: Settings, tmp_path: Path,
         load.run()
     assert load.statuses == Counter({200: 40})
     assert load.stored(settings) == load.accepted
-
-
-def _becomes_accepted(post: object, path: str) -> bool:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if post(path, [{"n": 2}]).status == 200:  # type: ignore[operator]
-            return True
-        time.sleep(0.1)
-    return False
