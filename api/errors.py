@@ -67,6 +67,14 @@ class SignatureError(Exception):
         self.reason = reason
 
 
+class HttpGetFailed(Exception):
+    """A server did not answer a GET in time; `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class CertificateUnavailable(Exception):
     """The certificate that a webhook is signed with cannot be downloaded now: the provider should send the webhook again."""
 

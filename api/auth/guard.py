@@ -54,20 +54,34 @@ class RequestGuard:
             raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
         return AuthorizedRequest(principal.workspace_id, quota)
 
-    def has_valid_credential(self, authorization: str) -> bool:
-        """Whether a credential is valid, before the request is read. It is not counted, and `authorize` follows.
+    def workspace_of(self, authorization: str | None, scope: str, *, address: str) -> str | None:
+        """The workspace of a valid credential with a scope, before the request is read; else None.
+
+        It counts as no request and as no failed login, because `authorize` follows.
 
         Raises:
             WarehouseUnavailable: the database is unavailable.
         """
-        scheme, _, credential = authorization.partition(" ")
-        credential = credential.strip()
-        if scheme.lower() != "bearer":
-            return False
-        is_key = credential.startswith(KEY_PREFIX)
-        return (self._keys.authenticate(credential) if is_key else self._tokens.verify(credential)) is not None
+        try:
+            principal = self._principal(authorization, address)
+        except (Unauthorized, TooManyFailedLogins):
+            return None
+        return principal.workspace_id if principal is not None and scope in principal.scopes else None
 
     def _authenticate(self, authorization: str | None, address: str) -> Principal:
+        principal = self._principal(authorization, address)
+        if principal is None:
+            self._failed_logins.record(address)
+            raise Unauthorized("The credential is unknown, expired or revoked")
+        return principal
+
+    def _principal(self, authorization: str | None, address: str) -> Principal | None:
+        """The principal of a credential; None if it is unknown, expired or revoked.
+
+        Raises:
+            Unauthorized: the request has no credential.
+            TooManyFailedLogins: this process does not know it, and the client sent too many invalid ones.
+        """
         scheme, _, credential = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthorized(f"{CREDENTIAL_HINT} or a token (JWT)" if self._tokens.is_configured else CREDENTIAL_HINT)
@@ -77,11 +91,7 @@ class RequestGuard:
         seconds = self._failed_logins.seconds_blocked(address) if is_key else 0
         if seconds and not self._keys.was_valid(credential):
             raise TooManyFailedLogins(seconds)
-        principal = self._keys.authenticate(credential) if is_key else self._tokens.verify(credential)
-        if principal is None:
-            self._failed_logins.record(address)
-            raise Unauthorized("The credential is unknown, expired or revoked")
-        return principal
+        return self._keys.authenticate(credential) if is_key else self._tokens.verify(credential)
 
 
 def check_workspace(principal: Principal, workspace_id: str) -> None:

@@ -82,35 +82,42 @@ class RateLimiter:
 
     def acquire(self, workspace_id: str, name: str, limit: int) -> Quota:
         """Counts a request of a workspace under `name`, if it is within the limit. Never fails."""
+        return self.acquire_many(workspace_id, name, limit, 1)[1]
+
+    def acquire_many(self, workspace_id: str, name: str, limit: int, requests: int) -> tuple[int, Quota]:
+        """Counts requests that came together, as far as they are within the limit. Never fails.
+
+        Returns how many of them are, and the quota after the last one.
+        """
         limit *= self._factor
         if time.monotonic() >= self._retry_at:
             try:
-                is_allowed, remaining, wait = self._count(f"mailmart:limit:{name}:{workspace_id}", limit)
+                allowed, remaining, wait = self._count(f"mailmart:limit:{name}:{workspace_id}", limit, requests)
             except (redis.RedisError, OSError, ServerError) as error:
                 self._backend_failed(error)
             else:
                 self._backend_succeeded()
-                return Quota(bool(is_allowed), limit, remaining, _seconds(wait))
-        return self._local_fallback.acquire((workspace_id, name), limit)
+                return allowed, Quota(allowed == requests, limit, remaining, _seconds(wait))
+        return self._local_fallback.acquire((workspace_id, name), limit, requests)
 
     def close(self) -> None:
         """Closes the connections."""
         if self._pool is not None:
             self._pool.disconnect()
 
-    def _count(self, key: str, limit: int) -> list[int]:
+    def _count(self, key: str, limit: int, requests: int) -> list[int]:
         connection: Any = getattr(self._thread_local, "connection", None)
         is_new = connection is None
         if connection is None:
             connection = self._thread_local.connection = self._connection_pool().make_connection()
         try:
-            return self._run_script(connection, key, limit)
+            return self._run_script(connection, key, limit, requests)
         except (redis.ConnectionError, OSError) as error:
             connection.disconnect()
             # an idle connection may be lost although the server is up again: try once more; but a timeout is not repeated
             if is_new or isinstance(error, redis.TimeoutError):
                 raise
-            return self._run_script(connection, key, limit)
+            return self._run_script(connection, key, limit, requests)
         except redis.TimeoutError:
             # its late answer would be read as the next request's
             connection.disconnect()
@@ -123,17 +130,17 @@ class RateLimiter:
                 self._pool = _create_pool(self._settings)
             return self._pool
 
-    def _run_script(self, connection: Any, key: str, limit: int) -> list[int]:
+    def _run_script(self, connection: Any, key: str, limit: int, requests: int) -> list[int]:
         # on the connection itself: a client's pool and retries cost more than the round trip
         try:
-            return self._call(connection, key, limit)
+            return self._call(connection, key, limit, requests)
         except redis.exceptions.NoScriptError:
             connection.send_command("SCRIPT", "LOAD", self._script)
             self._script_sha = connection.read_response().decode()
-            return self._call(connection, key, limit)
+            return self._call(connection, key, limit, requests)
 
-    def _call(self, connection: Any, key: str, limit: int) -> list[int]:
-        connection.send_packed_command(_packed_command(self._script_sha, key, limit, WINDOW_SECONDS * MICROSECONDS))
+    def _call(self, connection: Any, key: str, limit: int, requests: int) -> list[int]:
+        connection.send_packed_command(_packed_command(self._script_sha, key, limit, WINDOW_SECONDS * MICROSECONDS, requests))
         result: list[int] = connection.read_response()
         return result
 
@@ -164,24 +171,24 @@ class _LocalRateLimiter:
         self._times_by_key: LRUCache[tuple[str, str], deque[float]] = LRUCache(MAX_TRACKED_LIMITS)
         self._lock = threading.Lock()
 
-    def acquire(self, key: tuple[str, str], limit: int) -> Quota:
+    def acquire(self, key: tuple[str, str], limit: int, requests: int) -> tuple[int, Quota]:
         now = time.monotonic()
         with self._lock:
             times = self._times_by_key.setdefault(key, deque())
             while times and times[0] <= now - WINDOW_SECONDS:
                 times.popleft()
-            is_allowed = len(times) < limit
-            if is_allowed:
-                times.append(now)
+            allowed = max(0, min(requests, limit - len(times)))
+            times.extend([now] * allowed)
+            is_allowed = allowed == requests
             # there can be more than the limit, if it was lowered a moment ago
             oldest = times[0 if is_allowed else len(times) - limit]
             remaining = max(0, limit - len(times))
-        return Quota(is_allowed, limit, remaining, _seconds((oldest + WINDOW_SECONDS - now) * MICROSECONDS))
+        return allowed, Quota(is_allowed, limit, remaining, _seconds((oldest + WINDOW_SECONDS - now) * MICROSECONDS))
 
 
 @lru_cache(MAX_TRACKED_LIMITS)
-def _packed_command(sha: str, key: str, limit: int, window: int) -> list[bytes]:
-    command: tuple[Any, ...] = ("EVALSHA", sha, 1, key, limit, window)
+def _packed_command(sha: str, key: str, limit: int, window: int, requests: int) -> list[bytes]:
+    command: tuple[Any, ...] = ("EVALSHA", sha, 1, key, limit, window, requests)
     return [hiredis.pack_command(command)]
 
 

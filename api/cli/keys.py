@@ -8,8 +8,7 @@ import click
 
 from api.auth.api_keys import create_key, list_keys, revoke_key
 from api.auth.principal import SCOPES
-from api.erasure.erase import is_erased_workspace
-from api.errors import MailmartError
+from api.erasure.erase import check_not_erased
 from api.settings import Settings
 
 
@@ -36,11 +35,8 @@ def command() -> None:
 def create(workspace: str, name: str, scopes: tuple[str, ...], expires: datetime | None) -> None:
     """Create a key and print it. It is stored as a hash and cannot be shown again."""
     expires_at = expires.replace(tzinfo=UTC) if expires else None
-    if is_erased_workspace(settings := Settings.from_environment(), workspace):
-        raise MailmartError(
-            f"the workspace {workspace!r} was erased",
-            hint="To use its id again, run as the owner: select app.allow_erased_workspace(id).",
-        )
+    settings = Settings.from_environment()
+    check_not_erased(settings, workspace)
     click.echo(create_key(settings, workspace, name=name, scopes=scopes, expires_at=expires_at))
 
 

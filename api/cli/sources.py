@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from api.erasure.erase import is_erased_workspace
+from api.erasure.erase import check_not_erased
 from api.errors import MailmartError
 from api.intake.sources import (
     DEFAULT_REQUESTS_PER_MINUTE,
@@ -51,11 +51,7 @@ def create(workspace: str, provider: str, name: str, signing_keys: tuple[str, ..
     only afterwards, add it by `mailmart sources rotate ID --signing-key SECRET`.
     """
     settings = Settings.from_environment()
-    if is_erased_workspace(settings, workspace):
-        raise MailmartError(
-            f"the workspace {workspace!r} was erased",
-            hint="To use its id again, run as the owner: select app.allow_erased_workspace(id).",
-        )
+    check_not_erased(settings, workspace)
     token = create_source(
         settings,
         workspace,

@@ -64,6 +64,18 @@ def is_erased_workspace(settings: Settings, workspace_id: str) -> bool:
         return _is_erased(connection, workspace_id)
 
 
+def check_not_erased(settings: Settings, workspace_id: str) -> None:
+    """
+    Raises:
+        MailmartError: the workspace was erased.
+    """
+    if is_erased_workspace(settings, workspace_id):
+        raise MailmartError(
+            f"the workspace {workspace_id!r} was erased",
+            hint="To use its id again, run as the owner: select app.allow_erased_workspace(id).",
+        )
+
+
 def erase_workspace(settings: Settings, workspace_id: str, *, is_dry_run: bool, report: Report) -> Erasure:
     """Deletes everything of a workspace, and refuses what is loaded for it from now on.
 

@@ -11,8 +11,10 @@ from api.ingest.arrays import split_array
 from api.ingest.bodies import BadBody, Problem
 from api.ingest.reader import Document, RejectedLine, rejected
 
-# SQLSTATEs of errors that data can cause: data exceptions, program limits, memory, a timeout, checks of the database
-ERRORS_OF_DATA = ("22", "23", "54", "53200", "57014", "P0001", "XX000")
+# SQLSTATEs of errors that data cause: data exceptions, checks of the database, program limits
+ERRORS_OF_DATA = ("22", "23", "54", "P0001", "XX000")
+# those that data can cause, too: memory, a timeout
+ERRORS_OF_LARGE_DATA = (*ERRORS_OF_DATA, "53200", "57014")
 
 # what a statement of a batch returns: the document's place in the batch (from 1), the number of inserted rows, the problem, the
 # reason, and an event's place in the document's array. One row has no document: the number of inserted rows.
@@ -32,16 +34,20 @@ def load_batch(insert: Insert, batch: Sequence[Document]) -> tuple[int, list[Rej
     try:
         rows = insert(batch)
     except psycopg.Error as error:
-        if not (error.sqlstate or "").startswith(ERRORS_OF_DATA):
+        if not (error.sqlstate or "").startswith(ERRORS_OF_LARGE_DATA):
             raise
         if len(batch) == 1:
-            reason = f"PostgreSQL cannot read it: {error.diag.message_primary}"
-            return 0, [rejected(batch[0].line, BadBody("unreadable_body", reason), batch[0].text.encode())]
+            return 0, [rejected(batch[0].line, bad_body_of(error), batch[0].text.encode())]
     else:
         return sum(count or 0 for document, count, *_ in rows if document is None), list(_rejected(batch, rows))
     middle = len(batch) // 2
     first, second = load_batch(insert, batch[:middle]), load_batch(insert, batch[middle:])
     return first[0] + second[0], first[1] + second[1]
+
+
+def bad_body_of(error: psycopg.Error) -> BadBody:
+    """What is wrong with a body that fails alone."""
+    return BadBody("unreadable_body", f"PostgreSQL cannot read it: {error.diag.message_primary}")
 
 
 def _rejected(batch: Sequence[Document], rows: Sequence[Row]) -> Iterator[RejectedLine]:

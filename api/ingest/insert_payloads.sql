@@ -1,19 +1,12 @@
 -- Inserts the incoming webhook bodies. Returns one row with the number of inserted bodies, and one row for each rejected body: its
 -- place in the batch and the reason.
-with checked as materialized (
+with parsed as materialized (
     select
-        document,
-        body,
-        app.unreadable_body_reason(body) as reason
+        incoming.document,
+        body.payload,
+        body.reason
     from incoming
-),
-
-parsed as materialized (
-    select
-        document,
-        body::jsonb as payload
-    from checked
-    where reason is null
+    cross join lateral app.parse_webhook_body(incoming.body) as body
 ),
 
 inserted as (
@@ -23,6 +16,7 @@ inserted as (
         %(workspace_id)s,
         payload
     from parsed
+    where reason is null
     order by document
     returning 1
 )
@@ -41,5 +35,5 @@ select
     'unreadable_body',
     reason,
     null
-from checked
+from parsed
 where reason is not null

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import orjson
 
-from api.ingest.bodies import MAX_BODY_BYTES, BadBody, check_body, check_size, mend
+from api.ingest.bodies import MAX_BODY_BYTES, MAX_EVENTS, BadBody, check_body, check_size, mend
 from api.ingest.forms import MULTIPART, Fields, form_fields, json_of_fields, multipart_fields
 from api.ingest.reader import BYTE_ORDER_MARK
 from api.ingest.streams import MAX_RATIO
@@ -19,6 +21,8 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15
 ENCODINGS = ("gzip", "x-gzip", "deflate", "identity", "")
 FORM_PROVIDERS = ("mailgun", "mandrill")
 JSON_LINES = ("application/jsonl", "application/x-jsonlines", "application/ndjson", "application/x-ndjson")
+# from its first character that is no white space to its end: an empty line is none
+_LINE = re.compile(rb"\S[^\r\n]*")
 MANDRILL_EVENTS = "mandrill_events"
 
 
@@ -56,7 +60,8 @@ def documents_of(provider: str, content_type: str, body: ReadBody) -> list[str]:
     A document can still be invalid JSON, which PostgreSQL says.
 
     Raises:
-        BadBody: a document is too deep, has too many events, or is not UTF-8; or a form has something else than events.
+        BadBody: a document is too deep, has too many events, or is not UTF-8; there are more than MAX_EVENTS documents; or a
+            form has something else than events.
     """
     if body.form is not None:
         if MANDRILL_EVENTS in body.form:
@@ -66,7 +71,7 @@ def documents_of(provider: str, content_type: str, body: ReadBody) -> list[str]:
     if not content:
         raise BadBody("unreadable_body", "the body is empty")
     is_lines = content_type.partition(";")[0].strip().lower() in JSON_LINES
-    return [check_body(line) for line in (content.splitlines() if is_lines else [content]) if line.strip()]
+    return [check_body(line) for line in (_lines(content) if is_lines else [content])]
 
 
 def is_mandrill_check(body: ReadBody) -> bool:
@@ -104,6 +109,18 @@ def decompress(body: bytes, encoding: str) -> bytes:
 
 def _has_zlib_header(body: bytes) -> bool:
     return len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0
+
+
+def _lines(content: bytes) -> Iterator[bytes]:
+    """The lines that have something. One by one: a small body can be decompressed to millions of them.
+
+    Raises:
+        BadBody: there are more than MAX_EVENTS.
+    """
+    for number, line in enumerate(_LINE.finditer(content)):
+        if number == MAX_EVENTS:
+            raise BadBody("too_many_events", f"more than {MAX_EVENTS} lines in one body")
+        yield line[0]
 
 
 def _check_mandrill_events(values: object) -> None:

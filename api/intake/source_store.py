@@ -13,6 +13,8 @@ from api.db.pool import ConnectionPool
 
 CACHE_TTL_SECONDS = 1.0
 MAX_CACHED_SOURCES = 10_000
+# how long a token counts as one that has a source
+FOUND_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -35,19 +37,30 @@ class Source:
 
 
 class SourceStore:
-    """Finds sources by the hash of a token, in a function of the database that returns one source. For use by several threads."""
+    """Finds sources by the hash of a token, in a function of the database that returns one source. For use by several threads.
+
+    What strangers send is in a cache of its own, so that it pushes no source out of the other one.
+    """
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
-        self._sources: TTLCache[bytes, Source | None] = TTLCache(MAX_CACHED_SOURCES, CACHE_TTL_SECONDS)
+        self._sources: TTLCache[bytes, Source] = TTLCache(MAX_CACHED_SOURCES, CACHE_TTL_SECONDS)
+        self._unknown: TTLCache[bytes, bool] = TTLCache(MAX_CACHED_SOURCES, CACHE_TTL_SECONDS)
+        self._found: TTLCache[bytes, bool] = TTLCache(MAX_CACHED_SOURCES, FOUND_SECONDS)
         self._lock = Lock()
 
     def cached(self, token_hash: bytes) -> tuple[bool, Source | None]:
         """Whether the answer is known without the database, and the answer."""
-        with self._lock, suppress(KeyError):
-            # not `in` or get() first: the entry may expire in between
-            return True, self._sources[token_hash]
-        return False, None
+        with self._lock:
+            # not `in` first: the entry may expire in between
+            with suppress(KeyError):
+                return True, self._sources[token_hash]
+            return token_hash in self._unknown, None
+
+    def was_found(self, token_hash: bytes) -> bool:
+        """Whether the token had a source when it was looked up last, within the last hour, in this process."""
+        with self._lock:
+            return token_hash in self._found
 
     def find(self, token_hash: bytes) -> Source | None:
         """The source of a token; None if the token is unknown or revoked.
@@ -63,5 +76,11 @@ class SourceStore:
 
         source = self._pool.execute(read)
         with self._lock:
-            self._sources[token_hash] = source
+            if source is None:
+                self._unknown[token_hash] = True
+                self._sources.pop(token_hash, None)
+                self._found.pop(token_hash, None)
+            else:
+                self._sources[token_hash] = source
+                self._found[token_hash] = True
         return source

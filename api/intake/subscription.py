@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
-import urllib3
 
-from api.errors import SignatureError, SubscriptionUnconfirmed
+from api.errors import HttpGetFailed, SignatureError, SubscriptionUnconfirmed
 from api.intake.signatures.request import SignedRequest
 from api.intake.signatures.sns import is_sns_url
 from api.intake.signatures.verify import verify
+from api.net.http_get import http_get
 
 TIMEOUT_SECONDS = 5
 CONFIRMATIONS = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
@@ -36,16 +36,11 @@ def call(url: str) -> int:
     Raises:
         SubscriptionUnconfirmed: the server is unavailable.
     """
-    timeout = urllib3.Timeout(total=TIMEOUT_SECONDS)
-    with urllib3.PoolManager(num_pools=1, timeout=timeout, retries=False) as pool:
-        try:
-            response = pool.request("GET", url, redirect=False, preload_content=False)
-            status: int = response.status
-            # what it says is not read
-            response.close()
-        except urllib3.exceptions.HTTPError as error:
-            raise SubscriptionUnconfirmed(f"SNS cannot be called: {type(error).__name__}") from error
-    return status
+    try:
+        # what it says is not read
+        return http_get(url, seconds=TIMEOUT_SECONDS, max_bytes=0).status
+    except HttpGetFailed as error:
+        raise SubscriptionUnconfirmed(f"SNS cannot be called: {error.reason}") from error
 
 
 def confirm(message: dict[str, Any], request: SignedRequest, call: Callable[[str], int] = call) -> bool:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import psycopg
 
+from api.auth.rate_limit import RateLimiter
 from api.db.connection import conninfo
 from api.db.session import Role, check_transaction, transaction_settings
-from api.errors import MailmartError, WarehouseUnavailable
+from api.errors import MailmartError, RateLimitExceeded, WarehouseUnavailable
+from api.ingest.batches import ERRORS_OF_DATA, bad_body_of
 from api.ingest.bodies import Problem
 from api.ingest.reader import MAX_KEPT_CHARACTERS
 from api.intake.metrics import INTAKE_BATCH_BODIES
+from api.intake.source_counts import SourceCounts
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -34,14 +36,10 @@ MAX_RECONNECT_SECONDS = 5.0
 SECONDS_BETWEEN_ATTEMPTS = 0.1
 # during an outage, the database is tried once in so many seconds
 RETRY_INTERVAL_SECONDS = 1.0
-COUNT_INTERVAL_SECONDS = 1.0
-# SQLSTATEs of errors that data can cause. Not a timeout or memory: those bodies are sent again.
-ERRORS_OF_DATA = ("22", "23", "54", "P0001", "XX000")
 
 T = TypeVar("T")
 
 STORE = "select line, problem, reason from app.store_webhook_bodies(%s, %s, %b, %b, %s::text[], %s::text[])"
-COUNT = "select app.count_webhook_bodies(%s, %s, %s, %s, %s, %s)"
 
 
 @dataclass(frozen=True)
@@ -64,52 +62,46 @@ class Rejection:
 
 @dataclass
 class Delivery:
-    """The bodies of one request. `rejections` are those of its bodies once they are stored; `failure` is why they are not."""
+    """The bodies of one request.
+
+    Attributes:
+        bodies: of one source.
+        requests_per_minute: the rate above which a request is refused; None if this one is not counted.
+        rejections: those of its bodies, once they are stored.
+        failure: why they are not.
+    """
 
     bodies: Sequence[Body]
+    requests_per_minute: int | None = None
     rejections: list[Rejection] | None = None
-    failure: WarehouseUnavailable | None = None
+    failure: WarehouseUnavailable | RateLimitExceeded | None = None
 
     @property
     def is_done(self) -> bool:
         """Whether it is stored, or has failed."""
         return self.rejections is not None or self.failure is not None
 
-
-@dataclass
-class _Counts:
-    """What a source's row is to be raised by."""
-
-    bodies: int = 0
-    rejected: int = 0
-    failures: int = 0
-    failure: str | None = None
-    rejection: str | None = None
+    @property
+    def characters(self) -> int:
+        """Of all texts together."""
+        return sum(len(body.text) for body in self.bodies)
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A body, and its place in the delivery that it is of."""
+    """A body, and the delivery that it is of."""
 
-    delivery: int
+    delivery: Delivery
     body: Body
-
-
-@dataclass
-class _Results:
-    """The rejections of a batch, by delivery."""
-
-    rejections: dict[int, list[Rejection]] = field(default_factory=dict)
-
-    def add(self, delivery: int, problem: str, reason: str) -> None:
-        self.rejections.setdefault(delivery, []).append(Rejection(problem, reason))
 
 
 class Writer:
     """Writes in one thread, over one connection. `add` may be called from another thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, counts: SourceCounts, limiter: RateLimiter) -> None:
         self._settings = settings
+        self._counts = counts
+        self._limiter = limiter
         self._begin = "; ".join(
             [
                 "begin",
@@ -124,9 +116,6 @@ class Writer:
         self._connection: psycopg.Connection | None = None
         self._retry_at = 0.0
         self._is_unavailable = False
-        self._counts: dict[str, _Counts] = {}
-        self._counts_lock = threading.Lock()
-        self._counted_at = 0.0
 
     def add(self, delivery: Delivery) -> None:
         """Puts a delivery at the end of the queue."""
@@ -137,6 +126,7 @@ class Writer:
 
         Raises:
             WarehouseUnavailable: it is not stored, as far as this process can know.
+            RateLimitExceeded: it is not stored, because its source sent too many requests.
         """
         while not delivery.is_done:
             self._write_batch()
@@ -144,64 +134,27 @@ class Writer:
             raise delivery.failure
         return delivery.rejections or []
 
-    def count_failure(self, source_id: str, reason: str) -> None:
-        """Counts a request that was not signed by the provider; from any thread."""
-        with self._counts_lock:
-            counts = self._counts.setdefault(source_id, _Counts())
-            counts.failures += 1
-            counts.failure = reason
-
-    def flush_counts(self) -> None:
-        """Writes the counts of sources, at most once in COUNT_INTERVAL_SECONDS. An outage only delays them."""
-        now = time.monotonic()
-        if not self._counts or now - self._counted_at < COUNT_INTERVAL_SECONDS or now < self._retry_at:
-            return
-        self._counted_at = now
-        with self._counts_lock:
-            counts, self._counts = self._counts, {}
-        ids = sorted(counts)
-        columns = [
-            ids,
-            [counts[source_id].bodies for source_id in ids],
-            [counts[source_id].rejected for source_id in ids],
-            [counts[source_id].failures for source_id in ids],
-            [counts[source_id].failure for source_id in ids],
-            [counts[source_id].rejection for source_id in ids],
-        ]
-        try:
-            self._in_transaction(lambda connection: connection.execute(COUNT, columns))
-        except (psycopg.Error, MailmartError) as error:
-            self._report(error)
-            with self._counts_lock:
-                for source_id, lost in counts.items():
-                    current = self._counts.setdefault(source_id, _Counts())
-                    current.bodies += lost.bodies
-                    current.rejected += lost.rejected
-                    current.failures += lost.failures
-                    current.failure = current.failure or lost.failure
-                    current.rejection = current.rejection or lost.rejection
-
     def close(self) -> None:
-        """Writes the last counts and closes the connection."""
-        self._counted_at = -COUNT_INTERVAL_SECONDS
-        self.flush_counts()
+        """Closes the connection."""
         self._disconnect()
 
     def _write_batch(self) -> None:
-        """Takes deliveries from the queue up to the size of a batch, and stores them."""
+        """Takes deliveries from the queue up to the size of a batch, and stores them. A larger one is a batch by itself."""
         deliveries: list[Delivery] = []
         bodies = characters = 0
-        while self._pending and bodies < MAX_BATCH_BODIES and characters < MAX_BATCH_CHARACTERS:
-            delivery = self._pending.popleft()
-            deliveries.append(delivery)
+        while self._pending:
+            delivery = self._pending[0]
             bodies += len(delivery.bodies)
-            characters += sum(len(body.text) for body in delivery.bodies)
-        entries = [_Entry(number, body) for number, delivery in enumerate(deliveries) for body in delivery.bodies]
-        results = _Results()
+            characters += delivery.characters
+            if deliveries and (bodies > MAX_BATCH_BODIES or characters > MAX_BATCH_CHARACTERS):
+                break
+            deliveries.append(self._pending.popleft())
         try:
+            deliveries = self._within_rate(deliveries)
+            entries = [_Entry(delivery, body) for delivery in deliveries for body in delivery.bodies]
             if time.monotonic() < self._retry_at:
                 raise WarehouseUnavailable(UNAVAILABLE)
-            self._store(entries, results)
+            rejections = self._store(entries) if entries else []
         except WarehouseUnavailable as error:
             for delivery in deliveries:
                 delivery.failure = error
@@ -214,14 +167,36 @@ class Writer:
             if not isinstance(error, Exception):
                 raise
             return
-        INTAKE_BATCH_BODIES.observe(len(entries))
-        for number, delivery in enumerate(deliveries):
-            delivery.rejections = results.rejections.get(number, [])
-        self._count(entries, results)
-        self.flush_counts()
+        if entries:
+            INTAKE_BATCH_BODIES.observe(len(entries))
+        of_delivery: dict[int, list[Rejection]] = {id(delivery): [] for delivery in deliveries}
+        for entry, rejection in rejections:
+            of_delivery[id(entry.delivery)].append(rejection)
+        for delivery in deliveries:
+            self._finish_delivery(delivery, of_delivery[id(delivery)])
 
-    def _store(self, entries: Sequence[_Entry], results: _Results) -> None:
-        """Stores a batch. One that the data make fail is stored in halves, down to the body that fails alone, which is kept.
+    def _within_rate(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Those that are within the rates of their sources. All requests of a source are counted in one round trip."""
+        by_source: dict[tuple[str, int], list[Delivery]] = {}
+        for delivery in deliveries:
+            if delivery.requests_per_minute is not None:
+                by_source.setdefault((delivery.bodies[0].source_id, delivery.requests_per_minute), []).append(delivery)
+        for (source_id, rate), counted in by_source.items():
+            allowed, quota = self._limiter.acquire_many(source_id, "intake", rate, len(counted))
+            for delivery in counted[allowed:]:
+                delivery.failure = RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
+        return [delivery for delivery in deliveries if delivery.failure is None]
+
+    def _finish_delivery(self, delivery: Delivery, rejections: list[Rejection]) -> None:
+        delivery.rejections = rejections
+        if delivery.bodies:
+            reasons = [rejection.reason for rejection in rejections if rejection.problem != "no_source"]
+            self._counts.add_bodies(delivery.bodies[0].source_id, len(delivery.bodies) - len(rejections), reasons)
+
+    def _store(self, entries: Sequence[_Entry]) -> list[tuple[_Entry, Rejection]]:
+        """Stores a batch: what was rejected. One that the data make fail is stored in halves, down to the body that fails alone.
+
+        That body is kept as rejected.
 
         Raises:
             WarehouseUnavailable: some of it is not stored.
@@ -229,23 +204,20 @@ class Writer:
         try:
             rows = self._store_once(entries)
         except psycopg.Error as error:
+            # not after a timeout or for lack of memory: those bodies are sent again
             if not (error.sqlstate or "").startswith(ERRORS_OF_DATA):
                 raise self._unavailable(error) from error
             if len(entries) == 1:
                 body = entries[0].body
                 if body.problem is not None:
                     raise self._unavailable(error) from error
-                reason = f"PostgreSQL cannot read it: {error.diag.message_primary}"
-                rejected = Body(body.source_id, body.text[:MAX_KEPT_CHARACTERS], "unreadable_body", reason)
-                self._store([_Entry(entries[0].delivery, rejected)], results)
-                return
+                bad = bad_body_of(error)
+                rejected = Body(body.source_id, body.text[:MAX_KEPT_CHARACTERS], bad.problem, bad.reason)
+                return self._store([_Entry(entries[0].delivery, rejected)])
             middle = len(entries) // 2
-            self._store(entries[:middle], results)
-            self._store(entries[middle:], results)
-            return
+            return self._store(entries[:middle]) + self._store(entries[middle:])
         self._is_unavailable = False
-        for line, problem, reason in rows:
-            results.add(entries[line - 1].delivery, problem, reason)
+        return [(entries[line - 1], Rejection(problem, reason)) for line, problem, reason in rows]
 
     def _store_once(self, entries: Sequence[_Entry]) -> list[tuple[int, str, str]]:
         """Stores a batch in one transaction, over another connection if the first one is lost.
@@ -323,23 +295,8 @@ class Writer:
             self._connection = None
 
     def _unavailable(self, error: Exception) -> WarehouseUnavailable:
-        self._report(error)
-        self._retry_at = time.monotonic() + RETRY_INTERVAL_SECONDS
-        return WarehouseUnavailable(UNAVAILABLE)
-
-    def _report(self, error: Exception) -> None:
         if not self._is_unavailable:
             self._is_unavailable = True
             LOG.error("bodies cannot be stored, providers have to send them again: %s", str(error).strip())
-
-    def _count(self, entries: Sequence[_Entry], results: _Results) -> None:
-        with self._counts_lock:
-            for entry in entries:
-                self._counts.setdefault(entry.body.source_id, _Counts()).bodies += 1
-            for number, rejections in results.rejections.items():
-                source_id = next(entry.body.source_id for entry in entries if entry.delivery == number)
-                counts = self._counts[source_id]
-                counts.bodies -= len(rejections)
-                rejected = [rejection.reason for rejection in rejections if rejection.problem != "no_source"]
-                counts.rejected += len(rejected)
-                counts.rejection = rejected[-1] if rejected else counts.rejection
+        self._retry_at = time.monotonic() + RETRY_INTERVAL_SECONDS
+        return WarehouseUnavailable(UNAVAILABLE)

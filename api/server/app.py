@@ -29,6 +29,7 @@ from api.errors import ContractError, Forbidden, InvalidHost, WarehouseUnavailab
 from api.exports.downloads import Downloads, downloads_blueprint
 from api.exports.routes import ExportServices, exports_blueprint
 from api.exports.storage import storage_of
+from api.intake.events.routes import SCOPE as INGEST
 from api.intake.events.routes import events_blueprint
 from api.net.client_address import client_address
 from api.observability.posthog import Telemetry
@@ -98,13 +99,14 @@ class WsgiApp:
             if properties is not None:
                 self._telemetry.capture("api_error", properties)
 
-    def has_valid_credential(self, authorization: str) -> bool:
-        """Whether an Authorization header has a valid credential; for the server, before it reads a large body.
+    def workspace_of_large_body(self, environ: WSGIEnvironment) -> str | None:
+        """The workspace of a request whose credential allows large bodies, else None; for the server, before it reads the body.
 
         Raises:
             WarehouseUnavailable: the database is unavailable.
         """
-        return self._services.guard.has_valid_credential(authorization)
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        return self._services.guard.workspace_of(authorization, INGEST, address=self._client_address(environ))
 
     def close(self) -> None:
         """Closes all connections, and sends what telemetry still has."""
@@ -118,8 +120,7 @@ class WsgiApp:
         if "," in environ.get("HTTP_HOST", ""):
             return error_response(InvalidHost(), request_context_of(environ))(environ, start_response)
         if self._settings.trusted_proxies:
-            forwarded_for = environ.get("HTTP_X_FORWARDED_FOR", "")
-            environ["REMOTE_ADDR"] = client_address(environ.get("REMOTE_ADDR", ""), forwarded_for, self._settings.trusted_proxies)
+            environ["REMOTE_ADDR"] = self._client_address(environ)
         # liveness does not depend on the database, so it must not wait for it
         if environ["PATH_INFO"] == "/healthz":
             return self._contract_app.flask(environ, start_response)
@@ -127,6 +128,10 @@ class WsgiApp:
         contract_app = self._contract_app
         response = contract_app.fast_path.respond(environ, start_response, publication)
         return contract_app.flask(environ, start_response) if response is None else response
+
+    def _client_address(self, environ: WSGIEnvironment) -> str:
+        forwarded_for = environ.get("HTTP_X_FORWARDED_FOR", "")
+        return client_address(environ.get("REMOTE_ADDR", ""), forwarded_for, self._settings.trusted_proxies)
 
     def _current_publication(self) -> Publication | None:
         """The publication, once the app of its contract is in place; None before the first one and in an outage."""

@@ -15,13 +15,15 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from api.errors import ApiError, RequestTimeout
+from api.server.asgi_types import Receive, Scope, Send
 from api.server.handoff import Handoff
+from api.server.held_bytes import ClientDisconnected, Held, HeldBytes, read_all
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
@@ -30,11 +32,6 @@ LOG = logging.getLogger(__name__)
 CHUNK_BYTES = 64 * 1024
 # downloads, documents, and what will be refused: none of them computes for long
 THREADS_WITHOUT_CREDENTIAL = 2
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -60,21 +57,23 @@ class ClientLimits:
 
 @dataclass(frozen=True)
 class LargeBodies:
-    """Requests that may have a larger body than the others, if their credential is valid.
+    """Requests that may have a larger body than the others, if their credential allows it.
 
     Attributes:
         path_end: how their paths end.
         max_bytes: one byte more than this is read, so that the service can refuse the body as too large.
+        workspace_of: the workspace whose body it is, of a WSGI environment without the body; None if the client may not send it.
+            Runs in a thread. Raises ApiError if it cannot be known now.
         seconds: for the whole body.
-        at_once: so many are read at the same time; others wait for their turn, and that counts as time of the body.
-        has_valid_credential: of the Authorization header; runs in a thread. Raises ApiError if it cannot be known now.
+        max_held_bytes: of all such bodies that are being read or answered, and a quarter of it of one workspace's. Above it,
+            clients get 503.
     """
 
     path_end: str
     max_bytes: int
-    has_valid_credential: Callable[[str], bool]
+    workspace_of: Callable[[WSGIEnvironment], str | None]
     seconds: float = 30.0
-    at_once: int = 16
+    max_held_bytes: int = 32 * 1024 * 1024
 
 
 @dataclass
@@ -90,16 +89,11 @@ class _Response:
 
 @dataclass(frozen=True)
 class _Announced:
-    """What a request's headers say: the length of its body (0 for none), whether it is chunked, and its credential."""
+    """What a request's headers say. The length of its body is 0 if there is no body or it is chunked."""
 
     length: int
     is_chunked: bool
-    # "" without a credential
-    credential: str
-
-    @property
-    def has_credential(self) -> bool:
-        return bool(self.credential)
+    has_credential: bool
 
 
 class _Queues:
@@ -129,7 +123,8 @@ class AsgiAdapter:
         self._limits = limits or ClientLimits()
         self._health_paths = frozenset(health_paths)
         self._large_bodies = large_bodies
-        self._turns_of_large_bodies = asyncio.Semaphore(large_bodies.at_once if large_bodies is not None else 1)
+        max_held_bytes = large_bodies.max_held_bytes if large_bodies is not None else 0
+        self._held_bytes = HeldBytes(max_held_bytes, "Too many large bodies are being read; send the request again.")
         self._queues: _Queues | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,15 +132,19 @@ class AsgiAdapter:
             return
         if self._queues is None:
             self._queues = _Queues(self._number_of_threads)
+        with Held(self._held_bytes) as held:
+            await self._respond(self._queues, scope, receive, send, held)
+
+    async def _respond(self, queues: _Queues, scope: Scope, receive: Receive, send: Send, held: Held) -> None:
         announced = _announced(scope)
         try:
             if self._large_bodies is not None and self._may_be_large(scope, announced, self._large_bodies):
-                body = await self._read_large_body(self._queues, announced, receive, self._large_bodies)
+                body = await self._read_large_body(queues, scope, receive, self._large_bodies, held)
             else:
                 body = await self._read_body(announced, receive)
-        except _ClientDisconnected:
+        except ClientDisconnected:
             return
-        threads = self._queue(self._queues, scope, announced, body)
+        threads = self._queue(queues, scope, announced, body)
         response = await threads.run(lambda: self._call(_environ(scope, body)))
         try:
             await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
@@ -166,7 +165,7 @@ class AsgiAdapter:
         """The body; or the error that whoever reads it gets.
 
         Raises:
-            _ClientDisconnected: the client hung up before the body was complete.
+            ClientDisconnected: the client hung up before the body was complete.
         """
         # nothing is waited for that nobody will read
         if (
@@ -177,7 +176,7 @@ class AsgiAdapter:
             return b""
         try:
             async with asyncio.timeout(self._limits.body_seconds):
-                return await self._read_all(receive, self._limits.max_body_bytes)
+                return await read_all(receive, self._limits.max_body_bytes)
         except TimeoutError:
             return RequestTimeout()
 
@@ -189,30 +188,20 @@ class AsgiAdapter:
         )
 
     async def _read_large_body(
-        self, queues: _Queues, announced: _Announced, receive: Receive, large: LargeBodies
+        self, queues: _Queues, scope: Scope, receive: Receive, large: LargeBodies, held: Held
     ) -> bytes | ApiError:
-        """As `_read_body`. Nothing is read of a client without a valid credential, so strangers cannot fill the memory."""
+        """As `_read_body`. Nothing is read of a client that may not send it, so strangers cannot fill the memory."""
         try:
             async with asyncio.timeout(large.seconds):
-                if not await queues.with_credential.run(lambda: large.has_valid_credential(announced.credential)):
+                workspace_id = await queues.with_credential.run(lambda: large.workspace_of(_environ(scope, b"")))
+                if workspace_id is None:
                     return b""
-                async with self._turns_of_large_bodies:
-                    return await self._read_all(receive, large.max_bytes)
+                held.workspace_id = workspace_id
+                return await read_all(receive, large.max_bytes, held.add)
         except TimeoutError:
             return RequestTimeout()
         except ApiError as error:
             return error
-
-    async def _read_all(self, receive: Receive, max_bytes: int) -> bytes:
-        body = bytearray()
-        while len(body) <= max_bytes:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _ClientDisconnected
-            body += message.get("body", b"")
-            if not message.get("more_body", False):
-                break
-        return bytes(body)
 
     def _call(self, environ: WSGIEnvironment) -> _Response:
         """Runs in a thread: the response, with its body as far as it is short."""
@@ -274,10 +263,6 @@ class AsgiAdapter:
         return True
 
 
-class _ClientDisconnected(Exception):
-    """The client hung up."""
-
-
 class _FailingBody(io.RawIOBase):
     """The body of a request that did not come: whoever reads it gets the error."""
 
@@ -309,15 +294,15 @@ def _read_chunk(rest: Iterator[bytes]) -> bytes:
 
 
 def _announced(scope: Scope) -> _Announced:
-    length, is_chunked, credential = 0, False, ""
+    length, is_chunked, has_credential = 0, False, False
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             length = int(value)
         elif name == b"transfer-encoding":
             is_chunked = True
         elif name == b"authorization":
-            credential = value.decode("latin-1")
-    return _Announced(length, is_chunked, credential)
+            has_credential = bool(value)
+    return _Announced(length, is_chunked, has_credential)
 
 
 def _environ(scope: Scope, body: bytes | ApiError) -> WSGIEnvironment:

@@ -27,5 +27,5 @@ def create_asgi_app() -> AsgiAdapter:
         app,
         threads=THREADS,
         health_paths={"/healthz", f"{settings.public_path}/healthz"},
-        large_bodies=LargeBodies(PATH, MAX_BODY_BYTES, app.has_valid_credential),
+        large_bodies=LargeBodies(PATH, MAX_BODY_BYTES, app.workspace_of_large_body),
     )

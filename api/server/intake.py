@@ -1,8 +1,8 @@
 """The ASGI app of the intake: a webhook is answered with 200 once it is committed.
 
-The event loop reads bodies, so that a slow client holds no thread. Everything else is done in threads behind queues of their own:
-looking up tokens that are not known, so that a flood of them delays no other request; checking bodies, with large ones and those
-whose signature needs the network apart; and one thread that writes.
+The event loop reads bodies, so that a slow client holds no thread, and checks the small ones. Everything else is done in threads
+behind queues of their own: looking up tokens, with those that had no source before apart, so that a flood of them delays no other
+request; checking larger bodies, with the largest and those whose signature needs the network apart; and one thread that writes.
 """
 
 from __future__ import annotations
@@ -41,33 +41,35 @@ from api.intake.metrics import INTAKE_HELD_BYTES, count_request
 from api.intake.request_body import ENCODINGS, ReadBody, documents_of, is_mandrill_check, read_body
 from api.intake.signatures.request import SignedRequest
 from api.intake.signatures.verify import verify
+from api.intake.source_counts import SourceCounts
 from api.intake.source_store import Source, SourceStore
 from api.intake.sources import WEBHOOK_PROVIDERS
 from api.intake.subscription import confirm, confirmation_of
 from api.intake.tokens import TOKEN_PATTERN, hash_token, source_url
 from api.intake.writer import ROLE, UNAVAILABLE, Body, Delivery, Writer
-from api.server.asgi import Message, Receive, Scope, Send
+from api.server.asgi_types import Message, Receive, Scope, Send
 from api.server.handoff import Handoff
+from api.server.held_bytes import ClientDisconnected, Held, HeldBytes, read_all
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
 ACCESS_LOG = logging.getLogger("mailmart.intake")
 PATH = re.compile(r"/intake/([a-z]+)/([^/]+)/?")
 BODY_SECONDS = 30.0
-# of all bodies that are being read or wait to be stored; above it, providers have to send again
+# of all bodies that are being read or wait to be stored, and a quarter of it of one workspace; above it, providers send again
 MAX_HELD_BYTES = 128 * 1024 * 1024
 CHECK_THREADS = 2
 NETWORK_THREADS = 2
 LOOKUP_THREADS = 2
+# look up tokens that had no source before
+STRANGER_THREADS = 1
+# a body up to this size is checked on the event loop: that takes less than a millisecond
+SMALL_BODY_BYTES = 64 * 1024
 # a body from this size on is checked in a thread of its own
 LARGE_BODY_BYTES = 256 * 1024
 COUNT_SECONDS = 2.0
-# seconds after which providers may send again
-RETRY_AFTER_SECONDS = 5
-
-
-class _Disconnected(Exception):
-    """The client hung up before its body was complete."""
+# a connection for each thread that uses the pool: besides lookups, health checks and counts
+POOL_SIZE = LOOKUP_THREADS + STRANGER_THREADS + 2
 
 
 class _MethodNotAllowed(ApiError):
@@ -122,9 +124,10 @@ class _Outcome:
 
 @dataclass
 class _Checked:
-    """A body that was checked: what is to be stored of it, or the outcome if nothing is."""
+    """A body that was checked: what is to be stored of it and whether it counts for the rate, or the outcome if nothing is."""
 
     bodies: Sequence[Body] = ()
+    is_counted: bool = False
     outcome: str = "stored"
     error: ApiError | None = None
 
@@ -137,24 +140,28 @@ class _Threads:
     large: Handoff = field(default_factory=lambda: Handoff(1, "check-large"))
     network: Handoff = field(default_factory=lambda: Handoff(NETWORK_THREADS, "check-network"))
     lookups: Handoff = field(default_factory=lambda: Handoff(LOOKUP_THREADS, "lookup"))
+    strangers: Handoff = field(default_factory=lambda: Handoff(STRANGER_THREADS, "lookup-stranger"))
     health: Handoff = field(default_factory=lambda: Handoff(1, "health-check"))
     writer: Handoff = field(default_factory=lambda: Handoff(1, "writer"))
+    counts: Handoff = field(default_factory=lambda: Handoff(1, "counts"))
 
 
 class IntakeApp:
     """The ASGI callable. One for each process of the intake."""
 
-    def __init__(self, settings: Settings, *, body_seconds: float = BODY_SECONDS) -> None:
+    def __init__(self, settings: Settings, *, body_seconds: float = BODY_SECONDS, max_held_bytes: int = MAX_HELD_BYTES) -> None:
         self._public_url = settings.public_url
         self._public_path = settings.public_path
         self._body_seconds = body_seconds
-        self._pool = ConnectionPool(replace(settings, pool_size=LOOKUP_THREADS + 1), ROLE)
+        self._pool = ConnectionPool(replace(settings, pool_size=POOL_SIZE), ROLE)
         self._sources = SourceStore(self._pool)
         self._limiter = RateLimiter(settings)
-        self._writer = Writer(settings)
+        self._counts = SourceCounts()
+        self._writer = Writer(settings, self._counts, self._limiter)
         self._threads: _Threads | None = None
         self._counting: asyncio.Task[None] | None = None
-        self._held_bytes = 0
+        self._lookups: dict[bytes, asyncio.Future[Source | None]] = {}
+        self._held_bytes = HeldBytes(max_held_bytes, "Too many bodies wait to be stored; send the webhook again.")
         self._pool.open()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -169,10 +176,10 @@ class IntakeApp:
             return
         started_at = time.perf_counter()
         outcome = _Outcome()
-        held = _Held(self)
         try:
-            await self._receive(self._threads, scope, path, receive, outcome, held)
-        except _Disconnected:
+            with Held(self._held_bytes) as held:
+                await self._receive(self._threads, scope, path, receive, outcome, held)
+        except ClientDisconnected:
             outcome.status, outcome.outcome = 499, "disconnected"
             return
         except ApiError as error:
@@ -180,38 +187,26 @@ class IntakeApp:
             outcome.outcome = _outcome_of(error)
         except Exception:
             LOG.exception("a webhook of %s could not be handled", outcome.provider)
-            outcome.error = WarehouseUnavailable(UNAVAILABLE, retry_after=RETRY_AFTER_SECONDS)
+            outcome.error = WarehouseUnavailable(UNAVAILABLE)
             outcome.status, outcome.outcome = 503, "failed"
         finally:
-            held.release()
             _log(outcome, scope["method"], time.perf_counter() - started_at)
         await _send(send, outcome, scope["method"])
 
     def close(self) -> None:
-        """Closes all connections, when no request is left."""
+        """Writes the last counts and closes all connections, when no request is left."""
         self._writer.close()
+        self._counts.write(self._pool)
         self._limiter.close()
         self._pool.close()
 
-    def hold(self, size: int) -> None:
-        """Counts bytes that are kept in memory; a negative size releases them.
-
-        Raises:
-            WarehouseUnavailable: there are too many.
-        """
-        if size > 0 and self._held_bytes + size > MAX_HELD_BYTES:
-            raise WarehouseUnavailable("Too many bodies wait to be stored; send the webhook again.")
-        self._held_bytes += size
-        INTAKE_HELD_BYTES.set(self._held_bytes)
-
-    async def _receive(
-        self, threads: _Threads, scope: Scope, path: str, receive: Receive, outcome: _Outcome, held: _Held
-    ) -> None:
+    async def _receive(self, threads: _Threads, scope: Scope, path: str, receive: Receive, outcome: _Outcome, held: Held) -> None:
         """Handles a request. Raises ApiError for each response but 200."""
         request = _read_head(scope, path)
         outcome.provider = request.provider
         source = await self._find_source(threads, request)
         outcome.source_id = source.source_id
+        held.workspace_id = source.workspace_id
         if request.method != "POST":
             # providers check a URL before they save it
             outcome.outcome = "checked"
@@ -225,20 +220,22 @@ class IntakeApp:
             await self._keep_too_large(threads, source)
         try:
             async with asyncio.timeout(self._body_seconds):
-                body = await _read_all(receive, held)
+                body = await read_all(receive, MAX_BODY_BYTES, held.add)
         except TimeoutError:
             raise RequestTimeout from None
         outcome.size = len(body)
         if len(body) > MAX_BODY_BYTES:
             await self._keep_too_large(threads, source)
-        if source.provider == "ses":
-            queue = threads.network
-        else:
-            queue = threads.large if len(body) >= LARGE_BODY_BYTES or encoding not in ("", "identity") else threads.checks
         received_at = datetime.now(UTC)
-        checked = await queue.run(lambda: self._check(source, request, encoding, body, received_at))
+        queue = _queue(threads, source, encoding, body)
+        if queue is None:
+            checked = self._check(source, request, encoding, body, received_at)
+        else:
+            checked = await queue.run(lambda: self._check(source, request, encoding, body, received_at))
         if checked.bodies:
-            delivery = Delivery(checked.bodies)
+            delivery = Delivery(checked.bodies, source.requests_per_minute if checked.is_counted else None)
+            # what a small body was decompressed to waits, too
+            held.add(max(0, delivery.characters - len(body)))
             self._writer.add(delivery)
             rejections = await threads.writer.run(lambda: self._writer.finish(delivery))
             if any(rejection.problem == "no_source" for rejection in rejections):
@@ -254,13 +251,23 @@ class IntakeApp:
         is_known, source = self._sources.cached(token_hash)
         if not is_known:
             try:
-                source = await threads.lookups.run(lambda: self._sources.find(token_hash))
+                source = await self._look_up(threads, token_hash)
             except psycopg.Error as error:
                 LOG.error("sources cannot be read, run `mailmart migrate`: %s", str(error).strip())  # noqa: TRY400
                 raise WarehouseUnavailable(UNAVAILABLE) from error
         if source is None or source.provider != request.provider:
             raise NotFound("NOT_FOUND")
         return source
+
+    async def _look_up(self, threads: _Threads, token_hash: bytes) -> Source | None:
+        """The source of a token: one lookup for all who wait for it. Tokens that had a source do not wait behind strangers."""
+        lookup = self._lookups.get(token_hash)
+        if lookup is None:
+            queue = threads.lookups if self._sources.was_found(token_hash) else threads.strangers
+            lookup = self._lookups[token_hash] = queue.run(lambda: self._sources.find(token_hash))
+            lookup.add_done_callback(lambda _: self._lookups.pop(token_hash))
+        # a request that is canceled ends it for nobody else
+        return await asyncio.shield(lookup)
 
     async def _keep_too_large(self, threads: _Threads, source: Source) -> None:
         """Counts a body that is not read, of which nothing but that is kept."""
@@ -271,7 +278,7 @@ class IntakeApp:
         raise ContentTooLarge(MAX_BODY_BYTES)
 
     def _check(self, source: Source, request: _Request, encoding: str, raw: bytes, received_at: datetime) -> _Checked:
-        """Checks a body in a thread: encoding, signature, rate, and what PostgreSQL must not see.
+        """Checks a body: encoding, signature, and what PostgreSQL must not see. The writer checks the rate.
 
         Raises:
             ApiError: nothing of it is kept.
@@ -285,16 +292,16 @@ class IntakeApp:
         self._verify(source, signed, raw)
         if source.provider == "mandrill" and is_mandrill_check(body):
             return _Checked(outcome="checked")
-        quota = self._limiter.acquire(source.source_id, "intake", source.requests_per_minute)
-        if not quota.is_allowed:
-            raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
         if source.provider == "ses" and (message := confirmation_of(body.content)) is not None:
+            quota = self._limiter.acquire(source.source_id, "intake", source.requests_per_minute)
+            if not quota.is_allowed:
+                raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
             return self._confirm(source, message, signed)
         try:
             texts = documents_of(source.provider, request.headers.get("content-type", ""), body)
         except BadBody as bad:
-            return _kept(source, bad, body.content)
-        return _Checked([Body(source.source_id, text) for text in texts])
+            return _kept(source, bad, body.content, is_counted=True)
+        return _Checked([Body(source.source_id, text) for text in texts], is_counted=True)
 
     def _verify(self, source: Source, signed: SignedRequest, raw: bytes) -> None:
         """
@@ -310,7 +317,7 @@ class IntakeApp:
                     raise
                 verify(source.provider, source.secrets, replace(signed, body=raw))
         except SignatureError as error:
-            self._writer.count_failure(source.source_id, error.reason)
+            self._counts.add_failure(source.source_id, error.reason)
             raise Unauthorized(f"The webhook's signature is not valid: {error.reason}") from None
         except CertificateUnavailable as error:
             raise WarehouseUnavailable(error.reason) from None
@@ -319,7 +326,7 @@ class IntakeApp:
         try:
             is_confirmed = confirm(message, signed)
         except SignatureError as error:
-            self._writer.count_failure(source.source_id, error.reason)
+            self._counts.add_failure(source.source_id, error.reason)
             raise Unauthorized(f"The webhook's signature is not valid: {error.reason}") from None
         except (CertificateUnavailable, SubscriptionUnconfirmed) as error:
             raise WarehouseUnavailable(error.reason) from None
@@ -346,23 +353,8 @@ class IntakeApp:
     async def _write_counts(self, threads: _Threads) -> None:
         while True:
             await asyncio.sleep(COUNT_SECONDS)
-            await threads.writer.run(self._writer.flush_counts)
-
-
-class _Held:
-    """The bytes that one request holds."""
-
-    def __init__(self, app: IntakeApp) -> None:
-        self._app = app
-        self._size = 0
-
-    def add(self, size: int) -> None:
-        self._app.hold(size)
-        self._size += size
-
-    def release(self) -> None:
-        self._app.hold(-self._size)
-        self._size = 0
+            INTAKE_HELD_BYTES.set(self._held_bytes.total)
+            await threads.counts.run(lambda: self._counts.write(self._pool))
 
 
 def _path_below(path: str, prefix: str) -> str:
@@ -384,31 +376,20 @@ def _read_head(scope: Scope, path: str) -> _Request:
     return _Request(scope["method"], match[1], match[2], scope["query_string"].decode("latin-1"), headers)
 
 
-async def _read_all(receive: Receive, held: _Held) -> bytes:
-    """The body, at most one byte or piece more than the bound.
-
-    Raises:
-        _Disconnected: the client hung up.
-        WarehouseUnavailable: too many bodies are being read.
-    """
-    body = bytearray()
-    while len(body) <= MAX_BODY_BYTES:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Disconnected
-        chunk = message.get("body", b"")
-        held.add(len(chunk))
-        body += chunk
-        if not message.get("more_body", False):
-            break
-    return bytes(body)
+def _queue(threads: _Threads, source: Source, encoding: str, body: bytes) -> Handoff | None:
+    """Whose threads check a body; None for the event loop, if handing it over would take longer than checking it."""
+    if source.provider == "ses":
+        return threads.network
+    if len(body) >= LARGE_BODY_BYTES or encoding not in ("", "identity"):
+        return threads.large
+    return threads.checks if len(body) > SMALL_BODY_BYTES else None
 
 
-def _kept(source: Source, bad: BadBody, content: bytes) -> _Checked:
+def _kept(source: Source, bad: BadBody, content: bytes, *, is_counted: bool = False) -> _Checked:
     """A body that is kept as rejected, with as much of its text as is useful."""
     error: ApiError = ContentTooLarge(MAX_BODY_BYTES) if bad.problem == "too_large" else _Unreadable(bad.reason)
     text = rejected(1, bad, content).text
-    return _Checked([Body(source.source_id, text, bad.problem, bad.reason)], error=error)
+    return _Checked([Body(source.source_id, text, bad.problem, bad.reason)], error=error, is_counted=is_counted)
 
 
 def _texts(body: ReadBody) -> Mapping[str, str] | None:

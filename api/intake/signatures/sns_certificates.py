@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from threading import Lock
 
-import urllib3
 from cachetools import TTLCache
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
-from api.errors import CertificateUnavailable, SignatureError
+from api.errors import CertificateUnavailable, HttpGetFailed, SignatureError
+from api.net.http_get import http_get
 
 MAX_CERTIFICATE_BYTES = 64 * 1024
 DOWNLOAD_SECONDS = 5
@@ -54,31 +54,23 @@ class CertificateCache:
 
 
 def download(url: str) -> bytes:
-    """The bytes at an https URL, without following redirects, in at most DOWNLOAD_SECONDS for each step.
+    """The bytes at an https URL, without following redirects, in at most DOWNLOAD_SECONDS.
 
     Raises:
         SignatureError: there is nothing at the URL, or more than a certificate.
         CertificateUnavailable: the server is unavailable.
     """
-    timeout = urllib3.Timeout(total=DOWNLOAD_SECONDS)
-    ends_at = time.monotonic() + DOWNLOAD_SECONDS
-    content = b""
-    with urllib3.PoolManager(num_pools=1, timeout=timeout, retries=False) as pool:
-        try:
-            response = pool.request("GET", url, preload_content=False, redirect=False)
-            if response.status in _MISSING:
-                raise SignatureError("there is no certificate at its URL")
-            if response.status != 200:
-                raise CertificateUnavailable(f"SNS answers {response.status} for its certificate")
-            for chunk in response.stream(4096):
-                content += chunk
-                if len(content) > MAX_CERTIFICATE_BYTES:
-                    raise SignatureError(f"the certificate has more than {MAX_CERTIFICATE_BYTES} bytes")
-                if time.monotonic() > ends_at:
-                    raise CertificateUnavailable(f"the certificate of SNS took more than {DOWNLOAD_SECONDS} s")
-        except urllib3.exceptions.HTTPError as error:
-            raise CertificateUnavailable(f"the certificate of SNS cannot be downloaded: {type(error).__name__}") from error
-    return content
+    try:
+        response = http_get(url, seconds=DOWNLOAD_SECONDS, max_bytes=MAX_CERTIFICATE_BYTES + 1)
+    except HttpGetFailed as error:
+        raise CertificateUnavailable(f"the certificate of SNS cannot be downloaded: {error.reason}") from error
+    if response.status in _MISSING:
+        raise SignatureError("there is no certificate at its URL")
+    if response.status != 200:
+        raise CertificateUnavailable(f"SNS answers {response.status} for its certificate")
+    if len(response.content) > MAX_CERTIFICATE_BYTES:
+        raise SignatureError(f"the certificate has more than {MAX_CERTIFICATE_BYTES} bytes")
+    return response.content
 
 
 def _parse(content: bytes) -> Certificate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from api.processes.parent_death import end_with_parent
-from api.server.asgi import Receive, Scope, Send
+from api.server.asgi_types import Receive, Scope, Send
 from api.server.granian import serve
 from api.settings import Settings
 

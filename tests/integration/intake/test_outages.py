@@ -12,7 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from api.auth.rate_limit import RateLimiter
 from api.db.connection import connect
+from api.intake.source_counts import SourceCounts
 from api.intake.sources import create_source
 from api.intake.writer import Body, Delivery, Rejection, Writer
 from api.settings import Settings
@@ -21,6 +23,7 @@ from tests.integration.intake.conftest import WORKSPACE, Sources, source_id
 from tests.integration.intake.load import Load, end_sessions
 from tests.integration.intake.running import receiving
 from tests.support.pgbouncer import needs_pgbouncer, pooled
+from tests.support.waiting import wait_until
 
 CLIENTS = 16
 
@@ -61,7 +64,7 @@ def test_lost_connections(settings: Settings, tmp_path: Path) -> None:
 
 def test_a_batch_that_comes_again_is_stored_once(settings: Settings) -> None:
     token = create_source(settings, WORKSPACE, "sendgrid")
-    writer = Writer(settings)
+    writer = Writer(settings, SourceCounts(), RateLimiter(settings))
     delivery = Delivery([Body(source_id(f"/{token}"), '[{"a": 1}]'), Body(source_id(f"/{token}"), "nonsense")])
     store = "select line, problem from app.store_webhook_bodies(%s, 7, %s, %s, %s::text[], %s::text[])"
     params = (
@@ -101,7 +104,28 @@ def test_a_table_that_is_locked(settings: Settings, tmp_path: Path) -> None:
             assert response.status == 503
             assert int(response.headers["retry-after"]) > 0
             connection.rollback()
-        assert _becomes_accepted(intake.post, path)
+        wait_until(lambda: intake.post(path, [{"n": 2}]).status == 200, "it is accepted", 30)
+
+
+def test_counts_wait_for_a_lock_and_bodies_do_not(settings: Settings, tmp_path: Path) -> None:
+    path = Sources(settings).path()
+    posted = Counter[int]()
+
+    def is_delayed() -> bool:
+        posted[intake.post(path, [{"n": 1}]).status] += 1
+        return "counts of sources are written later" in intake.log.read_text()
+
+    def counted() -> tuple[int, ...] | None:
+        return connection.execute("select bodies from app.webhook_sources").fetchone()
+
+    with receiving(settings, tmp_path / "log") as intake, connect(settings, "mailmart_owner", autocommit=True) as connection:
+        with connect(settings, "mailmart_owner") as erasure:
+            erasure.execute("select from app.webhook_sources for update")
+            wait_until(is_delayed, "the counts are tried", 30)
+        wait_until(lambda: counted() == (posted.total(),), "the counts are written", 30)
+    assert set(posted) == {200}
+    assert "cannot be stored" not in intake.log.read_text()
+    assert "unavailable" not in intake.log.read_text()
 
 
 def test_a_database_that_is_not_migrated(empty_database: MakeDatabase, tmp_path: Path) -> None:
@@ -145,12 +169,3 @@ def test_behind_a_pooler_in_transaction_mode(settings: Settings, tmp_path: Path,
         load.run()
     assert load.statuses == Counter({200: 40})
     assert load.stored(settings) == load.accepted
-
-
-def _becomes_accepted(post: object, path: str) -> bool:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if post(path, [{"n": 2}]).status == 200:  # type: ignore[operator]
-            return True
-        time.sleep(0.1)
-    return False

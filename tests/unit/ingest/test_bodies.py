@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from random import Random
 from typing import Any
 
 import pytest
@@ -66,6 +67,40 @@ def test_ordinary_bodies_pass() -> None:
 
 
 @pytest.mark.slow
+def test_brackets_of_strings_are_no_structure() -> None:
+    """Against a plain scanner, for random texts with quotes everywhere, with escapes and without."""
+    random = Random(20)
+    for _ in range(3000):
+        characters = b'[]{},"a\\' if random.random() < 0.5 else b'[]{},"a'
+        # more than MAX_DEPTH, so that the body is looked at
+        body = bytes(random.choices(characters, k=random.randrange(20))) + b"[" * random.randrange(95, 106) + b'{"":""}'
+        assert is_too_deep(body) == (depth(body) > MAX_DEPTH), body
+
+
+def is_too_deep(body: bytes) -> bool:
+    try:
+        check_body(body)
+    except BadBody as bad:
+        return "deeper" in bad.reason
+    return False
+
+
+def depth(body: bytes) -> int:
+    """The deepest level outside of strings."""
+    level = deepest = 0
+    in_string = is_escaped = False
+    for byte in body.decode():
+        if in_string:
+            in_string = is_escaped or byte != '"'
+            is_escaped = byte == "\\" and not is_escaped
+        elif byte == '"':
+            in_string = True
+        else:
+            level += {"[": 1, "{": 1, "]": -1, "}": -1}.get(byte, 0)
+            deepest = max(deepest, level)
+    return deepest
+
+
 def test_a_check_takes_linear_time() -> None:
     """Each of these would take minutes if it were quadratic; the bound is far from both."""
     started = time.process_time()

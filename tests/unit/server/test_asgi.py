@@ -105,33 +105,35 @@ def test_a_chunked_body_is_read_no_further_than_it_takes_to_refuse_it() -> None:
 
 
 def large(path: str, *pieces: bytes, credential: bytes = b"Bearer good", length: int | None = None, **client: Any) -> Client:
-    """A request to a service whose `…/events` take 1,000 bytes, one at a time."""
-
-    def is_valid(authorization: str) -> bool:
-        if authorization == "Bearer unknown":
-            raise WarehouseUnavailable("unavailable")
-        return authorization == "Bearer good"
+    """A request to a service whose `…/events` take 1,000 bytes."""
 
     async def main() -> Client:
-        service = AsgiAdapter(
-            reads, threads=2, limits=QUICK, large_bodies=LargeBodies("/events", 1000, is_valid, seconds=0.2, at_once=1)
-        )
+        service = AsgiAdapter(reads, threads=2, limits=QUICK, large_bodies=LargeBodies("/events", 1000, sender_of, seconds=0.2))
         size = length or sum(map(len, pieces))
         headers = [(b"authorization", credential), (b"content-length", str(size).encode())]
         sender = Client(*pieces, **client)
         await asyncio.wait_for(service(scope("POST", path, headers), sender.receive, sender.send), 20)
         return sender
 
-    def reads(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-        try:
-            body = environ["wsgi.input"].read()
-        except ApiError as error:
-            start_response(f"{error.status} ", [])
-            return [b""]
-        start_response("200 OK", [])
-        return [body]
-
     return asyncio.run(main())
+
+
+def sender_of(environ: WSGIEnvironment) -> str | None:
+    """The workspace is that of the key, in the place of a guard."""
+    credential = environ["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
+    if credential == "unknown":
+        raise WarehouseUnavailable("unavailable")
+    return None if credential == "bad" else credential
+
+
+def reads(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    try:
+        body = environ["wsgi.input"].read()
+    except ApiError as error:
+        start_response(f"{error.status} ", [])
+        return [b""]
+    start_response("200 OK", [])
+    return [body]
 
 
 def test_a_large_body_needs_a_valid_credential() -> None:
@@ -148,6 +150,30 @@ def test_a_large_body_needs_a_valid_credential() -> None:
 
 def test_a_large_body_that_trickles_in_is_an_error() -> None:
     assert large("/w/events", b"x", length=900, is_complete=False).messages[0]["status"] == 408
+
+
+def test_large_bodies_of_one_workspace_do_not_stop_those_of_others() -> None:
+    """Four that do not end hold what one workspace may hold; then it gets 503, and another one is answered."""
+
+    async def main() -> None:
+        limits = LargeBodies("/events", 1000, sender_of, seconds=3600, max_held_bytes=16_000)
+        service = AsgiAdapter(reads, threads=2, limits=QUICK, large_bodies=limits)
+
+        def send(key: bytes, *, is_complete: bool) -> asyncio.Task[Client]:
+            headers = [(b"authorization", b"Bearer " + key), (b"content-length", b"1000")]
+            client = Client(b"x" * 999, is_complete=is_complete)
+            return asyncio.create_task(_request(service, scope("POST", "/w/events", headers), client))
+
+        endless = [send(b"good", is_complete=False) for _ in range(5)]
+        done, _ = await asyncio.wait(endless, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result().messages[0]["status"] for task in done] == [503]
+        assert len((await asyncio.wait_for(send(b"other", is_complete=True), 20)).body) == 999
+        for task in endless:
+            task.cancel()
+        await asyncio.gather(*endless, return_exceptions=True)
+        assert len((await asyncio.wait_for(send(b"good", is_complete=True), 20)).body) == 999
+
+    asyncio.run(main())
 
 
 def test_a_body_that_trickles_in_is_an_error_for_who_reads_it() -> None:
