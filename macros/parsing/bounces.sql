@@ -23,6 +23,8 @@
     regexp_replace(
         left({{ text }}, 2000),
         'host [^[:space:]]+\[[^][:space:]]*\] (?:said|refused to talk to me):'
+        || '|SMTP error from remote (?:mail )?server after [A-Za-z ]+(?::<[^<>]*>[^:]*)?:'
+        || '|relay=[^[:space:]]*'
         || '|<[^<>[:space:]]*>'
         || '|(?:https?://|www\.)[^[:space:]<>"'']+'
         || '|{{ label }}(?:\.{{ label }})*\.(?:{{ top_levels }}|{{ top_levels | upper }}|[a-z]{2}|[A-Z]{2})(?![A-Za-z0-9_-])'
