@@ -28,6 +28,7 @@ from api.dbt.build_process import run_build
 from api.dbt.warm_server import freeze_memory
 from api.processes.parent_death import end_with_parent
 from api.settings import PROJECT_ROOT
+from tests.support.parse_command import parse_arguments, parse_environment
 from tests.support.run_folder import once_per_run, run_folder
 
 if TYPE_CHECKING:
@@ -129,18 +130,10 @@ def _load(cli: Command) -> ParsedProject:
 
 
 def _parse(cli: Command, folder: Path) -> None:
-    """No database is needed."""
-    from tests.support.parsed_project import PLACEHOLDER
-
     folder.mkdir(exist_ok=True)
     shutil.copyfile(PROJECT_ROOT / "profiles.yml.example", Path(folder, "profiles.yml"))
-    for name in ("HOST", "USER", "PASSWORD"):
-        os.environ[f"MAILMART_DBT_{name}"] = "nobody"
-    os.environ["MAILMART_DBT_DATABASE"] = PLACEHOLDER
-    os.environ["MAILMART_DBT_TARGET"] = "production"
-    paths = ("--profiles-dir", str(folder), "--target-path", str(folder), "--log-path", str(folder))
-    # the static parser starts threads, whose locks a fork would copy
-    cli.main(["--quiet", "--no-static-parser", "parse", "--no-partial-parse", *paths], standalone_mode=False)
+    os.environ.update(parse_environment())
+    cli.main(parse_arguments(folder), standalone_mode=False)
 
 
 def _run(cli: Command, project: ParsedProject, connection: socket.socket) -> NoReturn:

@@ -1,4 +1,4 @@
-"""The project's files, parsed once: dbt's partial parse of them, for any database.
+"""A project's files, parsed once: dbt's partial parse of them, for any database.
 
 dbt parses a project from the beginning for each new target folder and each new database, which is most of the time of a build of
 little data. Every node of a parse names its database: here that name is replaced, and the hash of the connection with it.
@@ -16,10 +16,7 @@ from dbt.contracts.graph.manifest import Manifest
 from dbt.parser.manifest import ManifestLoader, extended_mashumuro_decoder
 
 from api.dbt.warm_server import compile_macros
-
-FILE = "partial_parse.msgpack"
-# in the names of relations, with which a database's name is replaced
-PLACEHOLDER = "database_of_the_parsed_project"
+from tests.support.parse_command import FILE, PLACEHOLDER
 
 
 class ParsedProject:
@@ -33,10 +30,12 @@ class ParsedProject:
     def prepare(self, arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
         """Lets the dbt command that this process is about to run use the parse, in the project or in a copy of it.
 
-        dbt still compares every file with it, and parses what is different.
+        A project of other models can have a parse of its own, a file of that name in its folder. dbt still compares every file
+        with it, and parses what is different.
         """
+        own_parse = Path(folder, FILE)
         is_a_copy = (Path(folder) / "models" / "marts").is_dir()
-        if not is_a_copy or environment.get("MAILMART_DBT_TARGET") != "production":
+        if not (is_a_copy or own_parse.exists()) or environment.get("MAILMART_DBT_TARGET") != "production":
             return
         if "--target-path" in arguments:
             target = Path(folder, arguments[arguments.index("--target-path") + 1])
@@ -46,8 +45,8 @@ class ParsedProject:
             os.environ["DBT_TARGET_PATH"] = str(target)
         if not (target / FILE).exists():
             target.mkdir(parents=True, exist_ok=True)
-            parse = _replace(self._parse, environment["MAILMART_DBT_DATABASE"])
-            (target / FILE).write_bytes(msgpack.packb(parse))
+            parse = msgpack.unpackb(own_parse.read_bytes()) if own_parse.exists() else self._parse
+            (target / FILE).write_bytes(msgpack.packb(_replace(parse, environment["MAILMART_DBT_DATABASE"])))
         _ignore_connection_and_variables()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,9 @@ from api.builds.dbt_attempt import AttemptResult, run_attempt
 from api.builds.nightly import nightly_lock
 from api.db.connection import connect
 from api.settings import PROJECT_ROOT, Settings
+from tests.support.forked_dbt import run_forked
+from tests.support.parse_command import FILE, parse_arguments, parse_environment
+from tests.support.run_folder import once_per_run, run_folder
 
 FILES = {
     "models/core/_models.yml": """
@@ -64,15 +68,30 @@ group by name
 
 def small_project(settings: Settings, folder: Path) -> Settings:
     """Creates the project in the folder, and the table that makes its data tests fail."""
+    parsed = run_folder() / "small_project"
+    once_per_run("small_project", lambda: _parse(parsed))
+    _write_files(folder)
+    shutil.copy(parsed / FILE, folder)
+    with connect(settings, "mailmart_owner") as connection:
+        connection.execute("create table raw.failing_tests (model text)")
+    return dataclasses.replace(settings, project_root=folder)
+
+
+def _parse(folder: Path) -> None:
+    """Writes the project into the folder, and dbt's parse of it: the macros take dbt five seconds."""
+    _write_files(folder)
+    shutil.copy(folder / "profiles.yml.example", folder / "profiles.yml")
+    completed = run_forked(parse_arguments(folder), {**os.environ, **parse_environment()}, folder, timeout=240)
+    assert completed.returncode == 0, completed.stdout
+
+
+def _write_files(folder: Path) -> None:
     for part in ("macros", "dbt_project.yml", "profiles.yml.example"):
         source = PROJECT_ROOT / part
         (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    with connect(settings, "mailmart_owner") as connection:
-        connection.execute("create table raw.failing_tests (model text)")
-    return dataclasses.replace(settings, project_root=folder)
 
 
 def make_test_fail(settings: Settings, model: str) -> None:

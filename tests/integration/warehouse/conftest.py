@@ -15,5 +15,11 @@ def empty_warehouse(make_warehouse: MakeWarehouse) -> Settings:
     return make_warehouse("empty", _build)
 
 
+@pytest.fixture
+def built_empty(make_warehouse: MakeWarehouse) -> Settings:
+    """A built database without any mail; a copy of the test's own."""
+    return make_warehouse("empty", _build)
+
+
 def _build(settings: Settings) -> None:
     run_dbt(settings, *WITHOUT_TESTS)

@@ -163,6 +163,7 @@ def test_parquet_contains_types_and_all_values() -> None:
     assert pl.read_parquet(io.BytesIO(written("parquet", source_of([])))).columns == NAMES
 
 
+@pytest.mark.slow
 def test_parquet_row_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet_format, "MAX_ROWS", 12_000)
     table = Table("numbers", (Column("number", "integer", False),))

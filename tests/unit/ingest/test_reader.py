@@ -63,6 +63,7 @@ def test_an_array_that_is_larger_than_a_body_is_split(separator: str) -> None:
     assert [document.text for document in documents if isinstance(document, Document)] == expected
 
 
+@pytest.mark.slow
 def test_a_line_that_is_too_large_costs_no_other() -> None:
     documents = read(b'{"a": 1}\n{"a": "' + b"x" * 3 * MAX_BODY_BYTES + b'"}\n{"a": 3}\n')
     assert [document.line for document in documents] == [1, 2, 3]

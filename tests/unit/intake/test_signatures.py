@@ -551,6 +551,7 @@ MAILGUN_BODY = st.fixed_dictionaries({}, optional={"signature": SIGNATURE, "pare
 BODY = st.binary(max_size=60) | (SNS_BODY | MAILGUN_BODY | JSON).map(lambda value: json.dumps(value).encode())
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(case=st.sampled_from(CASES), data=st.data())
 def test_whatever_is_sent_raises_nothing_else(case: Case, data: st.DataObject) -> None:
@@ -565,6 +566,7 @@ def test_whatever_is_sent_raises_nothing_else(case: Case, data: st.DataObject) -
     assert "\n" not in reason
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(body=BODY)
 def test_whatever_sns_sends_raises_nothing_else(body: bytes) -> None:
@@ -572,6 +574,7 @@ def test_whatever_sns_sends_raises_nothing_else(body: bytes) -> None:
         sns.verify([SNS_MESSAGES[0]["TopicArn"]], request(body, at=SNS_AT + 10**8), certificate_of)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(secret=TEXT | st.binary(max_size=40).map(lambda value: value.hex()), provider=st.sampled_from(sorted(SCHEMES)))
 def test_whatever_is_entered_as_a_secret(secret: str, provider: str) -> None:

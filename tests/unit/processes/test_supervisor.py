@@ -17,6 +17,8 @@ from api.processes.supervisor import MAX_RESTART_DELAY, Program, Supervisor, res
 from api.settings import PROJECT_ROOT
 from tests.support.programs import RECORDER, STUBBORN, children, has_ended, recorded_pids, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def record(tmp_path: Path) -> Path:

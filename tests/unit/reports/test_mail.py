@@ -196,6 +196,7 @@ def listening(behave: Callable[[socket.socket, threading.Event], None]) -> Itera
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behave", [_send_nothing, _send_slowly, _close_early])
 def test_a_hanging_server_times_out(behave: Callable[[socket.socket, threading.Event], None]) -> None:
     with listening(behave) as port:

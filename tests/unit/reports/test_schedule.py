@@ -81,6 +81,7 @@ class SimulatedClock:
             moment += STEP
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("zone", "year"), [*CHANGES[:3], *(pytest.param(*change, marks=pytest.mark.slow) for change in CHANGES[3:])]
 )

@@ -176,6 +176,7 @@ def test_a_status_other_than_2xx_is_a_failure(trusted: CertificateAuthority, sta
     assert (caught.value.is_gone, caught.value.is_lasting) == (is_gone, is_gone)
 
 
+@pytest.mark.slow
 def test_a_slow_response_times_out(trusted: CertificateAuthority) -> None:
     def say_nothing(file: Any) -> None:
         webhooks.is_stopping.wait(30)

@@ -12,6 +12,8 @@ import pytest
 from api.errors import MailmartError
 from api.tools.bench.load import Load, measure
 
+pytestmark = pytest.mark.slow
+
 
 class Handler(BaseHTTPRequestHandler):
     """Responds with the status and the headers that its path names."""

@@ -365,6 +365,7 @@ def test_buckets_are_named_by_their_first_day_inside() -> None:
 # ---- all of it
 
 
+@pytest.mark.slow
 def test_random_mail_and_apps_go_through_every_mart(seed: int) -> None:
     chance = random.Random(seed)
     start = start_before_clock_change("America/New_York", NOW)

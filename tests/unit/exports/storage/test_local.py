@@ -189,6 +189,7 @@ print(storage.path("exp_1/small.csv").stat().st_size)
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
     """A disk of 2 MB, mounted in the namespace of a process."""
     if shutil.which("unshare") is None:
@@ -207,6 +208,7 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["The export storage is full. False []", "20"], done.stderr
 
 
+@pytest.mark.slow
 def test_a_file_that_is_too_large_leaves_no_file(tmp_path: Path) -> None:
     program = [sys.executable, "-c", FILL_DISK, str(tmp_path), "1000000"]
     done = subprocess.run(program, capture_output=True, text=True, cwd=PROJECT_ROOT, timeout=60)
