@@ -22,7 +22,10 @@
         ~ 'local|localdomain|lan|internal|corp|home|arpa|example|invalid|test' -%}
     regexp_replace(
         left({{ text }}, 2000),
-        '<[^<>[:space:]]*>'
+        'host [^[:space:]]+\[[^][:space:]]*\] (?:said|refused to talk to me):'
+        || '|SMTP error from remote (?:mail )?server after [A-Za-z ]+(?::<[^<>]*>[^:]*)?:'
+        || '|relay=[^[:space:]]*'
+        || '|<[^<>[:space:]]*>'
         || '|(?:https?://|www\.)[^[:space:]<>"'']+'
         || '|{{ label }}(?:\.{{ label }})*\.(?:{{ top_levels }}|{{ top_levels | upper }}|[a-z]{2}|[A-Z]{2})(?![A-Za-z0-9_-])'
         || '|[0-9]{1,3}(?:\.[0-9]{1,3}){3}'

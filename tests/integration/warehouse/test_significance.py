@@ -7,7 +7,7 @@ import random
 from datetime import UTC, datetime
 
 import pytest
-from scipy.stats import chi2_contingency
+from scipy.stats import chi2_contingency, norm
 
 from api.db.connection import connect
 from api.settings import Settings
@@ -46,6 +46,36 @@ def test_p_values_equal_scipys(empty_warehouse: Settings, seed: int) -> None:
             expected = _expected(counts)
             assert (winner, is_significant) == (expected[0], expected[2]), (counts, seed)
             assert p_value == (None if expected[1] is None else pytest.approx(expected[1], rel=1e-9, abs=1e-300)), (counts, seed)
+
+
+def test_hillstroms_randomised_test(empty_warehouse: Settings) -> None:
+    """The published MineThatData challenge: of two random thirds of 64,000 customers, one had mail of men's goods."""
+    # a visit is counted as an open, a conversion as a reply: recipients, visits, conversions
+    counts = {"men": (21_307, 3_894, 267), "women": (21_387, 3_238, 189)}
+    with connect(empty_warehouse, "mailmart_owner") as connection:
+        for campaign, (delivered, visits, conversions) in counts.items():
+            connection.execute(
+                "insert into core.dim_campaigns (workspace_id, campaign_id, campaign_name, valid_from, valid_to)"
+                " values ('hillstrom', %s, '', 1, 9223372036854775807)",
+                (campaign,),
+            )
+            connection.execute(
+                "insert into core.fct_campaign_days (workspace_id, campaign_id, mailbox_id, domain_id, sent_date, sent,"
+                " delivered, bounced, hard_bounced, opened, clicked, replied, complained, unsubscribed, human_opened,"
+                " human_clicked, valid_from, valid_to)"
+                " values ('hillstrom', %s, '', '', %s, %s, %s, 0, 0, %s, 0, %s, 0, 0, 0, 0, 1, 9223372036854775807)",
+                (campaign, datetime.now(UTC).date(), delivered, delivered, visits, conversions),
+            )
+        connection.execute("select set_config('mailmart.metrics', %s, true)", (json.dumps(["open_rate", "reply_rate"]),))
+        found = {
+            metric: (winner, p_value)
+            for metric, winner, p_value in connection.execute(
+                "select metric, winner, p_value from marts.significance where workspace_id = 'hillstrom'"
+            ).fetchall()
+        }
+    winner, p_value = found["open_rate"]
+    assert (winner, norm.isf(p_value / 2)) == ("men", pytest.approx(8.685, abs=5e-4))
+    assert found["reply_rate"] == ("men", pytest.approx(2.0515e-4, abs=5e-9))
 
 
 def _expected(counts: dict[str, tuple[int, int]]) -> tuple[str | None, float | None, bool]:
