@@ -23,7 +23,12 @@ def test_generated_sdk_is_a_package(tmp_path: Path) -> None:
     assert not outdated.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["openapi-python-client"]
     package = tmp_path / "openapi-python-client"
-    assert {path.name for path in package.iterdir()} == {"README.md", "mailmart_client", "pyproject.toml"}
+    assert {path.name for path in package.iterdir()} == {
+        "README.md",
+        "REFERENCE.md",
+        "mailmart_client",
+        "pyproject.toml",
+    }
     project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
     assert (project["name"], project["version"]) == ("mailmart-client", version("mailmart"))
 
