@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from api.tools.sdk.programs import ProgramFailed
+
 # the end of each function _parse_response, as Ruff formats it
 UNEXPECTED = re.compile(
     r"    if client\.raise_on_unexpected_status:\n"
@@ -33,7 +35,7 @@ def raise_errors(package: Path) -> None:
     `format_` becomes `format`: a property may have this name.
 
     Raises:
-        ValueError: the generated code has another form than expected.
+        ProgramFailed: the generated code has another form than expected.
     """
     for path in (package / "api").glob("*/*.py"):
         source = path.read_text()
@@ -41,7 +43,10 @@ def raise_errors(package: Path) -> None:
             continue
         raised, count = UNEXPECTED.subn(RAISED, source)
         if count != 1:
-            raise ValueError(f"{path.name}: the end of _parse_response is not as openapi-python-client 0.29 writes it")
+            raise ProgramFailed(
+                "the code of openapi-python-client has another form than that of 0.29",
+                hint=f"{path.name}: the end of _parse_response; api/tools/sdk/exceptions.py has to be changed",
+            )
         raised = raised.replace("from ... import errors\n", "from ...failures import ApiError\n")
         raised = re.sub(r"^(.*\) -> .*) \| None:$", r"\1:", raised, flags=re.MULTILINE)
         path.write_text(raised)

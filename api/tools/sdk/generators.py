@@ -165,8 +165,11 @@ def _openapi_python_client(document: Path, folder: Path) -> None:
         successes.write_bytes(orjson.dumps(without_errors(orjson.loads(document.read_bytes()))))
         config = Path(scratch) / "config.yml"
         config.write_text("literal_enums: true\n")
-        options = ("--meta", "none", "--output-path", package, "--config", config)
-        run("openapi-python-client", "generate", "--path", successes, *options, cwd=folder)
+        # not in the folder: the generator runs Ruff, and the rules of a project above it would change the code
+        output = Path(scratch) / PACKAGE
+        options = ("--meta", "none", "--output-path", output, "--config", config)
+        run("openapi-python-client", "generate", "--path", successes, *options, cwd=Path(scratch))
+        shutil.move(output, package)
     raise_errors(package)
     _export(package, HTTPX_LAYER)
     (package / "py.typed").touch()
