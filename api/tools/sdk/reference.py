@@ -57,7 +57,7 @@ class _Page:
         for one in described:
             default = one["schema"].get("default", "")
             name = self._wire(one["name"]) if self._sdk == "openapi-typescript" else self._name(one["name"])
-            cells = (f"`{name}`", f"`{self._type(one['schema'])}`", f"`{default}`" if default != "" else "", self._text(one))
+            cells = (f"`{name}`", self._cell(one["schema"]), f"`{default}`" if default != "" else "", self._text(one))
             yield f"| {' | '.join(cells)} |"
 
     def _signature(self, path: str, method: str, operation: dict[str, Any], parameters: list[Any], body: Any) -> str:
@@ -92,13 +92,17 @@ class _Page:
         for field, described in schema["properties"].items():
             is_raw = self._sdk == "openapi-typescript"
             shown = (field if is_raw else self._name(field)) + ("" if field in schema.get("required", ()) else " (optional)")
-            yield f"| `{shown}` | `{self._type(described)}` | {self._text(described)} |".replace(" (optional)`", "` (optional)")
+            yield f"| `{shown}` | {self._cell(described)} | {self._text(described)} |".replace(" (optional)`", "` (optional)")
 
     def _result(self, operation: dict[str, Any]) -> str:
         for status, response in operation["responses"].items():
             if status < "300" and "content" in response:
                 return self._type(response["content"]["application/json"]["schema"])
         return "None" if self._is_python else "void" if self._sdk == "typescript-fetch" else "undefined"
+
+    def _cell(self, schema: dict[str, Any]) -> str:
+        text = self._type(schema).replace("|", "\\|")
+        return f"`{text}`"
 
     def _type(self, schema: dict[str, Any]) -> str:
         if "$ref" in schema:
