@@ -47,7 +47,7 @@ docs: .venv/installed-dev
 	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 	@echo "  build/docs/index.html"
 
-# SDKs in Python and TypeScript, below build/sdk; two of the generators need Java, one Node
+# SDKs in Python and TypeScript, below build/sdk; two of the generators need Java, two Node
 sdk: .venv/installed-sdk
 	@$(RUN) -m api sdk
 
