@@ -47,8 +47,8 @@ docs: .venv/installed-dev
 	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 	@echo "  build/docs/index.html"
 
-# SDKs in Python and TypeScript, below build/sdk; two of the generators need Java, one Node
-sdk: .venv/installed-dev
+# SDKs in Python and TypeScript, below build/sdk; two of the generators need Java, two Node
+sdk: .venv/installed-sdk
 	@$(RUN) -m api sdk
 
 install: .venv/installed
@@ -71,6 +71,13 @@ install-dev: .venv/installed-dev
 .venv/installed-dev: .venv/installed requirements-dev.lock api/tools/sdk/package-lock.json
 	@echo "  installing the tools for tests and linters …"
 	@$(RUN) -m pip install -q --disable-pip-version-check -r requirements-dev.lock
+	@if command -v npm >/dev/null 2>&1; then $(RUN) -m api.tools.sdk.npm; fi
+	@touch $@
+
+# the generators alone: the tools for tests and linters take minutes
+.venv/installed-sdk: .venv/installed requirements-dev.lock api/tools/sdk/package-lock.json
+	@echo "  installing the SDK generators …"
+	@$(RUN) -m pip install -q --disable-pip-version-check -c requirements-dev.lock openapi-generator-cli openapi-python-client
 	@if command -v npm >/dev/null 2>&1; then $(RUN) -m api.tools.sdk.npm; fi
 	@touch $@
 

@@ -13,24 +13,29 @@ from typing import Any
 
 import orjson
 
+from api.tools.sdk.exceptions import raise_errors, without_errors
 from api.tools.sdk.npm import npm_packages
 from api.tools.sdk.plain_values import accept_plain_values
 from api.tools.sdk.programs import run
+from api.tools.sdk.reference import write_reference
 
 FILES = Path(__file__).parent / "files"
 PACKAGE = "mailmart_client"
-# what a program imports of the hand-written files
-PYTHON_LAYER = """
-from mailmart_client.client import Client as Client
-from mailmart_client.errors import ApiError as ApiError
-from mailmart_client.errors import ConnectionFailed as ConnectionFailed
-from mailmart_client.errors import DownloadFailed as DownloadFailed
-from mailmart_client.errors import ExportFailed as ExportFailed
-from mailmart_client.errors import ExportTimeout as ExportTimeout
-from mailmart_client.errors import MailmartError as MailmartError
-from mailmart_client.pages import pages as pages
-from mailmart_client.retries import Retries as Retries
-"""
+# the hand-written files that two SDKs have
+SHARED = {
+    "python": "shared-python",
+    "openapi-python-client": "shared-python",
+    "typescript-fetch": "shared-typescript",
+    "openapi-typescript": "shared-typescript",
+}
+# what a program imports of the hand-written files, by module
+PYTHON_SHARED = {
+    "failures": ("ApiError", "ConnectionFailed", "DownloadFailed", "ExportFailed", "ExportTimeout", "MailmartError"),
+    "pages": ("pages",),
+    "policy": ("Retries",),
+}
+PYTHON_LAYER = {**PYTHON_SHARED, "client": ("Client",)}
+HTTPX_LAYER = {**PYTHON_SHARED, "session": ("Client", "connect", "pages_async", "wait_for_export", "wait_for_export_async")}
 TYPESCRIPT_LAYER = "export * from './client.js';\n"
 
 
@@ -52,21 +57,34 @@ def generate(name: str, document: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     GENERATORS[name].write(document.absolute(), folder.absolute())
     # our own package files: those of the generators name a repository that does not exist
-    for file in sorted(path for path in (FILES / name).rglob("*") if path.is_file() and path.suffix != ".pyc"):
-        target = folder / file.relative_to(FILES / name)
-        if file.suffix == ".in":
-            target.with_suffix("").write_text(Template(file.read_text()).substitute(version=version("mailmart")))
-        else:
-            shutil.copy(file, target)
+    for source in (FILES / SHARED[name], FILES / name):
+        for file in sorted(path for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"):
+            target = folder / file.relative_to(source)
+            if file.suffix == ".in":
+                target.with_suffix("").write_text(Template(file.read_text()).substitute(version=version("mailmart")))
+            else:
+                shutil.copy(file, target)
+    write_reference(name, orjson.loads(document.read_bytes()), folder / "REFERENCE.md")
+    if (folder / "tsconfig.json").exists():
+        # an installed folder gets no development packages: npm could not compile it
+        run(npm_packages() / ".bin" / "tsc", cwd=folder)
 
 
 def _python(document: Path, folder: Path) -> None:
     simplified = _simplified(document)
     options = {"packageName": PACKAGE, "packageVersion": version("mailmart")}
-    _openapi_generator("python", simplified, folder, (PACKAGE, "docs"), options)
+    _openapi_generator("python", simplified, folder, (PACKAGE,), options)
     accept_plain_values(folder / PACKAGE, simplified)
-    with (folder / PACKAGE / "__init__.py").open("a") as file:
-        file.write(PYTHON_LAYER)
+    _export(folder / PACKAGE, PYTHON_LAYER)
+
+
+def _export(package: Path, layer: dict[str, tuple[str, ...]]) -> None:
+    """Makes names of the hand-written files importable from the package, also by `import *`."""
+    with (package / "__init__.py").open("a") as file:
+        for module, names in layer.items():
+            file.writelines(f"from {PACKAGE}.{module} import {name} as {name}\n" for name in names)
+        listed = ", ".join(f'"{name}"' for names in layer.values() for name in names)
+        file.write(f"__all__ = [*__all__, {listed}]\n")
 
 
 def _typescript_fetch(document: Path, folder: Path) -> None:
@@ -77,7 +95,7 @@ def _typescript_fetch(document: Path, folder: Path) -> None:
     _remove(simplified, "uniqueItems", True)
     # with a name, the generator writes a folder src; without stringEnums, the type of an enum is its plain values
     options = {"npmName": "mailmart-client", "enumPropertyNaming": "UPPERCASE", "importFileExtension": ".js"}
-    _openapi_generator("typescript-fetch", simplified, folder, ("src", "docs"), options)
+    _openapi_generator("typescript-fetch", simplified, folder, ("src",), options)
     with (folder / "src" / "index.ts").open("a") as file:
         file.write(TYPESCRIPT_LAYER)
 
@@ -95,8 +113,8 @@ def _openapi_generator(
             "generate",
             *("-g", name, "-i", simplified, "-o", output),
             *("--additional-properties", ",".join(f"{key}={value}" for key, value in options.items())),
-            # "export" is allowed as a property's name, in both languages: without it, it is "_export"
-            *("--name-mappings", "export=export"),
+            # both are allowed as a property's name, in both languages: without it, they are "_export" and "var_date"
+            *("--name-mappings", "export=export,date=date"),
             *("--global-property", "apiTests=false,modelTests=false"),
             cwd=Path(scratch),
         )
@@ -141,7 +159,19 @@ def _remove(part: Any, key: str, value: object) -> None:
 
 def _openapi_python_client(document: Path, folder: Path) -> None:
     package = folder / PACKAGE
-    run("openapi-python-client", "generate", *("--path", document, "--meta", "none", "--output-path", package), cwd=folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        # the exceptions replace what it would return for an error
+        successes = Path(scratch) / "openapi.json"
+        successes.write_bytes(orjson.dumps(without_errors(orjson.loads(document.read_bytes()))))
+        config = Path(scratch) / "config.yml"
+        config.write_text("literal_enums: true\n")
+        # not in the folder: the generator runs Ruff, and the rules of a project above it would change the code
+        output = Path(scratch) / PACKAGE
+        options = ("--meta", "none", "--output-path", output, "--config", config)
+        run("openapi-python-client", "generate", "--path", successes, *options, cwd=Path(scratch))
+        shutil.move(output, package)
+    raise_errors(package)
+    _export(package, HTTPX_LAYER)
     (package / "py.typed").touch()
     shutil.rmtree(package / ".ruff_cache", ignore_errors=True)
 
@@ -150,12 +180,13 @@ def _openapi_typescript(document: Path, folder: Path) -> None:
     program = npm_packages() / ".bin" / "openapi-typescript"
     # a property with a default is optional in a request
     options = ("--root-types", "--root-types-no-schema-prefix", "--default-non-nullable=false")
-    run(program, document, *("--output", folder / "schema.d.ts"), *options, cwd=folder)
+    (folder / "src").mkdir()
+    run(program, document, *("--output", folder / "src" / "schema.ts"), *options, cwd=folder)
 
 
 GENERATORS = {
     "python": Generator(("java", "openapi-generator-cli"), _python),
     "openapi-python-client": Generator(("openapi-python-client",), _openapi_python_client),
-    "typescript-fetch": Generator(("java", "openapi-generator-cli"), _typescript_fetch),
+    "typescript-fetch": Generator(("java", "openapi-generator-cli", "node", "npm"), _typescript_fetch),
     "openapi-typescript": Generator(("node", "npm"), _openapi_typescript),
 }

@@ -34,8 +34,9 @@ def _alias(name: str, values: list[str]) -> str:
     return f"""
 from typing import TYPE_CHECKING, Literal, Union
 
+{name}Value = Literal[{listed}]
 if TYPE_CHECKING:
-    {name}OrValue = Union[{name}, Literal[{listed}]]
+    {name}OrValue = Union[{name}, {name}Value]
 else:
     {name}OrValue = {name}
 """

@@ -15,15 +15,23 @@ from tests.integration.api.sdk.needs import needs
 
 
 def test_generated_sdk_is_a_package(tmp_path: Path) -> None:
-    outdated = tmp_path / "openapi-python-client" / "outdated.py"
-    outdated.parent.mkdir()
+    # as in a clone: Ruff, which changes what is generated, finds rules of a project above it
+    (tmp_path / "pyproject.toml").write_text('[tool.ruff]\nlint.select = ["RET"]\n')
+    output = tmp_path / "build"
+    outdated = output / "openapi-python-client" / "outdated.py"
+    outdated.parent.mkdir(parents=True)
     outdated.touch()
-    result = CliRunner().invoke(main, ["sdk", "--output", str(tmp_path), "openapi-python-client"])
+    result = CliRunner().invoke(main, ["sdk", "--output", str(output), "openapi-python-client"])
     assert result.exit_code == 0, result.output
     assert not outdated.exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["openapi-python-client"]
-    package = tmp_path / "openapi-python-client"
-    assert {path.name for path in package.iterdir()} == {"README.md", "mailmart_client", "pyproject.toml"}
+    assert [path.name for path in output.iterdir()] == ["openapi-python-client"]
+    package = output / "openapi-python-client"
+    assert {path.name for path in package.iterdir()} == {
+        "README.md",
+        "REFERENCE.md",
+        "mailmart_client",
+        "pyproject.toml",
+    }
     project = tomllib.loads((package / "pyproject.toml").read_text())["project"]
     assert (project["name"], project["version"]) == ("mailmart-client", version("mailmart"))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from api.settings import PROJECT_ROOT
-from api.tools.sdk.generators import FILES, GENERATORS, generate
+from api.tools.sdk.generators import FILES, GENERATORS, SHARED, generate
 from api.tools.sdk.npm import npm_packages
 from api.tools.sdk.programs import run
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
@@ -36,17 +36,25 @@ def test_python(name: str, recorder: Recorder, key: str, tmp_path: Path, monkeyp
     program = shutil.copy(PROGRAMS / f"{name.replace('-', '_')}.py", tmp_path / "program.py")
     shutil.move(tmp_path / "sdk" / "mailmart_client", tmp_path)
     # the generators' runtime code is not strictly typed; their models, our own files and the program are
-    ours = [str(path.relative_to(FILES / name)) for path in (FILES / name).rglob("*.py")]
+    ours = [str(path.relative_to(FILES / part)) for part in (name, SHARED[name]) for path in (FILES / part).rglob("*.py")]
     checked = ("program.py", *_examples(tmp_path, "python", ".py"), "mailmart_client/models", *ours)
     run(sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", *checked, cwd=tmp_path)
-    recorder.has_faults = bool(ours)
+    recorder.has_faults = True
     run(sys.executable, program, recorder.address, key, WORKSPACE, CAMPAIGN, cwd=tmp_path)
     assert recorder.called == recorder.operations
-    if ours:
-        _configure(monkeypatch, recorder, key)
-        output = run(sys.executable, "readme0.py", cwd=tmp_path)
-        assert "CAMPAIGN_NOT_FOUND {}" in output
-        assert (tmp_path / "overview.csv").exists()
+    _configure(monkeypatch, recorder, key)
+    output = run(sys.executable, "readme0.py", cwd=tmp_path)
+    assert "CAMPAIGN_NOT_FOUND {}" in output
+    assert (tmp_path / "overview.csv").exists()
+    if name == "python":
+        reference = tmp_path / "sdk" / "REFERENCE.md"
+        check = shutil.copy(PROGRAMS / "python_reference.py", tmp_path)
+        run(sys.executable, check, reference, str(len(recorder.operations)), cwd=tmp_path)
+    else:
+        assert "exports" in run(sys.executable, "readme1.py", cwd=tmp_path)
+    # by the star, too
+    exported = "from mailmart_client import *; print(ApiError, Client, pages)"
+    run(sys.executable, "-c", exported, cwd=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -58,27 +66,23 @@ def test_python(name: str, recorder: Recorder, key: str, tmp_path: Path, monkeyp
 )
 def test_typescript(name: str, recorder: Recorder, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _generate(name, tmp_path)
-    packages = npm_packages()
-    compiler = packages / ".bin" / "tsc"
-    if (tmp_path / "sdk" / "tsconfig.json").exists():
-        run(compiler, cwd=tmp_path / "sdk")
-    # as if the package were installed
-    installed = tmp_path / "node_modules"
-    installed.mkdir()
-    for package in ("openapi-fetch", "@types"):
-        (installed / package).symlink_to(packages / package)
-    (installed / "mailmart-client").symlink_to(tmp_path / "sdk")
+    # as a stranger installs it: the folder is linked, and nothing is compiled
     program = shutil.copy(PROGRAMS / f"{name.replace('-', '_')}.ts", tmp_path / "program.mts")
+    (tmp_path / "package.json").write_text('{"name": "program", "version": "1.0.0", "type": "commonjs"}')
+    run("npm", "install", "--offline", "--no-audit", "--no-fund", "./sdk", cwd=tmp_path)
+    packages = npm_packages()
+    for package in ("openapi-fetch", "openapi-typescript-helpers", "@types"):
+        (tmp_path / "node_modules" / package).symlink_to(packages / package)
     strict = ("--strict", "--noUncheckedIndexedAccess", "--exactOptionalPropertyTypes")
     sources = (program, *_examples(tmp_path, "ts", ".mts"))
-    run(compiler, *strict, "--module", "nodenext", "--target", "es2022", "--types", "node", *sources, cwd=tmp_path)
-    has_layer = (FILES / name / "src").exists()
-    recorder.has_faults = has_layer
+    options = (*strict, "--module", "nodenext", "--target", "es2022", "--types", "node")
+    run(packages / ".bin" / "tsc", *options, *sources, cwd=tmp_path)
+    recorder.has_faults = True
     run("node", "program.mjs", recorder.address, key, WORKSPACE, CAMPAIGN, cwd=tmp_path)
     assert recorder.called == recorder.operations
-    if has_layer:
-        _configure(monkeypatch, recorder, key)
-        assert "CAMPAIGN_NOT_FOUND {}" in run("node", "readme0.mjs", cwd=tmp_path)
+    _configure(monkeypatch, recorder, key)
+    assert "CAMPAIGN_NOT_FOUND {}" in run("node", "readme0.mjs", cwd=tmp_path)
+    assert (tmp_path / "overview.csv").exists()
 
 
 def _generate(name: str, folder: Path) -> None:

@@ -1,17 +1,40 @@
-// Every operation, through openapi-fetch with the types of openapi-typescript.
+// Every operation, through openapi-fetch with the types of openapi-typescript and the files of our own.
+// The recorder in front of the service refuses the first request of each operation, and loses a response to a request for an
+// export. The time zone is America/New_York.
 import assert from "node:assert/strict";
 import process from "node:process";
 import createClient from "openapi-fetch";
-import type { ErrorCode, ExportStatus, Metric, ReportWeekday, paths } from "mailmart-client";
+import {
+  ApiError,
+  ConnectionFailed,
+  ExportFailed,
+  ExportTimeout,
+  connection,
+  download,
+  ok,
+  pages,
+  waitForExport,
+  type ExportStatus,
+  type Metric,
+  type ReportWeekday,
+  type Retry,
+  type paths,
+} from "mailmart-client";
 
 const [baseUrl = "", key = "", workspaceId = "", campaignId = ""] = process.argv.slice(2);
-const client = createClient<paths>({ baseUrl, headers: { Authorization: `Bearer ${key}` } });
+const retries: Retry[] = [];
+const onRetry = (retry: Retry): number => retries.push(retry);
+const client = createClient<paths>(connection({ url: `${baseUrl}/`, key, retries: { onRetry } }));
 const today = new Date();
 const day = (daysAgo: number): string => new Date(today.getTime() - daysAgo * 86_400_000).toISOString().slice(0, 10);
 
+const started = Date.now();
 const found = await client.GET("/api/v1/workspaces/{workspaceId}/campaigns/{campaignId}/analytics", {
   params: { path: { workspaceId, campaignId }, query: { timeRange: "30d", groupBy: "week" } },
 });
+assert.ok(Date.now() - started >= 1000);
+const [{ reason, attempt, wait, isRetryAfter } = assert.fail("no retry")] = retries;
+assert.deepEqual({ reason, attempt, wait, isRetryAfter }, { reason: "HTTP 429", attempt: 2, wait: 1, isRetryAfter: true });
 assert.ok(found.data !== undefined, JSON.stringify(found.error));
 const success: true = found.data.success;
 assert.ok(success);
@@ -79,21 +102,67 @@ const listed = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/expo
   params: { path: { workspaceId }, query: { limit: 100 } },
 });
 assert.ok(listed.data?.data.exports.some((one) => one.export_id === exportId));
+await assert.rejects(waitForExport(client, workspaceId, exportId, { timeout: 0 }), ExportTimeout);
 const ended = await client.DELETE("/api/v1/workspaces/{workspaceId}/analytics/exports/{exportId}", exported);
 assert.equal(ended.response.status, 204);
 const after = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/exports/{exportId}", exported);
 const canceled: ExportStatus | undefined = after.data?.data.status;
 assert.equal(canceled, "canceled");
+await assert.rejects(
+  waitForExport(client, workspaceId, exportId),
+  (error) => error instanceof ExportFailed && error.export.status === "canceled",
+);
 
-const report = await client.POST("/api/v1/workspaces/{workspaceId}/analytics/reports", {
-  params: { path: { workspaceId } },
-  body: {
-    name: "Weekly, of openapi-typescript",
-    export: { export_type: "workspace_overview", format: "json" },
-    schedule: { frequency: "weekly", weekday: "monday", at: "08:00" },
-    webhook_url: "https://hooks.example.com/in",
-  },
+// the connection breaks after this one is created: the request that is sent again finds it by its Idempotency-Key
+const created = await ok(
+  client.POST("/api/v1/workspaces/{workspaceId}/analytics/export", {
+    params: { path: { workspaceId } },
+    body: { export_type: "messages", format: "ndjson", time_range: "7d" },
+  }),
+);
+assert.equal(retries.at(-1)?.method, "POST");
+assert.equal(retries.at(-1)?.isRetryAfter, false);
+const written = await waitForExport(client, workspaceId, created.data.export_id);
+assert.equal(new TextDecoder().decode(await download(written)).trim().split("\n").length, written.row_count);
+const ids: string[] = [];
+const all = pages((position) =>
+  ok(
+    client.GET("/api/v1/workspaces/{workspaceId}/analytics/exports", {
+      params: { path: { workspaceId }, query: { limit: 1, ...position } },
+    }),
+  ),
+);
+for await (const page of all) {
+  ids.push(...page.data.exports.map((one) => one.export_id));
+  if (ids.includes(exportId)) break;
+}
+assert.equal(ids.indexOf(created.data.export_id), ids.indexOf(exportId) - 1);
+await client.DELETE("/api/v1/workspaces/{workspaceId}/analytics/exports/{exportId}", {
+  params: { path: { workspaceId, exportId: created.data.export_id } },
 });
+
+const name = "Weekly, of openapi-typescript";
+const makeReport = () =>
+  client.POST("/api/v1/workspaces/{workspaceId}/analytics/reports", {
+    params: { path: { workspaceId } },
+    body: {
+      name,
+      export: { export_type: "workspace_overview", format: "json" },
+      schedule: { frequency: "weekly", weekday: "monday", at: "08:00" },
+      webhook_url: "https://hooks.example.com/in",
+    },
+  });
+// the response is lost, and the request is not sent again: it would make a second report
+await assert.rejects(makeReport(), ConnectionFailed);
+const lost = await ok(
+  client.GET("/api/v1/workspaces/{workspaceId}/analytics/reports", { params: { path: { workspaceId }, query: { limit: 100 } } }),
+);
+const made = lost.data.reports.filter((one) => one.name === name);
+assert.equal(made.length, 1);
+await client.DELETE("/api/v1/workspaces/{workspaceId}/analytics/reports/{reportId}", {
+  params: { path: { workspaceId, reportId: made[0]?.report_id ?? "" } },
+});
+const report = await makeReport();
 assert.ok(report.data !== undefined, JSON.stringify(report.error));
 assert.ok(report.data.data.webhook_secret?.startsWith("whsec_"));
 assert.equal(new Date(report.data.data.next_run_at ?? "").getUTCDay(), 1);
@@ -135,8 +204,23 @@ const stored = await client.POST("/api/v1/workspaces/{workspaceId}/events", {
 assert.equal(stored.data?.data.accepted, 1);
 assert.deepEqual(stored.data?.data.rejections, []);
 
-const missing = await client.GET("/api/v1/workspaces/{workspaceId}/campaigns/{campaignId}/analytics", {
+const missing = client.GET("/api/v1/workspaces/{workspaceId}/campaigns/{campaignId}/analytics", {
   params: { path: { workspaceId, campaignId: "nope" } },
 });
-const code: ErrorCode | undefined = missing.error?.error.code;
-assert.equal(code, "CAMPAIGN_NOT_FOUND");
+await assert.rejects(missing, (error) => {
+  assert.ok(error instanceof ApiError, String(error));
+  assert.equal(error.status, 404);
+  assert.equal(error.code, "CAMPAIGN_NOT_FOUND");
+  assert.ok(error.requestId !== null);
+  // @ts-expect-error - a misspelt code is found by the compiler
+  assert.ok(error.code !== "CAMPAIN_NOT_FOUND");
+  return true;
+});
+assert.throws(() => connection({ url: "", key }), /the URL of the service is empty/);
+assert.throws(() => connection({ url: "127.0.0.1:8310", key }), /does not begin with http/);
+const nobody = createClient<paths>(
+  connection({ url: "http://127.0.0.1:1/api/v1", key, retries: { attempts: 2, firstWait: 0.01, onRetry } }),
+);
+const unreachable = nobody.GET("/api/v1/workspaces/{workspaceId}/analytics/freshness", { params: { path: { workspaceId } } });
+await assert.rejects(unreachable, ConnectionFailed);
+assert.equal(retries.at(-1)?.attempt, 2);

@@ -65,7 +65,7 @@ with Client(f"{address}/", key) as client:
     rate: float = found.data.rates.open_rate
     assert (sent, rate) == (5000, 30.0), (sent, rate)
     assert found.data.time_range.period is TimeRangePeriod.LAST_30_DAYS
-    first_day: date = found.data.time_series[0].var_date
+    first_day: date = found.data.time_series[0].date
     assert first_day <= today
     as_of: datetime = found.meta.data_as_of
     assert as_of.tzinfo is not None
@@ -180,8 +180,18 @@ with Client(f"{address}/", key) as client:
     except ApiError as error:
         assert (error.status, error.code, error.details) == (404, ErrorCode.CAMPAIGN_NOT_FOUND, {})
         assert error.request_id, error
+        # a type checker finds a misspelt code
+        assert error.code != "CAMPAIN_NOT_FOUND"  # type: ignore[comparison-overlap]
     else:
         raise AssertionError("a campaign that is not there was found")
+    try:
+        api.get_workspace_overview(workspace, time_range="custom")
+    except ApiError as error:
+        # by the argument's name, in the message too
+        assert "start_date" in error.details, error.details
+        assert "\n  start_date: " in str(error), error
+    else:
+        raise AssertionError("a custom time range without days was accepted")
     try:
         api.get_workspace_overview(workspace, time_range="custom", start_date=today, end_date=today - timedelta(days=1))
     except ApiError as error:
@@ -189,6 +199,16 @@ with Client(f"{address}/", key) as client:
         assert list(error.details), error
     else:
         raise AssertionError("a window that ends before it starts was accepted")
+
+for url, reason in (("", "empty"), ("127.0.0.1:8310", "http://"), ("ftp://127.0.0.1", "http://")):
+    try:
+        Client(url, key)
+    except ValueError as error:
+        assert reason in str(error), error
+    else:
+        raise AssertionError(f"the URL {url!r} was accepted")
+with Client(f"{address}/api/v1/", key) as same:
+    assert not same.analytics.get_freshness(workspace).data.is_late
 
 with Client("http://127.0.0.1:1", key, retries=Retries(attempts=2, first_wait=0.01)) as nobody:
     try:

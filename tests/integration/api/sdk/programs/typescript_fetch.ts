@@ -15,6 +15,7 @@ import {
   ReportWeekday,
   TimeRangePeriod,
   pages,
+  utcDay,
   type ReportRequest,
   type Retry,
 } from "mailmart-client";
@@ -52,7 +53,7 @@ const overview = await api.getWorkspaceOverview({
   endDate: day(0),
 });
 assert.equal(overview.data.summary.emailsSent, 5001);
-assert.equal(overview.data.timeRange.start.toISOString().slice(0, 10), day(20));
+assert.equal(utcDay(overview.data.timeRange.start), day(20));
 
 const deliverability = await api.getDeliverability({
   workspaceId,
@@ -116,7 +117,7 @@ const written = await client.waitForExport(workspaceId, created.data.exportId, {
   onProgress: ({ status }) => statuses.push(status),
 });
 assert.deepEqual(statuses, ["processing", "processing"]);
-const file = await (await fetch(written.downloadUrl ?? "")).text();
+const file = new TextDecoder().decode(await client.download(written));
 assert.equal(file.trim().split("\n").length, written.rowCount);
 const listed: string[] = [];
 for await (const page of pages((position) => exports.listExports({ workspaceId, limit: 1, ...position }))) {
@@ -177,13 +178,24 @@ await assert.rejects(api.getCampaignAnalytics({ workspaceId, campaignId: "nope" 
   assert.ok(error instanceof ApiError, String(error));
   assert.equal(error.status, 404);
   assert.equal(error.code, ErrorCode.CAMPAIGN_NOT_FOUND);
+  // @ts-expect-error - a misspelt code is found by the compiler
+  assert.ok(error.code !== "CAMPAIN_NOT_FOUND");
   assert.ok(error.requestId !== null);
   return true;
 });
 await assert.rejects(
+  api.getWorkspaceOverview({ workspaceId, timeRange: "custom" }),
+  (error) => error instanceof ApiError && String(error).includes("\n  startDate: "),
+);
+await assert.rejects(
   api.getWorkspaceOverview({ workspaceId, timeRange: "custom", startDate: day(0), endDate: day(1) }),
   (error) => error instanceof ApiError && error.code === "INVALID_TIME_RANGE" && Object.keys(error.details).length > 0,
 );
+
+assert.throws(() => new Client({ url: "", key }), /the URL of the service is empty/);
+assert.throws(() => new Client({ url: "127.0.0.1:8310", key }), /does not begin with http/);
+const same = new Client({ url: `${address}/api/v1/`, key });
+assert.equal((await same.analytics.getFreshness({ workspaceId })).data.isLate, false);
 
 const nobody = new Client({
   url: "http://127.0.0.1:1",

@@ -19,25 +19,26 @@ from mailmart_client.api.reports_api import ReportsApi
 from mailmart_client.api_client import ApiClient
 from mailmart_client.api_response import ApiResponse
 from mailmart_client.configuration import Configuration
-from mailmart_client.errors import ApiError, ConnectionFailed, DownloadFailed, ExportFailed, ExportTimeout
 from mailmart_client.exceptions import ApiException
+from mailmart_client.failures import ApiError, ConnectionFailed, DownloadFailed, ExportFailed, ExportTimeout
 from mailmart_client.models.export import Export
 from mailmart_client.models.export_status import ExportStatus
+from mailmart_client.policy import FIRST_POLL_SECONDS, MAX_POLL_SECONDS, Retries, checked
 from mailmart_client.rest import RESTResponse
-from mailmart_client.retries import Retries, RetryingRestClient
-
-FIRST_POLL_SECONDS = 0.5
-MAX_POLL_SECONDS = 10.0
+from mailmart_client.retries import RetryingRestClient
 
 
 class Client:
     """All operations, by group: `analytics`, `events`, `exports`, `reports`. Use it in `with`, or call `close()`.
 
     `url` is the service's, without `/api/v1`. `key` is an API key (`mm_…`) or a JWT. `timeout` is in seconds, for each attempt.
+
+    Raises:
+        ValueError: the URL is empty or has no scheme, or the key is empty.
     """
 
     def __init__(self, url: str, key: str, *, timeout: float = 30.0, retries: Retries | None = None) -> None:
-        configuration = Configuration(host=url.rstrip("/"), access_token=key)
+        configuration = Configuration(host=checked(url, key), access_token=key)
         self._url = configuration.host
         self._timeout = timeout
         self._http = RetryingRestClient(configuration, retries or Retries(), timeout)

@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import random
 import time
-import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 from mailmart_client.configuration import Configuration
-from mailmart_client.errors import ConnectionFailed, seconds_of_retry_after
+from mailmart_client.failures import ConnectionFailed, seconds_of_retry_after
+from mailmart_client.policy import STATUSES, Retries, is_repeatable
 from mailmart_client.rest import RESTClientObject, RESTResponse
 
-log = logging.getLogger("mailmart_client")
-
-STATUSES = frozenset({429, 502, 503, 504})
-# POSTs that do the same if they are sent twice: one reads, the other knows its events by their ids
-REPEATABLE_POSTS = ("/analytics/compare", "/events")
 # the service cannot have received the request
 NOT_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
-
-
-@dataclass(frozen=True)
-class Retries:
-    """How often and how long: `attempts` counts the first one. Without Retry-After the wait doubles, from `first_wait` seconds.
-
-    If Retry-After is longer than `max_wait` seconds, the error is raised at once.
-    """
-
-    attempts: int = 5
-    first_wait: float = 0.5
-    max_wait: float = 60.0
-
-    def wait(self, attempt: int, retry_after: float | None) -> float | None:
-        """Seconds to wait after this attempt (the first is 1); None if there is to be no other."""
-        if attempt >= self.attempts or (retry_after is not None and retry_after > self.max_wait):
-            return None
-        if retry_after is not None:
-            return retry_after
-        # clients that failed together should not come back together
-        return min(self.max_wait, self.first_wait * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
 class RetryingRestClient(RESTClientObject):
@@ -72,10 +43,7 @@ class RetryingRestClient(RESTClientObject):
         """
         path = urlsplit(url).path
         sent = dict(headers or {})
-        if method == "POST" and path.endswith("/analytics/export"):
-            # an export that was created before the connection broke is not created twice
-            sent.setdefault("Idempotency-Key", str(uuid.uuid4()))
-        is_repeatable = method != "POST" or "Idempotency-Key" in sent or path.endswith(REPEATABLE_POSTS)
+        can_repeat = is_repeatable(method, path, sent)
         attempt = 0
         while True:
             attempt += 1
@@ -88,22 +56,17 @@ class RetryingRestClient(RESTClientObject):
             except urllib3.exceptions.HTTPError as error:
                 reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
                 is_unsent = isinstance(reason, NOT_SENT)
-                wait = self._retries.wait(attempt, None) if is_repeatable or is_unsent else None
+                wait = self._retries.wait(attempt, None) if can_repeat or is_unsent else None
                 if wait is None:
                     raise ConnectionFailed(f"{method} {path}: {reason}") from error
-                self._sleep(method, path, type(reason).__name__, attempt, wait, "")
+                self._retries.log(method, path, type(reason).__name__, attempt, wait)
+                time.sleep(wait)
                 continue
-            if response.status not in STATUSES or not (is_repeatable or response.status == 429):
+            if response.status not in STATUSES or not (can_repeat or response.status == 429):
                 return response
             retry_after = seconds_of_retry_after(response.headers)
             wait = self._retries.wait(attempt, retry_after)
             if wait is None:
                 return response
-            source = ", as Retry-After says" if retry_after is not None else ""
-            self._sleep(method, path, f"HTTP {response.status}", attempt, wait, source)
-
-    def _sleep(self, method: str, path: str, reason: str, attempt: int, wait: float, source: str) -> None:
-        log.warning(
-            "%s %s: %s; attempt %d of %d in %.1f s%s", method, path, reason, attempt + 1, self._retries.attempts, wait, source
-        )
-        time.sleep(wait)
+            self._retries.log(method, path, f"HTTP {response.status}", attempt, wait, is_retry_after=retry_after is not None)
+            time.sleep(wait)

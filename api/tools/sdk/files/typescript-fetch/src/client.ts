@@ -1,18 +1,20 @@
 // The client: made from a URL and a key, with retries, exceptions, pages and exports to wait for.
+import { checked, fetchFile } from './address.js';
 import { AnalyticsApi, EventsApi, ExportsApi, ReportsApi } from './apis/index.js';
 import { ApiError, ExportFailed, ExportTimeout } from './errors.js';
 import type { Export } from './models/index.js';
 import { retryingFetch, sleep, type RetryOptions } from './retries.js';
 import { Configuration } from './runtime.js';
 
-export { ApiError, ConnectionFailed, ExportFailed, ExportTimeout, MailmartError } from './errors.js';
+export { utcDay } from './address.js';
+export { ApiError, ConnectionFailed, DownloadFailed, ExportFailed, ExportTimeout, MailmartError } from './errors.js';
 export type { Retry, RetryOptions } from './retries.js';
 
 const FIRST_POLL_SECONDS = 0.5;
 const MAX_POLL_SECONDS = 10;
 
 export interface ClientOptions {
-  /** The service's URL, without `/api/v1`. */
+  /** The service's URL, without `/api/v1`: `http://127.0.0.1:8080`. */
   url: string;
   /** An API key (`mm_…`) or a JWT. */
   key: string;
@@ -36,10 +38,13 @@ export class Client {
   readonly events: EventsApi;
   readonly exports: ExportsApi;
   readonly reports: ReportsApi;
+  readonly #url: string;
 
+  /** Throws a TypeError if the URL is empty or has no scheme, or if the key is empty. */
   constructor({ url, key, timeout = 30, retries = {} }: ClientOptions) {
+    this.#url = checked(url, key);
     const configuration = new Configuration({
-      basePath: url.replace(/\/+$/, ''),
+      basePath: this.#url,
       accessToken: key,
       fetchApi: retryingFetch(retries, timeout),
       middleware: [
@@ -71,12 +76,23 @@ export class Client {
     for (let poll = FIRST_POLL_SECONDS; ; poll = Math.min(poll * 1.5, MAX_POLL_SECONDS)) {
       const status = (await this.exports.getExport({ workspaceId, exportId }, signal ? { signal } : {})).data;
       if (status.status === 'completed') return status;
-      if (status.status !== 'processing') throw new ExportFailed(status);
+      if (status.status !== 'processing') throw new ExportFailed(status, exportId);
       onProgress?.(status);
       const remaining = (deadline - Date.now()) / 1000;
       if (remaining <= 0) throw new ExportTimeout(`export ${exportId} is at ${status.progress} % after ${timeout} s`);
       await sleep(Math.min(poll, remaining), signal);
     }
+  }
+
+  /**
+   * The file of a completed export, in memory: `await writeFile("overview.csv", await client.download(finished))`.
+   *
+   * Throws ExportFailed if the export has no download link, ApiError if the link is refused, ConnectionFailed, and DownloadFailed
+   * if the SHA-256 of the file is not the export's.
+   */
+  async download(finished: Export): Promise<Uint8Array<ArrayBuffer>> {
+    if (finished.downloadUrl === null) throw new ExportFailed(finished, finished.exportId);
+    return fetchFile(new URL(finished.downloadUrl, this.#url), finished.sha256);
   }
 }
 

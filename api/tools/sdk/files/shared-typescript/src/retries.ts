@@ -40,11 +40,10 @@ export function retryingFetch(options: RetryOptions, timeout: number): typeof fe
     // clients that failed together should not come back together
     return retryAfter ?? Math.min(maxWait, firstWait * 2 ** (attempt - 1)) * (0.5 + Math.random() / 2);
   };
-  return async (input, init = {}) => {
-    const url = input instanceof Request ? input.url : String(input);
+  return async (input, init) => {
+    const request = new Request(input, init);
+    const { url, method, headers } = request;
     const path = url.split('?', 1)[0] ?? url;
-    const method = init.method ?? 'GET';
-    const headers = new Headers(init.headers);
     if (method === 'POST' && path.endsWith('/analytics/export') && !headers.has('Idempotency-Key')) {
       // an export that was created before the connection broke is not created twice
       headers.set('Idempotency-Key', randomKey());
@@ -56,7 +55,7 @@ export function retryingFetch(options: RetryOptions, timeout: number): typeof fe
       let reason: string;
       let wait: number | null;
       try {
-        const response = await fetchWhole(input, { ...init, headers }, timeout);
+        const response = await fetchWhole(request, timeout);
         if (!STATUSES.has(response.status) || !(isRepeatable || response.status === 429)) return response;
         retryAfter = secondsOfRetryAfter(response.headers);
         reason = `HTTP ${response.status}`;
@@ -64,13 +63,13 @@ export function retryingFetch(options: RetryOptions, timeout: number): typeof fe
         if (wait === null) return response;
       } catch (error) {
         // the caller's own signal ends the request; fetch says why a connection failed only in the cause
-        if (init.signal?.aborted) throw error;
+        if (request.signal.aborted) throw error;
         reason = error instanceof Error ? `${error.message}${error.cause instanceof Error ? ` (${error.cause.message})` : ''}` : String(error);
         wait = isRepeatable ? waitAfter(attempt, null) : null;
         if (wait === null) throw new ConnectionFailed(`${method} ${path}: ${reason}`, { cause: error });
       }
       onRetry({ method, url, reason, attempt: attempt + 1, attempts, wait, isRetryAfter: retryAfter !== null });
-      await sleep(wait, init.signal);
+      await sleep(wait, request.signal);
     }
   };
 }
@@ -92,20 +91,21 @@ export function sleep(seconds: number, signal?: AbortSignal | null): Promise<voi
 }
 
 /** A response whose body is read: the connection may also break in it, and it counts for the timeout. */
-async function fetchWhole(input: RequestInfo | URL, init: RequestInit, timeout: number): Promise<Response> {
+async function fetchWhole(request: Request, timeout: number): Promise<Response> {
   const controller = new AbortController();
-  const abort = (): void => controller.abort(init.signal?.reason);
+  const abort = (): void => controller.abort(request.signal.reason);
   const timer = setTimeout(() => controller.abort(new Error(`no response in ${timeout} s`)), timeout * 1000);
-  init.signal?.addEventListener('abort', abort, { once: true });
-  if (init.signal?.aborted) abort();
+  request.signal.addEventListener('abort', abort, { once: true });
+  if (request.signal.aborted) abort();
   try {
-    const response = await fetch(input, { ...init, signal: controller.signal });
+    // a request's body can be sent once: each attempt sends a copy
+    const response = await fetch(request.clone(), { signal: controller.signal });
     const body = await response.arrayBuffer();
     const { status, statusText, headers } = response;
     return new Response(body.byteLength === 0 ? null : body, { status, statusText, headers });
   } finally {
     clearTimeout(timer);
-    init.signal?.removeEventListener('abort', abort);
+    request.signal.removeEventListener('abort', abort);
   }
 }
 

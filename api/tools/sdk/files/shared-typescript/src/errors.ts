@@ -1,5 +1,5 @@
 // The exceptions of the client.
-import type { Export } from './models/index.js';
+import type { ErrorCode, Export } from './types.js';
 
 /** The base of all exceptions of this file. */
 export class MailmartError extends Error {
@@ -18,8 +18,8 @@ export class ApiError extends MailmartError {
   private constructor(
     /** The HTTP status. */
     readonly status: number,
-    /** The service's error code, such as `CAMPAIGN_NOT_FOUND`; `HTTP_502` if the response is not the service's own. */
-    readonly code: string,
+    /** The service's error code, such as `CAMPAIGN_NOT_FOUND`; `UNKNOWN_RESPONSE` if the response is not the service's own. */
+    readonly code: ErrorCode | 'UNKNOWN_RESPONSE',
     message: string,
     /** The messages by parameter name. */
     readonly details: Readonly<Record<string, string[]>>,
@@ -28,14 +28,14 @@ export class ApiError extends MailmartError {
     /** The seconds of Retry-After. */
     readonly retryAfter: number | null,
   ) {
-    super(`${status} ${code}: ${message}`);
+    super([`${status} ${code}: ${message}`, ...Object.entries(details).map(([name, texts]) => `${name}: ${texts.join(' ')}`)].join('\n  '));
   }
 
   static async of(response: Response): Promise<ApiError> {
     const problem = problemOf(await response.text());
     return new ApiError(
       response.status,
-      problem?.code ?? `HTTP_${response.status}`,
+      problem?.code ?? 'UNKNOWN_RESPONSE',
       problem?.message ?? 'The response is not one of the mailmart API. Check the URL.',
       problem?.details ?? {},
       response.headers.get('X-Request-Id'),
@@ -50,8 +50,8 @@ export class ExportFailed extends MailmartError {
 
   readonly export: Export;
 
-  constructor(failed: Export) {
-    super(`export ${failed.exportId} is ${failed.status}${failed.error ? `: ${failed.error.message}` : ''}`);
+  constructor(failed: Export, exportId: string) {
+    super(`export ${exportId} is ${failed.status}${failed.error ? `: ${failed.error.message}` : ''}`);
     this.export = failed;
   }
 }
@@ -61,6 +61,11 @@ export class ExportTimeout extends MailmartError {
   override name = 'ExportTimeout';
 }
 
+/** The downloaded file is not the export's: its SHA-256 is another. */
+export class DownloadFailed extends MailmartError {
+  override name = 'DownloadFailed';
+}
+
 /** The seconds of Retry-After; null if there are none. The service sends seconds, never a date. */
 export function secondsOfRetryAfter(headers: Headers): number | null {
   const text = headers.get('Retry-After');
@@ -68,7 +73,7 @@ export function secondsOfRetryAfter(headers: Headers): number | null {
 }
 
 interface Problem {
-  code: string;
+  code: ErrorCode;
   message: string;
   details?: Record<string, string[]> | null;
 }

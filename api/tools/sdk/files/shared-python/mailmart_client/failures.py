@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from mailmart_client.codes import Code
 from mailmart_client.models.export import Export
 
 
@@ -14,23 +16,24 @@ class MailmartError(Exception):
 
 
 class ConnectionFailed(MailmartError):
-    """No response: the service cannot be reached, or the connection broke. The cause is urllib3's exception."""
+    """No response: the service cannot be reached, or the connection broke. The cause is the HTTP library's exception."""
 
 
 class ApiError(MailmartError):
     """The service responded with an error.
 
-    `status` is the HTTP status; `code` the service's error code, such as "CAMPAIGN_NOT_FOUND", or "HTTP_502" if the response is
-    not the service's own; `details` the messages by parameter name; `retry_after` the seconds of Retry-After;
+    `status` is the HTTP status; `code` the service's error code, such as "CAMPAIGN_NOT_FOUND", or "UNKNOWN_RESPONSE" if the
+    response is not the service's own; `details` the messages by argument; `retry_after` the seconds of Retry-After;
     `request_id` identifies the request in the service's log.
     """
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         problem = _problem(body)
         self.status = status
-        self.code: str = problem.get("code", f"HTTP_{status}")
+        self.code: Code = problem.get("code", "UNKNOWN_RESPONSE")
         self.message: str = problem.get("message", "The response is not one of the mailmart API. Check the URL.")
-        self.details: dict[str, list[str]] = problem.get("details") or {}
+        # the service says startDate, the argument is start_date
+        self.details: dict[str, list[str]] = {_argument(name): texts for name, texts in (problem.get("details") or {}).items()}
         self.retry_after = seconds_of_retry_after(headers)
         self.request_id = headers.get("X-Request-Id")
         super().__init__(status, self.code, self.message)
@@ -47,7 +50,7 @@ class ExportFailed(MailmartError):
     def __init__(self, export: Export) -> None:
         self.export = export
         reason = f": {export.error.message}" if export.error else ""
-        super().__init__(f"export {export.export_id} is {export.status.value}{reason}")
+        super().__init__(f"export {export.export_id} is {getattr(export.status, 'value', export.status)}{reason}")
 
 
 class ExportTimeout(MailmartError, TimeoutError):
@@ -64,6 +67,10 @@ def seconds_of_retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, float(headers.get("Retry-After", "")))
     except ValueError:
         return None
+
+
+def _argument(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: f"_{found[1].lower()}", name)
 
 
 def _problem(body: bytes) -> dict[str, Any]:

@@ -1,0 +1,9 @@
+"""The type of `ApiError.code`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mailmart_client.models.error_code import ErrorCode
+
+Code = ErrorCode | Literal["UNKNOWN_RESPONSE"]

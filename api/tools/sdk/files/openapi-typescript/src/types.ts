@@ -1,0 +1,1 @@
+export type { ErrorCode, Export } from './schema.js';
