@@ -21,6 +21,7 @@ from api.intake.sources import (
     rotate_token,
 )
 from api.intake.tokens import source_url
+from api.processes.probe import local_url, responds
 from api.settings import Settings
 
 SIGNING_KEY_HELP = "Signing secret of the provider, or @FILE with it. Several: each is accepted."
@@ -68,6 +69,7 @@ def create(workspace: str, provider: str, name: str, signing_keys: tuple[str, ..
             f" mailmart sources rotate {token.partition('_')[0]} --signing-key SECRET",
             err=True,
         )
+    _warn_unless_intake_answers(settings)
 
 
 @command.command("list")
@@ -76,7 +78,8 @@ def list_command(workspace: str | None) -> None:
     """List sources: id, state, workspace, provider, bodies stored and rejected, last body, signature failures, name."""
     sources = list_sources(Settings.from_environment(), workspace)
     if not sources:
-        click.echo("no sources yet: create one with `mailmart sources create --workspace ID --provider PROVIDER`")
+        where = "" if workspace is None else f" of the workspace {workspace!r}"
+        click.echo(f"no sources{where} yet: create one with `mailmart sources create --workspace ID --provider PROVIDER`")
     for source in sources:
         click.echo(_line(source))
 
@@ -84,19 +87,23 @@ def list_command(workspace: str | None) -> None:
 @command.command()
 @click.argument("source_id")
 @click.option("--signing-key", "signing_keys", multiple=True, help=f"{SIGNING_KEY_HELP} The URL stays.")
-def rotate(source_id: str, signing_keys: tuple[str, ...]) -> None:
-    """Replace the URL of a source, or its signing secrets. What was there before works for a day.
+@click.option("--now", "is_now", is_flag=True, help="End what was there before at once: it has leaked.")
+def rotate(source_id: str, signing_keys: tuple[str, ...], is_now: bool) -> None:
+    """Replace the URL of a source, or its signing secrets. What was there before works for a day, or with --now no longer.
 
     SOURCE_ID is the part of the URL's token before the underscore.
     """
     settings = Settings.from_environment()
     if signing_keys:
-        provider = rotate_secrets(settings, source_id, [_secret(key) for key in signing_keys])
-        click.echo(f"source {source_id} of {provider} has {len(signing_keys)} new signing secrets; those before end in a day")
+        provider, replaced = rotate_secrets(settings, source_id, [_secret(key) for key in signing_keys], is_now=is_now)
+        new = "a new signing secret" if len(signing_keys) == 1 else f"{len(signing_keys)} new signing secrets"
+        before = f"; those before {'have ended' if is_now else 'end in a day'}" if replaced else ""
+        click.echo(f"source {source_id} of {provider} has {new}{before}")
         return
-    provider, token = rotate_token(settings, source_id)
+    provider, token = rotate_token(settings, source_id, is_now=is_now)
     click.echo(_url(settings, provider, token))
-    click.echo("the URL before works for one more day", err=True)
+    click.echo("the URL before has ended" if is_now else "the URL before works for one more day", err=True)
+    _warn_unless_intake_answers(settings)
 
 
 @command.command()
@@ -109,6 +116,17 @@ def revoke(source_id: str) -> None:
 
 def _url(settings: Settings, provider: str, token: str) -> str:
     return source_url(settings.for_intake_address().public_url, provider, token)
+
+
+def _warn_unless_intake_answers(settings: Settings) -> None:
+    """A public URL is that of a proxy, which this machine may be unable to call: only an address of this machine is tried."""
+    intake = settings.for_intake_address()
+    if intake.public_address is None and not responds(intake, "/healthz"):
+        click.echo(
+            f"warning: no intake answers at {local_url(intake)}. Start `mailmart run`, or give this command its settings:"
+            " MAILMART_PORT, for example. The end of the URL, from /intake on, is right.",
+            err=True,
+        )
 
 
 def _secret(text: str) -> str:

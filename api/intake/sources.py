@@ -112,8 +112,8 @@ def list_sources(settings: Settings, workspace_id: str | None = None) -> list[St
         ).fetchall()
 
 
-def rotate_token(settings: Settings, source_id: str) -> tuple[str, str]:
-    """Gives a source another token; the one before works for a day.
+def rotate_token(settings: Settings, source_id: str, *, is_now: bool = False) -> tuple[str, str]:
+    """Gives a source another token. The one before works for a day; with `is_now` it ends, within a second.
 
     Returns:
         The provider and the new token.
@@ -124,16 +124,16 @@ def rotate_token(settings: Settings, source_id: str) -> tuple[str, str]:
     token = new_token(source_id)
     with connect(settings, "mailmart_owner") as connection:
         provider = _lock_source(connection, source_id)
-        _expire(connection, "webhook_source_tokens", source_id)
+        _expire(connection, "webhook_source_tokens", source_id, is_now=is_now)
         _insert_token(connection, source_id, token)
     return provider, token
 
 
-def rotate_secrets(settings: Settings, source_id: str, signing_keys: Sequence[str]) -> str:
-    """Gives a source other signing keys; those before are accepted for a day.
+def rotate_secrets(settings: Settings, source_id: str, signing_keys: Sequence[str], *, is_now: bool = False) -> tuple[str, bool]:
+    """Gives a source other signing keys. Those before are accepted for a day; with `is_now` they end, within a second.
 
     Returns:
-        The provider.
+        The provider, and whether there were valid keys before.
 
     Raises:
         MailmartError: no source has this id, it is revoked, or a key does not look like one of its provider.
@@ -141,9 +141,9 @@ def rotate_secrets(settings: Settings, source_id: str, signing_keys: Sequence[st
     with connect(settings, "mailmart_owner") as connection:
         provider = _lock_source(connection, source_id)
         _check_secrets(provider, signing_keys)
-        _expire(connection, "webhook_source_secrets", source_id)
+        replaced = _expire(connection, "webhook_source_secrets", source_id, is_now=is_now)
         _insert_secrets(connection, source_id, signing_keys)
-    return provider
+    return provider, replaced
 
 
 def revoke_source(settings: Settings, source_id: str) -> None:
@@ -181,24 +181,34 @@ def _check_secrets(provider: str, signing_keys: Sequence[str]) -> None:
 def _lock_source(connection: psycopg.Connection, source_id: str) -> str:
     """The provider of a source that is not revoked, whose row is locked."""
     row = connection.execute(
-        "select provider from app.webhook_sources where source_id = %s and revoked_at is null for update", (source_id,)
+        "select provider, revoked_at from app.webhook_sources where source_id = %s for update", (source_id,)
     ).fetchone()
     if row is None:
-        raise MailmartError(f"no active source {source_id}", hint="`mailmart sources list` shows the ids.")
+        raise MailmartError(f"no source {source_id}", hint="`mailmart sources list` shows the ids.")
     provider: str = row[0]
+    if row[1] is not None:
+        raise MailmartError(
+            f"the source {source_id} is revoked, since {row[1]:%Y-%m-%d %H:%M}",
+            hint="Create another one: mailmart sources create.",
+        )
     return provider
 
 
-def _expire(connection: psycopg.Connection, table: str, source_id: str) -> None:
-    """Lets what is valid now end in a day, and deletes what has ended."""
+def _expire(connection: psycopg.Connection, table: str, source_id: str, *, is_now: bool) -> bool:
+    """Deletes what has ended, and lets what is valid end in a day, or at once. Returns whether anything was valid."""
     connection.execute(
         f"delete from app.{table} where source_id = %s and valid_until <= clock_timestamp()".encode(),  # noqa: S608 - ours
         (source_id,),
     )
-    connection.execute(
-        f"update app.{table} set valid_until = clock_timestamp() + interval '{OVERLAP}'"  # noqa: S608 - ours
-        " where source_id = %s and valid_until is null".encode(),
-        (source_id,),
+    if is_now:
+        return connection.execute(f"delete from app.{table} where source_id = %s".encode(), (source_id,)).rowcount > 0  # noqa: S608 - ours
+    return (
+        connection.execute(
+            f"update app.{table} set valid_until = clock_timestamp() + interval '{OVERLAP}'"  # noqa: S608 - ours
+            " where source_id = %s and valid_until is null".encode(),
+            (source_id,),
+        ).rowcount
+        > 0
     )
 
 

@@ -37,3 +37,5 @@ def configure_logs() -> None:
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # it logs each statement of a migration: 600 lines at the first start
+    logging.getLogger("yoyo").setLevel(logging.WARNING)

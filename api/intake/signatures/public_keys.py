@@ -32,7 +32,7 @@ def read_public_key(text: str) -> PublicKeyTypes:
     try:
         return load_der_public_key(base64.b64decode(content, validate=True))
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError("it is not a public key") from None
+        raise ValueError("it is not a public key; was its end cut off?") from None
 
 
 def _read_key_set(text: str) -> PublicKeyTypes:

@@ -46,7 +46,8 @@ def test_create_list_rotate_revoke(intake: Intake, sources: Sources, tmp_path: P
 
     key = tmp_path / "key"
     key.write_text("user:a-long-password\n")
-    assert mailmart(settings, "sources", "rotate", source_id(path), "--signing-key", f"@{key}").exit_code == 0
+    first = mailmart(settings, "sources", "rotate", source_id(path), "--signing-key", f"@{key}")
+    assert first.output == f"source {source_id(path)} of postmark has a new signing secret\n"
     _status_becomes(intake, other, 401)
     login = {"Authorization": "Basic dXNlcjphLWxvbmctcGFzc3dvcmQ="}
     assert intake.request("POST", other, b"{}", login).status == 200
@@ -54,8 +55,35 @@ def test_create_list_rotate_revoke(intake: Intake, sources: Sources, tmp_path: P
     assert mailmart(settings, "sources", "revoke", source_id(path)).output == f"source {source_id(path)} is revoked\n"
     _status_becomes(intake, other, 404)
     again = mailmart(settings, "sources", "revoke", source_id(path))
-    assert (again.exit_code, f"no active source {source_id(path)}" in again.output) == (1, True)
+    assert (again.exit_code, f"the source {source_id(path)} is revoked, since" in again.output) == (1, True)
+    assert "no source 3f2a6c1d9b04" in mailmart(settings, "sources", "revoke", "3f2a6c1d9b04").output
     assert "revoked" in mailmart(settings, "sources", "list").output
+
+
+def test_what_has_leaked_ends_at_once(intake: Intake, sources: Sources) -> None:
+    path = sources.path("postmark", signing_keys=["user:a-leaked-password"])
+    leaked = {"Authorization": "Basic dXNlcjphLWxlYWtlZC1wYXNzd29yZA=="}
+    assert intake.request("POST", path, b"{}", leaked).status == 200
+    secret = mailmart(sources.settings, "sources", "rotate", source_id(path), "--now", "--signing-key", "user:a-long-password")
+    assert "those before have ended" in secret.output
+    _status_becomes(intake, path, 401, leaked)
+    rotated = mailmart(sources.settings, "sources", "rotate", source_id(path), "--now")
+    assert "the URL before has ended" in rotated.output
+    _status_becomes(intake, path, 404)
+    login = {"Authorization": "Basic dXNlcjphLWxvbmctcGFzc3dvcmQ="}
+    other = rotated.output.splitlines()[0].partition("8090")[2]
+    assert intake.request("POST", other, b"{}", login).status == 200
+
+
+def test_a_url_at_which_no_intake_answers_is_warned_of(intake: Intake, sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("sources", "create", "--workspace", WORKSPACE, "--provider", "brevo", "--new-workspace")
+    monkeypatch.setenv("MAILMART_INTAKE_PORT", str(intake.port))
+    assert "no intake answers" not in mailmart(sources.settings, *arguments).output
+    # nobody listens on port 1
+    monkeypatch.setenv("MAILMART_INTAKE_PORT", "1")
+    assert "warning: no intake answers at http://127.0.0.1:1." in mailmart(sources.settings, *arguments).output
+    none = mailmart(sources.settings, "sources", "list", "--workspace", "ws_without").output
+    assert none.startswith("no sources of the workspace 'ws_without' yet")
 
 
 @pytest.mark.parametrize(
@@ -109,10 +137,10 @@ def test_the_url_is_the_public_one(module_settings: Settings, monkeypatch: pytes
     assert "https://hooks.example.com/intake/brevo/" in mailmart(module_settings, *arguments).output
 
 
-def _status_becomes(intake: Intake, path: str, status: int) -> None:
+def _status_becomes(intake: Intake, path: str, status: int, headers: dict[str, str] | None = None) -> None:
     """A source is cached for a second."""
     for _ in range(300):
-        if intake.post(path, {}).status == status:
+        if intake.request("POST", path, b"{}", headers or {}).status == status:
             return
         import time
 
