@@ -52,7 +52,7 @@
         when coalesce(last_body_at, last_rejected_at, last_signature_failure_at) is null
             then 'Nothing has arrived: paste the URL of the source into the settings of the provider, choose all events, and send a test.'
         when last_signature_failure_at > greatest(last_body_at, last_rejected_at, '-infinity') and is_signed and last_body_at is not null
-            then 'Bodies with a right signature have arrived, and the last request was refused: see last_signature_failure. If the provider has a new signing secret, set it with mailmart sources rotate --signing-key. Otherwise somebody else called the URL, and nothing has to be done.'
+            then 'Bodies have arrived, and the last request was refused: see last_signature_failure. If the provider has a new signing secret, set it with mailmart sources rotate --signing-key. Otherwise somebody else called the URL, and nothing has to be done.'
         when last_signature_failure_at > greatest(last_body_at, last_rejected_at, '-infinity') and is_signed
             then 'No request had a right signature yet: see last_signature_failure, and set the signing secret of the provider with mailmart sources rotate --signing-key.'
         when last_signature_failure_at > greatest(last_body_at, last_rejected_at, '-infinity')
