@@ -66,7 +66,7 @@ def test_a_source_is_shown_while_its_bodies_arrive(caller: Caller, warehouse_set
     assert (second["last_rejection"], second["last_signature_failure"]) == ("not UTF-8 at byte 7", "the signature is wrong")
     assert second["last_body_at"] <= second["last_rejected_at"] == second["last_signature_failure_at"]
     count(warehouse_settings, source, 0, 0, 1)
-    assert caller.get(PATH).get_json()["data"]["sources"][1]["advice"].startswith("Bodies with a right signature have arrived")
+    assert caller.get(PATH).get_json()["data"]["sources"][1]["advice"].startswith("Bodies have arrived")
     count(warehouse_settings, source, 1, 0, 0)
     assert caller.get(PATH).get_json()["data"]["sources"][1]["advice"] is None
 
