@@ -30,7 +30,8 @@ def test_rows_of_a_rule_have_the_same_conditions() -> None:
     for row in seed("bounce_patterns"):
         columns = ("smtp_status", "smtp_code", "bounce_type", "bounce_reason")
         conditions.setdefault(row["priority"], set()).add(tuple(row[column] for column in columns))
-    assert [priority for priority, several in conditions.items() if len(several) > 1] == []
+    taken = [priority for priority, several in conditions.items() if len(several) > 1]
+    assert taken == [], "two rules have one of these priorities: give the new one a number that no rule has"
 
 
 def test_rules_with_phrases_fit_into_the_cache() -> None:
