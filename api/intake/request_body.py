@@ -21,7 +21,7 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15
 ENCODINGS = ("gzip", "x-gzip", "deflate", "identity", "")
 FORM_PROVIDERS = ("mailgun", "mandrill")
 JSON_LINES = ("application/jsonl", "application/x-jsonlines", "application/ndjson", "application/x-ndjson")
-# from its first character that is no white space to its end: an empty line is none
+# from its first character that is no white space to its end: an empty line is no document
 _LINE = re.compile(rb"\S[^\r\n]*")
 MANDRILL_EVENTS = "mandrill_events"
 

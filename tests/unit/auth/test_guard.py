@@ -18,7 +18,7 @@ ADDRESS = "203.0.113.9"
 
 
 class Keys:
-    """In place of the store: has one key, and counts how often it was asked."""
+    """In place of the store: has one key, and counts how often it is called."""
 
     def __init__(self) -> None:
         self.lookups = 0
