@@ -11,9 +11,10 @@ import httpx
 from attrs import define, field
 from mailmart_client.api.exports import get_export
 from mailmart_client.client import AuthenticatedClient
-from mailmart_client.failures import ConnectionFailed, ExportFailed, ExportTimeout, seconds_of_retry_after
+from mailmart_client.failures import ConnectionFailed, seconds_of_retry_after
 from mailmart_client.models.export import Export
-from mailmart_client.policy import FIRST_POLL_SECONDS, MAX_POLL_SECONDS, STATUSES, Retries, checked, is_repeatable
+from mailmart_client.policy import STATUSES, Retries, checked, is_repeatable
+from mailmart_client.waiting import ExportWait
 
 P = ParamSpec("P")
 PageT = TypeVar("PageT")
@@ -69,28 +70,24 @@ def wait_for_export(client: Client, workspace_id: str, export_id: str, *, timeou
         ExportFailed: it failed, was canceled or is expired.
         ExportTimeout: it is still processing after `timeout` seconds.
     """
-    deadline = time.monotonic() + timeout
-    poll = FIRST_POLL_SECONDS
+    wait = ExportWait(timeout)
     while True:
         export = get_export.sync(workspace_id, export_id, client=client).data
-        remaining = deadline - time.monotonic()
-        if _is_completed(export, remaining, timeout):
+        seconds = wait.seconds(export)
+        if seconds is None:
             return export
-        time.sleep(min(poll, remaining))
-        poll = min(poll * 1.5, MAX_POLL_SECONDS)
+        time.sleep(seconds)
 
 
 async def wait_for_export_async(client: Client, workspace_id: str, export_id: str, *, timeout: float = 3600.0) -> Export:
     """`wait_for_export` for asyncio."""
-    deadline = time.monotonic() + timeout
-    poll = FIRST_POLL_SECONDS
+    wait = ExportWait(timeout)
     while True:
         export = (await get_export.asyncio(workspace_id, export_id, client=client)).data
-        remaining = deadline - time.monotonic()
-        if _is_completed(export, remaining, timeout):
+        seconds = wait.seconds(export)
+        if seconds is None:
             return export
-        await asyncio.sleep(min(poll, remaining))
-        poll = min(poll * 1.5, MAX_POLL_SECONDS)
+        await asyncio.sleep(seconds)
 
 
 async def pages_async(operation: Callable[P, Awaitable[PageT]], *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[PageT]:
@@ -103,16 +100,6 @@ async def pages_async(operation: Callable[P, Awaitable[PageT]], *args: P.args, *
         cursor = cast(Any, page).data.next_cursor
         if cursor is None:
             return
-
-
-def _is_completed(export: Export, remaining: float, timeout: float) -> bool:
-    if export.status == "completed":
-        return True
-    if export.status != "processing":
-        raise ExportFailed(export)
-    if remaining <= 0:
-        raise ExportTimeout(f"export {export.export_id} is at {export.progress} % after {timeout:g} s")
-    return False
 
 
 def _wait(

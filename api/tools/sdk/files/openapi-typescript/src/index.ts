@@ -1,16 +1,15 @@
 // What openapi-fetch's client needs to be ready to use: its options, results that are never undefined, pages, exports to wait for.
 // It imports nothing: a package that is installed from a folder finds no packages of the program's.
 import { checked, fetchFile } from './address.js';
-import { ApiError, ExportFailed, ExportTimeout } from './errors.js';
-import { retryingFetch, sleep, type RetryOptions } from './retries.js';
+import { ApiError, ExportFailed } from './errors.js';
+import { retryingFetch, type RetryOptions } from './retries.js';
 import type { Export } from './types.js';
+import { waitUntilCompleted, type WaitOptions } from './waiting.js';
 
 export { ApiError, ConnectionFailed, DownloadFailed, ExportFailed, ExportTimeout, MailmartError } from './errors.js';
 export type { Retry, RetryOptions } from './retries.js';
+export type { WaitOptions } from './waiting.js';
 export type * from './schema.js';
-
-const FIRST_POLL_SECONDS = 0.5;
-const MAX_POLL_SECONDS = 10;
 
 export interface ConnectionOptions {
   /** The service's URL, without `/api/v1`: `http://127.0.0.1:8080`. */
@@ -69,13 +68,6 @@ export async function* pages<P extends { data: { next_cursor: string | null } }>
   }
 }
 
-export interface WaitOptions {
-  /** Seconds. Default: 3600. */
-  timeout?: number;
-  /** Ends the wait. */
-  signal?: AbortSignal;
-}
-
 const EXPORT = '/api/v1/workspaces/{workspaceId}/analytics/exports/{exportId}';
 
 /** The part of openapi-fetch's client that `waitForExport` needs. */
@@ -97,16 +89,8 @@ export async function waitForExport(
   exportId: string,
   options: WaitOptions = {},
 ): Promise<Export> {
-  const { timeout = 3600, signal } = options;
-  const deadline = Date.now() + timeout * 1000;
-  for (let poll = FIRST_POLL_SECONDS; ; poll = Math.min(poll * 1.5, MAX_POLL_SECONDS)) {
-    const found = (await ok(client.GET(EXPORT, { params: { path: { workspaceId, exportId } } }))).data;
-    if (found.status === 'completed') return found;
-    if (found.status !== 'processing') throw new ExportFailed(found, found.export_id);
-    const remaining = (deadline - Date.now()) / 1000;
-    if (remaining <= 0) throw new ExportTimeout(`export ${found.export_id} is at ${found.progress} % after ${timeout} s`);
-    await sleep(Math.min(poll, remaining), signal);
-  }
+  const path = { workspaceId, exportId };
+  return waitUntilCompleted(async () => (await ok(client.GET(EXPORT, { params: { path } }))).data, exportId, options);
 }
 
 /** The file of a completed export, in memory: `await writeFile("overview.csv", await download(finished))`. */

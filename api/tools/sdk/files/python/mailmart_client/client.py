@@ -20,12 +20,12 @@ from mailmart_client.api_client import ApiClient
 from mailmart_client.api_response import ApiResponse
 from mailmart_client.configuration import Configuration
 from mailmart_client.exceptions import ApiException
-from mailmart_client.failures import ApiError, ConnectionFailed, DownloadFailed, ExportFailed, ExportTimeout
+from mailmart_client.failures import ApiError, ConnectionFailed, DownloadFailed, ExportFailed
 from mailmart_client.models.export import Export
-from mailmart_client.models.export_status import ExportStatus
-from mailmart_client.policy import FIRST_POLL_SECONDS, MAX_POLL_SECONDS, Retries, checked
+from mailmart_client.policy import Retries, checked
 from mailmart_client.rest import RESTResponse
 from mailmart_client.retries import RetryingRestClient
+from mailmart_client.waiting import ExportWait
 
 
 class Client:
@@ -70,21 +70,15 @@ class Client:
             ExportFailed: it failed, was canceled or is expired.
             ExportTimeout: it is still processing after `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
-        poll = FIRST_POLL_SECONDS
+        wait = ExportWait(timeout)
         while True:
             export = self.exports.get_export(workspace_id, export_id).data
-            if export.status is ExportStatus.COMPLETED:
+            seconds = wait.seconds(export)
+            if seconds is None:
                 return export
-            if export.status is not ExportStatus.PROCESSING:
-                raise ExportFailed(export)
             if on_progress is not None:
                 on_progress(export)
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                raise ExportTimeout(f"export {export_id} is at {export.progress} % after {timeout:g} s")
-            time.sleep(min(poll, remaining))
-            poll = min(poll * 1.5, MAX_POLL_SECONDS)
+            time.sleep(seconds)
 
     def download(self, export: Export, path: str | os.PathLike[str]) -> Path:
         """Writes the file of a completed export to `path`. The file is there whole or not at all.

@@ -14,8 +14,6 @@ log = logging.getLogger("mailmart_client")
 STATUSES = frozenset({429, 502, 503, 504})
 # POSTs that do the same if they are sent twice: one reads, the other knows its events by their ids
 REPEATABLE_POSTS = ("/analytics/compare", "/events")
-FIRST_POLL_SECONDS = 0.5
-MAX_POLL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,16 @@
 // The client: made from a URL and a key, with retries, exceptions, pages and exports to wait for.
 import { checked, fetchFile } from './address.js';
 import { AnalyticsApi, EventsApi, ExportsApi, ReportsApi } from './apis/index.js';
-import { ApiError, ExportFailed, ExportTimeout } from './errors.js';
+import { ApiError, ExportFailed } from './errors.js';
 import type { Export } from './models/index.js';
-import { retryingFetch, sleep, type RetryOptions } from './retries.js';
+import { retryingFetch, type RetryOptions } from './retries.js';
 import { Configuration } from './runtime.js';
+import { waitUntilCompleted, type WaitOptions } from './waiting.js';
 
 export { utcDay } from './address.js';
 export { ApiError, ConnectionFailed, DownloadFailed, ExportFailed, ExportTimeout, MailmartError } from './errors.js';
 export type { Retry, RetryOptions } from './retries.js';
-
-const FIRST_POLL_SECONDS = 0.5;
-const MAX_POLL_SECONDS = 10;
+export type { WaitOptions } from './waiting.js';
 
 export interface ClientOptions {
   /** The service's URL, without `/api/v1`: `http://127.0.0.1:8080`. */
@@ -21,15 +20,6 @@ export interface ClientOptions {
   /** Seconds for each attempt. Default: 30. */
   timeout?: number;
   retries?: RetryOptions;
-}
-
-export interface WaitOptions {
-  /** Seconds. Default: 3600. */
-  timeout?: number;
-  /** Called with each status that is not the last. */
-  onProgress?: (status: Export) => void;
-  /** Ends the wait. */
-  signal?: AbortSignal;
 }
 
 /** All operations, by group. */
@@ -71,17 +61,12 @@ export class Client {
    * Throws ExportFailed if it failed, was canceled or is expired, ExportTimeout if it is still processing after the timeout.
    */
   async waitForExport(workspaceId: string, exportId: string, options: WaitOptions = {}): Promise<Export> {
-    const { timeout = 3600, onProgress, signal } = options;
-    const deadline = Date.now() + timeout * 1000;
-    for (let poll = FIRST_POLL_SECONDS; ; poll = Math.min(poll * 1.5, MAX_POLL_SECONDS)) {
-      const status = (await this.exports.getExport({ workspaceId, exportId }, signal ? { signal } : {})).data;
-      if (status.status === 'completed') return status;
-      if (status.status !== 'processing') throw new ExportFailed(status, exportId);
-      onProgress?.(status);
-      const remaining = (deadline - Date.now()) / 1000;
-      if (remaining <= 0) throw new ExportTimeout(`export ${exportId} is at ${status.progress} % after ${timeout} s`);
-      await sleep(Math.min(poll, remaining), signal);
-    }
+    const request = options.signal ? { signal: options.signal } : {};
+    return waitUntilCompleted(
+      async () => (await this.exports.getExport({ workspaceId, exportId }, request)).data,
+      exportId,
+      options,
+    );
   }
 
   /**
