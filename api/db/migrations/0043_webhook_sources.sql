@@ -224,45 +224,13 @@ begin
 end
 $$;
 
--- Adds to the counts of sources. Rows are locked in one order, because several processes count.
-create function app.count_webhook_bodies(
-    counted_ids text[], new_bodies bigint[], new_rejected bigint[], new_failures bigint[], new_failure text[]
-)
-returns void
-language plpgsql security definer
-set search_path = app, pg_temp
-as $$
-begin
-    perform from webhook_sources
-    where webhook_sources.source_id = any(counted_ids)
-    order by webhook_sources.source_id
-    for update;
-    update webhook_sources
-    set
-        bodies = webhook_sources.bodies + counts.bodies,
-        rejected = webhook_sources.rejected + counts.rejected,
-        signature_failures = webhook_sources.signature_failures + counts.failures,
-        last_body_at = case when counts.bodies > 0 then clock_timestamp() else webhook_sources.last_body_at end,
-        last_rejected_at = case when counts.rejected > 0 then clock_timestamp() else webhook_sources.last_rejected_at end,
-        last_signature_failure_at =
-            case when counts.failures > 0 then clock_timestamp() else webhook_sources.last_signature_failure_at end,
-        last_signature_failure =
-            case when counts.failures > 0 then left(counts.failure, 500) else webhook_sources.last_signature_failure end
-    from unnest(counted_ids, new_bodies, new_rejected, new_failures, new_failure)
-        as counts (source_id, bodies, rejected, failures, failure)
-    where webhook_sources.source_id = counts.source_id;
-end
-$$;
-
 comment on column raw.rejected_payloads.source is 'Name of the file, or id of the source of webhooks.';
 
 revoke execute on function app.parse_webhook_body(text) from public;
 revoke execute on function app.find_webhook_source(bytea) from public;
 revoke execute on function app.store_webhook_bodies(uuid, bigint, text[], text[], text[], text[]) from public;
-revoke execute on function app.count_webhook_bodies(text[], bigint[], bigint[], bigint[], text[]) from public;
 grant usage on schema app to mailmart_intake;
 grant execute on function app.find_webhook_source(bytea) to mailmart_intake;
 grant execute on function app.store_webhook_bodies(uuid, bigint, text[], text[], text[], text[]) to mailmart_intake;
-grant execute on function app.count_webhook_bodies(text[], bigint[], bigint[], bigint[], text[]) to mailmart_intake;
 
 reset role;

@@ -59,15 +59,14 @@ begin atomic
 end;
 
 -- Adds to the counts of sources. Rows are locked in one order, because several processes count. `new_rejection` is why the last of the
--- rejected bodies was; a process of the release before does not say it.
-drop function app.count_webhook_bodies(text[], bigint[], bigint[], bigint[], text[]);
+-- rejected bodies was.
 create function app.count_webhook_bodies(
     counted_ids text[],
     new_bodies bigint[],
     new_rejected bigint[],
     new_failures bigint[],
     new_failure text[],
-    new_rejection text[] default null
+    new_rejection text[]
 )
 returns void
 language plpgsql security definer

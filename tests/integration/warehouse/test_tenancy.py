@@ -84,7 +84,8 @@ def two_tenants(module_settings: Settings) -> Settings:
                 (f"s_{workspace}", workspace),
             )
             connection.execute(
-                "select app.count_webhook_bodies(array[%s], '{1}', '{1}', '{1}', '{no signature}')", (f"s_{workspace}",)
+                "select app.count_webhook_bodies(array[%s], '{1}', '{1}', '{1}', '{no signature}', '{not JSON}')",
+                (f"s_{workspace}",),
             )
         connection.execute("insert into raw.smtp_ip_addresses (smtp_ip_address_id, ip_address) values ('ip', '::1')")
     run_dbt(module_settings, "build")
