@@ -138,6 +138,8 @@ def _parse(cli: Command, folder: Path) -> None:
 
 def _run(cli: Command, project: ParsedProject, connection: socket.socket) -> NoReturn:
     """Runs the requested command; sends the id of this process when it begins, and the exit code when it ends."""
+    from tests.support.lean_dbt import close_connections
+
     code = 70
     try:
         request = json.loads(connection.makefile().readline())
@@ -150,12 +152,12 @@ def _run(cli: Command, project: ParsedProject, connection: socket.socket) -> NoR
         for descriptor, path in ((1, request["out"]), (2, request["err"])):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
         connection.sendall(b"%d\n" % os.getpid())
-        project.prepare(request["arguments"], request["env"], request["cwd"])
+        manifest = project.prepare(request["arguments"], request["env"], request["cwd"])
         if request["is_nightly"]:
-            sys.exit(run_build(request["arguments"]))
+            sys.exit(run_build(request["arguments"], manifest))
         # dbt passes the command line on to the macros
         sys.argv = ["dbt", *request["arguments"]]
-        cli.main(request["arguments"], prog_name="dbt")
+        cli.main(request["arguments"], prog_name="dbt", obj={"manifest": manifest})
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
@@ -163,6 +165,7 @@ def _run(cli: Command, project: ParsedProject, connection: socket.socket) -> NoR
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        close_connections()
         connection.sendall(b"%d\n" % code)
         os._exit(code)
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 import agate  # type: ignore[import-untyped]
+import psycopg2  # type: ignore[import-untyped]
+import psycopg2.extensions  # type: ignore[import-untyped]
 import sqlparse
 from dbt_common.clients import agate_helper
 from dbt_common.events.base_types import BaseEvent, DebugLevel
 from dbt_common.events.event_manager import EventManager
-from sqlparse.engine import FilterStack
+from sqlparse.sql import Statement, Token
+from sqlparse.tokens import Keyword, Text, Whitespace
+
+# what a statement can begin with, and its first word
+BLANKS = re.compile(r"(?:\s+|--[^\n]*\n|/\*.*?\*/)*", re.DOTALL)
+WITH = re.compile(r"(with)\b(?:(\s+)(recursive)\b)?", re.IGNORECASE)
+IDLE: list[_ReusedConnection] = []
 
 
 def leave_out_what_nobody_reads() -> None:
@@ -19,6 +28,7 @@ def leave_out_what_nobody_reads() -> None:
     _leave_out_debug_events()
     _make_types_of_columns_once()
     _find_the_first_word_of_a_statement_alone()
+    _reuse_connections()
 
 
 def _leave_out_debug_events() -> None:
@@ -51,6 +61,61 @@ def _find_the_first_word_of_a_statement_alone() -> None:
     """dbt puts ephemeral models behind a statement's `with`, and for that makes a tree of the whole statement."""
 
     def parse(sql: str, encoding: str | None = None) -> tuple[Any, ...]:
-        return tuple(FilterStack().run(sql, encoding))  # type: ignore[no-untyped-call]
+        begin = BLANKS.match(sql)
+        assert begin is not None
+        word = WITH.match(sql, begin.end())
+        parts: list[tuple[Any, str | None]] = [(Text, sql)]
+        if word is not None:
+            rest = sql[word.end() :]
+            parts = [(Text, begin[0]), (Keyword, word[1]), (Whitespace, word[2]), (Keyword, word[3]), (Text, rest)]
+        tokens = [Token(kind, text) for kind, text in parts if text]  # type: ignore[no-untyped-call]
+        return (Statement(tokens),)  # type: ignore[no-untyped-call]
 
     sqlparse.parse = parse
+
+
+class _ReusedConnection(psycopg2.extensions.connection):  # type: ignore[misc]
+    """Is not closed, but used again."""
+
+    def close(self) -> None:
+        try:
+            self.rollback()
+        except psycopg2.Error:
+            super().close()
+        else:
+            IDLE.append(self)
+
+    def close_really(self) -> None:
+        super().close()
+
+    def forget(self) -> None:
+        """Makes it a new session, as a pooler does."""
+        self.autocommit = True
+        with self.cursor() as cursor:
+            cursor.execute("discard all")
+        self.autocommit = False
+        self.notices.clear()
+
+
+def _reuse_connections() -> None:
+    """dbt connects again for each node, each time with a password's hash and an empty cache of the catalog."""
+    connect = psycopg2.connect
+
+    def reuse_or_connect(*args: Any, **options: Any) -> psycopg2.extensions.connection:
+        while IDLE:
+            connection = IDLE.pop()
+            try:
+                connection.forget()
+            except psycopg2.Error:
+                connection.close_really()
+            else:
+                return connection
+        return connect(*args, connection_factory=_ReusedConnection, **options)
+
+    psycopg2.connect = reuse_or_connect
+
+
+def close_connections() -> None:
+    """At the end of a command."""
+    while IDLE:
+        IDLE.pop().close_really()

@@ -16,27 +16,39 @@ from dbt.contracts.graph.manifest import Manifest
 from dbt.parser.manifest import ManifestLoader, extended_mashumuro_decoder
 
 from api.dbt.warm_server import compile_macros
+from api.settings import PROJECT_ROOT
 from tests.support.parse_command import FILE, PLACEHOLDER
+
+# dbt writes no manifest.json if it parses nothing
+NO_MANIFEST = "--no-write-json"
 
 
 class ParsedProject:
     """What `dbt parse` left in a folder, in a database called PLACEHOLDER."""
 
     def __init__(self, folder: Path) -> None:
-        content = (folder / FILE).read_bytes()
-        self._parse = msgpack.unpackb(content)
-        compile_macros(Manifest.from_msgpack(content, decoder=extended_mashumuro_decoder))
+        self._content = (folder / FILE).read_bytes()
+        self._manifest = Manifest.from_msgpack(self._content, decoder=extended_mashumuro_decoder)
+        compile_macros(self._manifest)
+        # as dbt does after it has parsed
+        self._manifest.build_parent_and_child_maps()  # type: ignore[no-untyped-call]
+        self._manifest.build_flat_graph()  # type: ignore[no-untyped-call]
 
-    def prepare(self, arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
+    def prepare(self, arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> Manifest | None:
         """Lets the dbt command that this process is about to run use the parse, in the project or in a copy of it.
 
-        A project of other models can have a parse of its own, a file of that name in its folder. dbt still compares every file
-        with it, and parses what is different.
+        In the project, of which no test changes a file, the parsed manifest is returned: dbt does not look at the files. In a
+        copy, dbt gets its partial parse: it compares every file with it, and parses what is different. A project of other models
+        can have a parse of its own, a file of that name in its folder.
         """
         own_parse = Path(folder, FILE)
         is_a_copy = (Path(folder) / "models" / "marts").is_dir()
         if not (is_a_copy or own_parse.exists()) or environment.get("MAILMART_DBT_TARGET") != "production":
-            return
+            return None
+        database = environment["MAILMART_DBT_DATABASE"]
+        if Path(folder) == PROJECT_ROOT and NO_MANIFEST in arguments:
+            _move(self._manifest, database)
+            return self._manifest
         if "--target-path" in arguments:
             target = Path(folder, arguments[arguments.index("--target-path") + 1])
         else:
@@ -45,9 +57,21 @@ class ParsedProject:
             os.environ["DBT_TARGET_PATH"] = str(target)
         if not (target / FILE).exists():
             target.mkdir(parents=True, exist_ok=True)
-            parse = msgpack.unpackb(own_parse.read_bytes()) if own_parse.exists() else self._parse
-            (target / FILE).write_bytes(msgpack.packb(_replace(parse, environment["MAILMART_DBT_DATABASE"])))
+            parse = msgpack.unpackb(own_parse.read_bytes() if own_parse.exists() else self._content)
+            (target / FILE).write_bytes(msgpack.packb(_replace(parse, database)))
         _ignore_connection_and_variables()
+        return None
+
+
+def _move(manifest: Manifest, database: str) -> None:
+    """Replaces the database of each relation, in the nodes and in the graph that macros read."""
+    for node in (*manifest.nodes.values(), *manifest.sources.values()):
+        node.database = database
+        node.relation_name = node.relation_name and node.relation_name.replace(PLACEHOLDER, database)
+    for kind in ("nodes", "sources"):
+        for entry in manifest.flat_graph[kind].values():
+            entry["database"] = database
+            entry["relation_name"] = entry["relation_name"] and entry["relation_name"].replace(PLACEHOLDER, database)
 
 
 def _replace(value: Any, database: str) -> Any:
