@@ -19,7 +19,7 @@ from tests.integration.api.conftest import Caller
 from tests.integration.warehouse import current_rows
 from tests.integration.warehouse.events import random_events
 from tests.integration.warehouse.loading import load_events
-from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
+from tests.support.dbt import WITHOUT_TESTS, WITHOUT_UNIT_TESTS, run_dbt
 from tests.support.older_postgresql import RELEASES, has_binaries, older_server
 
 PATHS = ("overview", "deliverability", "engagement-heatmap", "data-quality", "freshness")
@@ -38,9 +38,10 @@ def test_an_older_release_builds_and_answers(release: str, tmp_path: Path, seed:
         with connect(settings, None) as connection:
             assert connection.info.server_version // 10_000 == int(release)
         half = len(events) // 2
-        for part, loaded_at in ((events[:half], now - timedelta(hours=2)), (events[half:], now - timedelta(hours=1))):
-            load_events(settings, part, loaded_at)
-            run_dbt(settings, *WITHOUT_UNIT_TESTS)
+        load_events(settings, events[:half], now - timedelta(hours=2))
+        run_dbt(settings, *WITHOUT_TESTS)
+        load_events(settings, events[half:], now - timedelta(hours=1))
+        run_dbt(settings, *WITHOUT_UNIT_TESTS)
         assert current_rows.differences(settings, events, now) == [], f"seed {seed}"
 
         service = WsgiApp(dataclasses.replace(settings, response_cache_mb=0))

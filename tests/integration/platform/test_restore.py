@@ -154,5 +154,5 @@ def test_a_backup_is_restored_into_a_new_server(
     # mail comes, and some of it again
     new_mail = Event("new", WORKSPACE, "m_new", "delivered", NOW, CAMPAIGN)
     load_events(new, [new_mail, *itertools.islice(example_events(), 10)], NOW)
-    run_dbt(new, *WITHOUT_TESTS)
+    run_dbt(new, *WITHOUT_TESTS, "--exclude", "path:models/marts")
     assert one_table(new, COUNTS) == [(OTHER_WORKSPACE, 10, 0), (WORKSPACE, 5002, 4901)]

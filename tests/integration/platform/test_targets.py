@@ -101,7 +101,8 @@ def test_plain_dbt_builds_a_developers_schemas_and_not_production(empty_database
     # migrated here: the copy of a template has no privileges on the database, and a new prefix needs new schemas
     settings = empty_database()
     migrate(settings)
-    arguments = [*WITHOUT_TESTS, "--target-path", str(settings.home / "target"), "--log-path", str(settings.home / "logs")]
+    mart = ("--select", "+blacklist_status")
+    arguments = [*WITHOUT_TESTS, *mart, "--target-path", str(settings.home / "target"), "--log-path", str(settings.home / "logs")]
     environment = {**os.environ, **developer_environment(settings)}
     built = run_forked(arguments, environment, settings.project_root, timeout=240)
     assert built.returncode == 0, built.stdout
