@@ -42,9 +42,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: tests[item.path])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def seed() -> int:
-    """MAILMART_TEST_SEED, or a new one each time; the tests name it when they fail."""
+    """MAILMART_TEST_SEED, or a new one for each run; the tests name it when they fail."""
     return int(os.environ.get("MAILMART_TEST_SEED") or random.SystemRandom().randrange(2**32))
 
 

@@ -10,12 +10,14 @@ import pytest
 
 from api.db.migrate import migrate
 from api.settings import Settings
+from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.support.forked_dbt import forked_dbt_command
 from tests.support.postgres import PostgresServer, shared_server
 from tests.support.run_folder import once_per_run
 
 NUMBERS = itertools.count(1)
 TEMPLATE = "template_migrated"
+BUILT_TEMPLATE = "template_built"
 
 MakeDatabase = Callable[[], Settings]
 # name, and what is done with the database before it is copied
@@ -47,6 +49,24 @@ def template(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
+def built_template(server: PostgresServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database without mail, whose models are built: a first build takes twice as long as one that follows."""
+
+    def make() -> None:
+        server.create_database(BUILT_TEMPLATE, template, warehouse=BUILT_TEMPLATE)
+        run_dbt(_settings(server, BUILT_TEMPLATE, tmp_path_factory), *WITHOUT_TESTS)
+
+    once_per_run(BUILT_TEMPLATE, make)
+    return BUILT_TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def make_built_database(server: PostgresServer, built_template: str, tmp_path_factory: pytest.TempPathFactory) -> MakeDatabase:
+    """Makes one more database without mail, whose models are built and not published, at each call."""
+    return lambda: _make_database(server, built_template, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
 def make_database(server: PostgresServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> MakeDatabase:
     """Makes one more fresh, migrated database at each call. They remain as long as the server."""
     return lambda: _make_database(server, template, tmp_path_factory)
@@ -59,18 +79,18 @@ def empty_database(server: PostgresServer, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def make_warehouse(server: PostgresServer, template: str, tmp_path_factory: pytest.TempPathFactory) -> MakeWarehouse:
+def make_warehouse(server: PostgresServer, built_template: str, tmp_path_factory: pytest.TempPathFactory) -> MakeWarehouse:
     """Makes a database that is loaded and built once in the whole run, whatever the number of workers, and then copied.
 
-    Called with a name and a function that fills a fresh, migrated database. Each call returns a copy of the caller's own. What
-    the function writes to the home folder is not copied.
+    Called with a name and a function that fills a fresh database, whose models are built but hold no mail. Each call returns a
+    copy of the caller's own. What the function writes to the home folder is not copied.
     """
 
     def make(name: str, fill: Callable[[Settings], None]) -> Settings:
         original = f"warehouse_{name}"
 
         def make_original() -> None:
-            server.create_database(original, template, warehouse=name)
+            server.create_database(original, built_template, warehouse=name)
             fill(_settings(server, original, tmp_path_factory))
 
         once_per_run(original, make_original)
@@ -91,6 +111,18 @@ def _settings(server: PostgresServer, database: str, tmp_path_factory: pytest.Te
     # limits do not get in the way of tests; the tests of limits set their own
     home = tmp_path_factory.mktemp(database)
     return Settings(database_url=server.url(database), redis_url=None, home=home, rate_limit_factor=1_000_000)
+
+
+@pytest.fixture
+def built_empty(make_built_database: MakeDatabase) -> Settings:
+    """Settings of a database of the test's own, whose models are built and hold no mail."""
+    return make_built_database()
+
+
+@pytest.fixture(scope="module")
+def empty_warehouse(make_built_database: MakeDatabase) -> Settings:
+    """The same, shared by a module's tests."""
+    return make_built_database()
 
 
 @pytest.fixture

@@ -169,8 +169,8 @@ def bodies() -> list[tuple[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def built(module_settings: Settings) -> Settings:
-    with connect(module_settings, "mailmart_owner") as connection:
+def built(empty_warehouse: Settings) -> Settings:
+    with connect(empty_warehouse, "mailmart_owner") as connection:
         for name, expression in NASTY.items():
             connection.execute(
                 "insert into raw.webhook_payloads (provider, workspace_id, payload)"
@@ -195,8 +195,8 @@ def built(module_settings: Settings) -> Settings:
                 " values (%s, 'times', %s, 'sent', %s, '294276-12-31 12:00:00')",
                 (time, time, time),
             )
-    run_dbt(module_settings, *WITHOUT_TESTS)
-    return module_settings
+    run_dbt(empty_warehouse, *WITHOUT_TESTS)
+    return empty_warehouse
 
 
 def rows(settings: Settings, query: str) -> list[tuple[Any, ...]]:

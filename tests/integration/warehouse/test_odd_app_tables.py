@@ -121,8 +121,8 @@ def _insert(connection: psycopg.Connection, table: str, **values: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def built(module_settings: Settings) -> Settings:
-    with connect(module_settings, "mailmart_owner") as connection:
+def built(empty_warehouse: Settings) -> Settings:
+    with connect(empty_warehouse, "mailmart_owner") as connection:
         _insert(connection, "workspaces", workspace_id="w", timezone="Europe/Berlin")
         _insert(connection, "campaigns", campaign_id="c", workspace_id="w", status=" Sending")
         _insert(connection, "domains", domain_id="d", workspace_id="w")
@@ -163,13 +163,13 @@ def built(module_settings: Settings) -> Settings:
                 (f"odd_{number}", moment),
             )
     load_events(
-        module_settings,
+        empty_warehouse,
         [Event(kind, "w", "m", kind, YESTERDAY, campaign_id="c", mailbox_id="m") for kind in ("sent", "delivered")]
         + [Event("blank", "w", "n", "sent", YESTERDAY, campaign_id="  ", mailbox_id=" ", domain_id="\t")],
         datetime.now(UTC),
     )
-    run_dbt(module_settings, *WITHOUT_UNIT_TESTS)
-    return module_settings
+    run_dbt(empty_warehouse, *WITHOUT_UNIT_TESTS)
+    return empty_warehouse
 
 
 def _row(table: str, row_id: str, column: str, value: str) -> dict[str, Any]:

@@ -77,8 +77,8 @@ WEBHOOKS: list[Any] = [
 
 
 @pytest.fixture(scope="module")
-def built(module_settings: Settings) -> Settings:
-    with connect(module_settings, "mailmart_owner") as connection:
+def built(empty_warehouse: Settings) -> Settings:
+    with connect(empty_warehouse, "mailmart_owner") as connection:
         connection.execute(
             "insert into raw.workspaces (workspace_id, timezone) values ('w', 'Mars/Base'), ('v', ''), ('', 'UTC')"
         )
@@ -99,15 +99,15 @@ def built(module_settings: Settings) -> Settings:
                     "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, 'w', %s)",
                     (provider, Json(body)),
                 )
-    load_events(module_settings, ODD, LOADED_AT)
+    load_events(empty_warehouse, ODD, LOADED_AT)
     # two contents of one event, loaded at the same time, in both orders
     rivals = [(campaign, workspace) for workspace in ("t1", "t2") for campaign in ("a", "b")]
     for campaign, workspace in (*rivals[:2], *reversed(rivals[2:])):
-        load_events(module_settings, [event("rival", campaign_id=campaign, workspace_id=workspace, message_id="m")], LOADED_AT)
-    run_dbt(module_settings, *WITHOUT_TESTS)
+        load_events(empty_warehouse, [event("rival", campaign_id=campaign, workspace_id=workspace, message_id="m")], LOADED_AT)
+    run_dbt(empty_warehouse, *WITHOUT_TESTS)
     # and again, with nothing new
-    run_dbt(module_settings, *WITHOUT_UNIT_TESTS)
-    return module_settings
+    run_dbt(empty_warehouse, *WITHOUT_UNIT_TESTS)
+    return empty_warehouse
 
 
 def rows(settings: Settings, query: str) -> list[dict[str, Any]]:

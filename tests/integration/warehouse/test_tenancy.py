@@ -47,10 +47,10 @@ READABLE = [
 
 
 @pytest.fixture(scope="module")
-def two_tenants(module_settings: Settings) -> Settings:
+def two_tenants(empty_warehouse: Settings) -> Settings:
     now = datetime.now(UTC)
     load_events(
-        module_settings,
+        empty_warehouse,
         [
             # the same message, campaign, mailbox and domain ids in both
             Event(f"e_{message}_{kind}", workspace, message, kind, now - timedelta(days=1), "c", "b", "d")
@@ -66,7 +66,7 @@ def two_tenants(module_settings: Settings) -> Settings:
         ],
         now - timedelta(hours=1),
     )
-    with connect(module_settings, "mailmart_owner") as connection:
+    with connect(empty_warehouse, "mailmart_owner") as connection:
         for workspace in ("mine", "theirs"):
             connection.execute("insert into raw.workspaces (workspace_id, name) values (%s, %s)", (workspace, workspace))
             connection.execute("insert into raw.domains values (%s, %s, 'x.example')", (f"d_{workspace}", workspace))
@@ -88,8 +88,8 @@ def two_tenants(module_settings: Settings) -> Settings:
                 (f"s_{workspace}",),
             )
         connection.execute("insert into raw.smtp_ip_addresses (smtp_ip_address_id, ip_address) values ('ip', '::1')")
-    run_dbt(module_settings, "build")
-    return module_settings
+    run_dbt(empty_warehouse, "build")
+    return empty_warehouse
 
 
 def qualified_name(settings: Settings, relation: str) -> str:
