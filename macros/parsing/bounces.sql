@@ -179,8 +179,8 @@ bounce_rules as materialized (
 
 
 {#
-    The text of a bounce. A report without one can have words beside its code, "5.2.1 (mailbox disabled)" or "552 Mailbox full"; those
-    of a vague code say nothing.
+    The text of a bounce. A report without one can have words beside its code, "5.2.1 (mailbox disabled)" or "552 Mailbox full";
+    those of a vague code say nothing.
 #}
 {% macro bounce_text(event) -%}
     coalesce(
@@ -191,7 +191,10 @@ bounce_rules as materialized (
 {%- endmacro %}
 
 
-{# The SMTP reply code of a bounce, the receiving server's own first; if it has none, the class of its status code, a digit; else ''. #}
+{#
+    The SMTP reply code of a bounce, the receiving server's own first; if it has none, the class of its status code, a digit; else
+    ''.
+#}
 {% macro bounce_reply_code(event) -%}
     coalesce(
         ({{ smtp_reply_code(event ~ '.diagnostic') }})::text,
