@@ -60,7 +60,6 @@
     {%- set spellings = [
         (' ca not', ' cannot'), (' can not', ' cannot'), (' wo not', ' will not'), (' e mail', ' email'), (' mail box', ' mailbox'),
         (' in box', ' inbox'), (' black list', ' blacklist'), (' block list', ' blocklist'),
-        (' unkown', ' unknown'), (' exeed', ' exceed'), (' recepient', ' recipient'), (' doesnt ', ' does not '),
     ] -%}
     {%- set unified = namespace(sql="(' ' || " ~ words ~ " || ' ')") -%}
     {%- for spelling, word in spellings -%}
