@@ -123,8 +123,8 @@ def _warn_unless_intake_answers(settings: Settings) -> None:
     intake = settings.for_intake_address()
     if intake.public_address is None and not responds(intake, "/healthz"):
         click.echo(
-            f"warning: no intake answers at {local_url(intake)}. Start `mailmart run`, or give this command its settings:"
-            " MAILMART_PORT, for example. The end of the URL, from /intake on, is right.",
+            f"warning: no intake answers at {local_url(intake)}. Start `mailmart run`: then this command knows its address,"
+            " unless this terminal or .env has other settings. The end of the URL, from /intake on, is right.",
             err=True,
         )
 
