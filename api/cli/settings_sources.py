@@ -49,7 +49,13 @@ def load_settings(command: str, environ: MutableMapping[str, str] = os.environ) 
 def env_file_path(environ: Mapping[str, str]) -> Path | None:
     """The file that MAILMART_ENV_FILE names, or .env in the working directory; None if it is off."""
     name = environ.get(ENV_FILE) or ".env"
-    return None if name.strip().lower() == "off" else Path(name).absolute()
+    if name.strip().lower() == "off":
+        return None
+    try:
+        return Path(name).absolute()
+    except FileNotFoundError:
+        # the working directory was deleted
+        return None
 
 
 def origin_lines(message: str, origins: Mapping[str, str]) -> list[str]:
@@ -63,14 +69,14 @@ def _variables(path: Path, requested: str | None) -> dict[str, Variable]:
     Raises:
         SettingsError: a file that was named is missing; the file has an error, or a name that we do not know.
     """
+    if not requested and not _is_there(path):
+        return {}
     try:
         variables = read_env_file(path)
     except FileNotFoundError:
-        if requested:
-            raise SettingsError(
-                f"MAILMART_ENV_FILE is {requested!r}, and there is no {path}", hint="Name a file, or off for none."
-            ) from None
-        return {}
+        raise SettingsError(
+            f"MAILMART_ENV_FILE is {requested!r}, and there is no {path}", hint="Name a file, or off for none."
+        ) from None
     known = [name for name, _, _ in env_vars()]
     used = {}
     for name, variable in variables.items():
@@ -79,6 +85,15 @@ def _variables(path: Path, requested: str | None) -> dict[str, Variable]:
         elif name.upper().startswith(PREFIX) and name not in PROFILE_VARIABLES and not name.startswith("MAILMART_TEST_"):
             raise _unknown(name, variable, path, [*known, *PROFILE_VARIABLES])
     return used
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is a file, as far as we can see: runuser and sudo keep a working directory that the user cannot enter."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 def _checked(name: str, variable: Variable, path: Path) -> Variable:

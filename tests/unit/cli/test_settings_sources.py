@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -143,6 +144,25 @@ def test_a_wrong_line_is_named(folder: Path, line: str, message: str, hint: str)
     assert error.value.message.startswith(f"{folder / '.env'}, line 2: ")
     assert message in error.value.message
     assert hint in error.value.hint
+
+
+def test_a_working_directory_that_was_deleted_or_is_closed_has_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = folder / "closed"
+    closed.mkdir()
+    monkeypatch.chdir(closed)
+    (closed / ".env").write_text("MAILMART_PORT=8310\n")
+    with monkeypatch.context() as patch:
+        stat_of = Path.stat
+
+        def refuse(path: Path) -> os.stat_result:
+            if path.parent == closed:
+                raise PermissionError(13, "Permission denied")
+            return stat_of(path)
+
+        patch.setattr(Path, "stat", refuse)
+        assert loaded({"MAILMART_HOME": str(folder)}).port == 8080
+    shutil.rmtree(closed)
+    assert loaded({"MAILMART_HOME": str(folder)}).port == 8080
 
 
 def test_names_of_others_are_left_alone_and_those_of_boto3_are_read(folder: Path) -> None:
