@@ -31,5 +31,5 @@ def test_the_result_is_printed_and_not_the_lines_of_dbt(project: Settings, monke
     assert all("START" not in result.output and "{" not in result.output for result in (failed, passed))
     # what dbt refuses is said in its words
     refused = mailmart(project, "build", "--full-refresh")
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "--full-refresh is refused" in refused.output
