@@ -45,11 +45,12 @@ OTHER_PROGRAMS = {
     "npm",
     "pg_dump",
     "pg_dumpall",
-    "psql",
     "pg_restore",
     "pip",
     "pre-commit",
+    "psql",
     "read",
+    "runuser",
     "source",
     "systemctl",
 }
