@@ -6,6 +6,8 @@ PYTHON ?= python3
 # more than the cores of a small machine: a worker often waits for processes and servers
 PYTEST_WORKERS ?= 3
 RUN := .venv/bin/python
+# hundreds of processes import the project: a machine that keeps no bytecode compiles it for each of them
+export PYTHONDONTWRITEBYTECODE =
 
 demo: .venv/installed
 	@exec $(RUN) -m api demo

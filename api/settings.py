@@ -25,6 +25,8 @@ from api.net.ssrf import Network, parse_networks
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "MAILMART_"
+# names a file of settings: it is none itself (api/cli/settings_sources.py)
+ENV_FILE = "MAILMART_ENV_FILE"
 # PostHog's cloud in the United States, the default of its SDK
 POSTHOG_HOST = "https://us.i.posthog.com"
 ENCRYPTIONS = ("none", "AES256", "aws:kms")
@@ -33,6 +35,10 @@ SERVER_USER = "mailmart"
 
 EVERY_COMMAND = ("every command",)
 SERVE, WORKER, SCHEDULER, INTAKE = "serve", "worker", "scheduler", "intake"
+# the processes of an installation, and the commands that start them
+SERVICES = frozenset((SERVE, WORKER, SCHEDULER, INTAKE, "run", "demo"))
+# variables with the path of a file or folder
+PATHS = frozenset(("MAILMART_HOME", "MAILMART_EXPORT_FOLDER", "MAILMART_JWT_PUBLIC_KEY"))
 MIGRATING = ("migrate", "up", "run", "demo")
 # process -> the setting with the URL of its own login
 PROCESS_DATABASE_URLS = {
@@ -177,8 +183,8 @@ class Settings:
             EVERY_COMMAND,
         ),
     ] = "production"
-    host: Annotated[str, EnvVar("API", "Address that the API listens on.", (SERVE, INTAKE))] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535), EnvVar("API", "Port that the API listens on.", (SERVE,))] = 8080
+    host: Annotated[str, EnvVar("API", "Address that the API listens on.", (SERVE, INTAKE, "sources"))] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535), EnvVar("API", "Port that the API listens on.", (SERVE, "sources"))] = 8080
     public_address: Annotated[
         str | None,
         AfterValidator(_public_url),
@@ -239,7 +245,7 @@ class Settings:
     ] = 0
     intake_host: Annotated[
         str | None,
-        EnvVar("Intake", "Address that the intake listens on for webhooks.", (INTAKE,), default="`MAILMART_HOST`"),
+        EnvVar("Intake", "Address that the intake listens on for webhooks.", (INTAKE, "sources"), default="`MAILMART_HOST`"),
     ] = None
     intake_port_or_none: Annotated[
         int | None,
@@ -247,7 +253,7 @@ class Settings:
         EnvVar(
             "Intake",
             "Port that the intake listens on for webhooks.",
-            (INTAKE,),
+            (INTAKE, "sources"),
             default="`MAILMART_PORT` + 10: 8090",
             name="INTAKE_PORT",
         ),
@@ -350,7 +356,9 @@ class Settings:
     export_folder: Annotated[
         Path | None,
         AfterValidator(Path.absolute),
-        EnvVar("Exports", "Folder of exported files.", (SERVE, WORKER, SCHEDULER), default="`exports` in `MAILMART_HOME`"),
+        EnvVar(
+            "Exports", "Folder of exported files.", (SERVE, WORKER, SCHEDULER, "erase"), default="`exports` in `MAILMART_HOME`"
+        ),
     ] = None
     export_bucket: Annotated[
         str | None,
@@ -359,13 +367,13 @@ class Settings:
             "Exports",
             "S3 bucket of exported files, instead of a folder. boto3 reads endpoint, region and credentials from its own"
             " variables: `AWS_ENDPOINT_URL`, `AWS_DEFAULT_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`.",
-            (SERVE, WORKER, SCHEDULER),
+            (SERVE, WORKER, SCHEDULER, "erase"),
         ),
     ] = None
     export_prefix: Annotated[
         str,
         AfterValidator(_prefix),
-        EnvVar("Exports", "Start of every key in the bucket: `mailmart/exports`.", (SERVE, WORKER, SCHEDULER)),
+        EnvVar("Exports", "Start of every key in the bucket: `mailmart/exports`.", (SERVE, WORKER, SCHEDULER, "erase")),
     ] = ""
     export_encryption: Annotated[
         str | None,
@@ -373,7 +381,7 @@ class Settings:
         EnvVar(
             "Exports",
             "Server-side encryption of each file in the bucket: `AES256` or `aws:kms`. `none`: the bucket decides.",
-            (SERVE, WORKER, SCHEDULER),
+            (SERVE, WORKER, SCHEDULER, "erase"),
         ),
     ] = None
     max_exports_processing: Annotated[
@@ -475,7 +483,7 @@ class Settings:
         Raises:
             SettingsError: a value is invalid, or two settings contradict each other.
         """
-        values: dict[str, Any] = {"database_url": None, "redis_url": None, "home": PROJECT_ROOT / ".mailmart"}
+        values: dict[str, Any] = {"database_url": None, "redis_url": None, "home": default_home()}
         values |= {field: environ[name] for name, field, _ in env_vars() if environ.get(name)}
         try:
             settings = _adapter().validate_python(values)
@@ -543,6 +551,11 @@ class Settings:
         return f"Settings({', '.join(values)})"
 
 
+def default_home() -> Path:
+    """The home folder if MAILMART_HOME is not set."""
+    return PROJECT_ROOT / ".mailmart"
+
+
 def embedded_database_url(home: Path) -> str:
     """URL of the embedded PostgreSQL, with its login's password.
 
@@ -552,8 +565,9 @@ def embedded_database_url(home: Path) -> str:
     path = home / "database_url"
     if not path.exists():
         raise SettingsError(
-            "no database: MAILMART_DATABASE_URL is not set, and no embedded server was started here",
-            hint="Run `mailmart up`, or set MAILMART_DATABASE_URL.",
+            f"no database: MAILMART_DATABASE_URL is not set, and no embedded server was started in {home}",
+            hint="Run `mailmart up`, or set MAILMART_DATABASE_URL. If it was started in another folder, set MAILMART_HOME to it,"
+            " here or in .env.",
         )
     return path.read_text().strip()
 

@@ -49,7 +49,7 @@ class Turn:
 
 
 def run_continuous_builds(settings: Settings, stopping: threading.Event, on_turn: Callable[[Turn], None] | None = None) -> None:
-    """Takes turns until `stopping` is set. Returns at once if another process takes them.
+    """Takes turns until `stopping` is set. Returns at once if another process takes them, or if they are off.
 
     Whatever ends the process, the next one goes on with what is new: the state is in the database. `on_turn` gets each turn.
 
@@ -58,6 +58,8 @@ def run_continuous_builds(settings: Settings, stopping: threading.Event, on_turn
     """
     every = settings.build_every
     if every is None:
+        with connect(settings, "mailmart_owner", autocommit=True) as connection:
+            ContinuousBuildRepository(connection, settings.target).record_off()
         return
     folder = settings.home / "continuous" / settings.target
     with AdvisoryLock(settings, f"mailmart.continuous.{settings.target}") as lock, WarmDbt(settings, folder) as dbt:
@@ -91,7 +93,7 @@ class _Builder:
         started = time.monotonic()
         with self._connect() as connection:
             repository = ContinuousBuildRepository(connection, self._settings.target)
-            before = repository.begin_turn()
+            before = repository.begin_turn(self._every)
             remaining = delay_after_failure(self._every, before.number) - before.seconds_since
             if before.number > 0 and remaining > 0:
                 return Turn("retry_later", min(remaining, SECONDS_WHILE_BUSY))

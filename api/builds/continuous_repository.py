@@ -30,14 +30,25 @@ class ContinuousBuildRepository:
         self._connection = connection
         self._target = target
 
-    def begin_turn(self) -> Failures:
-        """Records that a turn begins, and returns what failed before. A publication since, of any build, ends that."""
+    def record_off(self) -> None:
+        """Records that continuous builds are off: data are late as if they never had been on."""
+        self._connection.execute(
+            "update app.continuous_builds set every_seconds = null where target = %s and every_seconds is not null",
+            (self._target,),
+        )
+
+    def begin_turn(self, every: float) -> Failures:
+        """Records that a turn begins, and returns what failed before. A publication since, of any build, ends that.
+
+        `every` is how often there are turns, in seconds: it decides when data are late.
+        """
         row = self._connection.execute(
             """
-            insert into app.continuous_builds as builds (target) values (%(target)s)
+            insert into app.continuous_builds as builds (target, every_seconds) values (%(target)s, %(every)s)
             on conflict (target) do update
             set
                 checked_at = excluded.checked_at,
+                every_seconds = excluded.every_seconds,
                 failures = case
                     when builds.failed_at > coalesce(
                         (select changed_at from app.current_publication where target = %(target)s), '-infinity'
@@ -46,7 +57,7 @@ class ContinuousBuildRepository:
                 end
             returning failures, coalesce(extract(epoch from clock_timestamp() - failed_at), 0)::float
             """,
-            {"target": self._target},
+            {"target": self._target, "every": max(round(every), 1)},
         ).fetchone()
         assert row is not None  # noqa: S101 - the statement always returns the row
         return Failures(*row)

@@ -37,8 +37,12 @@ class PublicationStatus:
 
 @dataclass(frozen=True)
 class ContinuousStatus:
-    """Continuous builds: when the last turn began, how many failed in a row, and when the last one of them did."""
+    """Continuous builds: how often, when the last turn began, how many failed in a row, and when the last one of them did.
 
+    `every_seconds` is what the leading scheduler is configured to; None: off.
+    """
+
+    every_seconds: int | None
     checked_at: datetime
     failures: int
     failed_at: datetime | None
@@ -161,7 +165,7 @@ def _publication(connection: psycopg.Connection, settings: Settings) -> Publicat
 def _continuous(connection: psycopg.Connection, target: str) -> ContinuousStatus | None:
     with connection.cursor(row_factory=class_row(ContinuousStatus)) as cursor:
         return cursor.execute(
-            "select checked_at, failures, failed_at from app.continuous_builds where target = %s", (target,)
+            "select every_seconds, checked_at, failures, failed_at from app.continuous_builds where target = %s", (target,)
         ).fetchone()
 
 

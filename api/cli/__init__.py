@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -56,6 +57,14 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, arguments = super().resolve_command(ctx, args)
+        if name is not None and not {"-h", "--help"} & set(arguments):
+            from api.cli.settings_sources import load_settings
+
+            ctx.obj = load_settings(name)
+        return name, command, arguments
+
     def invoke(self, ctx: click.Context) -> Any:
         for name in LIBPQ_FORMATS:
             os.environ.pop(name, None)
@@ -65,7 +74,15 @@ class Commands(click.Group):
             click.echo(f"error: {error.message}", err=True)
             if error.hint:
                 click.echo(error.hint, err=True)
+            _say_where_settings_are_from(error, ctx.obj or {})
             sys.exit(1)
+
+
+def _say_where_settings_are_from(error: MailmartError, origins: Mapping[str, str]) -> None:
+    from api.cli.settings_sources import origin_lines
+
+    for line in origin_lines(error.message, origins):
+        click.echo(line, err=True)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -61,7 +61,7 @@ def status(runs: int) -> None:
     current = batch_status(settings, runs)
     lines = [
         *_publication(current.publication),
-        *_continuous(current, settings, now),
+        _continuous(current, settings, now),
         "",
         *_runs(current, settings, now),
         *_last_build(current.last_build),
@@ -145,17 +145,25 @@ def _publication(publication: PublicationStatus | None) -> list[str]:
     return lines
 
 
-def _continuous(current: BatchStatus, settings: Settings, now: datetime) -> list[str]:
-    """When the last turn began shows whether a scheduler takes them."""
+def _continuous(current: BatchStatus, settings: Settings, now: datetime) -> str:
+    """How often the leading scheduler builds, whatever this command's setting is. The last turn shows whether it does."""
     continuous = current.continuous
-    if continuous is None:
-        return [] if settings.build_every is None else ["continuous builds: none yet; is a scheduler running?"]
-    if settings.build_every is None and continuous.failures == 0:
-        return []
+    if continuous is None or (continuous.every_seconds is None and continuous.failures == 0):
+        if settings.build_every is None:
+            return "continuous builds: off"
+        return f"continuous builds: none yet, and every {_interval(settings.build_every)} is set here; is a scheduler running?"
+    every = "off" if continuous.every_seconds is None else f"every {_interval(continuous.every_seconds)}"
     turn = f"last turn at {_utc(continuous.checked_at)}, {(now - continuous.checked_at).total_seconds():.0f} s ago"
     if continuous.failures == 0 or continuous.failed_at is None:
-        return [f"continuous builds: {turn}"]
-    return [f"continuous builds: {continuous.failures} failed in a row, the last one at {_utc(continuous.failed_at)}; {turn}"]
+        return f"continuous builds: {every}, {turn}"
+    return (
+        f"continuous builds: {continuous.failures} failed in a row, the last one at {_utc(continuous.failed_at)}; {every}, {turn}"
+    )
+
+
+def _interval(seconds: int) -> str:
+    """As MAILMART_BUILD_EVERY has it: 90s, 5m, 1h."""
+    return next(f"{seconds // unit}{name}" for unit, name in ((3600, "h"), (60, "m"), (1, "s")) if seconds % unit == 0)
 
 
 def _runs(current: BatchStatus, settings: Settings, now: datetime) -> list[str]:

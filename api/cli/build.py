@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import click
 
+from api.builds.repository import BuildRecord, find_build, written_rows
 from api.builds.slow_payloads import needs_search, set_slow_payloads_aside
+from api.cli.progress import step
 from api.db.connection import connect
 from api.db.migrate import require_migrations
-from api.dbt.runner import run_dbt
+from api.dbt.build_report import BuildReport
+from api.dbt.runner import report_build, run_dbt
 from api.settings import Settings
+
+# with them dbt prints something else than a build
+OTHER_OUTPUT = ("-h", "--help", "-q", "--quiet", "--log-format", "--no-print")
+WHAT_TO_DO = """What was published before stays. What to do: docs/how-to/operators/nightly-builds.md#when-a-build-fails
+All lines of dbt: mailmart build --verbose, or the file dbt.log in the folder logs (DBT_LOG_PATH)"""
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.option("--verbose", is_flag=True, help="Print dbt's own lines.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def command(arguments: tuple[str, ...]) -> None:
+def command(verbose: bool, arguments: tuple[str, ...]) -> None:
     """Run `dbt build` with ARGUMENTS. Publish the result if the whole project was built and every test passed.
+
+    It prints how far the build is, its result, and warnings and errors in full. dbt's own lines are in its log file.
 
     If a model that reads the raw logs fails, bodies that cannot be read in a minute are set aside, and the build is repeated.
 
@@ -24,15 +36,63 @@ def command(arguments: tuple[str, ...]) -> None:
     """
     settings = Settings.from_environment()
     require_migrations(settings)
-    status = run_dbt(settings, ["build", *arguments]).returncode
+    build = _run_verbose if verbose or any(each.partition("=")[0] in OTHER_OUTPUT for each in arguments) else _run
+    status = build(settings, arguments)
     if status != 0 and _needs_search(settings):
         click.echo("a model that reads the raw logs failed: looking for bodies that cannot be read", err=True)
         found = set_slow_payloads_aside(settings)
         if found:
             for payload in found:
                 click.echo(f"set aside: {payload.reason}", err=True)
-            status = run_dbt(settings, ["build", *arguments]).returncode
+            status = build(settings, arguments)
     sys.exit(status)
+
+
+def _run_verbose(settings: Settings, arguments: tuple[str, ...]) -> int:
+    return run_dbt(settings, ["build", *arguments]).returncode
+
+
+def _run(settings: Settings, arguments: tuple[str, ...]) -> int:
+    """Builds with a short progress, and says how the build ended."""
+    report = BuildReport()
+    started = time.monotonic()
+    with step("building", report.progress) as done:
+        status = report_build(settings, ["build", *arguments], report)
+        done(report.counts() if status == 0 else "failed")
+    for note in report.notes:
+        click.echo(note, err=True)
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if status != 0:
+        for error in report.errors:
+            click.echo(f"error: {error}", err=True)
+        if report.skipped:
+            click.echo(f"{report.skipped} nodes after what failed were not built", err=True)
+        click.echo(WHAT_TO_DO, err=True)
+    for line in _result(settings, report, time.monotonic() - started):
+        click.echo(line)
+    return status
+
+
+def _result(settings: Settings, report: BuildReport, seconds: float) -> list[str]:
+    """The batch and whether it is published; nothing if dbt has not begun a batch."""
+    if report.invocation_id is None:
+        return []
+    with connect(settings, "mailmart_owner") as connection:
+        build = find_build(connection, report.invocation_id)
+        if build is None:
+            return []
+        rows = written_rows(connection, build.batch_id).rows
+    written = f"{rows:,} row{'' if rows == 1 else 's'} written"
+    return [f"batch {build.batch_id} {_outcome(build)} ({report.counts()}; {written}; {seconds:.1f} s)"]
+
+
+def _outcome(build: BuildRecord) -> str:
+    if build.status == "published":
+        return "is published"
+    if build.status == "built":
+        return "is built and not published: it is not the whole project"
+    return f"has {build.status}" if build.status == "failed" else f"is {build.status}"
 
 
 def _needs_search(settings: Settings) -> bool:

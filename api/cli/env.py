@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from api.cli.env_file import quoted
 from api.dbt.profile import dbt_environment
 from api.embedded.paths import write_private
 from api.settings import Settings
@@ -46,13 +47,4 @@ def _merged(path: Path, variables: dict[str, str]) -> str:
     """The lines of an existing file that set other variables, and then ours."""
     lines = path.read_text().splitlines() if path.exists() else []
     kept = [line for line in lines if line.removeprefix("export ").split("=")[0].strip() not in variables]
-    return "".join(f"{line}\n" for line in [*kept, *(f"{name}={_quoted(value)}" for name, value in variables.items())])
-
-
-def _quoted(value: str) -> str:
-    """The value as readers of .env files take it literally: most of them expand $ outside of single quotes."""
-    if value and all(character.isalnum() or character in "-_./:@%+" for character in value):
-        return value
-    if "'" not in value:
-        return f"'{value}'"
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$") + '"'
+    return "".join(f"{line}\n" for line in [*kept, *(f"{name}={quoted(value)}" for name, value in variables.items())])

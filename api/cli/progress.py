@@ -11,13 +11,16 @@ from contextlib import contextmanager
 import click
 
 SECONDS_BEFORE_CLOCK = 2.0
+# of a log
+SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
-def step(title: str) -> Iterator[Callable[[str], None]]:
+def step(title: str, detail: Callable[[], str] | None = None) -> Iterator[Callable[[str], None]]:
     """Shows `title` while the block runs, then how it ended: the block calls the yielded function with a word or two.
 
-    A terminal shows one line, which counts the seconds after a while. A log gets two lines.
+    A terminal shows one line, which counts the seconds after a while, with `detail`: how far it is. A log gets two lines, and
+    with `detail` one every ten seconds.
     """
     outcome = "done"
     is_terminal = sys.stderr.isatty()
@@ -29,14 +32,17 @@ def step(title: str) -> Iterator[Callable[[str], None]]:
         outcome = text
 
     def count() -> None:
-        while not finished.wait(0.25):
+        while not finished.wait(0.25 if is_terminal else SECONDS_BETWEEN_LINES):
             seconds = time.monotonic() - started
             if seconds >= SECONDS_BEFORE_CLOCK:
-                click.echo(f"\r  {title} … {seconds:.0f} s", nl=False, err=True)
+                how_far = f"{detail()}, " if detail is not None and detail() else ""
+                line = f"  {title} … {how_far}{seconds:.0f} s"
+                click.echo(f"\r\033[K{line}" if is_terminal else line, nl=not is_terminal, err=True)
 
     click.echo(f"  {title} …", nl=not is_terminal, err=True)
     clock = threading.Thread(target=count, daemon=True)
-    if is_terminal:
+    has_clock = is_terminal or detail is not None
+    if has_clock:
         clock.start()
     try:
         yield set_outcome
@@ -45,7 +51,7 @@ def step(title: str) -> Iterator[Callable[[str], None]]:
         raise
     finally:
         finished.set()
-        if is_terminal:
+        if has_clock:
             clock.join()
         seconds = time.monotonic() - started
         start = "\r\033[K" if is_terminal else ""
@@ -63,7 +69,7 @@ def counting(title: str) -> Iterator[Callable[[int], None]]:
         nonlocal last_shown
         now = time.monotonic()
         # a log gets a line every ten seconds, a terminal one line that changes
-        if now - started >= SECONDS_BEFORE_CLOCK and now - last_shown >= (0.25 if is_terminal else 10):
+        if now - started >= SECONDS_BEFORE_CLOCK and now - last_shown >= (0.25 if is_terminal else SECONDS_BETWEEN_LINES):
             last_shown = now
             start = "\r" if is_terminal else ""
             click.echo(f"{start}  {title} … {count:,}", nl=not is_terminal, err=True)

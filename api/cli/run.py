@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from api.cli.stack import run_programs, running_servers
@@ -9,7 +11,7 @@ from api.observability.logs import configure_logs
 from api.processes.probe import local_url
 from api.processes.stack import service_programs
 from api.server.granian import check_address
-from api.settings import Settings
+from api.settings import Settings, default_home
 
 
 @click.command()
@@ -22,6 +24,8 @@ def command(workers: int, concurrency: int) -> None:
 
     Servers with a URL in the settings are used instead of embedded ones. The database is migrated first. A process that ends is
     restarted. At the end all processes are stopped in order; embedded servers that ran before keep running.
+
+    While it runs, other commands on this machine find its addresses and settings in MAILMART_HOME.
     """
     settings = Settings.from_environment()
     configure_logs()
@@ -39,6 +43,10 @@ def command(workers: int, concurrency: int) -> None:
                 f" {local_url(settings.for_intake_address())}/intake   (Ctrl-C stops everything)",
                 err=True,
             )
+            if settings.home != default_home():
+                click.echo(
+                    f"  for commands in another terminal: export MAILMART_HOME={shlex.quote(str(settings.home))}", err=True
+                )
 
         programs = service_programs(workers=workers, concurrency=concurrency, with_worker=settings.is_production)
         run_programs(settings, programs, stop_signal, report_ready, ready_path="/healthz")

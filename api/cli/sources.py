@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -24,6 +24,7 @@ from api.intake.tokens import source_url
 from api.processes.probe import local_url, responds
 from api.settings import Settings
 
+NAMES_SHOWN = 5
 SIGNING_KEY_HELP = "Signing secret of the provider, or @FILE with it. Several: each is accepted."
 
 
@@ -44,7 +45,11 @@ def command() -> None:
     show_default=True,
     help="Requests a minute above which more are refused with 429.",
 )
-@click.option("--new-workspace", is_flag=True, help="raw.workspaces does not have the workspace yet.")
+@click.option(
+    "--new-workspace",
+    is_flag=True,
+    help="Accept a workspace that raw.workspaces does not have yet. Not needed if that table is empty.",
+)
 def create(workspace: str, provider: str, name: str, signing_keys: tuple[str, ...], rate: int, new_workspace: bool) -> None:
     """Create a source and print the URL to paste into the provider's settings.
 
@@ -63,6 +68,8 @@ def create(workspace: str, provider: str, name: str, signing_keys: tuple[str, ..
         is_new_workspace=new_workspace,
     )
     click.echo(_url(settings, provider, token))
+    for note in _notes(list_sources(settings), token.partition("_")[0]):
+        click.echo(note, err=True)
     if not signing_keys:
         click.echo(
             f"warning: the source is unsigned: whoever knows the URL can post. Add the signing secret of {provider}:"
@@ -75,11 +82,17 @@ def create(workspace: str, provider: str, name: str, signing_keys: tuple[str, ..
 @command.command("list")
 @click.option("--workspace", help="Show only the sources of this workspace.")
 def list_command(workspace: str | None) -> None:
-    """List sources: id, state, workspace, provider, bodies stored and rejected, last body, signature failures, name."""
+    """List sources: id, state, workspace, provider, bodies stored and rejected, last body, signature failures, name.
+
+    URLs and secrets that were replaced and are still valid are listed, with the time (UTC) until which they are.
+    """
     sources = list_sources(Settings.from_environment(), workspace)
     if not sources:
         where = "" if workspace is None else f" of the workspace {workspace!r}"
         click.echo(f"no sources{where} yet: create one with `mailmart sources create --workspace ID --provider PROVIDER`")
+        others = [] if workspace is None else list_sources(Settings.from_environment())
+        if others:
+            click.echo(f"There are sources of {_names({source.workspace_id for source in others})}.")
     for source in sources:
         click.echo(_line(source))
 
@@ -114,6 +127,29 @@ def revoke(source_id: str) -> None:
     click.echo(f"source {source_id} is revoked")
 
 
+def _notes(sources: list[StoredSource], source_id: str) -> list[str]:
+    """What may be a mistake: a second source like the new one, or the first one of a workspace, whose name can be mistyped."""
+    new = next(source for source in sources if source.source_id == source_id)
+    others = [source for source in sources if source.source_id != source_id and source.revoked_at is None]
+    same = [source.source_id for source in others if (source.workspace_id, source.provider) == (new.workspace_id, new.provider)]
+    if same:
+        return [f"note: {new.workspace_id} has other sources of {new.provider}, whose URLs work, too: {', '.join(same)}"]
+    workspaces = {source.workspace_id for source in others}
+    if workspaces and new.workspace_id not in workspaces:
+        first = (
+            f"note: this is the first source of the workspace {new.workspace_id!r}. There are sources of {_names(workspaces)}."
+        )
+        return [f"{first} If it is mistyped: mailmart sources revoke {source_id}"]
+    return []
+
+
+def _names(workspaces: set[str]) -> str:
+    """The first of them, and how many more there are."""
+    names = sorted(workspaces)
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
+
+
 def _url(settings: Settings, provider: str, token: str) -> str:
     return source_url(settings.for_intake_address().public_url, provider, token)
 
@@ -123,8 +159,8 @@ def _warn_unless_intake_answers(settings: Settings) -> None:
     intake = settings.for_intake_address()
     if intake.public_address is None and not responds(intake, "/healthz"):
         click.echo(
-            f"warning: no intake answers at {local_url(intake)}. Start `mailmart run`, or give this command its settings:"
-            " MAILMART_PORT, for example. The end of the URL, from /intake on, is right.",
+            f"warning: no intake answers at {local_url(intake)}. Start `mailmart run`: then this command knows its address,"
+            " unless this terminal or .env has other settings. The end of the URL, from /intake on, is right.",
             err=True,
         )
 
@@ -150,8 +186,19 @@ def _line(source: StoredSource) -> str:
             f"{source.signature_failures} with a wrong signature, last {_time(source.last_signature_failure_at)}:"
             f" {source.last_signature_failure}"
         )
+    parts += [
+        *_old("URL", source.old_tokens, source.old_tokens_until),
+        *_old("secret", source.old_secrets, source.old_secrets_until),
+    ]
     return "  ".join([*parts, source.name]).rstrip()
 
 
+def _old(what: str, count: int, until: datetime | None) -> list[str]:
+    """What was replaced and is still valid."""
+    if until is None:
+        return []
+    return [f"1 old {what} valid until {_time(until)}" if count == 1 else f"{count} old {what}s valid until {_time(until)}"]
+
+
 def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M}"
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import click
 
 from api.cli.progress import step
+from api.cli.running_settings import running_settings
 from api.cli.signals import StopSignal
 from api.db.migrate import migrate
 from api.embedded import servers
@@ -42,7 +43,7 @@ def start_and_migrate(settings: Settings) -> None:
 def running_servers(settings: Settings) -> Iterator[StopSignal]:
     """Starts the embedded servers, migrates, and stops the servers after the block, unless they ran before (`mailmart up`).
 
-    A signal interrupts the block; the servers are then stopped as usual.
+    A signal interrupts the block; the servers are then stopped as usual. Commands in another terminal find the settings.
 
     Raises:
         ServerError: a server does not start.
@@ -53,9 +54,10 @@ def running_servers(settings: Settings) -> Iterator[StopSignal]:
     stop_signal = StopSignal()
     with _only_one(settings):
         try:
-            _mark_servers(settings)
-            start_and_migrate(settings)
-            yield stop_signal
+            with running_settings(settings):
+                _mark_servers(settings)
+                start_and_migrate(settings)
+                yield stop_signal
         except KeyboardInterrupt:
             click.echo("", err=True)
         finally:
@@ -81,7 +83,8 @@ def run_programs(
     """
     supervisor = Supervisor(programs, program_environment(settings), settings.project_root)
     watchdog = ServerWatchdog(settings)
-    with stop_signal.deferred():
+    # again: the port can have been chosen since
+    with running_settings(settings), stop_signal.deferred():
         watchdog.start()
         try:
             is_ready, deadline = False, time.monotonic() + seconds_to_start

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 
+from api.dbt.build_report import ARGUMENTS, BuildReport
 from api.dbt.profile import dbt_environment
 from api.settings import Settings
+
+# dbt cancels its queries first, which a server that does not answer can keep waiting
+SECONDS_TO_STOP = 20.0
 
 
 def dbt_command(*arguments: str) -> list[str]:
@@ -32,3 +38,55 @@ def run_dbt(settings: Settings, arguments: Sequence[str], *, quiet: bool = False
         text=True,
         check=False,
     )
+
+
+def report_build(settings: Settings, arguments: Sequence[str], report: BuildReport) -> int:
+    """Runs dbt to its end, and reads its events into `report` while it runs. Returns its exit status.
+
+    Ctrl-C in a terminal reaches dbt, too; SIGTERM is passed on as Ctrl-C. Both wait until dbt has cancelled its queries.
+
+    Raises:
+        SettingsError: no database is configured.
+        KeyboardInterrupt: a signal has ended the build.
+    """
+    process = subprocess.Popen(
+        dbt_command(*arguments, *ARGUMENTS),
+        env={**os.environ, **dbt_environment(settings)},
+        cwd=settings.project_root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+
+    def read() -> None:
+        for line in process.stdout or ():
+            if line.strip():
+                report.read(line)
+
+    reader = threading.Thread(target=read, name="dbt-output", daemon=True)
+    reader.start()
+
+    def pass_on(*_: object) -> None:
+        process.send_signal(signal.SIGINT)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        _stop(process)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        reader.join(SECONDS_TO_STOP)
+    return process.returncode
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    try:
+        process.wait(SECONDS_TO_STOP)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -9,6 +9,7 @@ from datetime import datetime
 import psycopg
 from psycopg.rows import class_row
 
+from api.contract.suggestions import nearest
 from api.db.connection import connect
 from api.errors import MailmartError
 from api.intake.signatures.verify import SCHEMES, check_secret
@@ -20,11 +21,20 @@ DEFAULT_REQUESTS_PER_MINUTE = 6000
 MAX_REQUESTS_PER_MINUTE = 1_000_000
 # how long a token, or a signing secret, works after it was replaced
 OVERLAP = "1 day"
+# of the workspaces that there are, for a hint
+WORKSPACES_NAMED = 5
+MAX_WORKSPACES_TO_COMPARE = 1000
 
 
 @dataclass(frozen=True)
 class StoredSource:
-    """A source as the database stores it: everything except tokens and secrets."""
+    """A source as the database stores it: everything except tokens and secrets.
+
+    Attributes:
+        was_signed: of a revoked source; None if that is not known.
+        is_signed: now; of a revoked source, before.
+        old_tokens, old_secrets: how many were replaced and are still valid; the last of them until `…_until`.
+    """
 
     source_id: str
     workspace_id: str
@@ -41,7 +51,12 @@ class StoredSource:
     last_rejection: str | None
     last_signature_failure_at: datetime | None
     last_signature_failure: str | None
-    is_signed: bool
+    was_signed: bool | None
+    is_signed: bool | None
+    old_tokens: int
+    old_tokens_until: datetime | None
+    old_secrets: int
+    old_secrets_until: datetime | None
 
     @property
     def state(self) -> str:
@@ -62,6 +77,8 @@ def create_source(
     is_new_workspace: bool = False,
 ) -> str:
     """Creates a source. The returned token cannot be read again. `is_new_workspace`: raw.workspaces need not have the workspace.
+
+    If raw.workspaces is empty, workspaces are known by their mail alone, and any is accepted.
 
     Raises:
         MailmartError: the workspace or provider is unknown, the rate is out of bounds, or a signing key is invalid.
@@ -98,13 +115,26 @@ def list_sources(settings: Settings, workspace_id: str | None = None) -> list[St
             """
             select
                 sources.*,
-                exists (
-                    select from app.webhook_source_secrets as secrets
-                    where
-                        secrets.source_id = sources.source_id
-                        and (secrets.valid_until is null or secrets.valid_until > clock_timestamp())
-                ) as is_signed
+                app.is_webhook_source_signed(sources.source_id) as is_signed,
+                tokens.old_tokens,
+                tokens.old_tokens_until,
+                secrets.old_secrets,
+                secrets.old_secrets_until
             from app.webhook_sources as sources
+            cross join lateral (
+                select
+                    count(*) as old_tokens,
+                    max(valid_until) as old_tokens_until
+                from app.webhook_source_tokens
+                where source_id = sources.source_id and valid_until > clock_timestamp()
+            ) as tokens
+            cross join lateral (
+                select
+                    count(*) as old_secrets,
+                    max(valid_until) as old_secrets_until
+                from app.webhook_source_secrets
+                where source_id = sources.source_id and valid_until > clock_timestamp()
+            ) as secrets
             where %(workspace)s::text is null or sources.workspace_id = %(workspace)s
             order by sources.created_at, sources.source_id
             """,
@@ -154,23 +184,37 @@ def revoke_source(settings: Settings, source_id: str) -> None:
     """
     with connect(settings, "mailmart_owner") as connection:
         _lock_source(connection, source_id)
-        connection.execute("update app.webhook_sources set revoked_at = clock_timestamp() where source_id = %s", (source_id,))
+        connection.execute(
+            "update app.webhook_sources"
+            " set revoked_at = clock_timestamp(), was_signed = app.is_webhook_source_signed(source_id)"
+            " where source_id = %s",
+            (source_id,),
+        )
         connection.execute("delete from app.webhook_source_tokens where source_id = %s", (source_id,))
         connection.execute("delete from app.webhook_source_secrets where source_id = %s", (source_id,))
 
 
 def _check_workspace(connection: psycopg.Connection, workspace_id: str) -> None:
     """Refuses a workspace that the app does not have. An installation without the app's tables knows workspaces by mail alone."""
-    row = connection.execute(
-        "select bool_or(workspace_id = %s), (array_agg(workspace_id order by workspace_id))[:5] from raw.workspaces",
-        (workspace_id,),
-    ).fetchone()
-    is_known, others = row or (None, None)
-    if is_known is False:
-        raise MailmartError(
-            f"raw.workspaces has no workspace {workspace_id!r}",
-            hint=f"It has {', '.join(others)}, among others. Insert the row first, or use --new-workspace.",
+    known = [
+        each
+        for (each,) in connection.execute(
+            "select distinct workspace_id from raw.workspaces where workspace_id <> '' order by workspace_id limit %s",
+            (MAX_WORKSPACES_TO_COMPARE,),
         )
+    ]
+    if not known or workspace_id in known:
+        return
+    row = connection.execute("select exists (select from raw.workspaces where workspace_id = %s)", (workspace_id,)).fetchone()
+    if row == (True,):
+        return
+    match = nearest(workspace_id, known)
+    raise MailmartError(
+        f"raw.workspaces has no workspace {workspace_id!r}",
+        hint=(f"Did you mean {match}? " if match else "")
+        + f"It has {', '.join(known[:WORKSPACES_NAMED])}{', and others' if len(known) > WORKSPACES_NAMED else ''}."
+        " For a workspace whose row comes later, repeat the command with --new-workspace.",
+    )
 
 
 def _check_secrets(provider: str, signing_keys: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from api.processes.supervisor import Program
-from api.settings import PREFIX, PROCESS_DATABASE_URLS, Settings
+from api.settings import ENV_FILE, PREFIX, PROCESS_DATABASE_URLS, Settings
 
 # how long the server may take to finish the requests that it has accepted
 SERVER_DRAIN_SECONDS = 20
@@ -38,8 +38,12 @@ def _other_database_urls(process: str) -> frozenset[str]:
 
 
 def program_environment(settings: Settings) -> dict[str, str]:
-    """The variables that lead the programs to this installation and to its address."""
+    """The variables that lead the programs to this installation and to its address.
+
+    They read no .env: their working directory can have another one than ours, and our environment has all settings.
+    """
     return {
+        ENV_FILE: "off",
         "MAILMART_HOME": str(settings.home),
         "MAILMART_HOST": settings.host,
         "MAILMART_PORT": str(settings.port),

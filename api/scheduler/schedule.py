@@ -53,10 +53,9 @@ def scheduled_jobs(settings: Settings, stopping: threading.Event) -> list[Job]:
     nightly_run = Job("nightly run", OrTrigger([at, check]), partial(run_due_nightly_run, settings, stopping))
     retention = Job("retention", check, partial(run_due_retention, settings, stopping))
     builds = [nightly_run, retention]
-    if settings.build_every is not None:
-        # it takes its turns itself, and returns when the process stops or no longer leads
-        again = IntervalTrigger(seconds=CONTINUOUS_RESTART_SECONDS, timezone=UTC)
-        builds.append(Job("continuous builds", again, partial(run_continuous_builds, settings, stopping)))
+    # it takes its turns itself, and returns when the process stops or no longer leads; if they are off, it records that
+    again = check if settings.build_every is None else IntervalTrigger(seconds=CONTINUOUS_RESTART_SECONDS, timezone=UTC)
+    builds.append(Job("continuous builds", again, partial(run_continuous_builds, settings, stopping)))
     if not settings.is_production:
         return builds
     return [

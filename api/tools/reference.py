@@ -16,8 +16,26 @@ from api.settings import EnvVar, Settings, bounds, env_vars
 
 SETTINGS_INTRODUCTION = """# Settings
 
-Every setting is an environment variable, read once when a process starts. An unset or empty variable means the default.
-`run` and `demo` pass their environment on to `serve`, `worker` and `scheduler`.
+Every setting is a variable, read once when a process starts. The first of these that has it counts:
+
+1. the environment. A variable that is set to nothing counts, too: it means the default.
+2. the file `.env` in the working directory, or the file that `MAILMART_ENV_FILE` names. `MAILMART_ENV_FILE=off`: no file.
+3. what `mailmart run` or `mailmart demo` has written to `running.env` in `MAILMART_HOME`, while it runs. Commands that start
+   services do not read it: `run`, `demo`, `serve`, `intake`, `worker`, `scheduler` and `bench`.
+4. the default.
+
+The file `.env`:
+
+- has a `NAME=value` a line. `export` before it, comments, single and double quotes are read as Docker Compose reads them.
+- has the variables `MAILMART_…` of this page, and `AWS_…` for boto3. Others are left alone. An unknown `MAILMART_…` is an error.
+- expands no variable. A value with a `$` needs single quotes.
+- has paths that begin at its own folder.
+- must belong to you or to root, and nobody else may be able to write it.
+
+`running.env` has the addresses and what other commands read, with the URLs of PostgreSQL and Valkey. Only its owner can read it.
+It has no secret of a service, such as `MAILMART_SMTP_URL`, and no variable of boto3: put those into `.env`.
+
+`run` and `demo` pass their settings on to `serve`, `intake`, `worker` and `scheduler`.
 """
 DBT_INTRODUCTION = """The dbt profile (`profiles.yml.example`) reads these. `mailmart env` prints them for plain dbt;
 `mailmart build`, `mailmart demo` and the scheduler set them by themselves.

@@ -45,6 +45,15 @@
 {%- endmacro %}
 
 
+{# advice_for(), with the words that are not known. #}
+{% macro advice_with_words(problem, words) -%}
+    case
+        when {{ words }} is null then {{ advice_for(problem) }}
+        else {{ sql_literal(advice()['unknown_event_type'].rstrip('.')) }} || ': ' || {{ words }} || '.'
+    end
+{%- endmacro %}
+
+
 {# What to do about a source from which no mail comes; null if its last request was stored, or it takes none. #}
 {% macro advice_for_source() -%}
     case

@@ -70,7 +70,7 @@
         -- ids: words of letters and digits
         ' (?!8bit)(?=[a-z]*[0-9])[a-z0-9]{6,}(?= )'
         || '| (?:smtp error from remote (?:mail )?server after [a-z ]*command|in reply to (?:end of )?[a-z]+(?: to| from)? command'
-        || '|refused to talk to me|unknown address error|other mail system problem|bad destination host'
+        || '|refused to talk to me|remote host said|giving up on|command output|unknown address error|other mail system problem|bad destination host'
         || '|the following information should help identify the cause of this issue|delivery error dd'
         || '|barracuda|proofpoint|mimecast|messagelabs|symantec|ironport|sophos|fortimail|fortinet|mcafee|postini|cloudmark'
         || '|spamtitan|spamexperts|mailscanner|mailcleaner|spamassassin|amavis|trend micro|spam (?:and virus )?firewall'
@@ -178,21 +178,26 @@ bounce_rules as materialized (
 
 
 {#
-    The text of a bounce. A report without one can have words beside its code, 5.2.1 (mailbox disabled); those of a vague code say
-    nothing.
+    The text of a bounce. A report without one can have words beside its code, "5.2.1 (mailbox disabled)" or "552 Mailbox full";
+    those of a vague code say nothing.
 #}
 {% macro bounce_text(event) -%}
     coalesce(
         nullif(btrim({{ event }}.diagnostic), ''),
-        substring(left({{ event }}.smtp_status, 1000) from '[(](?!other or undefined).*')
+        substring(left({{ event }}.smtp_status, 1000) from '[(](?!other or undefined).*'),
+        substring(left({{ event }}.smtp_status, 1000) from '^[245][0-9. -]*([A-Za-z].*)')
     )
 {%- endmacro %}
 
 
-{# The SMTP reply code of a bounce; if it has none, the class of its status code, a digit; else ''. #}
+{#
+    The SMTP reply code of a bounce, the receiving server's own first; if it has none, the class of its status code, a digit; else
+    ''.
+#}
 {% macro bounce_reply_code(event) -%}
     coalesce(
         ({{ smtp_reply_code(event ~ '.diagnostic') }})::text,
+        ({{ quoted_reply_code(event ~ '.diagnostic') }})::text,
         ({{ event }}.smtp_code)::text,
         left({{ enhanced_status_code(event ~ '.smtp_status') }}, 1),
         left({{ enhanced_status_code(event ~ '.diagnostic') }}, 1),

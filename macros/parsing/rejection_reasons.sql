@@ -77,6 +77,28 @@
 {%- endmacro %}
 
 
+{#
+    The word of a rejected event that is not known, or null: of another problem, or nothing that an answer should show. At most 40
+    characters, letters with a few digits and separators between them: no address, number, markup or text.
+#}
+{% macro unknown_word() -%}
+    case
+        when
+            problem = 'unknown_event_type'
+            and length(event_type) <= 40
+            and event_type ~ '^[A-Za-z][A-Za-z0-9]*([ _.:/-][A-Za-z0-9]+){0,5}$'
+            and event_type !~ '[0-9]{3}'
+            then event_type
+    end
+{%- endmacro %}
+
+
+{# How many unknown words an answer names, the most frequent ones. #}
+{% macro max_unknown_words() -%}
+    5
+{%- endmacro %}
+
+
 {# The values of `problem` that are no problem. #}
 {% macro left_out_problems() -%}
     'heartbeat', 'empty_body', 'account_event', 'inbound_mail', 'repeated_bounce'

@@ -32,9 +32,11 @@ from tests.integration.intake.load import Load
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
-KILLS = int(os.environ.get("MAILMART_TEST_INTAKE_KILLS", "2"))
+KILLS = int(os.environ.get("MAILMART_TEST_INTAKE_KILLS", "1"))
 KINDS = ("intake", "postgres", "connection")
 CLIENTS = 8
+# leaves processor time to the intake and to PostgreSQL
+PAUSE_SECONDS = 0.01
 MAX_SECONDS_BETWEEN_KILLS = 1.0
 pytestmark = pytest.mark.timeout(300 + KILLS * 60)
 BACKEND = "select pid from pg_stat_activity where usename = session_user and application_name = 'intake'"
@@ -93,7 +95,8 @@ def test_what_got_200_is_stored(installation: Settings, tmp_path: Path, seed: in
     chance = random.Random(seed)
     token = create_source(installation, "ws_1", "sendgrid", requests_per_minute=1_000_000)
     intake = Intake(installation, tmp_path / "log")
-    load = Load(intake.port, f"/intake/sendgrid/{token}", clients=CLIENTS, requests=1_000_000, repeats=True)
+    path = f"/intake/sendgrid/{token}"
+    load = Load(intake.port, path, clients=CLIENTS, requests=1_000_000, repeats=True, pause_seconds=PAUSE_SECONDS)
     try:
         load.start()
         kinds = list(KINDS) * KILLS

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -45,11 +46,12 @@ OTHER_PROGRAMS = {
     "npm",
     "pg_dump",
     "pg_dumpall",
-    "psql",
     "pg_restore",
     "pip",
     "pre-commit",
+    "psql",
     "read",
+    "runuser",
     "source",
     "systemctl",
 }
@@ -307,14 +309,15 @@ def test_files_of_command_lines_exist() -> None:
 
 
 @functools.cache
-def _models() -> set[str]:
-    return {model["name"] for layer in LAYERS for model in models_of_layer(layer)}
+def _models() -> dict[str, dict[str, Any]]:
+    """Name → model, as the YAML describes it."""
+    return {model["name"]: model for layer in LAYERS for model in models_of_layer(layer)}
 
 
 def test_models_in_pages_exist() -> None:
     seeds = {path.stem for path in (PROJECT_ROOT / "seeds").glob("*.csv")}
     made_by_the_tutorial = {"recipient_domains"}
-    known = _models() | seeds | made_by_the_tutorial
+    known = set(_models()) | seeds | made_by_the_tutorial
     for page, text in pages().items():
         if page == OLD_NAMES:
             continue
@@ -396,7 +399,7 @@ def test_every_event_type_is_explained() -> None:
 
 
 def test_every_problem_of_a_rejected_event_is_explained() -> None:
-    (model,) = (model for model in models_of_layer("core") if model["name"] == "fct_rejected_events")
+    model = _models()["fct_rejected_events"]
     (column,) = (column for column in model["columns"] if column["name"] == "problem")
     section = _section("docs/explanation/counting.md", "Rejected events")
     assert re.findall(r"^### (\w+)$", section, re.MULTILINE) == column["data_tests"][0]["accepted_values"]["arguments"]["values"]

@@ -3,6 +3,7 @@ with rejected_events as (
         workspace_id,
         problem,
         provider,
+        {{ unknown_word() }} as word,
         {{ displayable_time('loaded_at') }} as loaded_at
     from {{ ref('fct_rejected_events') }} as fct_rejected_events
     where {{ is_visible_as_of('fct_rejected_events') }} and problem not in ({{ left_out_problems() }})
@@ -28,15 +29,39 @@ app_problems as (
     where {{ is_visible_as_of('dim_app_problems') }}
 ),
 
+counted_words as (
+    select
+        workspace_id,
+        problem,
+        provider,
+        word,
+        count(*) as events,
+        min(loaded_at) as first_loaded_at,
+        max(loaded_at) as last_loaded_at
+    from rejected_events
+    group by workspace_id, problem, provider, word
+),
+
+ranked_words as (
+    select
+        *,
+        row_number() over (
+            partition by workspace_id, problem, provider
+            order by word is null, events desc, word collate "C"
+        ) as place
+    from counted_words
+),
+
 problems as (
     select
         workspace_id,
         problem,
         provider,
-        count(*) as events,
-        min(loaded_at) as first_loaded_at,
-        max(loaded_at) as last_loaded_at
-    from rejected_events
+        sum(events)::bigint as events,
+        min(first_loaded_at) as first_loaded_at,
+        max(last_loaded_at) as last_loaded_at,
+        string_agg(word, ', ' order by place) filter (where place <= {{ max_unknown_words() }}) as unknown_words
+    from ranked_words
     group by workspace_id, problem, provider
     union all
     -- messages: later events can end such a problem, so no time of loading is its own
@@ -46,7 +71,8 @@ problems as (
         provider,
         engagement_without_delivery as events,
         null as first_loaded_at,
-        null as last_loaded_at
+        null as last_loaded_at,
+        null as unknown_words
     from message_problems
     where engagement_without_delivery > 0
     union all
@@ -56,7 +82,8 @@ problems as (
         provider,
         message_id_with_several_recipients as events,
         null as first_loaded_at,
-        null as last_loaded_at
+        null as last_loaded_at,
+        null as unknown_words
     from message_problems
     where message_id_with_several_recipients > 0
     union all
@@ -67,7 +94,8 @@ problems as (
         'app.' || app_table as provider,
         sum(app_rows)::bigint as events,
         null as first_loaded_at,
-        null as last_loaded_at
+        null as last_loaded_at,
+        null as unknown_words
     from app_problems
     group by workspace_id, problem, app_table
 )
@@ -79,6 +107,7 @@ select
     events,
     first_loaded_at,
     last_loaded_at,
-    {{ advice_for('problem') }} as advice
+    unknown_words,
+    {{ advice_with_words('problem', 'unknown_words') }} as advice
 from problems
 order by workspace_id collate "C", problem collate "C", provider collate "C"

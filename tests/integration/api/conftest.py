@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,8 @@ from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 OTHER_WORKSPACE = "ws_other"
 # of the other workspace, without mail
 SLASH_CAMPAIGN = "cmp/with a slash, 100 %"
+# the only message of the workspace "w"
+ONE_MESSAGE = Event("e0", "w", "m0", "sent", datetime.now(UTC) - timedelta(days=1), campaign_id="c", recipient_domain="x.example")
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +56,18 @@ def fill_example(settings: Settings) -> None:
     ]
     unknown = Event("u1", WORKSPACE, "u1", "sent", now - timedelta(days=1), campaign_id="cmp_of_mail_alone")
     load_events(settings, [*example_events(), *theirs, unknown], now - timedelta(hours=1))
+    run_dbt(settings, *WITHOUT_UNIT_TESTS)
+
+
+@pytest.fixture
+def one_message(make_warehouse: MakeWarehouse) -> Settings:
+    """A published build of one message, ONE_MESSAGE; a copy of the test's own."""
+    return make_warehouse("one_message", _fill_one_message)
+
+
+def _fill_one_message(settings: Settings) -> None:
+    delivered = dataclasses.replace(ONE_MESSAGE, event_id="d0", event_type="delivered")
+    load_events(settings, [ONE_MESSAGE, delivered], datetime.now(UTC) - timedelta(hours=1))
     run_dbt(settings, *WITHOUT_UNIT_TESTS)
 
 

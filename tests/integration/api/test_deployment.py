@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -18,8 +18,7 @@ from api.builds.repository import rollback
 from api.db.connection import connect
 from api.server.app import WsgiApp
 from api.settings import Settings
-from tests.integration.api.conftest import Caller
-from tests.integration.warehouse.events import Event
+from tests.integration.api.conftest import ONE_MESSAGE, Caller
 from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 from tests.support.project_copy import copied_project
@@ -45,8 +44,6 @@ create trigger slow_write before update on core.fct_campaign_days for each state
 """
 NOT_SLOW = "drop function core.slow_write cascade"
 
-SENT = Event("s", "w", "m", "sent", datetime.now(UTC) - timedelta(days=1), campaign_id="c", recipient_domain="x.example")
-
 
 def build(settings: Settings, *arguments: str, target_path: str = "target") -> None:
     run_dbt(settings, *WITHOUT_UNIT_TESTS, *arguments, target_path=target_path)
@@ -59,15 +56,10 @@ def summary(caller: Caller, campaign: str = "c") -> dict[str, Any]:
 
 @pytest.mark.timeout(1800)
 def test_new_column_is_deployed_and_rolled_back_without_a_failed_request(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one_message: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.contract.publication.CACHE_TTL_SECONDS", 0.0)
-    load_events(
-        settings,
-        [SENT, dataclasses.replace(SENT, event_id="d", event_type="delivered")],
-        datetime.now(UTC) - timedelta(hours=1),
-    )
-    build(settings)
+    settings = one_message
     # without a response cache, which would hide errors of the database
     service = WsgiApp(dataclasses.replace(settings, response_cache_mb=0))
     errors: list[str] = []
@@ -94,25 +86,21 @@ def test_new_column_is_deployed_and_rolled_back_without_a_failed_request(
             _run(settings, NOT_SLOW)
             assert max(waits) < 4
             assert summary(caller)["emails_named"] == 1
+            # a mart that fails its test is never published
+            failed = run_dbt(_broken(changed, tmp_path), *WITHOUT_UNIT_TESTS, target_path="broken", check=False)
+            assert "FAIL 1 messages_are_counted_once" in failed.stdout
+            assert summary(caller)["emails_sent"] == summary(caller)["emails_named"] == 1
             rollback(settings)
             assert "emails_named" not in summary(caller)
-            # the original project, on a fact that has the new column by now, with a new message
-            load_events(
-                settings, [dataclasses.replace(SENT, event_id="s2", message_id="m2", campaign_id="c2")], datetime.now(UTC)
-            )
+            # rolled back by building the original project, on a fact that has the new column by now, with a new message
+            more = dataclasses.replace(ONE_MESSAGE, event_id="e2", message_id="m2", campaign_id="c2")
+            load_events(settings, [more], datetime.now(UTC))
             build(settings)
             assert "emails_named" not in summary(caller)
             assert summary(caller, "c2")["emails_sent"] == 1
             # deployed again
             build(changed, "--vars", "recompute: true", target_path="changed")
             assert [summary(caller, campaign)["emails_named"] for campaign in ("c", "c2")] == [1, 1]
-            # a mart that fails its test is never published
-            failed = run_dbt(_broken(changed, tmp_path), *WITHOUT_UNIT_TESTS, target_path="broken", check=False)
-            assert "FAIL 1 messages_are_counted_once" in failed.stdout
-            assert summary(caller)["emails_sent"] == summary(caller)["emails_named"] == 1
-            # rolled back by building the original project
-            build(settings)
-            assert "emails_named" not in summary(caller)
         finally:
             stop.set()
             requests.join()

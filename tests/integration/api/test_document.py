@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 import pytest
-from openapi_spec_validator import validate
 
 from api.settings import PROJECT_ROOT, Settings
 from api.web.openapi import document_text
@@ -20,7 +19,7 @@ from tests.integration.api.example import CAMPAIGN, RATES, SUMMARY, WORKSPACE
 from tests.support.command import mailmart
 
 BIN = Path(sys.executable).parent
-CASES = int(os.environ.get("MAILMART_TEST_SCHEMATHESIS_CASES", "30"))
+CASES = int(os.environ.get("MAILMART_TEST_SCHEMATHESIS_CASES", "10"))
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +29,8 @@ def document(caller: Caller) -> dict[str, Any]:
 
 
 def test_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
+    from openapi_spec_validator import validate
+
     assert document["openapi"].startswith("3.1")
     validate(document)
 
@@ -116,6 +117,8 @@ def test_swagger_ui_loads_nothing_from_other_hosts(running: str) -> None:
 # deleting an export that is being written cancels it, so it can still be read: use_after_free does not apply to it
 ALL_BUT_USE_AFTER_FREE = ("--checks", "all", "--exclude-checks", "use_after_free")
 USE_AFTER_FREE = ("--checks", "use_after_free", "--exclude-operation-id", "getExport", "--phases", "stateful")
+# without a key nothing is made that a later request could use
+NOT_STATEFUL = ("--phases", "examples,coverage,fuzzing")
 
 
 @pytest.mark.timeout(3600 if CASES > 60 else 1200)
@@ -129,7 +132,8 @@ def test_schemathesis_finds_no_problem(running: str, key: str, with_key: bool, t
         # valid ids, to get past 403 and 404
         with config.open("a") as file:
             file.write(f'\n[parameters]\n"path.workspaceId" = "{WORKSPACE}"\n"path.campaignId" = "{CAMPAIGN}"\n')
-    for checks in (ALL_BUT_USE_AFTER_FREE, USE_AFTER_FREE):
+    runs = (ALL_BUT_USE_AFTER_FREE, USE_AFTER_FREE) if with_key else ((*ALL_BUT_USE_AFTER_FREE, *NOT_STATEFUL),)
+    for checks in runs:
         completed = subprocess.run(
             [str(BIN / "st"), "--config-file", str(config), *arguments, *checks],
             cwd=tmp_path,

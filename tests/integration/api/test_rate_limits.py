@@ -182,7 +182,8 @@ def test_processes_count_alone_during_an_outage_and_share_again_after_it(
     with serving(limited, tmp_path / "log", workers=2, MAILMART_METRICS_PORT=str(port)) as service:
 
         def load() -> None:
-            while not stop.is_set():
+            # leaves processor time to the service
+            while not stop.wait(0.1):
                 codes.update(statuses(service.address, key, 40, threads=4))
 
         thread = threading.Thread(target=load)

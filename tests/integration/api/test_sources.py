@@ -129,7 +129,7 @@ def test_other_tenants_sources_are_not_shown(caller: Caller, other_caller: Calle
 def test_a_revoked_source_stays(caller: Caller, warehouse_settings: Settings, source: str) -> None:
     revoke_source(warehouse_settings, source)
     row = caller.get(PATH).get_json()["data"]["sources"][1]
-    assert (row["status"], row["is_signed"], row["advice"]) == ("revoked", False, None)
+    assert (row["status"], row["is_signed"], row["advice"]) == ("revoked", True, None)
     assert row["revoked_at"] is not None
 
 

@@ -89,6 +89,8 @@ def test_what_is_new_is_built_and_published(
         wait_until(lambda: outcomes()[:2] == ["published", "nothing"], "the first build is published", 60)
         assert rows(project, "select current_until > data_as_of from app.publications") == [(True,)]
         assert published_batch(project) == 1
+        # whatever the settings of this command are
+        assert "continuous builds: every 1s, last turn at " in mailmart(project, "batch", "status").output
         load_campaign(project, "c1")
         wait_until(lambda: outcomes().count("published") == 2, "the new campaign is published", 60)
         assert rows(project, "select campaign_id, valid_from from core.first") == [("c1", 2)]
@@ -223,6 +225,14 @@ def test_what_is_new(project: Settings) -> None:
     rollback(project)
     load_event(project, "e")
     assert news(project) == "rolled_back"
+
+    # what the scheduler is configured to is recorded, for the mart freshness and for commands
+    assert "continuous builds: off" in mailmart(project, "batch", "status").output
+    with connect(project, "mailmart_owner", autocommit=True) as connection:
+        ContinuousBuildRepository(connection, project.target).begin_turn(90)
+    assert "continuous builds: every 90s, last turn at " in mailmart(project, "batch", "status").output
+    run_continuous_builds(dataclasses.replace(project, build_every=None), threading.Event())
+    assert "continuous builds: off" in mailmart(project, "batch", "status").output
 
 
 def test_the_delay_after_failures_grows() -> None:

@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections import defaultdict
 from typing import Any
 
 import pytest
 
 from api.db.connection import connect
-from api.ingest.loader import PROVIDERS, load
-from api.ingest.reader import read_documents
 from api.settings import Settings
-from tests.integration.ingest.envelope_cases import BAD_TIMES, CASES, GOOD_TIMES, Case
-from tests.integration.ingest.provider_cases import mailersend, mailtrap, mandrill, postal, sendgrid
-from tests.support.dbt import WITHOUT_TESTS, run_dbt
-from tests.support.shared import DATA
+from tests.integration.ingest.envelope_cases import BAD_TIMES, GOOD_TIMES
+from tests.integration.ingest.field_cases import ALL, workspace
 
-FIELD = DATA / "field.jsonl"
-
-
-def _shared_cases() -> dict[str, Case]:
-    if not FIELD.is_file():
-        return {}
-    lines = [json.loads(line) for line in FIELD.read_text().splitlines()]
-    return {line["case"]: Case(line["provider"], line["bodies"], line["expected"]) for line in lines}
-
-
-def _bodies_of_other_providers() -> dict[str, Case]:
-    """Every real webhook of twelve providers, loaded as each of the other providers."""
-    cases = {}
-    for path in sorted((DATA / "webhooks").glob("*.jsonl")):
-        bodies = [json.dumps(json.loads(line)["payload"]) for line in path.read_text().splitlines()]
-        for provider in PROVIDERS:
-            if provider not in (path.stem, "native"):
-                expected = {"events_landed": 0, "problems": {"unreadable_body": len(bodies)}}
-                cases[f"{path.stem} loaded as {provider}"] = Case(provider, bodies, expected)
-    return cases
-
-
-PROVIDER_CASES = {
-    f"{module.__name__.rpartition('.')[2]}: {name}": case
-    for module in (sendgrid, mailersend, mailtrap, mandrill, postal)
-    for name, case in module.COUNTED.items()
-}
-ALL = {**_shared_cases(), **CASES, **PROVIDER_CASES, **_bodies_of_other_providers()}
 COUNTS = {
     "sent": "is_sent",
     "delivered": "is_delivered",
@@ -56,29 +22,15 @@ COUNTS = {
     "unsubscribed": "is_unsubscribed",
 }
 
-
-def workspace(name: str) -> str:
-    return f"case {list(ALL).index(name)}"
-
-
-@pytest.fixture(scope="module")
-def built(module_settings: Settings) -> Settings:
-    for name, case in ALL.items():
-        lines = "\n".join(case.bodies).encode()
-        load(module_settings, case.provider, workspace(name), read_documents(io.BytesIO(lines)), lambda line: None)
-    run_dbt(module_settings, *WITHOUT_TESTS)
-    return module_settings
-
-
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
 @pytest.fixture(scope="module")
-def found(built: Settings) -> dict[str, dict[str, Any]]:
+def found(ingested: Settings) -> dict[str, dict[str, Any]]:
     """All that a case can expect, for each workspace, with one query of a relation for all of them."""
     counts = ", ".join(f"count(*) filter (where {column})" for column in COUNTS.values())
     messages = "core.fct_messages where valid_to = 9223372036854775807"
-    with connect(built, "mailmart_owner") as connection:
+    with connect(ingested, "mailmart_owner") as connection:
 
         def rows(query: str) -> Rows:
             by_workspace = defaultdict(list)
@@ -121,8 +73,8 @@ def test_a_case(found: dict[str, dict[str, Any]], name: str) -> None:
 
 @pytest.mark.parametrize("date_style", ["iso, mdy", "sql, dmy", "postgres, ymd", "german"])
 @pytest.mark.parametrize("time_zone", ["UTC", "Asia/Kolkata", "America/New_York"])
-def test_a_session_decides_nothing_about_a_time(built: Settings, date_style: str, time_zone: str) -> None:
-    with connect(built, "mailmart_owner") as connection:
+def test_a_session_decides_nothing_about_a_time(ingested: Settings, date_style: str, time_zone: str) -> None:
+    with connect(ingested, "mailmart_owner") as connection:
         connection.execute("select set_config('datestyle', %s, true), set_config('timezone', %s, true)", (date_style, time_zone))
         parsed = connection.execute(
             "select to_char(app.parse_native_time(time) at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US')"

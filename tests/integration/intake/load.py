@@ -25,9 +25,17 @@ class Load:
     """
 
     def __init__(
-        self, port: int, path: str, *, clients: int, requests: int, poison_every: int = 0, repeats: bool = False
+        self,
+        port: int,
+        path: str,
+        *,
+        clients: int,
+        requests: int,
+        poison_every: int = 0,
+        repeats: bool = False,
+        pause_seconds: float = 0,
     ) -> None:
-        """With `repeats`, a body is sent until it gets 200, as a provider does."""
+        """With `repeats`, a body is sent until it gets 200, as a provider does. Each client pauses after each body."""
         self.statuses: Counter[int] = Counter()
         self.accepted: Counter[str] = Counter()
         self.sent: Counter[str] = Counter()
@@ -37,6 +45,7 @@ class Load:
         self._requests = requests
         self._poison_every = poison_every
         self._repeats = repeats
+        self._pause_seconds = pause_seconds
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._post, args=(client,)) for client in range(clients)]
@@ -93,6 +102,7 @@ class Load:
             # a server that has ended
             if self._stopping.is_set() or status == 0:
                 break
+            time.sleep(self._pause_seconds)
         connection.close()
 
     def _post_once(self, connection: http.client.HTTPConnection, body_id: str, is_poison: bool) -> int:

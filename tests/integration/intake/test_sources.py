@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from api.db.connection import connect
+from api.intake.sources import list_sources
 from api.settings import Settings
 from tests.integration.intake.conftest import WORKSPACE, Sources, source_id
 from tests.integration.intake.running import Intake
@@ -33,6 +35,8 @@ def test_create_list_rotate_revoke(intake: Intake, sources: Sources, tmp_path: P
     assert source_id(other) == source_id(path)
     assert other != path
     assert intake.post(other, {}).status == intake.post(path, {}).status == 200
+    # what was replaced shows, with its end
+    assert re.search(r"  1 old URL valid until 20\d\d-\d\d-\d\d \d\d:\d\d  live$", _listed(settings, source_id(path)))
     # a day later
     with connect(settings, "mailmart_owner") as connection:
         rows = connection.execute(
@@ -41,6 +45,7 @@ def test_create_list_rotate_revoke(intake: Intake, sources: Sources, tmp_path: P
             (source_id(path),),
         ).fetchall()
     assert len(rows) == 1
+    assert "old URL" not in _listed(settings, source_id(path))
     _status_becomes(intake, path, 404)
     assert intake.post(other, {}).status == 200
 
@@ -51,6 +56,10 @@ def test_create_list_rotate_revoke(intake: Intake, sources: Sources, tmp_path: P
     _status_becomes(intake, other, 401)
     login = {"Authorization": "Basic dXNlcjphLWxvbmctcGFzc3dvcmQ="}
     assert intake.request("POST", other, b"{}", login).status == 200
+    assert "old secret" not in _listed(settings, source_id(path))
+    for number in ("one", "two"):
+        mailmart(settings, "sources", "rotate", source_id(path), "--signing-key", f"user:password-number-{number}")
+    assert "  2 old secrets valid until 20" in _listed(settings, source_id(path))
 
     assert mailmart(settings, "sources", "revoke", source_id(path)).output == f"source {source_id(path)} is revoked\n"
     _status_becomes(intake, other, 404)
@@ -58,6 +67,11 @@ def test_create_list_rotate_revoke(intake: Intake, sources: Sources, tmp_path: P
     assert (again.exit_code, f"the source {source_id(path)} is revoked, since" in again.output) == (1, True)
     assert "no source 3f2a6c1d9b04" in mailmart(settings, "sources", "revoke", "3f2a6c1d9b04").output
     assert "revoked" in mailmart(settings, "sources", "list").output
+    # it was signed, though its secrets are deleted; one that was not, was not
+    unsigned = sources.path("postmark")
+    mailmart(settings, "sources", "revoke", source_id(unsigned))
+    signed = {source.source_id: source.is_signed for source in list_sources(settings)}
+    assert (signed[source_id(path)], signed[source_id(unsigned)]) == (True, False)
 
 
 def test_what_has_leaked_ends_at_once(intake: Intake, sources: Sources) -> None:
@@ -84,6 +98,15 @@ def test_a_url_at_which_no_intake_answers_is_warned_of(intake: Intake, sources: 
     assert "warning: no intake answers at http://127.0.0.1:1." in mailmart(sources.settings, *arguments).output
     none = mailmart(sources.settings, "sources", "list", "--workspace", "ws_without").output
     assert none.startswith("no sources of the workspace 'ws_without' yet")
+    assert f"There are sources of {WORKSPACE}" in none
+
+
+def test_a_second_source_and_the_first_of_a_workspace_are_noted(sources: Sources) -> None:
+    arguments = ("sources", "create", "--new-workspace", "--provider", "resend", "--workspace")
+    first = mailmart(sources.settings, *arguments, "ws_typo").output
+    assert "note: this is the first source of the workspace 'ws_typo'. There are sources of " in first
+    second = mailmart(sources.settings, *arguments, "ws_typo").output
+    assert f"note: ws_typo has other sources of resend, whose URLs work, too: {source_id(first.splitlines()[0])}" in second
 
 
 @pytest.mark.parametrize(
@@ -108,6 +131,16 @@ def test_what_create_refuses(sources: Sources, arguments: tuple[str, ...], messa
     assert result.exit_code != 0
     assert message in result.output
     assert "Traceback" not in result.output
+    if "ws_nobody" in arguments:
+        assert "repeat the command with --new-workspace" in result.output
+
+
+def test_a_mistyped_workspace_is_suggested(sources: Sources) -> None:
+    with connect(sources.settings, "mailmart_owner") as connection:
+        connection.execute("insert into raw.workspaces (workspace_id, tenant_id, name) values ('ws_mailers', 't', 'x')")
+    result = mailmart(sources.settings, "sources", "create", "--workspace", "ws_mailer", "--provider", "sendgrid")
+    assert result.exit_code == 1
+    assert "Did you mean ws_mailers? It has " in result.output
 
 
 def test_an_erased_workspace_has_no_sources(intake: Intake, sources: Sources) -> None:
@@ -135,6 +168,12 @@ def test_the_url_is_the_public_one(module_settings: Settings, monkeypatch: pytes
     assert "https://mail.example.com/stats/intake/brevo/" in mailmart(module_settings, *arguments).output
     monkeypatch.setenv("MAILMART_INTAKE_PUBLIC_URL", "https://hooks.example.com")
     assert "https://hooks.example.com/intake/brevo/" in mailmart(module_settings, *arguments).output
+
+
+def _listed(settings: Settings, of_source: str) -> str:
+    """The line of a source."""
+    output = mailmart(settings, "sources", "list").output
+    return next(line for line in output.splitlines() if line.startswith(of_source))
 
 
 def _status_becomes(intake: Intake, path: str, status: int, headers: dict[str, str] | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -181,6 +182,7 @@ def test_the_command_restarts_killed_processes(home: Path, tmp_path: Path) -> No
     try:
         until(lambda: "mailmart is running" in log.read_text() or process.poll() is not None)
         assert process.poll() is None, log.read_text()
+        _check_another_terminal(home, port)
         working = "mailmart_workers_alive 1.0"
         until(lambda: working in _text(f"http://127.0.0.1:{metrics}/metrics"))
         killed = {name: children(process.pid, name) for name in (b"\0serve\0", b"\0scheduler\0", b"\0worker\0")}
@@ -197,6 +199,7 @@ def test_the_command_restarts_killed_processes(home: Path, tmp_path: Path) -> No
     text = log.read_text()
     assert "Traceback" not in text, text
     assert "was killed" not in text
+    assert not (home / "running.env").exists()
     assert not servers.any_running(Settings(None, None, home))
 
 
@@ -229,6 +232,22 @@ def test_a_deleted_home_folder_gets_no_empty_database(home: Path, caplog: pytest
     until(lambda: "deleted was deleted" in caplog.text)
     watchdog.stop()
     assert not (home / "deleted").exists()
+
+
+def _check_another_terminal(home: Path, port: int) -> None:
+    """A command that knows the home folder only makes the URL of the running intake, and finds that it answers."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAILMART_")}
+    created = subprocess.run(
+        [sys.executable, "-m", "api", "sources", "create", "--workspace", "w", "--provider", "sendgrid"],
+        env={**inherited, "MAILMART_HOME": str(home)},
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+    )
+    assert created.stdout.startswith(f"http://127.0.0.1:{port + 10}/intake/sendgrid/"), created
+    assert "no intake answers" not in created.stderr
+    assert stat.S_IMODE((home / "running.env").stat().st_mode) == 0o600
 
 
 def _database_responds(settings: Settings) -> bool:

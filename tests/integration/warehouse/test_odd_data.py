@@ -134,8 +134,10 @@ def test_nothing_counts_twice_or_crosses_tenants(built: Settings) -> None:
 def test_rejected_events_are_counted(built: Settings) -> None:
     found = rows(
         built,
-        "select workspace_id, problem, events from marts.data_quality where provider = 'native' and workspace_id not like 't_'",
+        "select workspace_id, problem, events, unknown_words from marts.data_quality"
+        " where provider = 'native' and workspace_id not like 't_'",
     )
+    assert [row["unknown_words"] for row in found if row["unknown_words"]] == ["teleported"]
     assert {(row["workspace_id"], row["problem"]): row["events"] for row in found} == {
         ("", "no_workspace"): 2,
         ("w", "no_event_id"): 1,

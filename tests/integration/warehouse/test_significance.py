@@ -7,7 +7,6 @@ import random
 from datetime import UTC, datetime
 
 import pytest
-from scipy.stats import chi2_contingency, norm
 
 from api.db.connection import connect
 from api.settings import Settings
@@ -73,6 +72,8 @@ def test_hillstroms_randomised_test(empty_warehouse: Settings) -> None:
                 "select metric, winner, p_value from marts.significance where workspace_id = 'hillstrom'"
             ).fetchall()
         }
+    from scipy.stats import norm
+
     winner, p_value = found["open_rate"]
     assert (winner, norm.isf(p_value / 2)) == ("men", pytest.approx(8.685, abs=5e-4))
     assert found["reply_rate"] == ("men", pytest.approx(2.0515e-4, abs=5e-9))
@@ -88,6 +89,9 @@ def _expected(counts: dict[str, tuple[int, int]]) -> tuple[str | None, float | N
     if min(min(row) for row in table) < 5:
         return winner, None, False
     pairs = len(ranked) * (len(ranked) - 1) // 2
+    # its import takes a second, which each process that collects the tests would pay
+    from scipy.stats import chi2_contingency
+
     # the chi-squared test without Yates's correction is the square of the pooled z-test
     p_value = min(1.0, pairs * float(chi2_contingency(table, correction=False).pvalue))
     return winner, p_value, p_value < 0.05

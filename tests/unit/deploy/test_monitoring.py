@@ -6,6 +6,7 @@ import ast
 import re
 import shutil
 import subprocess
+from functools import cache
 from typing import Any
 
 import orjson
@@ -37,7 +38,8 @@ ALERTS = {
 NOT_SHOWN = {"mailmart_published_batch"}
 
 
-def existing_metrics() -> set[str]:
+@cache
+def existing_metrics() -> frozenset[str]:
     """The names at /metrics of all metrics that the code makes."""
     names = set()
     for path in (PROJECT_ROOT / "api").rglob("*.py"):
@@ -49,7 +51,7 @@ def existing_metrics() -> set[str]:
                 name = node.args[0] if node.args else None
                 if isinstance(name, ast.Constant) and isinstance(name.value, str):
                     names |= {name.value + suffix for suffix in SUFFIXES[node.func.id]}
-    return names
+    return frozenset(names)
 
 
 def used_metrics(expression: str) -> set[str]:

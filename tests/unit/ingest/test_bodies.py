@@ -101,6 +101,7 @@ def depth(body: bytes) -> int:
     return deepest
 
 
+@pytest.mark.slow
 def test_a_check_takes_linear_time() -> None:
     """Each of these would take minutes if it were quadratic; the bound is far from both."""
     started = time.process_time()

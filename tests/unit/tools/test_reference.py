@@ -17,7 +17,7 @@ def test_every_setting_is_on_the_page() -> None:
     page = settings_reference()
     for name, _, _ in env_vars():
         assert page.count(f"\n| `{name}` |") == 1, name
-    assert "| `MAILMART_PORT` | `8080` | Port that the API listens on. From 0 to 65,535. | `serve` |" in page
+    assert "| `MAILMART_PORT` | `8080` | Port that the API listens on. From 0 to 65,535. | `serve`, `sources` |" in page
     assert "| `MAILMART_NIGHTLY_AT` | `02:00` |" in page
     assert str(PROJECT_ROOT) not in page
     assert str(Path.home()) not in page

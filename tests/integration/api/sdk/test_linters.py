@@ -58,8 +58,10 @@ def test_spectral_finds_no_violation(tmp_path: Path) -> None:
 
 
 def test_both_linters_report_a_violation(tmp_path: Path) -> None:
-    document = orjson.loads(DOCUMENT.read_bytes())
-    del document["info"]["contact"]
+    whole = orjson.loads(DOCUMENT.read_bytes())
+    del whole["info"]["contact"]
+    # its head alone: Spectral takes seconds for the whole
+    document = {name: whole[name] for name in ("openapi", "info", "servers")} | {"paths": {}}
     invalid = tmp_path / "invalid.json"
     invalid.write_bytes(orjson.dumps(document))
     assert redocly(invalid, tmp_path) == ["info-license #/info"]

@@ -8,7 +8,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from api.exports.storage.s3 import S3Storage
 
@@ -17,6 +16,9 @@ BUCKET = "exports-of-tests"
 
 @pytest.fixture(scope="module")
 def s3_address() -> Iterator[str]:
+    # each process that collects the tests would pay for the import
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -1,0 +1,103 @@
+"""What a build says: reads dbt's lines in JSON, and keeps the progress, the warnings and the errors.
+
+dbt has an event a line (`--log-format json`). The result of a node is an event whose name is Log…Result, and the summary at the
+end says what failed: a line that names the node, and then its message and where its SQL is. A line that is no event, such as one
+of a traceback, is an error.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+ARGUMENTS = ("--log-format", "json", "--log-format-file", "debug", "--no-use-colors")
+# what the macros of the project say with log(info=true)
+NOTE = "JinjaLogInfo"
+# of the summary: they continue the line that names the node
+CONTINUES_ERROR = ("RunResultError", "RunResultErrorNoMessage", "SQLCompiledPath", "CheckNodeTestFailure")
+CONTINUES_WARNING = ("RunResultWarningMessage",)
+# a number of errors, each of which has its own message
+REPEATED = ("EndOfRunSummary", "LogSkipBecauseError")
+KINDS = {"model": "model", "test": "data test", "unit_test": "unit test", "seed": "seed"}
+
+
+@dataclass
+class BuildReport:
+    """What a build has said so far.
+
+    Attributes:
+        invocation_id: dbt's id of the build; None before its first event.
+        finished: how many nodes of each kind have ended.
+        total: how many nodes there are to build; 0 until that is known.
+        current: the node that began last.
+        skipped: nodes that were not built because one before them failed.
+        warnings, errors, notes: messages, in the order in which they came, each once.
+    """
+
+    invocation_id: str | None = None
+    finished: Counter[str] = field(default_factory=Counter)
+    total: int = 0
+    current: str = ""
+    skipped: int = 0
+    warnings: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def read(self, line: str) -> None:
+        """Reads a line of dbt's output."""
+        try:
+            event = orjson.loads(line)
+            name, level, message = event["info"]["name"], event["info"]["level"], event["info"]["msg"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            # the lines of a traceback belong together, and one can be there twice
+            self.errors.append(line.rstrip())
+            return
+        self.invocation_id = event["info"].get("invocation_id") or self.invocation_id
+        data = event.get("data") or {}
+        if name == "LogStartLine":
+            self._begin(data)
+        elif name == "SkippingDetails":
+            self.skipped += 1
+        elif name.startswith("Log") and name.endswith("Result"):
+            self.finished[_node(data).get("resource_type", "")] += 1
+        elif name in REPEATED:
+            pass
+        elif name == NOTE:
+            _add(self.notes, message)
+        elif name in CONTINUES_ERROR and self.errors:
+            self.errors[-1] += f"\n{message}"
+        elif name in CONTINUES_WARNING and self.warnings:
+            self.warnings[-1] += f"\n{message}"
+        elif level == "error":
+            _add(self.errors, message)
+        elif level == "warn":
+            _add(self.warnings, message)
+
+    def progress(self) -> str:
+        """How far the build is: `45 of 512, fct_messages`."""
+        if not self.total:
+            return "reading the project"
+        return f"{self.finished.total() + self.skipped} of {self.total}, {self.current}"
+
+    def counts(self) -> str:
+        """What was built and tested: `85 models, 431 data tests, 13 seeds`."""
+        counted = ((self.finished[kind], title) for kind, title in KINDS.items())
+        return ", ".join(f"{count:,} {title}{'' if count == 1 else 's'}" for count, title in counted if count) or "nothing"
+
+    def _begin(self, data: dict[str, Any]) -> None:
+        self.total = max(self.total, int(data.get("total") or 0))
+        self.current = str(_node(data).get("node_name") or "")
+
+
+def _node(data: dict[str, Any]) -> dict[str, Any]:
+    node: dict[str, Any] = data.get("node_info") or {}
+    return node
+
+
+def _add(messages: list[str], message: str) -> None:
+    text = message.strip()
+    if text and text not in messages:
+        messages.append(text)

@@ -1,0 +1,25 @@
+"""All bodies of these tests in one build."""
+
+from __future__ import annotations
+
+import pytest
+
+from api.settings import Settings
+from tests.integration.conftest import MakeWarehouse
+from tests.integration.ingest.documented_events import load_documented_events
+from tests.integration.ingest.field_cases import load_field_cases
+from tests.integration.ingest.real_webhooks import load_real_webhooks
+from tests.support.dbt import WITHOUT_TESTS, run_dbt
+
+
+@pytest.fixture(scope="session")
+def ingested(make_warehouse: MakeWarehouse) -> Settings:
+    """A built database with the field cases, the real webhooks and the documented events, each in a workspace of its own."""
+    return make_warehouse("ingested", _fill)
+
+
+def _fill(settings: Settings) -> None:
+    load_field_cases(settings)
+    load_real_webhooks(settings)
+    load_documented_events(settings)
+    run_dbt(settings, *WITHOUT_TESTS)
