@@ -7,7 +7,7 @@ import re
 from tests.integration.warehouse.seeds import seed
 
 # PostgreSQL caches 32 compiled regular expressions, and compiles each again for each bounce if there are more
-MAX_RULES_WITH_PHRASES = 30
+MAX_RULES_WITH_PHRASES = 31
 
 
 def is_like(text: str, pattern: str) -> bool:
