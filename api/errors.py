@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 # code of a 404 -> its message; a contract may name these codes
 NOT_FOUND = {
     "CAMPAIGN_NOT_FOUND": "Campaign with ID {id} not found in workspace {workspace}",
@@ -34,6 +36,13 @@ class SessionError(MailmartError):
 
 class ServerError(MailmartError):
     """A server does not start, stop or answer."""
+
+
+class HomeNotWritable(ServerError):
+    """MAILMART_HOME cannot be written."""
+
+    def __init__(self, home: Path, error: OSError) -> None:
+        super().__init__(f"cannot write to {home}: {error.strerror}", hint="Set MAILMART_HOME to a folder that you can write to.")
 
 
 class StorageError(MailmartError):

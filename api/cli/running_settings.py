@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from api.cli.env_file import Variable, quoted, read_env_file
-from api.errors import ServerError
+from api.errors import HomeNotWritable
 from api.processes.stack import program_environment
 from api.settings import ENV_FILE, PATHS, SERVICES, Settings, env_vars
 
@@ -36,7 +36,7 @@ def running_settings(settings: Settings, environ: Mapping[str, str] = os.environ
     """Leaves the settings for other commands while the block runs. Only we may read the file: a URL has a password.
 
     Raises:
-        ServerError: the home folder cannot be written.
+        HomeNotWritable: the home folder cannot be written.
     """
     path = settings.home / NAME
     unfinished = path.with_name(f"{NAME}.{os.getpid()}")
@@ -44,9 +44,7 @@ def running_settings(settings: Settings, environ: Mapping[str, str] = os.environ
         unfinished.unlink(missing_ok=True)
         file = os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w")
     except OSError as error:
-        raise ServerError(
-            f"cannot write to {settings.home}: {error.strerror}", hint="Set MAILMART_HOME to a folder that you can write to."
-        ) from error
+        raise HomeNotWritable(settings.home, error) from error
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(

@@ -16,7 +16,7 @@ from api.cli.signals import StopSignal
 from api.db.migrate import migrate
 from api.embedded import servers
 from api.embedded.watchdog import ServerWatchdog
-from api.errors import MailmartError, ServerError, SettingsError
+from api.errors import HomeNotWritable, MailmartError, ServerError, SettingsError
 from api.processes.probe import responds
 from api.processes.stack import program_environment
 from api.processes.supervisor import Program, Supervisor
@@ -144,9 +144,7 @@ def _only_one(settings: Settings) -> Iterator[None]:
         settings.home.mkdir(parents=True, exist_ok=True)
         file = (settings.home / "run_lock").open("a")
     except OSError as error:
-        raise ServerError(
-            f"cannot write to {settings.home}: {error.strerror}", hint="Set MAILMART_HOME to a folder that you can write to."
-        ) from error
+        raise HomeNotWritable(settings.home, error) from error
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

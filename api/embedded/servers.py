@@ -10,7 +10,7 @@ from pathlib import Path
 
 from api.embedded import postgres, valkey
 from api.embedded.paths import Folders, find_folders, has_servers, take_over
-from api.errors import ServerError
+from api.errors import HomeNotWritable
 from api.settings import Settings
 
 
@@ -86,9 +86,7 @@ def _locked(home: Path) -> Iterator[None]:
         home.mkdir(parents=True, exist_ok=True)
         file = (home / "lock").open("a")
     except OSError as error:
-        raise ServerError(
-            f"cannot write to {home}: {error.strerror}", hint="Set MAILMART_HOME to a folder that you can write to."
-        ) from error
+        raise HomeNotWritable(home, error) from error
     # the system releases the lock when its process ends: it never becomes stale
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -93,6 +93,28 @@
 {%- endmacro %}
 
 
+{#
+    A query of the rejected events by problem and unknown word, with each word's place among those of its problem: the most frequent
+    first, events without a word last. `events` has workspace_id, provider, problem, word (unknown_word()) and loaded_at.
+#}
+{% macro ranked_unknown_words(events) -%}
+    select
+        workspace_id,
+        provider,
+        problem,
+        word,
+        count(*) as events,
+        min(loaded_at) as first_loaded_at,
+        max(loaded_at) as last_loaded_at,
+        row_number() over (
+            partition by workspace_id, provider, problem
+            order by word is null, count(*) desc, word collate "C"
+        ) as place
+    from {{ events }}
+    group by workspace_id, provider, problem, word
+{%- endmacro %}
+
+
 {# How many unknown words an answer names, the most frequent ones. #}
 {% macro max_unknown_words() -%}
     5

@@ -4,7 +4,7 @@
 -- took half of the time in which a first build read the log.
 set local role mailmart_owner;
 
--- What app.clean_tags() was.
+-- What app.clean_tags() was. Not that function renamed: the views of staging would keep calling it.
 create function app.clean_unusual_tags(tags text[]) returns text[]
 language sql immutable strict parallel safe
 set search_path = app, pg_temp

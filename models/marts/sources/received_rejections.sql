@@ -12,26 +12,8 @@ with rejected_events as (
         and {{ is_in_window("(loaded_at at time zone 'UTC')::date") }}
 ),
 
-counted_words as (
-    select
-        workspace_id,
-        provider,
-        problem,
-        word,
-        count(*) as events,
-        max(loaded_at) as last_loaded_at
-    from rejected_events
-    group by workspace_id, provider, problem, word
-),
-
 ranked_words as (
-    select
-        *,
-        row_number() over (
-            partition by workspace_id, provider, problem
-            order by word is null, events desc, word collate "C"
-        ) as place
-    from counted_words
+    {{ ranked_unknown_words('rejected_events') | indent }}
 ),
 
 rejections as (

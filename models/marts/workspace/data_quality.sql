@@ -29,27 +29,8 @@ app_problems as (
     where {{ is_visible_as_of('dim_app_problems') }}
 ),
 
-counted_words as (
-    select
-        workspace_id,
-        problem,
-        provider,
-        word,
-        count(*) as events,
-        min(loaded_at) as first_loaded_at,
-        max(loaded_at) as last_loaded_at
-    from rejected_events
-    group by workspace_id, problem, provider, word
-),
-
 ranked_words as (
-    select
-        *,
-        row_number() over (
-            partition by workspace_id, problem, provider
-            order by word is null, events desc, word collate "C"
-        ) as place
-    from counted_words
+    {{ ranked_unknown_words('rejected_events') | indent }}
 ),
 
 problems as (
