@@ -51,6 +51,8 @@ def run(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.P
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # a shell starts what runs in the background with SIGINT ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread of ours is in the child
     )
     yield process
     process.kill()
