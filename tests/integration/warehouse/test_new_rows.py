@@ -15,6 +15,7 @@ from api.settings import Settings
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -65,6 +66,7 @@ def test_every_committed_row_is_counted_by_the_next_build_at_a_cost_of_what_is_n
     load_events(settings, [sent("behind"), sent("first", campaign_id="other")], NOW - timedelta(days=2))
     _load_messages(settings, "tenant 2")
     _load_during_build(settings)
+    _wait_for_older_transactions(settings)
     before = _index_entries_read(settings)
     run_dbt(settings, *WITHOUT_TESTS)
     assert _index_entries_read(settings) - before < MAX_INDEX_ENTRIES
@@ -84,6 +86,17 @@ def test_every_committed_row_is_counted_by_the_next_build_at_a_cost_of_what_is_n
         ("behind", "conflicting_duplicate"),
         ("without message", "no_message"),
     }
+
+
+def _wait_for_older_transactions(settings: Settings) -> None:
+    """Waits until no transaction runs that is older than what was loaded.
+
+    A build looks again at what was loaded since the oldest one that ran when it started. Transaction ids are of the whole server,
+    which other tests use, too.
+    """
+    newest = rows(settings, "select pg_current_xact_id()::text")[0][0]
+    oldest = f"select pg_snapshot_xmin(pg_current_snapshot()) > '{newest}'::xid8"
+    wait_until(lambda: rows(settings, oldest) == [(True,)], "the end of transactions of other tests", 600)
 
 
 def _sorts_native_events_in_parallel(settings: Settings) -> bool:
