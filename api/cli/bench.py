@@ -14,7 +14,18 @@ from api.tools.bench.export import COPY, bench_export
 from api.tools.bench.fresh import bench_fresh
 from api.tools.bench.intake import INTAKE, PGBENCH, STATIC, bench_intake
 from api.tools.bench.marts import MeasuredQuery, bench_marts
-from api.tools.bench.report import BARE, CACHED, NOT_MODIFIED, SQL, STATIC_BARE, STATIC_FLASK, UNCACHED, Options, Report
+from api.tools.bench.report import (
+    BARE,
+    CACHED,
+    NOT_MODIFIED,
+    PREPARED,
+    SQL,
+    STATIC_BARE,
+    STATIC_FLASK,
+    UNCACHED,
+    Options,
+    Report,
+)
 from api.tools.bench.send_time import EACH_DAY, FLAT, TUESDAY, bench_send_time
 
 # models that are tables; all others are views
@@ -163,7 +174,8 @@ def api(
 ) -> None:
     """Measure the API: requests a second and response times.
 
-    The controls are the same SQL in pgbench, a bare WSGI function and static routes.
+    The controls are the same SQL in pgbench, prepared as the service does and planned each time, a bare WSGI function and
+    static routes.
     """
     options = Options(messages, days, seconds, rounds, connections, workers, endpoints)
     report = bench_api(Settings.from_environment(), options, lambda line: click.echo(f"  {line}", err=True))
@@ -180,7 +192,7 @@ def _show_measured(report: Report, connections: tuple[int, ...]) -> None:
     click.echo(f"{'':<30}" + f"{'req/s':>10}{'p50':>8}{'p99':>8}" * len(connections))
     for endpoint in report.endpoints:
         click.echo(f"{endpoint} ({report.body_bytes[endpoint]:,} bytes)")
-        for label in (UNCACHED, BARE, SQL, CACHED, NOT_MODIFIED):
+        for label in (UNCACHED, BARE, PREPARED, SQL, CACHED, NOT_MODIFIED):
             _show_row(report, endpoint, label, connections)
     click.echo("controls for cached and 304")
     for label in (STATIC_FLASK, STATIC_BARE):
@@ -195,11 +207,12 @@ def _show_row(report: Report, endpoint: str, label: str, connections: tuple[int,
 
 
 def _show_ratios(report: Report, connections: tuple[int, ...]) -> None:
-    click.echo("\nratios of requests a second, by connections" + "".join(f"{number:>8}" for number in connections))
+    click.echo("\nratios of requests a second, by connections " + "".join(f"{number:>8}" for number in connections))
     for endpoint in report.endpoints:
         click.echo(endpoint)
         for label, control in (
             (UNCACHED, (endpoint, BARE)),
+            (UNCACHED, (endpoint, PREPARED)),
             (UNCACHED, (endpoint, SQL)),
             (CACHED, ("", STATIC_FLASK)),
             (NOT_MODIFIED, ("", STATIC_FLASK)),
@@ -207,7 +220,7 @@ def _show_ratios(report: Report, connections: tuple[int, ...]) -> None:
             ratios = [report.ratio(endpoint, label, control, number) for number in connections]
             cells = [f"{ratio:>8.2f}" for ratio in ratios if ratio is not None]
             if cells:
-                click.echo(f"  {label + ' / ' + control[1]:<38}" + "".join(cells))
+                click.echo(f"  {label + ' / ' + control[1]:<42}" + "".join(cells))
 
 
 @command.command("export")

@@ -1,4 +1,9 @@
-"""Connections to PostgreSQL of a process that serves HTTP: a bounded pool, and one round trip for each request."""
+"""Connections to PostgreSQL of a process that serves HTTP: a bounded pool, and one round trip for each request.
+
+A request's statements are prepared and sent as a pipeline (db/prepared_statements.py). Where that is not possible, the whole
+transaction is one message of the simple protocol: on Citus, behind a pooler in transaction mode that does not follow prepared
+statements, and with an old libpq.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +19,9 @@ from psycopg_pool import ConnectionPool as PsycopgPool
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from api.db.connection import conninfo
-from api.db.request_context import set_local_statements
-from api.db.session import Role, check_transaction, transaction_settings
+from api.db.prepared_statements import PreparedStatements, Statement, is_supported
+from api.db.request_context import AS_OF, set_config_query, set_local_statements
+from api.db.session import Role, check_transaction, transaction_config, transaction_settings
 from api.errors import QueryTimeout, SessionError, WarehouseUnavailable
 from api.settings import Settings
 
@@ -28,7 +34,17 @@ RETRY_INTERVAL_SECONDS = 1.0
 MAX_RECONNECT_SECONDS = 2.0
 CONNECT_TIMEOUT_SECONDS = 5
 
+# the session of the server is another one than before
+NOT_FOLLOWED = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
+IS_CITUS = "select exists (select from pg_catalog.pg_extension where extname = 'citus')"
+
 T = TypeVar("T")
+
+
+class PoolConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection and the statements that it has prepared; None if it prepares none."""
+
+    statements: PreparedStatements | None = None
 
 
 class ConnectionPool:
@@ -37,16 +53,20 @@ class ConnectionPool:
     def __init__(self, settings: Settings, role: Role = "mailmart_api") -> None:
         self._settings = settings
         self._role = role
-        self._psycopg_pool: PsycopgPool | None = None
+        self._psycopg_pool: PsycopgPool[PoolConnection] | None = None
         self._last_success_at = 0.0
         self._retry_at = 0.0
         self._retry_lock = threading.Lock()
         self._begin = transaction_settings(role, statement_timeout_seconds=settings.query_timeout_seconds)
+        config = transaction_config(role, statement_timeout_seconds=settings.query_timeout_seconds)
+        # the role first: the server checks it before anything else happens
+        self._config = (*config.items(), ("transaction_read_only", "on"))
+        self._prepares = is_supported()
         self._logged_error = ""
         self.is_unavailable = False
 
     @property
-    def _pool(self) -> PsycopgPool:
+    def _pool(self) -> PsycopgPool[PoolConnection]:
         if self._psycopg_pool is None:
             raise WarehouseUnavailable(DATABASE_UNAVAILABLE)
         return self._psycopg_pool
@@ -59,12 +79,13 @@ class ConnectionPool:
         """
         self._psycopg_pool = PsycopgPool(
             conninfo(self._settings, self._role),
+            connection_class=PoolConnection,
             min_size=1,
             max_size=self._settings.pool_size,
             timeout=self._settings.pool_timeout_seconds,
             max_waiting=self._settings.pool_size * 8,
             reconnect_timeout=MAX_RECONNECT_SECONDS,
-            # a prepared statement without parameters keeps the plan of the first tenant
+            # only `query` prepares: psycopg's own statements would be those of one session of the server
             kwargs={"autocommit": True, "prepare_threshold": None, "connect_timeout": CONNECT_TIMEOUT_SECONDS},
             configure=self._configure,
             open=False,
@@ -90,7 +111,7 @@ class ConnectionPool:
         """
         return self._execute_if_available(lambda connection: self._in_transaction(connection, work))
 
-    def _execute_if_available(self, work: Callable[[psycopg.Connection], T]) -> T:
+    def _execute_if_available(self, work: Callable[[PoolConnection], T]) -> T:
         if not self.is_unavailable:
             return self._execute(work)
         if time.monotonic() < self._retry_at or not self._retry_lock.acquire(blocking=False):
@@ -100,7 +121,7 @@ class ConnectionPool:
         finally:
             self._retry_lock.release()
 
-    def _execute(self, work: Callable[[psycopg.Connection], T]) -> T:
+    def _execute(self, work: Callable[[PoolConnection], T]) -> T:
         try:
             result = self._execute_with_retry(work)
         except psycopg.errors.QueryCanceled as error:
@@ -121,7 +142,7 @@ class ConnectionPool:
         self._last_success_at = time.monotonic()
         self.is_unavailable = False
 
-    def _execute_with_retry(self, work: Callable[[psycopg.Connection], T]) -> T:
+    def _execute_with_retry(self, work: Callable[[PoolConnection], T]) -> T:
         try:
             with self._pool.connection() as connection:
                 return work(connection)
@@ -139,7 +160,7 @@ class ConnectionPool:
             connection.execute("; ".join(self._begin).encode())
             return work(connection)
 
-    def _configure(self, connection: psycopg.Connection) -> None:
+    def _configure(self, connection: PoolConnection) -> None:
         # as JSON has numbers
         connection.adapters.register_loader("numeric", FloatLoader)
         try:
@@ -151,30 +172,64 @@ class ConnectionPool:
                 LOG.error("no request is answered: %s. %s", error.message, error.hint)  # noqa: TRY400
             raise
         self._logged_error = ""
+        if self._prepares and not _is_citus(connection):
+            connection.statements = PreparedStatements(connection)
 
     def query(self, settings: Mapping[str, str], statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:
         """The rows of each statement, read in one read-only transaction under the settings of a request context.
 
-        The whole transaction is one message to the server and one back.
+        The whole transaction is one round trip. The server keeps the plan of each statement: see db/prepared_statements.py for
+        how a statement may read the settings.
 
         Raises:
             WarehouseUnavailable, QueryTimeout: see `execute`.
             psycopg.Error: a statement failed.
         """
 
-        def work(connection: psycopg.Connection) -> list[list[tuple[Any, ...]]]:
-            texts = ["begin read only", *self._begin, *set_local_statements(connection, settings), *statements, "commit"]
-            try:
-                cursor = connection.execute("; ".join(texts).encode())
-                results = []
-                while True:
-                    if cursor.description is not None:
-                        results.append(cursor.fetchall())
-                    if not cursor.nextset():
-                        return results
-            except psycopg.Error:
-                if not connection.closed:
-                    connection.rollback()
-                raise
+        def work(connection: PoolConnection) -> list[list[tuple[Any, ...]]]:
+            if self._prepares and connection.statements is not None:
+                try:
+                    return self._query_prepared(connection.statements, settings, statements)
+                except NOT_FOLLOWED as error:
+                    self._prepares = False
+                    LOG.warning(
+                        "statements are not prepared from now on, and each request is planned anew: %s."
+                        " A connection pooler in transaction mode needs PgBouncer 1.21 or later with max_prepared_statements.",
+                        error,
+                    )
+                except psycopg.errors.FeatureNotSupported:
+                    # a view was replaced by one of the same name with columns of other types
+                    connection.statements.close_all()
+            return self._query_in_one_message(connection, settings, statements)
 
         return self._execute_if_available(work)
+
+    def _query_prepared(
+        self, prepared: PreparedStatements, settings: Mapping[str, str], statements: Sequence[str]
+    ) -> list[list[tuple[Any, ...]]]:
+        set_config = Statement(set_config_query(self._config, tuple(settings)), tuple(settings.values()))
+        # a new publication can have other views, and other sizes of what they read
+        _, *rows = prepared.run([set_config, *map(Statement, statements)], version=settings.get(AS_OF, ""))
+        return rows
+
+    def _query_in_one_message(
+        self, connection: psycopg.Connection, settings: Mapping[str, str], statements: Sequence[str]
+    ) -> list[list[tuple[Any, ...]]]:
+        texts = ["begin read only", *self._begin, *set_local_statements(connection, settings), *statements, "commit"]
+        try:
+            cursor = connection.execute("; ".join(texts).encode())
+            results = []
+            while True:
+                if cursor.description is not None:
+                    results.append(cursor.fetchall())
+                if not cursor.nextset():
+                    return results
+        except psycopg.Error:
+            if not connection.closed:
+                connection.rollback()
+            raise
+
+
+def _is_citus(connection: psycopg.Connection) -> bool:
+    row = connection.execute(IS_CITUS).fetchone()
+    return row is None or bool(row[0])

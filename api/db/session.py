@@ -65,17 +65,24 @@ def startup_options() -> str:
     return " ".join(f"-c {name}={value.replace(' ', chr(92) + ' ')}" for name, value in SESSION_SETTINGS.items())
 
 
+def transaction_config(role: Role, *, statement_timeout_seconds: int) -> dict[str, str]:
+    """The settings (name → value) of a transaction of the API or of the intake, whatever session it has; the role first."""
+    return {
+        "role": role,
+        "row_security": "on",
+        "timezone": "UTC",
+        "datestyle": "ISO, MDY",
+        "extra_float_digits": "1",
+        "search_path": "pg_catalog, pg_temp",
+        "statement_timeout": str(statement_timeout_seconds * 1000),
+    }
+
+
 def transaction_settings(role: Role, *, statement_timeout_seconds: int) -> list[str]:
-    """The statements that begin a transaction of the API or of the intake, whatever session it has."""
-    return [
-        f"set local role {role}",
-        "set local row_security = on",
-        "set local timezone = 'UTC'",
-        "set local datestyle = 'ISO, MDY'",
-        "set local extra_float_digits = 1",
-        "set local search_path = pg_catalog, pg_temp",
-        f"set local statement_timeout = {statement_timeout_seconds * 1000}",
-    ]
+    """The statements that begin such a transaction."""
+    config = transaction_config(role, statement_timeout_seconds=statement_timeout_seconds)
+    # names, numbers and lists of names: none needs quotes
+    return [f"set local {name} = {value}" for name, value in config.items()]
 
 
 def check_transaction(connection: psycopg.Connection, settings: list[str], role: Role) -> None:

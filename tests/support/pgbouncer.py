@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -22,15 +23,31 @@ from tests.support.waiting import wait_until
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
 needs_pgbouncer = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
+# the first release that follows the prepared statements of its clients
+FOLLOWS_STATEMENTS = (1, 21)
+
+
+def follows_statements() -> bool:
+    """Whether the installed PgBouncer can follow the prepared statements of its clients in transaction mode."""
+    assert PGBOUNCER is not None
+    output = subprocess.run([PGBOUNCER, "--version"], capture_output=True, text=True, check=True).stdout
+    version = re.search(r"(\d+)\.(\d+)", output)
+    assert version is not None, output
+    return tuple(map(int, version.groups())) >= FOLLOWS_STATEMENTS
 
 
 @contextmanager
 def pooled(
-    settings: Settings, *, mode: str, ignored: str = "options,extra_float_digits", pool_size: int = 2
+    settings: Settings,
+    *,
+    mode: str,
+    ignored: str = "options,extra_float_digits",
+    pool_size: int = 2,
+    max_prepared_statements: int = 0,
 ) -> Iterator[Settings]:
     """The settings of the same database through PgBouncer in pool mode `session` or `transaction`, while the block runs.
 
-    `ignored` are the start-up parameters that it drops without a word.
+    `ignored` are the start-up parameters that it drops without a word. It follows `max_prepared_statements` of each client.
     """
     assert PGBOUNCER is not None
     assert settings.database_url is not None
@@ -56,7 +73,7 @@ def pooled(
         f"pool_mode = {mode}\n"
         f"default_pool_size = {pool_size}\n"
         f"ignore_startup_parameters = {ignored}\n"
-        f"logfile = {folder}/log\n"
+        f"logfile = {folder}/log\n" + (f"max_prepared_statements = {max_prepared_statements}\n" if follows_statements() else "")
     )
     config.chmod(0o644)
     process = subprocess.Popen(

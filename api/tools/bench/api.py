@@ -12,13 +12,25 @@ from dataclasses import dataclass
 
 from api.auth.api_keys import create_key
 from api.contract.exposures import Endpoint
+from api.db.prepared_statements import Statement
 from api.errors import MailmartError
 from api.settings import Settings
 from api.tools.bench.control_responses import write_responses
 from api.tools.bench.controls import STATIC
 from api.tools.bench.load import HOST, Load, Measured, measure
-from api.tools.bench.pgbench import measure_transaction
-from api.tools.bench.report import BARE, CACHED, NOT_MODIFIED, SQL, STATIC_BARE, STATIC_FLASK, UNCACHED, Options, Report
+from api.tools.bench.pgbench import as_transaction, measure_prepared, measure_transaction
+from api.tools.bench.report import (
+    BARE,
+    CACHED,
+    NOT_MODIFIED,
+    PREPARED,
+    SQL,
+    STATIC_BARE,
+    STATIC_FLASK,
+    UNCACHED,
+    Options,
+    Report,
+)
 from api.tools.bench.requests import BenchRequest, bench_requests
 from api.tools.bench.scratch import current_publication, scratch_servers, vacuum_analyze
 from api.tools.bench.services import body_and_etag, control, service
@@ -97,8 +109,8 @@ def _chosen(endpoints: Sequence[Endpoint], names: Sequence[str]) -> tuple[str, .
     return tuple(name for name in available if not names or name in names)
 
 
-def _transactions(scratch: Settings, port: int, requests: Sequence[BenchRequest], key: str) -> dict[str, str]:
-    """The text of the transaction that the service sends for each request, from the server's log, by endpoint.
+def _transactions(scratch: Settings, port: int, requests: Sequence[BenchRequest], key: str) -> dict[str, list[Statement]]:
+    """The transaction that the service sends for each request, from the server's log, by endpoint.
 
     Raises:
         MailmartError: a transaction is not in the log.
@@ -108,7 +120,7 @@ def _transactions(scratch: Settings, port: int, requests: Sequence[BenchRequest]
     try:
         for request in requests:
             deadline = time.monotonic() + LOG_TIMEOUT_SECONDS
-            sent: list[str] = []
+            sent: list[list[Statement]] = []
             # a session applies a new setting with a delay
             while not sent:
                 if time.monotonic() > deadline:
@@ -142,13 +154,16 @@ def _measurements(
     key: str,
     ports: Mapping[str, int],
     etags: Mapping[str, str],
-    transactions: Mapping[str, str],
+    transactions: Mapping[str, Sequence[Statement]],
 ) -> list[_Measurement]:
     """All measurements, each next to its control."""
     warm_up = min(options.seconds * WARM_UP_SHARE, MAX_WARM_UP)
 
     def load(port: int, text: str, status: int = 200) -> Callable[[int], Measured]:
         return lambda connections: measure(Load(port, text, status, connections, options.seconds, warm_up))
+
+    def prepared(statements: Sequence[Statement]) -> Callable[[int], Measured]:
+        return lambda connections: measure_prepared(scratch, statements, connections, options.seconds, warm_up)
 
     def sql(transaction: str) -> Callable[[int], Measured]:
         return lambda connections: measure_transaction(scratch, transaction, connections, options.seconds, warm_up)
@@ -159,7 +174,8 @@ def _measurements(
         measurements += [
             _Measurement(name, UNCACHED, load(ports[UNCACHED], text)),
             _Measurement(name, BARE, load(ports[BARE], text)),
-            _Measurement(name, SQL, sql(transactions[name])),
+            _Measurement(name, PREPARED, prepared(transactions[name])),
+            _Measurement(name, SQL, sql(as_transaction(transactions[name]))),
             _Measurement(name, CACHED, load(ports[CACHED], text)),
         ]
         if request.method == "GET" and etags[name]:

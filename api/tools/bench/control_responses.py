@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
 from api.contract.exposures import Section
 from api.contract.parameters import PARAMETERS
+from api.db.prepared_statements import Statement
 from api.settings import Settings
 from api.tools.bench.requests import BenchRequest
 
@@ -28,9 +29,9 @@ class SectionShape(TypedDict):
 
 
 class ControlResponse(TypedDict):
-    """The transaction of a request, and how its rows become a response."""
+    """The transaction of a request, each statement with its values, and how the rows become a response."""
 
-    transaction: str
+    transaction: list[tuple[str, list[str]]]
     fields: dict[str, Any]
     sections: list[SectionShape]
 
@@ -49,7 +50,11 @@ def responses_file(settings: Settings) -> Path:
 
 
 def write_responses(
-    scratch: Settings, transactions: Mapping[str, str], requests: list[BenchRequest], data_as_of: datetime, static: str
+    scratch: Settings,
+    transactions: Mapping[str, Sequence[Statement]],
+    requests: list[BenchRequest],
+    data_as_of: datetime,
+    static: str,
 ) -> None:
     """Writes the file; `transactions` are by endpoint."""
     responses: ControlResponses = {
@@ -68,13 +73,14 @@ def read_responses(settings: Settings) -> ControlResponses:
     return responses
 
 
-def _response(request: BenchRequest, transaction: str) -> ControlResponse:
+def _response(request: BenchRequest, transaction: Sequence[Statement]) -> ControlResponse:
     fields: dict[str, Any] = {}
     today = datetime.now(UTC).date()
     for name in request.endpoint.parameters:
         fields |= PARAMETERS[name].resolve(request.params, today).response_fields
     sections = [_section(section, request.params) for section in request.endpoint.sections]
-    return {"transaction": transaction, "fields": fields, "sections": sections}
+    statements = [(statement.text, list(statement.values)) for statement in transaction]
+    return {"transaction": statements, "fields": fields, "sections": sections}
 
 
 def _section(section: Section, params: Mapping[str, Any]) -> SectionShape:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,6 +19,7 @@ from psycopg.types.numeric import FloatLoader
 from psycopg_pool import ConnectionPool
 
 from api.db.connection import conninfo
+from api.db.prepared_statements import PreparedStatements, Statement
 from api.processes.parent_death import end_with_parent
 from api.server.asgi import AsgiAdapter
 from api.server.granian import THREADS, serve
@@ -35,6 +37,12 @@ Row = tuple[Any, ...]
 RowShape = Callable[[Row], dict[str, Any]]
 
 
+class _Connection(psycopg.Connection[Row]):
+    @cached_property
+    def statements(self) -> PreparedStatements:
+        return PreparedStatements(self)
+
+
 def make_bare() -> AsgiAdapter:
     """The bare WSGI function of this process."""
     end_with_parent()
@@ -42,6 +50,7 @@ def make_bare() -> AsgiAdapter:
     stored = read_responses(settings)
     pool = ConnectionPool(
         conninfo(settings, "mailmart_api"),
+        connection_class=_Connection,
         min_size=1,
         max_size=settings.pool_size,
         kwargs={"autocommit": True, "prepare_threshold": None},
@@ -51,7 +60,7 @@ def make_bare() -> AsgiAdapter:
     meta = {"data_as_of": datetime.fromisoformat(stored["data_as_of"])}
     constants = {STATIC: stored["static"].encode(), READY: b"{}"}
     responses = {
-        request: (response["transaction"].encode(), _sections(response), response["fields"])
+        request: (_statements(response), _sections(response), response["fields"])
         for request, response in stored["responses"].items()
     }
 
@@ -61,7 +70,7 @@ def make_bare() -> AsgiAdapter:
             return _respond(constant, start_response)
         transaction, sections, fields = responses[f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"]
         with pool.connection() as connection:
-            results = _rows(connection, transaction)
+            _, *results = connection.statements.run(transaction, "")
         data = dict(fields)
         for section, rows in zip(sections, results, strict=True):
             section(data, rows)
@@ -90,14 +99,8 @@ def _respond(body: bytes, start_response: StartResponse) -> Iterable[bytes]:
     return [body]
 
 
-def _rows(connection: psycopg.Connection, transaction: bytes) -> list[list[Row]]:
-    cursor = connection.execute(transaction)
-    results = []
-    while True:
-        if cursor.description is not None:
-            results.append(cursor.fetchall())
-        if not cursor.nextset():
-            return results
+def _statements(response: ControlResponse) -> list[Statement]:
+    return [Statement(text, tuple(values)) for text, values in response["transaction"]]
 
 
 Section = Callable[[dict[str, Any], list[Row]], None]
@@ -166,7 +169,7 @@ def _row_shape(columns: list[tuple[int, str, str]], nullable_groups: list[str]) 
     return shape
 
 
-def _load_numeric_as_float(connection: psycopg.Connection) -> None:
+def _load_numeric_as_float(connection: psycopg.Connection[Row]) -> None:
     connection.adapters.register_loader("numeric", FloatLoader)
 
 

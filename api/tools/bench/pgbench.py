@@ -1,4 +1,4 @@
-"""Runs a transaction of the service with PostgreSQL's own pgbench: the upper bound for the API."""
+"""Runs a transaction of the service with PostgreSQL's own pgbench: prepared, the upper bound for the API."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
 from api.db.connection import conninfo
+from api.db.prepared_statements import Statement
 from api.embedded.paths import find_folders
 from api.errors import MailmartError
 from api.settings import Settings
@@ -19,24 +21,44 @@ from api.tools.bench.load import Measured, summary
 
 # a literal or quoted name, which may contain semicolons, or the semicolon that ends a statement
 TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|;""")
+PARAMETER = re.compile(r"\$(\d+)")
 START_TIMEOUT_SECONDS = 60
 
 
 def measure_transaction(scratch: Settings, transaction: str, connections: int, seconds: float, warm_up: float) -> Measured:
-    """Runs the transaction for a number of seconds after the warm-up, under the API's role, as one message like the service.
+    """Runs the transaction for a number of seconds after the warm-up, under the API's role, as one message.
 
     Raises:
         MailmartError: pgbench failed; with its output.
     """
+    return _measure(scratch, ["--protocol=simple"], as_one_message(transaction), connections, seconds, warm_up)
+
+
+def measure_prepared(
+    scratch: Settings, statements: Sequence[Statement], connections: int, seconds: float, warm_up: float
+) -> Measured:
+    """The same with statements that each connection prepares once, as a pipeline like that of the service.
+
+    Raises:
+        MailmartError: pgbench failed; with its output.
+    """
+    script, variables = as_pipeline(statements)
+    defined = [f"--define={name}={value}" for name, value in variables.items()]
+    return _measure(scratch, ["--protocol=prepared", *defined], script, connections, seconds, warm_up)
+
+
+def _measure(
+    scratch: Settings, options: Sequence[str], script: str, connections: int, seconds: float, warm_up: float
+) -> Measured:
     with tempfile.TemporaryDirectory(dir=scratch.home, prefix="pgbench-") as name:
         folder = Path(name)
-        (folder / "script.sql").write_text(as_one_message(transaction))
+        (folder / "script.sql").write_text(script)
         total_seconds = math.ceil(warm_up + seconds)
         completed = subprocess.run(
             [
                 str(find_folders(scratch.home, scratch.server_user).binaries / "pgbench"),
                 "--no-vacuum",
-                "--protocol=simple",
+                *options,
                 "--file=script.sql",
                 f"--client={connections}",
                 "--jobs=1",
@@ -61,6 +83,28 @@ def measure_transaction(scratch: Settings, transaction: str, connections: int, s
 def as_one_message(transaction: str) -> str:
     r"""A script for pgbench, which sends a statement that ends in `\;` together with the next one."""
     return TOKEN.sub(lambda token: r"\;" if token.group() == ";" else token.group(), transaction).rstrip() + ";\n"
+
+
+def as_pipeline(statements: Sequence[Statement]) -> tuple[str, dict[str, str]]:
+    """A script for pgbench, and the variables (name → value) that pgbench makes parameters of in prepared statements."""
+    lines = ["\\startpipeline"]
+    variables: dict[str, str] = {}
+    for place, statement in enumerate(statements):
+        lines.append(PARAMETER.sub(rf":p{place}_\1", statement.text) + ";")
+        variables |= {f"p{place}_{number}": value for number, value in enumerate(statement.values, 1)}
+    return "\n".join([*lines, "\\endpipeline"]) + "\n", variables
+
+
+def as_transaction(statements: Sequence[Statement]) -> str:
+    """The same statements as one text, with literals in place of parameters."""
+    return "; ".join(["begin read only", *map(_with_literals, statements), "commit"])
+
+
+def _with_literals(statement: Statement) -> str:
+    def literal(parameter: re.Match[str]) -> str:
+        return "'" + statement.values[int(parameter.group(1)) - 1].replace("'", "''") + "'"
+
+    return PARAMETER.sub(literal, statement.text)
 
 
 def _connection(scratch: Settings) -> dict[str, str]:

@@ -10,7 +10,7 @@ from statistics import median
 from api.tools.bench.load import Measured
 
 UNCACHED, CACHED, NOT_MODIFIED = "uncached", "cached", "304"
-SQL, BARE = "its SQL in pgbench", "bare WSGI"
+SQL, PREPARED, BARE = "its SQL in pgbench", "its SQL in pgbench, prepared", "bare WSGI"
 STATIC_FLASK, STATIC_BARE = "static Flask route", "static bare WSGI"
 
 

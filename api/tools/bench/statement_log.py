@@ -1,4 +1,4 @@
-"""Durations of dbt's statements from the server's log: a client's clock would include dbt's own time."""
+"""Statements from the server's log: durations of dbt's, without dbt's own time, and the transactions of the service."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from typing import LiteralString
 
 import psycopg
 
+from api.db.prepared_statements import Statement as PreparedStatement
 from api.embedded.paths import find_folders
 from api.embedded.postgres import superuser_conninfo
 from api.settings import Settings
 
 # further lines of an entry begin with a tab
-TRANSACTION = re.compile(r"  statement: (begin read only;.*?)\n(?!\t)", re.DOTALL)
+ENTRY_END = re.compile(r"\n(?!\t)")
+# the run of a prepared statement: session and text. The values of its parameters are the next entry.
+EXECUTED = re.compile(r"\S+ \S+ UTC \[(\d+)\] LOG:  duration: \S+ ms  execute mailmart_\w+: (.*)", re.DOTALL)
+PARAMETERS = re.compile(r"\S+ \S+ UTC \[\d+\] DETAIL:  [Pp]arameters: (.*)", re.DOTALL)
+VALUE = re.compile(r"\$\d+ = '((?:[^']|'')*)'")
+# what a transaction of the service begins with: see api/db/request_context.py
+FIRST = "select set_config("
 # a statement of dbt: its end, its duration, and dbt's node in the comment before it
 DBT_STATEMENT = re.compile(
     r'^(\S+ \S+) UTC \[\d+\] LOG:  duration: (\d+\.\d+) ms  statement: /\* \{"app": "dbt", [^\n]*"node_id": "([^"\n]+)"',
@@ -86,9 +93,30 @@ def busy_seconds(statements: Iterable[Statement]) -> float:
     return busy
 
 
-def transactions_since(scratch: Settings, since: int) -> list[str]:
-    """The text of the read-only transactions in the log, from byte `since` on, that were sent as one message each."""
-    return [text.replace("\n\t", "\n") for text in TRANSACTION.findall(_logged(scratch, since))]
+def transactions_since(scratch: Settings, since: int) -> list[list[PreparedStatement]]:
+    """The transactions of prepared statements in the log, from byte `since` on."""
+    return prepared_transactions(_logged(scratch, since))
+
+
+def prepared_transactions(log: str) -> list[list[PreparedStatement]]:
+    """The transactions of prepared statements in a log, by their begin."""
+    transactions: list[list[PreparedStatement]] = []
+    # by session
+    current: dict[str, list[PreparedStatement]] = {}
+    entries = [entry.replace("\n\t", "\n") for entry in ENTRY_END.split(log)]
+    for entry, following in zip(entries, [*entries[1:], ""], strict=True):
+        executed = EXECUTED.fullmatch(entry)
+        if executed is None:
+            continue
+        session, text = executed.groups()
+        parameters = PARAMETERS.fullmatch(following)
+        values = VALUE.findall(parameters.group(1)) if parameters else []
+        if text.startswith(FIRST):
+            current[session] = []
+            transactions.append(current[session])
+        if session in current:
+            current[session].append(PreparedStatement(text, tuple(value.replace("''", "'") for value in values)))
+    return transactions
 
 
 def _logged(scratch: Settings, since: int) -> str:

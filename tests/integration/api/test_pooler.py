@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 from psycopg import sql
@@ -13,21 +15,33 @@ from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
 from api.db.connection import connect
+from api.db.pool import ConnectionPool
+from api.db.request_context import AS_OF, WORKSPACE_ID
 from api.db.session import Role
 from api.errors import SessionError
 from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.api.conftest import OTHER_WORKSPACE, Caller
 from tests.integration.api.example import WORKSPACE
-from tests.support.pgbouncer import needs_pgbouncer, pooled
+from tests.support.pgbouncer import follows_statements, needs_pgbouncer, pooled
 
 pytestmark = needs_pgbouncer
 
+NOT_PREPARED = "statements are not prepared from now on"
+WHOSE = "select current_setting('mailmart.workspace_id', true), current_user::text, current_setting('row_security')"
+FOLLOWING = "transaction mode with max_prepared_statements"
 
-@pytest.fixture(scope="module", params=["session", "transaction"])
+
+@pytest.fixture(scope="module", params=["session", "transaction", FOLLOWING])
 def behind_pooler(request: pytest.FixtureRequest, warehouse_settings: Settings) -> Iterator[Settings]:
     _reset_login(warehouse_settings)
-    with pooled(warehouse_settings, mode=request.param) as settings:
+    if request.param != FOLLOWING:
+        with pooled(warehouse_settings, mode=request.param) as settings:
+            yield settings
+        return
+    if not follows_statements():
+        pytest.skip("PgBouncer is older than 1.21")
+    with pooled(warehouse_settings, mode="transaction", max_prepared_statements=100) as settings:
         yield settings
 
 
@@ -66,6 +80,48 @@ def test_each_tenant_sees_its_own_rows(behind_pooler: Settings, warehouse_settin
         assert wrong == []
     finally:
         app.close()
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction", FOLLOWING])
+def test_clients_share_sessions_of_the_server(warehouse_settings: Settings, mode: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Two processes with the same statements, and more connections than sessions: rows are right, prepared or not."""
+    _reset_login(warehouse_settings)
+    if mode == FOLLOWING and not follows_statements():
+        pytest.skip("PgBouncer is older than 1.21")
+    wrong: list[object] = []
+
+    def read(pool: ConnectionPool, workspace: str) -> None:
+        for number in range(40):
+            # publications change meanwhile, and there are more statements than PgBouncer follows
+            rows = pool.query({WORKSPACE_ID: workspace, AS_OF: str(number // 20)}, [WHOSE, f"select {number}"])
+            if rows != [[(workspace, "mailmart_api", "on")], [(number,)]]:
+                wrong.append(rows)
+
+    with (
+        pooled(
+            warehouse_settings,
+            mode="session" if mode == "session" else "transaction",
+            # in session mode, each connection has a session
+            pool_size=8 if mode == "session" else 3,
+            max_prepared_statements=10 if mode == FOLLOWING else 0,
+        ) as settings,
+        caplog.at_level(logging.WARNING),
+        ExitStack() as stack,
+    ):
+        pools = [ConnectionPool(replace(settings, pool_size=3)) for _ in range(2)]
+        for pool in pools:
+            pool.open()
+            stack.callback(pool.close)
+        threads = [threading.Thread(target=read, args=(pool, f"w{number}")) for number in range(3) for pool in pools]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+    warnings = [record.message for record in caplog.records]
+    # noticed by itself, and said by each process
+    assert all(NOT_PREPARED in message for message in warnings), warnings
+    assert bool(warnings) == (mode == "transaction")
 
 
 @pytest.mark.parametrize("role", ["mailmart_worker", "mailmart_owner"])

@@ -1,0 +1,164 @@
+"""One kept plan serves every tenant and request: it is the plan that PostgreSQL would make anew."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from api.analytics.routes import resolve_settings
+from api.contract.exposures import Endpoint
+from api.contract.publication import Publication, read_publication
+from api.contract.response import statement
+from api.db.connection import connect, conninfo
+from api.db.prepared_statements import MAX_STATEMENTS, PreparedStatements, Statement, statement_name
+from api.db.request_context import apply_settings, set_config_query, tenant_settings
+from api.db.session import transaction_config, transaction_settings
+from api.settings import Settings
+from api.web.schemas import request_schema
+from tests.integration.conftest import MakeWarehouse
+from tests.integration.warehouse.events import Event
+from tests.integration.warehouse.loading import load_events
+from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
+from tests.support.postgres import PostgresServer
+
+LARGE, SMALL, NOBODY = "large", "small", "nobody"
+MESSAGES = {LARGE: 3_000, SMALL: 20}
+DAYS = 60
+# to the cost and to the blocks of a plan that is made for this very request
+MAX_RATIO = 1.3
+# of the plans of one connection with every statement of the contract
+MAX_MEGABYTES = 24
+
+
+@pytest.fixture(scope="module")
+def warehouse(make_warehouse: MakeWarehouse) -> Settings:
+    """A large and a small tenant, with statistics."""
+    return make_warehouse("kept_plans", _fill)
+
+
+def _fill(settings: Settings) -> None:
+    now = datetime.now(UTC) - timedelta(hours=2)
+    events = []
+    for workspace, messages in MESSAGES.items():
+        for number in range(messages):
+            sent_at = now - timedelta(days=number % DAYS, minutes=number % 600)
+            message = f"{workspace}-{number}"
+            kind = ("delivered", "opened", "clicked", "bounced")[number % 4]
+            sent = Event(
+                f"{message}-s",
+                workspace,
+                message,
+                "sent",
+                sent_at,
+                campaign_id=f"c{number % 10}",
+                recipient_domain=f"d{number % 5}.example",
+            )
+            events += [
+                sent,
+                replace(sent, event_id=f"{message}-e", event_type=kind, occurred_at=sent_at + timedelta(minutes=5)),
+            ]
+    load_events(settings, events, now + timedelta(hours=1))
+    run_dbt(settings, *WITHOUT_UNIT_TESTS)
+    with connect(settings, "mailmart_owner", autocommit=True) as connection:
+        connection.execute("analyze")
+
+
+@pytest.fixture(scope="module")
+def publication(warehouse: Settings) -> Publication:
+    with connect(warehouse, "mailmart_owner") as connection:
+        publication = read_publication(connection, warehouse.target)
+    assert publication is not None
+    return publication
+
+
+@contextmanager
+def of_the_login(settings: Settings) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(conninfo(settings, None), autocommit=True) as connection:
+        yield connection
+
+
+def _requests(endpoint: Endpoint) -> Iterator[dict[str, str]]:
+    """The settings of requests with each window, and with and without each filter that the endpoint has."""
+    # () is every choice
+    narrow = "7d" if "7d" in (endpoint.parameters.get("timeRange") or ("7d",)) else "30d"
+    for window in (narrow, "90d"):
+        given: dict[str, Any] = {"timeRange": window, "time_range": window, "campaign_ids": ["c1", "c2"]}
+        given |= {name: list(endpoint.parameters[name]) for name in endpoint.defaults}
+        for chosen in ({}, {"campaignId": "c1"}, {"domainId": "d1.example"}, {"granularity": "hour"}):
+            if chosen.keys() <= endpoint.parameters.keys():
+                parameters = {name: value for name, value in {**given, **chosen}.items() if name in endpoint.parameters}
+                params = request_schema(endpoint)().load(parameters)
+                path = dict.fromkeys(endpoint.path_parameters, "c1")
+                yield resolve_settings(endpoint, params, path, datetime.now(UTC).date())[0]
+
+
+def _set_config(settings: Mapping[str, str]) -> Statement:
+    config = transaction_config("mailmart_api", statement_timeout_seconds=60)
+    return Statement(set_config_query(tuple(config.items()), tuple(settings)), tuple(settings.values()))
+
+
+def _explained(connection: psycopg.Connection, query: str) -> tuple[float, int]:
+    """The planner's cost of a query, and the blocks that it reads."""
+    row = connection.execute(f"explain (analyze, buffers, timing off, format json) {query}".encode()).fetchone()
+    assert row is not None
+    plan = row[0][0]["Plan"]
+    # a condition with a setting of its own would be estimated for the first tenant
+    assert "current_setting" not in str(plan), query
+    return plan["Total Cost"], plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+
+@pytest.mark.parametrize("first", [LARGE, NOBODY])
+def test_a_kept_plan_is_as_good_as_a_new_one(warehouse: Settings, publication: Publication, first: str) -> None:
+    """Whichever tenant's request was the first on a connection."""
+    worse = []
+    compared = 0
+    with of_the_login(warehouse) as connection:
+        # the statements are closed at the end, not before
+        prepared = PreparedStatements(connection, max_statements=1000)
+        for endpoint in publication.contract.endpoints:
+            statements = [statement(section) for section in endpoint.sections]
+            requests = list(_requests(endpoint))
+            own = tenant_settings(first, publication.batch_id)
+            prepared.run([_set_config({**requests[0], **own}), *map(Statement, statements)], "")
+            for workspace, request in itertools.product((LARGE, SMALL, NOBODY), requests):
+                settings = {**request, **tenant_settings(workspace, publication.batch_id)}
+                with connection.transaction(force_rollback=True):
+                    connection.execute("; ".join(transaction_settings("mailmart_api", statement_timeout_seconds=60)).encode())
+                    apply_settings(connection, settings)
+                    for text in statements:
+                        cost, blocks = _explained(connection, f'execute "{statement_name(text).decode()}"')
+                        new_cost, new_blocks = _explained(connection, text)
+                        compared += 1
+                        if cost > MAX_RATIO * new_cost or blocks > MAX_RATIO * new_blocks:
+                            worse.append((text, settings, (cost, new_cost), (blocks, new_blocks)))
+    assert compared > 200
+    assert worse == []
+
+
+def test_the_memory_of_all_plans_is_bounded(warehouse: Settings, publication: Publication, server: PostgresServer) -> None:
+    assert warehouse.database_url is not None
+    database = str(conninfo_to_dict(warehouse.database_url)["dbname"])
+    with psycopg.connect(server.superuser, dbname=database, autocommit=True) as superuser:
+        prepared = PreparedStatements(superuser)
+        for endpoint in publication.contract.endpoints:
+            request = {**next(_requests(endpoint)), **tenant_settings(LARGE, publication.batch_id)}
+            prepared.run([_set_config(request), *(Statement(statement(section)) for section in endpoint.sections)], "")
+        row = superuser.execute(
+            "select sum(total_bytes) / 1024 / 1024, count(*) from pg_backend_memory_contexts where name like 'CachedPlan%'"
+        ).fetchone()
+        assert row is not None
+        megabytes, contexts = row
+        # a statement has up to three contexts
+        assert contexts >= 2 * len(prepared)
+        assert 0 < megabytes < MAX_MEGABYTES
+        # none of them is closed for another: the bound is above what the contract needs
+        assert len(prepared) < MAX_STATEMENTS
+        print(f"{len(prepared)} statements: {megabytes:.1f} MB")
