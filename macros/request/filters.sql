@@ -21,16 +21,23 @@
     A query of the visible rows of a fact: those of the requested campaign, or all rows if the request names none. It is a union
     of two halves of which only one runs, and each can use the fact's index. One condition with OR could use no index, and a join
     with the campaigns would look up each row.
+
+    `of_all` is the fact's rollup over campaigns, if there is one: it is read if the request names no campaign.
 #}
-{% macro filter_by_requested_campaign(fact, columns, where) -%}
-{%- for campaign in ['campaign_id = ' ~ request_campaign_id(), request_campaign_id() ~ ' is null'] %}
+{% macro filter_by_requested_campaign(fact, columns, where, of_all=none) -%}
+{%- set campaign = request_campaign_id() -%}
+{#- the first half has `is not null`, too: otherwise it can read a whole workspace, by its other index, to find nothing -#}
+{%- for relation, condition in [
+    (fact, campaign ~ ' is not null\n        and campaign_id = ' ~ campaign),
+    (of_all or fact, campaign ~ ' is null'),
+] %}
     select
         {{ columns | join(',\n        ') }}
-    from {{ fact }} as fact
+    from {{ relation }} as fact
     where
         {{ is_visible_as_of('fact') }}
         and {{ where }}
-        and {{ campaign }}
+        and {{ condition }}
     {{- '\n    union all' if not loop.last }}
 {%- endfor %}
 {%- endmacro %}
@@ -42,7 +49,30 @@
 {%- endmacro %}
 
 
-{# The condition that this domain is the requested one, if the request names one. #}
-{% macro is_requested_domain(cells, mailboxes) -%}
-    {{ domain_of(cells, mailboxes) }} = coalesce({{ request_domain_id() }}, {{ domain_of(cells, mailboxes) }})
+{#
+    The condition that the domain of cells (as domain_of() has it) is the requested one, if the request names one. The query has the
+    CTE `mailboxes`. No join: the planner takes the cells for a few, and would compare each with all mailboxes. PostgreSQL hashes
+    the subqueries, and runs them only if the request names a domain.
+#}
+{% macro is_requested_domain(cells) -%}
+    (
+        {{ request_domain_id() }} is null
+        or ({{ cells }}.workspace_id, {{ cells }}.mailbox_id) in (
+            select
+                mailboxes.workspace_id,
+                mailboxes.mailbox_id
+            from mailboxes
+            where mailboxes.domain_id = {{ request_domain_id() }}
+        )
+        or (
+            {{ cells }}.domain_id = {{ request_domain_id() }}
+            and ({{ cells }}.workspace_id, {{ cells }}.mailbox_id) not in (
+                select
+                    mailboxes.workspace_id,
+                    mailboxes.mailbox_id
+                from mailboxes
+                where mailboxes.domain_id <> ''
+            )
+        )
+    )
 {%- endmacro %}

@@ -3,7 +3,7 @@
 {{
     config(
         unique_key=grain,
-        indexes=[{'columns': ['workspace_id', 'slot_at']}],
+        indexes=[{'columns': ['workspace_id', 'campaign_id', 'slot_at']}],
     )
 }}
 

@@ -21,18 +21,23 @@ compared as (
     where coalesce({{ request_campaign_ids() }}, jsonb_build_array(campaign_id)) ? campaign_id
 )
 
+-- lateral: the sums of one campaign need no sort
 select
     compared.workspace_id,
     compared.campaign_id,
     compared.campaign_name,
     compared.position,
-    {{ summed_counts('campaign_days', [
-        'sent', 'delivered', 'bounced', 'opened', 'clicked',
-        'replied', 'complained', 'unsubscribed',
-    ]) }}
+    campaign_totals.*
 from compared
-left join campaign_days
-    on
-        compared.workspace_id = campaign_days.workspace_id
-        and compared.campaign_id = campaign_days.campaign_id
-group by compared.workspace_id, compared.campaign_id, compared.campaign_name, compared.position
+cross join
+    lateral (
+        select
+            {{ summed_counts('campaign_days', [
+                'sent', 'delivered', 'bounced', 'opened', 'clicked',
+                'replied', 'complained', 'unsubscribed',
+            ]) }}
+        from campaign_days
+        where
+            campaign_days.workspace_id = compared.workspace_id
+            and campaign_days.campaign_id = compared.campaign_id
+    ) as campaign_totals

@@ -7,7 +7,6 @@ select
     weekday,
     hour,
     sum(sent) as sent,
-    sum(delivered) as delivered,
     sum(opened) as opened,
     sum(clicked) as clicked,
     sum(replied) as replied

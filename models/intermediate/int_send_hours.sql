@@ -2,48 +2,75 @@ with workspaces as (
     select * from {{ ref('int_requested_workspaces') }}
 ),
 
-send_slots as not materialized (
-    {{
-        filter_by_requested_campaign(
-            ref('fct_send_slots'),
-            columns=['workspace_id', 'slot_at', 'sent', 'delivered', 'opened', 'clicked', 'replied'],
-            where="slot_at >= " ~ request_range_start() ~ "::timestamp at time zone 'UTC'"
-            ~ " and slot_at < (" ~ request_range_end() ~ " + 1)::timestamp at time zone 'UTC'",
-        )
-    }}
+midnights as (
+    select day at time zone 'UTC' as midnight
+    from
+        generate_series(
+            {{ request_range_start() }}::timestamp, {{ request_range_end() }}::timestamp + interval '1 day', interval '1 day'
+        ) as day
 ),
 
--- added up over campaigns first: fewer rows to convert to local time
-slots as (
+-- an hour of a zone that differs from UTC by whole hours, all through the window, is an hour of UTC
+zones as (
     select
         workspace_id,
-        slot_at,
-        sum(sent) as sent,
-        sum(delivered) as delivered,
-        sum(opened) as opened,
-        sum(clicked) as clicked,
-        sum(replied) as replied
-    from send_slots
-    group by workspace_id, slot_at
+        timezone,
+        case
+            when {{ request_campaign_id() }} is not null then 15
+            when exists (
+                select from midnights
+                where date_trunc('hour', midnight at time zone timezone) <> midnight at time zone timezone
+            ) then 15
+            else 60
+        end as slot_minutes
+    from workspaces
 ),
 
-local_slots as (
+-- of these only one is read: the slots of a campaign, or those of all campaigns, long or short
+slots as not materialized (
+    {%- for fact, slot_at, slot_minutes, condition in [
+        (ref('fct_send_slots'), 'slot_at', 15, 'campaign_id = ' ~ request_campaign_id()),
+        (ref('fct_workspace_hours'), 'hour_at', 60, request_campaign_id() ~ ' is null'),
+        (ref('fct_workspace_slots'), 'slot_at', 15, request_campaign_id() ~ ' is null'),
+    ] %}
     select
-        slots.*,
-        date_trunc('hour', slots.slot_at at time zone workspaces.timezone) as local_hour
-    from slots
-    inner join workspaces on slots.workspace_id = workspaces.workspace_id
+        workspace_id,
+        {{ slot_at }} as slot_at,
+        {{ slot_minutes }} as slot_minutes,
+        sent,
+        opened,
+        clicked,
+        replied
+    from {{ fact }} as slots
+    where
+        {{ is_visible_as_of('slots') }}
+        and {{ slot_at }} >= {{ request_range_start() }}::timestamp at time zone 'UTC'
+        and {{ slot_at }} < ({{ request_range_end() }} + 1)::timestamp at time zone 'UTC'
+        and {{ condition }}
+    {{- '\n    union all' if not loop.last }}
+    {%- endfor %}
 )
 
 select
-    workspace_id,
-    local_hour::date as local_date,
-    extract(isodow from local_hour)::int as weekday,
-    extract(hour from local_hour)::int as hour,
-    sum(sent) as sent,
-    sum(delivered) as delivered,
-    sum(opened) as opened,
-    sum(clicked) as clicked,
-    sum(replied) as replied
-from local_slots
-group by workspace_id, local_hour
+    zones.workspace_id,
+    hours.local_hour::date as local_date,
+    extract(isodow from hours.local_hour)::int as weekday,
+    extract(hour from hours.local_hour)::int as hour,
+    hours.sent,
+    hours.opened,
+    hours.clicked,
+    hours.replied
+from zones
+-- lateral: the slots of one workspace come in the order of their hours, and need no sort
+cross join
+    lateral (
+        select
+            date_bin('1 hour', slots.slot_at at time zone zones.timezone, timestamp '2000-01-01') as local_hour,
+            sum(slots.sent)::int as sent,
+            sum(slots.opened)::int as opened,
+            sum(slots.clicked)::int as clicked,
+            sum(slots.replied)::int as replied
+        from slots
+        where slots.workspace_id = zones.workspace_id and slots.slot_minutes = zones.slot_minutes
+        group by local_hour
+    ) as hours

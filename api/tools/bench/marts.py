@@ -24,8 +24,8 @@ from api.web.schemas import request_schema
 ALL_MAIL, ONE_CAMPAIGN, ONE_DOMAIN, BY_HOUR = "all mail", "one campaign", "one domain", "by hour"
 MAX_COMPARED = 10
 # limits in milliseconds: of a request for one campaign, and of any other
-LIMIT_OF_A_CAMPAIGN = 30
-LIMIT = 150
+LIMIT_OF_A_CAMPAIGN = 15
+LIMIT = 40
 OF_A_CAMPAIGN = ("campaign_analytics", "deliverability")
 
 

@@ -144,13 +144,13 @@ def write_counts(connection: Connection, draws: Mapping[str, Counts]) -> None:
             for workspace in draws:
                 copy.write_row((workspace, workspace, "UTC", 1, OPEN_ENDED))
         with cursor.copy(
-            "copy core.fct_send_slots (workspace_id, slot_at, sent, delivered, opened, clicked, replied, campaign_id, valid_from,"
-            " valid_to) from stdin"
+            "copy core.fct_workspace_hours (workspace_id, hour_at, sent, opened, clicked, replied, slots, valid_from, valid_to)"
+            " from stdin"
         ) as copy:
             for workspace, counts in draws.items():
                 for (day, hour), count in counts.items():
                     moment = datetime.combine(day, time(hour), UTC)
-                    numbers = (count[name] for name in ("sent", "sent", "opened", "clicked", "replied"))
-                    copy.write_row((workspace, moment, *numbers, "", 1, OPEN_ENDED))
+                    numbers = (count[name] for name in ("sent", "opened", "clicked", "replied"))
+                    copy.write_row((workspace, moment, *numbers, 1, 1, OPEN_ENDED))
     # within the transaction: autovacuum does not see the rows
-    connection.execute("analyze core.dim_workspaces, core.fct_send_slots")
+    connection.execute("analyze core.dim_workspaces, core.fct_workspace_hours")

@@ -6,22 +6,27 @@ campaign_days as (
     select * from {{ ref('int_campaign_days_in_window') }}
 ),
 
+-- lateral: the sums of one campaign need no sort
 totals as (
     select
         campaigns.workspace_id,
         campaigns.campaign_id,
         campaigns.campaign_name,
-        {{ summed_counts('campaign_days', [
-            'sent', 'delivered', 'bounced', 'opened', 'clicked',
-            'replied', 'complained', 'unsubscribed', 'human_opened', 'human_clicked',
-            'opens_and_clicks', 'classified_opens_and_clicks',
-        ]) }}
+        campaign_totals.*
     from campaigns
-    left join campaign_days
-        on
-            campaigns.workspace_id = campaign_days.workspace_id
-            and campaigns.campaign_id = campaign_days.campaign_id
-    group by campaigns.workspace_id, campaigns.campaign_id, campaigns.campaign_name
+    cross join
+        lateral (
+            select
+                {{ summed_counts('campaign_days', [
+                    'sent', 'delivered', 'bounced', 'opened', 'clicked',
+                    'replied', 'complained', 'unsubscribed', 'human_opened', 'human_clicked',
+                    'opens_and_clicks', 'classified_opens_and_clicks',
+                ]) }}
+            from campaign_days
+            where
+                campaign_days.workspace_id = campaigns.workspace_id
+                and campaign_days.campaign_id = campaigns.campaign_id
+        ) as campaign_totals
 )
 
 select

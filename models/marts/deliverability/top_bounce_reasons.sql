@@ -22,32 +22,26 @@ bounce_days as not materialized (
     }}
 ),
 
--- added up before the mailboxes' domains are looked up: fewer rows to join
-mailbox_totals as (
+-- added up before the labels are looked up: fewer rows to join
+totals as (
     select
         workspace_id,
-        mailbox_id,
-        domain_id,
         bounce_reason,
         sum(bounced) as bounced
     from bounce_days
-    group by workspace_id, mailbox_id, domain_id, bounce_reason
+    where {{ is_requested_domain('bounce_days') }}
+    group by workspace_id, bounce_reason
 ),
 
 reason_totals as (
     select
-        mailbox_totals.workspace_id,
+        totals.workspace_id,
         -- a reason that was removed from the seed has no label: its code is shown
-        coalesce(reasons.label, mailbox_totals.bounce_reason) as reason,
-        sum(mailbox_totals.bounced) as bounced
-    from mailbox_totals
-    left join mailboxes
-        on
-            mailbox_totals.workspace_id = mailboxes.workspace_id
-            and mailbox_totals.mailbox_id = mailboxes.mailbox_id
-    left join reasons on mailbox_totals.bounce_reason = reasons.bounce_reason
-    where {{ is_requested_domain('mailbox_totals', 'mailboxes') }}
-    group by mailbox_totals.workspace_id, coalesce(reasons.label, mailbox_totals.bounce_reason)
+        coalesce(reasons.label, totals.bounce_reason) as reason,
+        sum(totals.bounced) as bounced
+    from totals
+    left join reasons on totals.bounce_reason = reasons.bounce_reason
+    group by totals.workspace_id, coalesce(reasons.label, totals.bounce_reason)
 ),
 
 ranked as (

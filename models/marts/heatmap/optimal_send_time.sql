@@ -23,7 +23,7 @@ send_hours as (
         clicked::float8 as clicked,
         replied::float8 as replied,
         -- the sum of the messages' scores, from 0 to 1 each
-        (0.3 * opened + 0.4 * clicked + 0.3 * replied)::float8 as engaged
+        (30 * opened::float8 + 40 * clicked::float8 + 30 * replied::float8) / 100 as engaged
     from {{ ref('int_send_hours') }}
 ),
 

@@ -13,35 +13,36 @@ campaign_days as (
     select * from {{ ref('int_campaign_days_in_window') }}
 ),
 
--- of campaigns that sent in the window: a cell exists only if something was sent
+-- of campaigns that sent in the window. lateral: the sums of one campaign need no sort
 totals as (
     select
-        workspace_id,
-        campaign_id,
-        sum(delivered)::bigint as delivered,
-        sum(opened)::bigint as opened,
-        sum(replied)::bigint as replied
-    from campaign_days
-    group by workspace_id, campaign_id
+        campaigns.workspace_id,
+        campaigns.campaign_id,
+        campaigns.campaign_name,
+        campaign_totals.*
+    from campaigns
+    cross join
+        lateral (
+            select {{ summed_counts('campaign_days', ['delivered', 'opened', 'replied']) }}
+            from campaign_days
+            where
+                campaign_days.workspace_id = campaigns.workspace_id
+                and campaign_days.campaign_id = campaigns.campaign_id
+            having count(*) > 0
+        ) as campaign_totals
 ),
 
 ranked as (
     select
-        workspace_id,
-        campaign_id,
-        campaigns.campaign_name,
-        totals.delivered,
-        totals.opened,
-        totals.replied,
+        *,
         row_number() over (
             partition by workspace_id
             order by
-                {{ wilson_lower_bound('totals.replied', 'totals.delivered') }} desc,
-                {{ wilson_lower_bound('totals.opened', 'totals.delivered') }} desc,
+                {{ wilson_lower_bound('replied', 'delivered') }} desc,
+                {{ wilson_lower_bound('opened', 'delivered') }} desc,
                 campaign_id collate "C"
         ) as place
     from totals
-    inner join campaigns using (workspace_id, campaign_id)
 )
 
 select

@@ -14,48 +14,31 @@ campaign_days as (
     select * from {{ ref('int_campaign_days_in_window') }}
 ),
 
-campaign_totals as (
-    select
-        workspace_id,
-        count(*) as total_campaigns,
-        count(*) filter (where campaign_status = 'sending') as active_campaigns
-    from campaigns
-    group by workspace_id
-),
-
-message_totals as (
-    select
-        workspace_id,
-        sum(sent) as sent,
-        sum(delivered) as delivered,
-        sum(opened) as opened,
-        sum(clicked) as clicked,
-        sum(replied) as replied,
-        sum(human_opened) as human_opened,
-        sum(human_clicked) as human_clicked,
-        sum(opens_and_clicks) as opens_and_clicks,
-        sum(classified_opens_and_clicks) as classified_opens_and_clicks
-    from campaign_days
-    group by workspace_id
-),
-
 totals as (
     select
-        workspace_id,
-        coalesce(campaign_totals.total_campaigns, 0)::bigint as total_campaigns,
-        coalesce(campaign_totals.active_campaigns, 0)::bigint as active_campaigns,
-        coalesce(message_totals.sent, 0)::bigint as sent,
-        coalesce(message_totals.delivered, 0)::bigint as delivered,
-        coalesce(message_totals.opened, 0)::bigint as opened,
-        coalesce(message_totals.clicked, 0)::bigint as clicked,
-        coalesce(message_totals.replied, 0)::bigint as replied,
-        coalesce(message_totals.human_opened, 0)::bigint as human_opened,
-        coalesce(message_totals.human_clicked, 0)::bigint as human_clicked,
-        message_totals.opens_and_clicks,
-        message_totals.classified_opens_and_clicks
+        workspaces.workspace_id,
+        campaign_totals.total_campaigns,
+        campaign_totals.active_campaigns,
+        message_totals.*
     from workspaces
-    left join campaign_totals using (workspace_id)
-    left join message_totals using (workspace_id)
+    cross join
+        lateral (
+            select
+                count(*) as total_campaigns,
+                count(*) filter (where campaigns.campaign_status = 'sending') as active_campaigns
+            from campaigns
+            where campaigns.workspace_id = workspaces.workspace_id
+        ) as campaign_totals
+    cross join
+        lateral (
+            select
+                {{ summed_counts('campaign_days', [
+                    'sent', 'delivered', 'opened', 'clicked', 'replied', 'human_opened', 'human_clicked',
+                    'opens_and_clicks', 'classified_opens_and_clicks',
+                ]) }}
+            from campaign_days
+            where campaign_days.workspace_id = workspaces.workspace_id
+        ) as message_totals
 )
 
 select

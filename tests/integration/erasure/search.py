@@ -88,6 +88,9 @@ COUNTS = (
     from core.fct_bounce_days where {CURRENT} order by 1, 2, 3, 4
     """,
     f"select workspace_id, campaign_id, slot_at, sent, opened from core.fct_send_slots where {CURRENT} order by 1, 2, 3",
+    f"select workspace_id, slot_at, sent, opened from core.fct_workspace_slots where {CURRENT} order by 1, 2",
+    f"select workspace_id, hour_at, sent, opened from core.fct_workspace_hours where {CURRENT} order by 1, 2",
+    f"select workspace_id, mailbox_id, sent_date, sent, bounced from core.fct_mailbox_days where {CURRENT} order by 1, 2, 3",
     f"select workspace_id, provider, event_type, event_date, events from core.fct_event_days where {CURRENT} order by 1, 2, 3, 4",
     f"""
     select workspace_id, provider, smtp_status, smtp_code, bounce_reason, count(*)

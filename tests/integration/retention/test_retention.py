@@ -37,6 +37,15 @@ NEVER = threading.Event()
 # small transactions, so that there are several
 SMALL = Pace(rows=5, pages=1, seconds_to_wait=0)
 EVERY: dict[str, Any] = {"retain_payloads": 2, "retain_events": 3, "retain_messages": 4}
+ROLLUPS = (
+    "fct_campaign_days",
+    "fct_send_slots",
+    "fct_workspace_slots",
+    "fct_workspace_hours",
+    "fct_mailbox_days",
+    "fct_bounce_days",
+    "fct_event_days",
+)
 ANSWERS = ("campaign_performance", "campaign_series", "workspace_overview", "engagement_heatmap", "deliverability",
            "top_bounce_reasons", "reputation_trend", "top_campaigns", "export_campaigns")  # fmt: skip
 
@@ -126,7 +135,7 @@ def answers(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:
             connection.execute("select set_config(%s, %s, false)", (f"mailmart.{name}", value))
         for mart in ANSWERS:
             found[mart] = sorted(connection.execute(f"select * from marts.{mart}".encode()).fetchall(), key=repr)
-        for rollup in ("fct_campaign_days", "fct_send_slots", "fct_bounce_days", "fct_event_days"):
+        for rollup in ROLLUPS:
             found[rollup] = [row[:-2] for row in current_rows_of(connection, rollup)]
     return found
 

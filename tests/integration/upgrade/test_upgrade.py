@@ -91,7 +91,7 @@ def test_responses_are_the_same_after_the_migration(service: WsgiApp, upgraded: 
     assert report["name"] == "weekly"
 
 
-def test_the_next_build_writes_only_a_new_fact(service: WsgiApp, upgraded: Settings) -> None:
+def test_the_next_build_writes_only_new_facts(service: WsgiApp, upgraded: Settings) -> None:
     output = run_dbt(upgraded, *WITHOUT_UNIT_TESTS).stdout
     with connect(upgraded, "mailmart_owner") as connection:
         written = connection.execute(
@@ -100,7 +100,17 @@ def test_the_next_build_writes_only_a_new_fact(service: WsgiApp, upgraded: Setti
             " and rows_inserted + rows_expired > 0"
         ).fetchall()
         # which the release did not have
-        assert written == [("fct_event_days", 0)]
+        assert sorted(written) == [
+            ("fct_event_days", 0),
+            ("fct_mailbox_days", 0),
+            ("fct_workspace_hours", 0),
+            ("fct_workspace_slots", 0),
+        ]
+        # its index by workspace and time made one campaign's heatmap read the slots of all campaigns
+        assert connection.execute(
+            "select array_agg(substring(indexdef from '\\(.*') order by indexdef) from pg_indexes"
+            " where schemaname = 'core' and tablename = 'fct_send_slots' and indexdef !~ ' WHERE '"
+        ).fetchone() == (["(workspace_id, campaign_id, slot_at)"],)
         # columns that core got since then are there, and empty until a backfill finds a value
         assert connection.execute(
             "select count(*) > 0, count(sequence_id) + count(step) + count(variant) + count(tags) from core.fct_messages"

@@ -11,7 +11,16 @@ from api.db.connection import connect
 from api.settings import Settings
 from tests.integration.warehouse import reference
 from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.reference import CONTENT, COUNTS, SLOT_COUNTS, SUMS, Cell, Message
+from tests.integration.warehouse.reference import (
+    CONTENT,
+    COUNTS,
+    HOUR_COUNTS,
+    MAILBOX_COUNTS,
+    SLOT_COUNTS,
+    SUMS,
+    Cell,
+    Message,
+)
 
 OPEN_ENDED = 9223372036854775807
 VERSIONED = (
@@ -21,6 +30,9 @@ VERSIONED = (
     "fct_message_problems",
     "fct_campaign_days",
     "fct_send_slots",
+    "fct_workspace_slots",
+    "fct_workspace_hours",
+    "fct_mailbox_days",
     "fct_bounce_days",
     "fct_rejected_events",
     "dim_workspaces",
@@ -89,6 +101,23 @@ def differences(settings: Settings, loaded: Sequence[Event], now: datetime, with
             {row[:3]: +Counter(dict(zip(SLOT_COUNTS, row[3:], strict=True))) for row in slots},
             reference.send_slots(of),
         ),
+        "fct_workspace_slots": (
+            _counts(settings, "fct_workspace_slots", ("workspace_id", "slot_at"), ("campaigns", *HOUR_COUNTS)),
+            reference.workspace_slots(of),
+        ),
+        "fct_workspace_hours": (
+            _counts(settings, "fct_workspace_hours", ("workspace_id", "hour_at"), ("slots", *HOUR_COUNTS)),
+            reference.workspace_hours(of),
+        ),
+        "fct_mailbox_days": (
+            _counts(
+                settings,
+                "fct_mailbox_days",
+                ("workspace_id", "mailbox_id", "domain_id", "sent_date"),
+                ("campaigns", *MAILBOX_COUNTS),
+            ),
+            reference.mailbox_days(of),
+        ),
         "fct_bounce_days": ({(row[:5], row[5]): row[6] for row in bounces}, reference.bounce_days(of)),
         "fct_rejected_events": (
             Counter(_rows(settings, "fct_rejected_events", "workspace_id, problem")),
@@ -107,6 +136,12 @@ def _rows(settings: Settings, fact: str, keys: str, *others: str) -> list[tuple[
     columns = ", ".join((keys, *others))
     with connect(settings, "mailmart_owner") as connection:
         return connection.execute(f"select {columns} from core.{fact} where valid_to = {OPEN_ENDED}".encode()).fetchall()
+
+
+def _counts(settings: Settings, fact: str, grain: Sequence[str], counts: Sequence[str]) -> dict[tuple[Any, ...], Counter[str]]:
+    """The current rows of a rollup, by grain; without counts of 0."""
+    rows = _rows(settings, fact, ", ".join(grain), *counts)
+    return {row[: len(grain)]: +Counter(dict(zip(counts, row[len(grain) :], strict=True))) for row in rows}
 
 
 def everything(settings: Settings) -> dict[str, list[tuple[Any, ...]]]:

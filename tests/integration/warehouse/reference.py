@@ -29,6 +29,9 @@ SUMS = ("opens_and_clicks", "classified_opens_and_clicks")
 
 # the counts of slots: those that a heatmap shows
 SLOT_COUNTS = ("sent", "delivered", "opened", "clicked", "replied")
+# those of the sums over campaigns: of hours, and of the days of a mailbox
+HOUR_COUNTS = ("sent", "opened", "clicked", "replied")
+MAILBOX_COUNTS = ("sent", "delivered", "bounced", "hard_bounced", "complained", "unsubscribed")
 # the columns in which two copies of an event are equal or in conflict
 CONTENT = ("message_id", "event_type", "occurred_at", "campaign_id", "mailbox_id", "domain_id")
 
@@ -104,6 +107,32 @@ def send_slots(of: Iterable[Message]) -> dict[tuple[str, str, datetime], Counter
             slot = moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
             slots[message.workspace_id, message.campaign_id, slot].update(message.counts.intersection(SLOT_COUNTS))
     return slots
+
+
+def workspace_slots(of: Iterable[Message]) -> dict[tuple[str, datetime], Counter[str]]:
+    """Counts of all campaigns by (workspace, quarter of an hour of sending), and how many campaigns there are in it."""
+    totals: dict[tuple[str, datetime], Counter[str]] = defaultdict(Counter)
+    for (workspace_id, _, slot), counts in send_slots(of).items():
+        totals[workspace_id, slot].update({"campaigns": 1} | {name: counts[name] for name in HOUR_COUNTS})
+    return {key: +counts for key, counts in totals.items()}
+
+
+def workspace_hours(of: Iterable[Message]) -> dict[tuple[str, datetime], Counter[str]]:
+    """Counts of all campaigns by (workspace, hour of sending in UTC), and how many slots of it have mail."""
+    totals: dict[tuple[str, datetime], Counter[str]] = defaultdict(Counter)
+    for (workspace_id, slot), counts in workspace_slots(of).items():
+        totals[workspace_id, slot.replace(minute=0)].update({"slots": 1} | {name: counts[name] for name in HOUR_COUNTS})
+    return {key: +counts for key, counts in totals.items()}
+
+
+def mailbox_days(of: Iterable[Message]) -> dict[tuple[str, str, str, date], Counter[str]]:
+    """Counts of all campaigns by (workspace, mailbox, domain, day of sending in UTC), and how many campaigns there are in it."""
+    totals: dict[tuple[str, str, str, date], Counter[str]] = defaultdict(Counter)
+    for (workspace_id, _, mailbox_id, domain_id, day), counts in campaign_days(of).items():
+        totals[workspace_id, mailbox_id, domain_id, day].update(
+            {"campaigns": 1} | {name: counts[name] for name in MAILBOX_COUNTS}
+        )
+    return {key: +counts for key, counts in totals.items()}
 
 
 def bounce_days(of: Iterable[Message]) -> Counter[tuple[Cell, str]]:
