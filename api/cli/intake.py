@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import click
+from granian.constants import Interfaces
 
 from api.processes.parent_death import end_with_parent
 from api.server.granian import serve
@@ -30,4 +31,11 @@ def command(host: str | None, port: int | None, workers: int, with_parent: bool)
     if with_parent:
         end_with_parent()
     click.echo(f"receiving webhooks on http://{settings.host}:{settings.port}/intake", err=True)
-    serve(settings, workers=workers, target=FACTORY, port_variable="MAILMART_INTAKE_PORT", with_database_metrics=False)
+    serve(
+        settings,
+        workers=workers,
+        target=FACTORY,
+        port_variable="MAILMART_INTAKE_PORT",
+        with_database_metrics=False,
+        interface=Interfaces.RSGI,
+    )

@@ -2,54 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import psycopg
 
-from api.auth.rate_limit import RateLimiter
-from api.db.connection import conninfo
-from api.db.session import Role, check_transaction, transaction_settings
-from api.errors import MailmartError, RateLimitExceeded, WarehouseUnavailable
+from api.auth.rate_limit import Quota
+from api.errors import ApiError, RateLimitExceeded, WarehouseUnavailable
 from api.ingest.batches import ERRORS_OF_DATA, bad_body_of
-from api.ingest.bodies import Problem
 from api.ingest.reader import MAX_KEPT_CHARACTERS
+from api.intake.batch_store import MAX_RECONNECT_SECONDS, BatchNotConfirmed, Body
 from api.intake.metrics import INTAKE_BATCH_BODIES
 from api.intake.source_counts import SourceCounts
-from api.settings import Settings
+from api.intake.source_rates import Counted
 
 LOG = logging.getLogger(__name__)
-ROLE: Role = "mailmart_intake"
 UNAVAILABLE = "The database is unavailable; send the webhook again."
 MAX_BATCH_BODIES = 500
 MAX_BATCH_CHARACTERS = 8 * 1024 * 1024
-CONNECT_TIMEOUT_SECONDS = 5
-STATEMENT_TIMEOUT_SECONDS = 10
-LOCK_TIMEOUT_SECONDS = 3
-# how long the bodies of a lost connection wait for another one
-MAX_RECONNECT_SECONDS = 5.0
-SECONDS_BETWEEN_ATTEMPTS = 0.1
+# while one batch is committed, another one is parsed; not for small ones, which cost less if more of them share a transaction
+CONNECTIONS = 2
+MIN_CHARACTERS_FOR_ANOTHER = 128 * 1024
 # during an outage, the database is tried once in so many seconds
 RETRY_INTERVAL_SECONDS = 1.0
-
-T = TypeVar("T")
-
-STORE = "select line, problem, reason from app.store_webhook_bodies(%s, %s, %b, %b, %s::text[], %s::text[])"
-
-
-@dataclass(frozen=True)
-class Body:
-    """A document of a source; with a problem and a reason if it is kept as rejected."""
-
-    source_id: str
-    text: str
-    problem: Problem | None = None
-    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,31 +40,49 @@ class Rejection:
     reason: str
 
 
-@dataclass
+class Store(Protocol):
+    """What stores a batch in one transaction: see BatchStore."""
+
+    async def store(self, bodies: Sequence[Body], *, reconnect_seconds: float) -> list[tuple[int, str, str]]: ...
+
+    def close(self) -> None: ...
+
+
+class Rates(Protocol):
+    """What counts requests for the rates of their sources: see SourceRates."""
+
+    async def acquire(self, counted: Sequence[Counted]) -> list[tuple[int, Quota]]: ...
+
+
+@dataclass(eq=False)
 class Delivery:
     """The bodies of one request.
 
     Attributes:
         bodies: of one source.
         requests_per_minute: the rate above which a request is refused; None if this one is not counted.
-        rejections: those of its bodies, once they are stored.
-        failure: why they are not.
+        rejections: those of its bodies, once they are stored. Raises WarehouseUnavailable or RateLimitExceeded if they are not.
     """
 
     bodies: Sequence[Body]
     requests_per_minute: int | None = None
-    rejections: list[Rejection] | None = None
-    failure: WarehouseUnavailable | RateLimitExceeded | None = None
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it is stored, or has failed."""
-        return self.rejections is not None or self.failure is not None
+    rejections: asyncio.Future[list[Rejection]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     @property
     def characters(self) -> int:
         """Of all texts together."""
-        return sum(len(body.text) for body in self.bodies)
+        return sum([len(body.text) for body in self.bodies])
+
+    def succeed(self, rejections: list[Rejection]) -> None:
+        """Its bodies are stored, except for these."""
+        # who waits for it may have hung up
+        if not self.rejections.done():
+            self.rejections.set_result(rejections)
+
+    def fail(self, error: ApiError) -> None:
+        """They are not."""
+        if not self.rejections.done():
+            self.rejections.set_exception(error)
 
 
 @dataclass(frozen=True)
@@ -96,50 +94,102 @@ class _Entry:
 
 
 class Writer:
-    """Writes in one thread, over one connection. `add` may be called from another thread."""
+    """Writes over a few connections, each one batch at a time. While batches are stored, the next one gathers."""
 
-    def __init__(self, settings: Settings, counts: SourceCounts, limiter: RateLimiter) -> None:
-        self._settings = settings
+    def __init__(self, stores: Sequence[Store], counts: SourceCounts, rates: Rates) -> None:
+        self._stores = tuple(stores)
+        self._idle = list(stores)
         self._counts = counts
-        self._limiter = limiter
-        self._begin = "; ".join(
-            [
-                "begin",
-                *transaction_settings(ROLE, statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS),
-                f"set local lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'",
-                "set local idle_in_transaction_session_timeout = '30s'",
-            ]
-        ).encode()
-        self._id = uuid.uuid4()
-        self._number = 0
+        self._rates = rates
+        self._uncounted: list[Delivery] = []
         self._pending: deque[Delivery] = deque()
-        self._connection: psycopg.Connection | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_counting = False
+        self._is_waking = False
         self._retry_at = 0.0
         self._is_unavailable = False
 
-    def add(self, delivery: Delivery) -> None:
-        """Puts a delivery at the end of the queue."""
-        self._pending.append(delivery)
-
-    def finish(self, delivery: Delivery) -> list[Rejection]:
-        """Writes the queue until the delivery is stored, and returns the rejections among its bodies.
+    async def store(self, delivery: Delivery) -> list[Rejection]:
+        """Puts a delivery at the end of the queue, and returns the rejections among its bodies once it is stored.
 
         Raises:
             WarehouseUnavailable: it is not stored, as far as this process can know.
             RateLimitExceeded: it is not stored, because its source sent too many requests.
         """
-        while not delivery.is_done:
-            self._write_batch()
-        if delivery.failure is not None:
-            raise delivery.failure
-        return delivery.rejections or []
+        if delivery.requests_per_minute is None:
+            self._pending.append(delivery)
+        else:
+            self._uncounted.append(delivery)
+        if not self._is_waking:
+            self._is_waking = True
+            # after all requests of this turn of the loop were added
+            asyncio.get_running_loop().call_soon(self._wake)
+        return await delivery.rejections
 
     def close(self) -> None:
-        """Closes the connection."""
-        self._disconnect()
+        """Closes the connections."""
+        for store in self._stores:
+            store.close()
 
-    def _write_batch(self) -> None:
-        """Takes deliveries from the queue up to the size of a batch, and stores them. A larger one is a batch by itself."""
+    def _wake(self) -> None:
+        self._is_waking = False
+        if self._uncounted and not self._is_counting:
+            self._is_counting = True
+            self._start(self._count())
+        if self._pending and self._idle and (len(self._idle) == len(self._stores) or self._is_much_pending()):
+            self._start(self._write(self._idle.pop()))
+
+    def _is_much_pending(self) -> bool:
+        return sum([delivery.characters for delivery in self._pending]) >= MIN_CHARACTERS_FOR_ANOTHER
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _count(self) -> None:
+        """Counts what came for the rates of its sources. Those within the rate are pending then, the others have failed."""
+        try:
+            while self._uncounted:
+                deliveries, self._uncounted = self._uncounted, []
+                try:
+                    self._pending.extend(await self._within_rate(deliveries))
+                # a bug: nobody may wait for ever
+                except BaseException as error:
+                    LOG.exception("requests could not be counted")
+                    for delivery in deliveries:
+                        delivery.fail(WarehouseUnavailable(UNAVAILABLE))
+                    if not isinstance(error, Exception):
+                        raise
+                self._wake()
+        finally:
+            self._is_counting = False
+
+    async def _within_rate(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Those that are within the rates of their sources. All requests of a source are counted together."""
+        by_source: dict[tuple[str, int], list[Delivery]] = {}
+        for delivery in deliveries:
+            if delivery.requests_per_minute is not None:
+                by_source.setdefault((delivery.bodies[0].source_id, delivery.requests_per_minute), []).append(delivery)
+        results = await self._rates.acquire([(source_id, rate, len(counted)) for (source_id, rate), counted in by_source.items()])
+        if all(quota.is_allowed for _, quota in results):
+            return list(deliveries)
+        refused = set()
+        for counted, (allowed, quota) in zip(by_source.values(), results, strict=True):
+            for delivery in counted[allowed:]:
+                refused.add(id(delivery))
+                delivery.fail(RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers)))
+        return [delivery for delivery in deliveries if id(delivery) not in refused]
+
+    async def _write(self, store: Store) -> None:
+        try:
+            while self._pending:
+                await self._write_batch(store, self._next_batch())
+        finally:
+            self._idle.append(store)
+
+    def _next_batch(self) -> list[Delivery]:
+        """Takes deliveries from the queue up to the size of a batch. A larger one is a batch by itself."""
         deliveries: list[Delivery] = []
         bodies = characters = 0
         while self._pending:
@@ -149,51 +199,39 @@ class Writer:
             if deliveries and (bodies > MAX_BATCH_BODIES or characters > MAX_BATCH_CHARACTERS):
                 break
             deliveries.append(self._pending.popleft())
+        return deliveries
+
+    async def _write_batch(self, store: Store, deliveries: Sequence[Delivery]) -> None:
+        entries = [_Entry(delivery, body) for delivery in deliveries for body in delivery.bodies]
         try:
-            deliveries = self._within_rate(deliveries)
-            entries = [_Entry(delivery, body) for delivery in deliveries for body in delivery.bodies]
             if time.monotonic() < self._retry_at:
                 raise WarehouseUnavailable(UNAVAILABLE)
-            rejections = self._store(entries) if entries else []
+            rejections = await self._store(store, entries)
         except WarehouseUnavailable as error:
             for delivery in deliveries:
-                delivery.failure = error
+                delivery.fail(error)
             return
+        # a bug: nobody may wait for ever
         except BaseException as error:
-            # a bug: nobody may wait for ever
-            for delivery in deliveries:
-                delivery.failure = WarehouseUnavailable(UNAVAILABLE)
             LOG.exception("bodies could not be stored")
+            for delivery in deliveries:
+                delivery.fail(WarehouseUnavailable(UNAVAILABLE))
             if not isinstance(error, Exception):
                 raise
             return
-        if entries:
-            INTAKE_BATCH_BODIES.observe(len(entries))
-        of_delivery: dict[int, list[Rejection]] = {id(delivery): [] for delivery in deliveries}
+        INTAKE_BATCH_BODIES.observe(len(entries))
+        of_delivery: dict[int, list[Rejection]] = {}
         for entry, rejection in rejections:
-            of_delivery[id(entry.delivery)].append(rejection)
+            of_delivery.setdefault(id(entry.delivery), []).append(rejection)
         for delivery in deliveries:
-            self._finish_delivery(delivery, of_delivery[id(delivery)])
-
-    def _within_rate(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Those that are within the rates of their sources. All requests of a source are counted in one round trip."""
-        by_source: dict[tuple[str, int], list[Delivery]] = {}
-        for delivery in deliveries:
-            if delivery.requests_per_minute is not None:
-                by_source.setdefault((delivery.bodies[0].source_id, delivery.requests_per_minute), []).append(delivery)
-        for (source_id, rate), counted in by_source.items():
-            allowed, quota = self._limiter.acquire_many(source_id, "intake", rate, len(counted))
-            for delivery in counted[allowed:]:
-                delivery.failure = RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
-        return [delivery for delivery in deliveries if delivery.failure is None]
+            self._finish_delivery(delivery, of_delivery.get(id(delivery), []))
 
     def _finish_delivery(self, delivery: Delivery, rejections: list[Rejection]) -> None:
-        delivery.rejections = rejections
-        if delivery.bodies:
-            reasons = [rejection.reason for rejection in rejections if rejection.problem != "no_source"]
-            self._counts.add_bodies(delivery.bodies[0].source_id, len(delivery.bodies) - len(rejections), reasons)
+        reasons = [rejection.reason for rejection in rejections if rejection.problem != "no_source"]
+        self._counts.add_bodies(delivery.bodies[0].source_id, len(delivery.bodies) - len(rejections), reasons)
+        delivery.succeed(rejections)
 
-    def _store(self, entries: Sequence[_Entry]) -> list[tuple[_Entry, Rejection]]:
+    async def _store(self, store: Store, entries: Sequence[_Entry]) -> list[tuple[_Entry, Rejection]]:
         """Stores a batch: what was rejected. One that the data make fail is stored in halves, down to the body that fails alone.
 
         That body is kept as rejected.
@@ -201,8 +239,11 @@ class Writer:
         Raises:
             WarehouseUnavailable: some of it is not stored.
         """
+        reconnect_seconds = 0 if self._is_unavailable else MAX_RECONNECT_SECONDS
         try:
-            rows = self._store_once(entries)
+            rows = await store.store([entry.body for entry in entries], reconnect_seconds=reconnect_seconds)
+        except BatchNotConfirmed as error:
+            raise self._unavailable(error) from error
         except psycopg.Error as error:
             # not after a timeout or for lack of memory: those bodies are sent again
             if not (error.sqlstate or "").startswith(ERRORS_OF_DATA):
@@ -213,86 +254,11 @@ class Writer:
                     raise self._unavailable(error) from error
                 bad = bad_body_of(error)
                 rejected = Body(body.source_id, body.text[:MAX_KEPT_CHARACTERS], bad.problem, bad.reason)
-                return self._store([_Entry(entries[0].delivery, rejected)])
+                return await self._store(store, [_Entry(entries[0].delivery, rejected)])
             middle = len(entries) // 2
-            return self._store(entries[:middle]) + self._store(entries[middle:])
+            return await self._store(store, entries[:middle]) + await self._store(store, entries[middle:])
         self._is_unavailable = False
-        return [(entries[line - 1], Rejection(problem, reason)) for line, problem, reason in rows]
-
-    def _store_once(self, entries: Sequence[_Entry]) -> list[tuple[int, str, str]]:
-        """Stores a batch in one transaction, over another connection if the first one is lost.
-
-        The batch has a number, so that it is stored once even if its commit was lost on the way back.
-
-        Raises:
-            WarehouseUnavailable: no connection comes in time.
-            psycopg.Error: a statement failed; nothing is stored.
-        """
-        self._number += 1
-        bodies = [entry.body for entry in entries]
-        params = (
-            self._id,
-            self._number,
-            [body.source_id for body in bodies],
-            [body.text for body in bodies],
-            [body.problem for body in bodies],
-            [body.reason for body in bodies],
-        )
-
-        def store(connection: psycopg.Connection) -> list[tuple[int, str, str]]:
-            return connection.execute(STORE, params).fetchall()
-
-        deadline = time.monotonic() + (0 if self._is_unavailable else MAX_RECONNECT_SECONDS)
-        is_first = True
-        while True:
-            try:
-                return self._in_transaction(store)
-            except (psycopg.Error, MailmartError) as error:
-                if self._connection is not None:
-                    # the server refused the statement, and the connection is fine
-                    if is_first:
-                        raise
-                    # the attempt before may be stored, and then halves of it would be stored again
-                    raise self._unavailable(error) from error
-                if time.monotonic() > deadline:
-                    raise self._unavailable(error) from error
-                is_first = False
-            time.sleep(SECONDS_BETWEEN_ATTEMPTS)
-
-    def _in_transaction(self, work: Callable[[psycopg.Connection], T]) -> T:
-        """Runs work in a transaction. After an error, the connection is there only if it is still good."""
-        connection = self._connection or self._connect()
-        try:
-            connection.execute(self._begin)
-            result = work(connection)
-            connection.execute("commit")
-        except BaseException:
-            try:
-                if not connection.closed:
-                    connection.rollback()
-            except psycopg.Error:
-                pass
-            if connection.closed:
-                self._disconnect()
-            raise
-        return result
-
-    def _connect(self) -> psycopg.Connection:
-        connection = psycopg.connect(
-            conninfo(self._settings, ROLE), autocommit=True, prepare_threshold=None, connect_timeout=CONNECT_TIMEOUT_SECONDS
-        )
-        try:
-            check_transaction(connection, transaction_settings(ROLE, statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS), ROLE)
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-        return connection
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        return [(entries[place - 1], Rejection(problem, reason)) for place, problem, reason in rows]
 
     def _unavailable(self, error: Exception) -> WarehouseUnavailable:
         if not self._is_unavailable:

@@ -29,6 +29,7 @@ def serve(
     target: str = "api.server.factory:create_asgi_app",
     port_variable: str = "MAILMART_PORT",
     with_database_metrics: bool = True,
+    interface: Interfaces = Interfaces.ASGINL,
 ) -> None:
     """Serves the app that the factory `target` creates, until SIGINT or SIGTERM; running requests are finished first.
 
@@ -43,7 +44,8 @@ def serve(
             target,
             address=settings.host,
             port=settings.port,
-            interface=Interfaces.ASGINL,
+            interface=interface,
+            websockets=interface is not Interfaces.RSGI,
             # HTTP/2 over plain TCP: its streams would bypass the limit of connections
             http=HTTPModes.http1,
             factory=True,

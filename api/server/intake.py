@@ -1,8 +1,8 @@
-"""The ASGI app of the intake: a webhook is answered with 200 once it is committed.
+"""The app of the intake: a webhook is answered with 200 once it is committed.
 
-The event loop reads bodies, so that a slow client holds no thread, and checks the small ones. Everything else is done in threads
-behind queues of their own: looking up tokens, with those that had no source before apart, so that a flood of them delays no other
-request; checking larger bodies, with the largest and those whose signature needs the network apart; and one thread that writes.
+The event loop reads bodies, so that a slow client holds no thread, checks the small ones, and stores them. All else is done in
+threads behind queues of their own: looking up tokens, with those that had no source before apart, so that a flood of them delays
+no other request; checking larger bodies, with the largest and those whose signature needs the network apart.
 """
 
 from __future__ import annotations
@@ -37,19 +37,21 @@ from api.errors import (
 )
 from api.ingest.bodies import MAX_BODY_BYTES, BadBody
 from api.ingest.reader import rejected
+from api.intake.batch_store import ROLE, BatchStore, Body
 from api.intake.metrics import INTAKE_HELD_BYTES, count_request
 from api.intake.request_body import ENCODINGS, ReadBody, documents_of, is_mandrill_check, read_body
 from api.intake.signatures.request import SignedRequest
 from api.intake.signatures.verify import verify
 from api.intake.source_counts import SourceCounts
+from api.intake.source_rates import SourceRates
 from api.intake.source_store import Source, SourceStore
 from api.intake.sources import WEBHOOK_PROVIDERS
 from api.intake.subscription import confirm, confirmation_of
 from api.intake.tokens import TOKEN_PATTERN, hash_token, source_url
-from api.intake.writer import ROLE, UNAVAILABLE, Body, Delivery, Writer
-from api.server.asgi_types import Message, Receive, Scope, Send
+from api.intake.writer import CONNECTIONS, UNAVAILABLE, Delivery, Writer
 from api.server.handoff import Handoff
-from api.server.held_bytes import ClientDisconnected, Held, HeldBytes, read_all
+from api.server.held_bytes import ClientDisconnected, Held, HeldBytes
+from api.server.rsgi import HTTPProtocol, Scope, read_pieces, read_whole
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -68,6 +70,8 @@ SMALL_BODY_BYTES = 64 * 1024
 # a body from this size on is checked in a thread of its own
 LARGE_BODY_BYTES = 256 * 1024
 COUNT_SECONDS = 2.0
+SUCCESS = b'{"success":true}'
+SUCCESS_HEADERS = [("content-type", "application/json"), ("content-length", str(len(SUCCESS)))]
 # a connection for each thread that uses the pool: besides lookups, health checks and counts
 POOL_SIZE = LOOKUP_THREADS + STRANGER_THREADS + 2
 
@@ -142,12 +146,11 @@ class _Threads:
     lookups: Handoff = field(default_factory=lambda: Handoff(LOOKUP_THREADS, "lookup"))
     strangers: Handoff = field(default_factory=lambda: Handoff(STRANGER_THREADS, "lookup-stranger"))
     health: Handoff = field(default_factory=lambda: Handoff(1, "health-check"))
-    writer: Handoff = field(default_factory=lambda: Handoff(1, "writer"))
     counts: Handoff = field(default_factory=lambda: Handoff(1, "counts"))
 
 
 class IntakeApp:
-    """The ASGI callable. One for each process of the intake."""
+    """The app, over RSGI. One for each process of the intake."""
 
     def __init__(self, settings: Settings, *, body_seconds: float = BODY_SECONDS, max_held_bytes: int = MAX_HELD_BYTES) -> None:
         self._public_url = settings.public_url
@@ -157,28 +160,28 @@ class IntakeApp:
         self._sources = SourceStore(self._pool)
         self._limiter = RateLimiter(settings)
         self._counts = SourceCounts()
-        self._writer = Writer(settings, self._counts, self._limiter)
+        stores = [BatchStore(settings) for _ in range(CONNECTIONS)]
+        self._writer = Writer(stores, self._counts, SourceRates(settings, self._limiter))
         self._threads: _Threads | None = None
         self._counting: asyncio.Task[None] | None = None
         self._lookups: dict[bytes, asyncio.Future[Source | None]] = {}
         self._held_bytes = HeldBytes(max_held_bytes, "Too many bodies wait to be stored; send the webhook again.")
         self._pool.open()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        """Handles a request."""
         if self._threads is None:
             self._threads = _Threads()
             self._counting = asyncio.ensure_future(self._write_counts(self._threads))
-        path = _path_below(scope["path"], self._public_path)
+        path = _path_below(scope.path, self._public_path)
         if path in ("/healthz", "/readyz"):
-            await _send(send, await self._health(self._threads, path), scope["method"])
+            _send(protocol, await self._health(self._threads, path))
             return
         started_at = time.perf_counter()
         outcome = _Outcome()
         try:
             with Held(self._held_bytes) as held:
-                await self._receive(self._threads, scope, path, receive, outcome, held)
+                await self._receive(self._threads, scope, path, protocol, outcome, held)
         except ClientDisconnected:
             outcome.status, outcome.outcome = 499, "disconnected"
             return
@@ -190,8 +193,8 @@ class IntakeApp:
             outcome.error = WarehouseUnavailable(UNAVAILABLE)
             outcome.status, outcome.outcome = 503, "failed"
         finally:
-            _log(outcome, scope["method"], time.perf_counter() - started_at)
-        await _send(send, outcome, scope["method"])
+            _log(outcome, scope.method, time.perf_counter() - started_at)
+        _send(protocol, outcome)
 
     def close(self) -> None:
         """Writes the last counts and closes all connections, when no request is left."""
@@ -200,7 +203,9 @@ class IntakeApp:
         self._limiter.close()
         self._pool.close()
 
-    async def _receive(self, threads: _Threads, scope: Scope, path: str, receive: Receive, outcome: _Outcome, held: Held) -> None:
+    async def _receive(
+        self, threads: _Threads, scope: Scope, path: str, protocol: HTTPProtocol, outcome: _Outcome, held: Held
+    ) -> None:
         """Handles a request. Raises ApiError for each response but 200."""
         request = _read_head(scope, path)
         outcome.provider = request.provider
@@ -214,18 +219,7 @@ class IntakeApp:
         encoding = request.headers.get("content-encoding", "").strip().lower()
         if encoding not in ENCODINGS:
             raise UnsupportedEncoding(encoding)
-        length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > MAX_BODY_BYTES:
-            outcome.size = int(length)
-            await self._keep_too_large(threads, source)
-        try:
-            async with asyncio.timeout(self._body_seconds):
-                body = await read_all(receive, MAX_BODY_BYTES, held.add)
-        except TimeoutError:
-            raise RequestTimeout from None
-        outcome.size = len(body)
-        if len(body) > MAX_BODY_BYTES:
-            await self._keep_too_large(threads, source)
+        body = await self._read_body(source, request, protocol, outcome, held)
         received_at = datetime.now(UTC)
         queue = _queue(threads, source, encoding, body)
         if queue is None:
@@ -236,8 +230,7 @@ class IntakeApp:
             delivery = Delivery(checked.bodies, source.requests_per_minute if checked.is_counted else None)
             # what a small body was decompressed to waits, too
             held.add(max(0, delivery.characters - len(body)))
-            self._writer.add(delivery)
-            rejections = await threads.writer.run(lambda: self._writer.finish(delivery))
+            rejections = await self._writer.store(delivery)
             if any(rejection.problem == "no_source" for rejection in rejections):
                 raise NotFound("NOT_FOUND")
             if rejections and checked.error is None:
@@ -245,6 +238,33 @@ class IntakeApp:
         if checked.error is not None:
             raise checked.error
         outcome.outcome = checked.outcome
+
+    async def _read_body(self, source: Source, request: _Request, protocol: HTTPProtocol, outcome: _Outcome, held: Held) -> bytes:
+        """
+        Raises:
+            ApiError: it does not come in time, is too large, or there are too many bodies.
+            ClientDisconnected: the client hung up.
+        """
+        announced = request.headers.get("content-length", "")
+        # otherwise it comes in chunks, or there is none
+        length = int(announced) if announced.isdigit() else None
+        if length is not None and length > MAX_BODY_BYTES:
+            outcome.size = length
+            await self._keep_too_large(source)
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                if length is not None and length <= SMALL_BODY_BYTES:
+                    # the server reads no more than was announced
+                    held.add(length)
+                    body = await read_whole(protocol)
+                else:
+                    body = await read_pieces(protocol, length, MAX_BODY_BYTES, held.add)
+        except TimeoutError:
+            raise RequestTimeout from None
+        outcome.size = len(body)
+        if len(body) > MAX_BODY_BYTES:
+            await self._keep_too_large(source)
+        return body
 
     async def _find_source(self, threads: _Threads, request: _Request) -> Source:
         token_hash = hash_token(request.token)
@@ -269,12 +289,10 @@ class IntakeApp:
         # a request that is canceled ends it for nobody else
         return await asyncio.shield(lookup)
 
-    async def _keep_too_large(self, threads: _Threads, source: Source) -> None:
+    async def _keep_too_large(self, source: Source) -> None:
         """Counts a body that is not read, of which nothing but that is kept."""
         reason = f"larger than {MAX_BODY_BYTES // 1024 // 1024} MiB"
-        delivery = Delivery([Body(source.source_id, "", "too_large", reason)])
-        self._writer.add(delivery)
-        await threads.writer.run(lambda: self._writer.finish(delivery))
+        await self._writer.store(Delivery([Body(source.source_id, "", "too_large", reason)]))
         raise ContentTooLarge(MAX_BODY_BYTES)
 
     def _check(self, source: Source, request: _Request, encoding: str, raw: bytes, received_at: datetime) -> _Checked:
@@ -370,10 +388,9 @@ def _read_head(scope: Scope, path: str) -> _Request:
     match = PATH.fullmatch(path)
     if match is None or match[1] not in WEBHOOK_PROVIDERS or TOKEN_PATTERN.fullmatch(match[2]) is None:
         raise NotFound("NOT_FOUND")
-    if scope["method"] not in ("GET", "HEAD", "POST"):
+    if scope.method not in ("GET", "HEAD", "POST"):
         raise _MethodNotAllowed
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    return _Request(scope["method"], match[1], match[2], scope["query_string"].decode("latin-1"), headers)
+    return _Request(scope.method, match[1], match[2], scope.query_string, dict(scope.headers.items()))
 
 
 def _queue(threads: _Threads, source: Source, encoding: str, body: bytes) -> Handoff | None:
@@ -425,23 +442,15 @@ def _reason(error: ApiError) -> str:
     return "; ".join([error.message, *(reason for reasons in details.values() for reason in reasons)])
 
 
-async def _send(send: Send, outcome: _Outcome, method: str) -> None:
+def _send(protocol: HTTPProtocol, outcome: _Outcome) -> None:
     error = outcome.error
     if error is None:
-        content, headers = b'{"success":true}', {}
-    else:
-        problem: dict[str, Any] = {"code": error.code, "message": error.message}
-        if error.details:
-            problem["details"] = error.details
-        content, headers = orjson.dumps({"success": False, "error": problem}), error.headers
-    start: Message = {
-        "type": "http.response.start",
-        "status": outcome.status,
-        "headers": [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(content)).encode()),
-            *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()),
-        ],
-    }
-    await send(start)
-    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else content})
+        protocol.response_bytes(200, SUCCESS_HEADERS, SUCCESS)
+        return
+    problem: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.details:
+        problem["details"] = error.details
+    content = orjson.dumps({"success": False, "error": problem})
+    headers = [("content-type", "application/json"), ("content-length", str(len(content)))]
+    headers += [(name.lower(), value) for name, value in error.headers.items()]
+    protocol.response_bytes(outcome.status, headers, content)

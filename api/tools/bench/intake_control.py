@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import sys
 
+from granian.constants import Interfaces
+
 from api.processes.parent_death import end_with_parent
-from api.server.asgi_types import Receive, Scope, Send
 from api.server.granian import serve
+from api.server.rsgi import HTTPProtocol, Scope, read_whole
 from api.settings import Settings
 
 CONTENT = b'{"success":true}'
+HEADERS = [("content-type", "application/json"), ("content-length", str(len(CONTENT)))]
 
 
 class Control:
-    """The ASGI callable."""
+    """The app, over RSGI as the intake."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        body = bytearray()
-        while (message := await receive())["type"] == "http.request":
-            body += message.get("body", b"")
-            if not message.get("more_body", False):
-                break
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(CONTENT)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": CONTENT})
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        """Reads the body, as the intake reads one whose length was announced."""
+        await read_whole(protocol)
+        protocol.response_bytes(200, HEADERS, CONTENT)
 
 
 def make_control() -> Control:
@@ -36,4 +32,9 @@ def make_control() -> Control:
 
 if __name__ == "__main__":
     end_with_parent()
-    serve(Settings.from_environment(), workers=int(sys.argv[1]), target="api.tools.bench.intake_control:make_control")
+    serve(
+        Settings.from_environment(),
+        workers=int(sys.argv[1]),
+        target="api.tools.bench.intake_control:make_control",
+        interface=Interfaces.RSGI,
+    )

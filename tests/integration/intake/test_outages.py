@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import threading
@@ -14,9 +15,11 @@ import pytest
 
 from api.auth.rate_limit import RateLimiter
 from api.db.connection import connect
+from api.intake.batch_store import BatchStore, Body
 from api.intake.source_counts import SourceCounts
+from api.intake.source_rates import SourceRates
 from api.intake.sources import create_source
-from api.intake.writer import Body, Delivery, Rejection, Writer
+from api.intake.writer import Delivery, Rejection, Writer
 from api.settings import Settings
 from tests.integration.conftest import MakeDatabase
 from tests.integration.intake.conftest import WORKSPACE, Sources, source_id
@@ -64,13 +67,12 @@ def test_lost_connections(settings: Settings, tmp_path: Path) -> None:
 
 def test_a_batch_that_comes_again_is_stored_once(settings: Settings) -> None:
     token = create_source(settings, WORKSPACE, "sendgrid")
-    writer = Writer(settings, SourceCounts(), RateLimiter(settings))
-    delivery = Delivery([Body(source_id(f"/{token}"), '[{"a": 1}]'), Body(source_id(f"/{token}"), "nonsense")])
+    bodies = [Body(source_id(f"/{token}"), '[{"a": 1}]'), Body(source_id(f"/{token}"), "nonsense")]
     store = "select line, problem from app.store_webhook_bodies(%s, 7, %s, %s, %s::text[], %s::text[])"
     params = (
         "00000000-0000-0000-0000-000000000001",
-        [body.source_id for body in delivery.bodies],
-        [body.text for body in delivery.bodies],
+        [body.source_id for body in bodies],
+        [body.text for body in bodies],
         [None, None],
         [None, None],
     )
@@ -81,16 +83,16 @@ def test_a_batch_that_comes_again_is_stored_once(settings: Settings) -> None:
         first.commit()
         waiting.join(30)
         assert results == [[(2, "unreadable_body")]] * 2
-    assert [rejection.problem for rejection in _finish(writer, delivery)] == ["unreadable_body"]
+    assert [rejection.problem for rejection in asyncio.run(_store(settings, bodies))] == ["unreadable_body"]
     with connect(settings, "mailmart_owner") as connection:
         assert connection.execute("select count(*) from raw.webhook_payloads").fetchone() == (2,)
         assert connection.execute("select count(*) from raw.rejected_payloads").fetchone() == (1,)
 
 
-def _finish(writer: Writer, delivery: Delivery) -> list[Rejection]:
-    writer.add(delivery)
+async def _store(settings: Settings, bodies: list[Body]) -> list[Rejection]:
+    writer = Writer([BatchStore(settings)], SourceCounts(), SourceRates(settings, RateLimiter(settings)))
     try:
-        return list(writer.finish(delivery))
+        return await writer.store(Delivery(bodies))
     finally:
         writer.close()
 

@@ -12,9 +12,9 @@ import json
 import socket
 import time
 import zlib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -26,6 +26,8 @@ from api.ingest.bodies import MAX_BODY_BYTES
 from api.server.intake import IntakeApp
 from tests.integration.intake.conftest import WORKSPACE, Sources, source_id
 from tests.integration.intake.running import Intake
+from tests.support.rsgi import Exchange, Scope
+from tests.support.waiting import wait_until
 
 FORM = "application/x-www-form-urlencoded"
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -241,25 +243,48 @@ def test_slow_clients_hold_nobody_up(intake: Intake, sources: Sources) -> None:
 
 
 def test_a_body_that_does_not_come_in_time(sources: Sources) -> None:
+    exchange = Exchange([b"["], is_complete=False)
+    for headers in ({}, {"content-length": "10"}, {"content-length": "100000"}):
+        asyncio.run(IntakeApp(sources.settings, body_seconds=0.1).__rsgi__(Scope(sources.path(), "POST", headers), exchange))
+        assert exchange.status == 408, headers
+
+
+def test_a_body_that_is_cut_off_is_not_stored(intake: Intake, sources: Sources) -> None:
+    """What came of it may look whole: a form, or JSON of several lines."""
+    mailgun = sources.path("mailgun")
+    line = b'{"marker": "cut-off"}\n'
+    form = b"event=opened&recipient=a%40b.example&marker=cut-off"
+    for path, content_type, body in ((sources.path(), "application/jsonl", line), (mailgun, FORM, form)):
+        for header, content in (
+            (b"Content-Length: 1000\r\n", body),
+            (b"Content-Length: 100000\r\n", body),
+            (b"Transfer-Encoding: chunked\r\n", b"%x\r\n%b\r\n" % (len(body), body)),
+        ):
+            expected = _disconnected(intake) + 1
+            with socket.create_connection(("127.0.0.1", intake.port), timeout=60) as client:
+                head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n".encode()
+                client.sendall(head + header + b"\r\n" + content)
+            wait_until(partial(_is_noticed, intake, expected), f"it is noticed ({header!r})")
+    assert sources.stored("cut-off") == 0
+    assert sources.rejected(mailgun) == []
+
+
+def _disconnected(intake: Intake) -> int:
+    return intake.log.read_text().count('"outcome":"disconnected"')
+
+
+def _is_noticed(intake: Intake, expected: int) -> bool:
+    return _disconnected(intake) == expected
+
+
+def test_a_body_in_chunks_is_stored(intake: Intake, sources: Sources) -> None:
     path = sources.path()
-    sent: list[dict[str, Any]] = []
-    parts: Iterator[dict[str, Any]] = iter([{"type": "http.request", "body": b"[", "more_body": True}])
-
-    async def receive() -> dict[str, Any]:
-        for part in parts:
-            return part
-        await asyncio.sleep(3600)
-        return {}
-
-    async def send(message: MutableMapping[str, Any]) -> None:
-        sent.append(dict(message))
-
-    async def run() -> None:
-        scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
-        await IntakeApp(sources.settings, body_seconds=0.1)(scope, receive, send)
-
-    asyncio.run(run())
-    assert sent[0]["status"] == 408
+    body = b'[{"marker": "in chunks"}]'
+    chunks = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (body[:9], body[9:])]
+    assert _raw(intake, path, b"Transfer-Encoding: chunked\r\n", *chunks, b"0\r\n\r\n") == 200
+    assert sources.stored("in chunks") == 1
+    # nor is this a websocket
+    assert _raw(intake, path, b"Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n", b"[]") == 200
 
 
 def test_why_the_last_body_was_rejected_is_kept(intake: Intake, sources: Sources) -> None:

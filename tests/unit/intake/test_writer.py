@@ -1,31 +1,43 @@
-"""Which deliveries share a transaction."""
+"""Which deliveries share a transaction, and which are refused."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from api.auth.rate_limit import RateLimiter
 from api.errors import RateLimitExceeded
+from api.intake.batch_store import Body
 from api.intake.source_counts import SourceCounts
-from api.intake.writer import MAX_BATCH_BODIES, MAX_BATCH_CHARACTERS, Body, Delivery, Writer
+from api.intake.source_rates import SourceRates
+from api.intake.writer import MAX_BATCH_BODIES, MAX_BATCH_CHARACTERS, MIN_CHARACTERS_FOR_ANOTHER, Delivery, Rejection, Writer
 from api.settings import Settings
 
 
-class Recording(Writer):
-    """A writer without a database, that remembers its transactions."""
+class Recording:
+    """A store without a database, that remembers its transactions, and takes its time."""
 
     def __init__(self) -> None:
-        settings = Settings(database_url=None, redis_url=None, home=Path("unused"))
-        super().__init__(settings, SourceCounts(), RateLimiter(settings))
         self.batches: list[int] = []
+        self.is_released = asyncio.Event()
+        self.is_released.set()
 
-    def _store_once(self, entries: Sequence[Any]) -> list[tuple[int, str, str]]:
-        self.batches.append(len(entries))
+    async def store(self, bodies: Sequence[Body], *, reconnect_seconds: float) -> list[tuple[int, str, str]]:
+        self.batches.append(len(bodies))
+        await self.is_released.wait()
         return []
+
+    def close(self) -> None:
+        pass
+
+
+def make_writer(*stores: Recording) -> Writer:
+    # without Valkey: the process counts alone
+    settings = Settings(database_url=None, redis_url=None, home=Path("unused"))
+    return Writer(stores, SourceCounts(), SourceRates(settings, RateLimiter(settings)))
 
 
 def delivery(bodies: int, text: str = "{}") -> Delivery:
@@ -33,39 +45,82 @@ def delivery(bodies: int, text: str = "{}") -> Delivery:
 
 
 @pytest.mark.parametrize(
-    ("deliveries", "batches"),
+    ("sizes", "batches"),
     [
-        ([delivery(1), delivery(MAX_BATCH_BODIES - 1), delivery(1)], [MAX_BATCH_BODIES, 1]),
+        ([(1, "{}"), (MAX_BATCH_BODIES - 1, "{}"), (1, "{}")], [MAX_BATCH_BODIES, 1]),
         # one that is larger than a batch makes none of the others late, and fails none of them
-        ([delivery(1), delivery(MAX_BATCH_BODIES + 1), delivery(1)], [1, MAX_BATCH_BODIES + 1, 1]),
-        ([delivery(1), delivery(1, "x" * MAX_BATCH_CHARACTERS), delivery(1)], [1, 1, 1]),
+        ([(1, "{}"), (MAX_BATCH_BODIES + 1, "{}"), (1, "{}")], [1, MAX_BATCH_BODIES + 1, 1]),
+        ([(1, "{}"), (1, "x" * MAX_BATCH_CHARACTERS), (1, "{}")], [1, 1, 1]),
     ],
 )
-def test_a_batch_has_bounds(deliveries: list[Delivery], batches: list[int]) -> None:
-    writer = Recording()
-    for one in deliveries:
-        writer.add(one)
-    for one in deliveries:
-        assert writer.finish(one) == []
-    assert writer.batches == batches
+def test_a_batch_has_bounds(sizes: list[tuple[int, str]], batches: list[int]) -> None:
+    async def main() -> None:
+        store = Recording()
+        writer = make_writer(store)
+        results = await asyncio.gather(*[writer.store(delivery(*size)) for size in sizes])
+        assert results == [[]] * len(sizes)
+        assert store.batches == batches
+
+    asyncio.run(main())
+
+
+def test_a_second_connection_is_for_much_text() -> None:
+    """Small bodies cost less if they share a transaction, so they wait for the one before."""
+
+    async def main() -> None:
+        busy, idle = Recording(), Recording()
+        busy.is_released.clear()
+        writer = make_writer(idle, busy)
+        waiting = [asyncio.ensure_future(writer.store(delivery(1))) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        waiting += [asyncio.ensure_future(writer.store(delivery(2))) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        assert (busy.batches, idle.batches) == ([3], [])
+        waiting.append(asyncio.ensure_future(writer.store(delivery(1, "x" * MIN_CHARACTERS_FOR_ANOTHER))))
+        await asyncio.sleep(0.01)
+        assert (busy.batches, idle.batches) == ([3], [7])
+        busy.is_released.set()
+        assert await asyncio.gather(*waiting) == [[]] * 7
+
+    asyncio.run(main())
 
 
 def test_requests_above_the_rate_are_refused_and_the_others_stored() -> None:
-    """Those of one batch are counted together, each source by itself; here without Valkey, by the process alone."""
-    writer = Recording()
-    limited = [Delivery([Body("s1", "{}")], requests_per_minute=3) for _ in range(5)]
-    other = Delivery([Body("s2", "{}")], requests_per_minute=1)
-    uncounted = Delivery([Body("s1", "{}", "unreadable_body", "why")])
-    for one in (*limited, other, uncounted):
-        writer.add(one)
-    for one in (*limited[:3], other, uncounted):
-        assert writer.finish(one) == []
-    for one in limited[3:]:
-        with pytest.raises(RateLimitExceeded):
-            writer.finish(one)
-    assert writer.batches == [5]
-    # a batch of which nothing is left needs no transaction
-    writer.add(again := Delivery([Body("s2", "{}")], requests_per_minute=1))
-    with pytest.raises(RateLimitExceeded):
-        writer.finish(again)
-    assert writer.batches == [5]
+    """Those that come together are counted together, each source by itself."""
+
+    async def store(writer: Writer, one: Delivery) -> list[Rejection] | type[BaseException]:
+        try:
+            return await writer.store(one)
+        except RateLimitExceeded as error:
+            return type(error)
+
+    async def main() -> None:
+        recording = Recording()
+        writer = make_writer(recording)
+        limited = [Delivery([Body("s1", "{}")], requests_per_minute=3) for _ in range(5)]
+        other = Delivery([Body("s2", "{}")], requests_per_minute=1)
+        uncounted = Delivery([Body("s1", "{}", "unreadable_body", "why")])
+        results = await asyncio.gather(*[store(writer, one) for one in (*limited, other, uncounted)])
+        assert results == [[], [], [], RateLimitExceeded, RateLimitExceeded, [], []]
+        assert sum(recording.batches) == 5
+        # a batch of which nothing is left needs no transaction
+        again = Delivery([Body("s2", "{}")], requests_per_minute=1)
+        assert await store(writer, again) is RateLimitExceeded
+        assert sum(recording.batches) == 5
+
+    asyncio.run(main())
+
+
+def test_a_client_that_hangs_up_ends_nobody_elses_request() -> None:
+    async def main() -> None:
+        recording = Recording()
+        recording.is_released.clear()
+        writer = make_writer(recording)
+        waiting = [asyncio.ensure_future(writer.store(delivery(1))) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        waiting[0].cancel()
+        recording.is_released.set()
+        assert await asyncio.gather(*waiting[1:]) == [[], []]
+        assert recording.batches == [3]
+
+    asyncio.run(main())

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import json
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +18,7 @@ from api.intake.source_store import SourceStore
 from api.intake.tokens import hash_token
 from api.server.intake import IntakeApp
 from api.settings import Settings
+from tests.support.rsgi import Exchange, Scope
 
 KNOWN = f"{'0' * 12}_{'k' * 43}"
 OTHER = f"{'1' * 12}_{'k' * 43}"
@@ -72,24 +72,13 @@ def lookups(app: IntakeApp, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookups
 
 
 async def request(
-    app: IntakeApp, token: str, method: str = "GET", body: bytes = b"", encoding: bytes = b"", *, is_complete: bool = True
+    app: IntakeApp, token: str, method: str = "GET", body: bytes = b"", encoding: str = "", *, is_complete: bool = True
 ) -> tuple[int, Any]:
     """The status and the body of the response. A body that is not complete never is."""
-    sent: list[dict[str, Any]] = []
-    pieces = [body]
-
-    async def receive() -> dict[str, Any]:
-        if not pieces:
-            await asyncio.sleep(3600)
-        return {"type": "http.request", "body": pieces.pop(), "more_body": not is_complete}
-
-    async def send(message: MutableMapping[str, Any]) -> None:
-        sent.append(dict(message))
-
-    headers = [(b"content-encoding", encoding)]
-    path = f"/intake/sendgrid/{token}"
-    await app({"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}, receive, send)
-    return sent[0]["status"], json.loads(sent[1]["body"] or b"null")
+    exchange = Exchange([body], is_complete)
+    headers = {"content-encoding": encoding}
+    await app.__rsgi__(Scope(f"/intake/sendgrid/{token}", method, headers), exchange)
+    return exchange.status, exchange.content
 
 
 def stranger(number: int) -> str:
@@ -146,7 +135,7 @@ def test_misses_push_no_source_out_of_the_cache(monkeypatch: pytest.MonkeyPatch)
 def test_what_a_body_is_decompressed_to_is_held(small: IntakeApp) -> None:
     body = gzip.compress(b'["' + b"x" * 20_000 + b'"]')
     assert len(body) < 1000
-    status, answer = asyncio.run(request(small, KNOWN, "POST", body, b"gzip"))
+    status, answer = asyncio.run(request(small, KNOWN, "POST", body, "gzip"))
     assert (status, answer["error"]["message"]) == (503, TOO_MANY)
 
 

@@ -1,0 +1,143 @@
+"""Stores batches of bodies over one connection, each batch in one transaction and once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psycopg
+
+from api.db.connection import conninfo
+from api.db.pipeline import Param, Pipeline, Statement, settings_statement, text_array
+from api.db.session import Role, check_transaction, transaction_settings
+from api.errors import MailmartError
+from api.ingest.bodies import Problem
+from api.settings import Settings
+
+ROLE: Role = "mailmart_intake"
+CONNECT_TIMEOUT_SECONDS = 5
+STATEMENT_TIMEOUT_SECONDS = 10
+LOCK_TIMEOUT_SECONDS = 3
+# how long the bodies of a lost connection wait for another one
+MAX_RECONNECT_SECONDS = 5.0
+SECONDS_BETWEEN_ATTEMPTS = 0.1
+
+BEGIN, COMMIT, ROLLBACK = Statement(b"begin"), Statement(b"commit"), Statement(b"rollback")
+STORE = b"select line, problem, reason from app.store_webhook_bodies($1, $2, $3, $4, $5, $6)"
+
+
+@dataclass(frozen=True)
+class Body:
+    """A document of a source; with a problem and a reason if it is kept as rejected."""
+
+    source_id: str
+    text: str
+    problem: Problem | None = None
+    reason: str | None = None
+
+
+class BatchNotConfirmed(Exception):
+    """No connection came in time, or the attempt after a lost one failed: as far as this process knows, nothing is stored."""
+
+
+class BatchStore:
+    """One connection. For one event loop, one batch at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._transaction = transaction_settings(ROLE, statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS)
+        self._set = settings_statement(
+            [
+                *self._transaction,
+                f"set local lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'",
+                "set local idle_in_transaction_session_timeout = '30s'",
+            ]
+        )
+        self._id = str(uuid.uuid4()).encode()
+        self._number = 0
+        self._pipeline: Pipeline | None = None
+
+    async def store(self, bodies: Sequence[Body], *, reconnect_seconds: float) -> list[tuple[int, str, str]]:
+        """Stores a batch in one transaction, over another connection if the first one is lost.
+
+        Returns place (from 1), problem and reason of each body that was rejected.
+        The batch has a number, so that it is stored once even if its commit was lost on the way back.
+
+        Raises:
+            BatchNotConfirmed: there is no connection, or was none in time to learn whether the batch is stored.
+            psycopg.Error: the server refused the batch; nothing is stored.
+        """
+        self._number += 1
+        store = Statement(
+            STORE,
+            (
+                Param(self._id),
+                Param(str(self._number).encode()),
+                text_array([body.source_id for body in bodies]),
+                text_array([body.text for body in bodies]),
+                text_array([body.problem for body in bodies]),
+                text_array([body.reason for body in bodies]),
+            ),
+        )
+        deadline = time.monotonic() + reconnect_seconds
+        is_first = True
+        while True:
+            try:
+                return await self._run(store)
+            except (psycopg.Error, MailmartError) as error:
+                # the server refused the statement, and the connection is fine
+                is_refused = self._pipeline is not None
+                if is_refused and is_first:
+                    raise
+                if is_refused or time.monotonic() > deadline:
+                    raise BatchNotConfirmed(str(error).strip()) from error
+                is_first = False
+            await asyncio.sleep(SECONDS_BETWEEN_ATTEMPTS)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        if self._pipeline is not None:
+            self._pipeline.close()
+            self._pipeline = None
+
+    async def _run(self, store: Statement) -> list[tuple[int, str, str]]:
+        """Runs the transaction. After an error, there is a pipeline only if its connection is still good."""
+        if self._pipeline is None or self._pipeline.is_closed:
+            self._pipeline = Pipeline(await asyncio.to_thread(self._connect))
+        pipeline = self._pipeline
+        try:
+            *_, stored, committed = await pipeline.run((BEGIN, self._set, store, COMMIT))
+            if committed.command_status != b"COMMIT":
+                # it cannot be: the commit of a failed transaction follows the error
+                raise psycopg.OperationalError("the transaction was not committed")
+        except BaseException as error:
+            if not pipeline.is_closed and isinstance(error, psycopg.Error):
+                try:
+                    await pipeline.run((ROLLBACK,))
+                except psycopg.Error:
+                    pipeline.close()
+            if pipeline.is_closed or not isinstance(error, psycopg.Error):
+                self.close()
+            raise
+        return [
+            (int(stored.get_value(row, 0) or b"0"), _text(stored.get_value(row, 1)), _text(stored.get_value(row, 2)))
+            for row in range(stored.ntuples)
+        ]
+
+    def _connect(self) -> psycopg.Connection:
+        connection = psycopg.connect(
+            conninfo(self._settings, ROLE), autocommit=True, prepare_threshold=None, connect_timeout=CONNECT_TIMEOUT_SECONDS
+        )
+        try:
+            check_transaction(connection, self._transaction, ROLE)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _text(value: bytes | None) -> str:
+    return "" if value is None else value.decode()
