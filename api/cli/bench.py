@@ -10,6 +10,7 @@ from api.exports.formats import FORMATS
 from api.settings import Settings
 from api.tools.bench.api import bench_api
 from api.tools.bench.batch import History, Run, bench_batch
+from api.tools.bench.erase import MeasuredErase
 from api.tools.bench.export import COPY, bench_export
 from api.tools.bench.fresh import bench_fresh
 from api.tools.bench.intake import INTAKE, PGBENCH, STATIC, bench_intake
@@ -58,7 +59,10 @@ def command() -> None:
 )
 @click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Nightly runs on each history.")
 @click.option("--built-empty", is_flag=True, help="Also measure the first mail of a warehouse that was built while it was empty.")
-def batch(messages: int, days: int, histories: tuple[int, ...], runs: int, built_empty: bool) -> None:
+@click.option(
+    "--erase", is_flag=True, help="Also measure an erase of the workspace in one transaction, with other sessions beside it."
+)
+def batch(messages: int, days: int, histories: tuple[int, ...], runs: int, built_empty: bool, erase: bool) -> None:
     """Measure first builds and nightly runs, compared with the same work in plain SQL.
 
     Before each nightly run, 1 % of --messages are loaded; a tenth of the events are late. Results are medians.
@@ -71,6 +75,7 @@ def batch(messages: int, days: int, histories: tuple[int, ...], runs: int, built
         runs,
         lambda line: click.echo(f"  {line}", err=True),
         built_empty=built_empty,
+        erase=erase,
     )
     for history in measured:
         _show(history)
@@ -89,11 +94,33 @@ def _show(history: History) -> None:
     _table("first build", (first,))
     click.echo(f"    {history.messages / first.models:,.0f} messages and {first.rows / first.models:,.0f} rows a second")
     if history.first_mail is not None:
-        seconds = history.first_mail.models
+        seconds, processor = history.first_mail.models, history.first_mail.processor
         click.echo(
             f"  first mail of a warehouse that was built empty: models {seconds:.2f} s, ratio {seconds / first.models:.2f}"
         )
+        click.echo(
+            f"    processor time of PostgreSQL: {processor:.2f} s with data tests, ratio {processor / first.processor:.2f}"
+        )
     _table(f"nightly run (median of {len(history.nightly)})", history.nightly)
+    soon = history.nightly[0]
+    click.echo(
+        f"  the first of them, {history.seconds_after_load:.0f} s after {history.messages:,} messages were loaded:"
+        f" models {soon.models:.2f} s, processor time {soon.processor:.2f} s"
+    )
+    if history.erase is not None:
+        _show_erase(history.erase)
+
+
+def _show_erase(erase: MeasuredErase) -> None:
+    click.echo(
+        f"  erase of the workspace, with the vacuum after it: {erase.rows:,} rows in {erase.seconds:.2f} s,"
+        f" processor time of PostgreSQL {erase.processor:.2f} s, write-ahead log {erase.wal_bytes / 2**20:,.0f} MiB"
+    )
+    reads = ", then ".join(f"{rows:,}" for rows in erase.reads)
+    click.echo(
+        f"    beside it: its rows in fct_campaign_days were {reads}, slowest read {erase.slowest_read * 1000:.0f} ms;"
+        f" {erase.loaded:,} loads of another workspace, slowest {erase.slowest_load * 1000:.0f} ms"
+    )
 
 
 def _table(title: str, runs: tuple[Run, ...]) -> None:
@@ -108,6 +135,11 @@ def _table(title: str, runs: tuple[Run, ...]) -> None:
         f"    dbt build, wall time {wall:.2f} s: data tests {tests:.2f} s, dbt itself (no statement runs) {dbt_itself:.2f} s"
     )
     click.echo(f"    sum of all models, of which two can run at the same time: {added:.2f} s, ratio {added / control:.2f}")
+    processor, plain_processor = median(run.processor for run in runs), median(run.plain_processor for run in runs)
+    click.echo(
+        f"    processor time of PostgreSQL: {processor:.2f} s with data tests, plain SQL {plain_processor:.2f} s,"
+        f" ratio {processor / plain_processor:.2f}"
+    )
     tables = {model: seconds for model, seconds in by_model.items() if model.startswith(TABLE_PREFIXES)}
     for model, seconds in sorted(tables.items(), key=lambda pair: -pair[1]):
         click.echo(f"    {model:<28}{seconds:8.2f} s")

@@ -172,6 +172,15 @@ from hashed
 {%- endmacro %}
 
 
+{# The same of a column: most are short, and are trimmed once. A webhook's expression would be evaluated more often instead. #}
+{% macro as_label_of_column(column) -%}
+    case
+        when octet_length({{ column }}) <= 400 then nullif(btrim({{ column }}, e' \t\n\r'), '')
+        else {{ as_label(column) }}
+    end
+{%- endmacro %}
+
+
 {#
     A text of a provider, cut to 4,000 characters and without e-mail addresses. The last word of a cut text is removed, because it
     could be the start of an address.

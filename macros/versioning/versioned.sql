@@ -17,6 +17,8 @@
     {%- set key = arg_dict['unique_key'] -%}
     {%- set columns = arg_dict['dest_columns'] | map(attribute='name') | list -%}
     {%- set insert_only = config.get('meta', {}).get('insert_only') and not var('recompute') -%}
+    {#- An empty table is not joined: the planner would scan it, with its no pages, once for each incoming row, and it grows by each -#}
+    {%- set has_existing = not insert_only and not is_empty() -%}
     {%- set values = columns | reject('in', key + ['valid_from', 'valid_to']) | list -%}
     {%- set same_key %}
         {%- for column in key %}
@@ -79,13 +81,13 @@
     insert into {{ target_relation }} ({% for column in columns %}{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %})
     select {% for column in columns %}incoming.{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %}
     from incoming
-    {%- if not insert_only %}
+    {%- if has_existing %}
     left join {{ target_relation }} as existing
         on {{ same_key }}
     {%- endif %}
     where
         {{ is_current('incoming') }}
-        {%- if not insert_only %}
+        {%- if has_existing %}
         and existing.{{ key[0] }} is null
         {%- endif %}
 {%- endmacro %}

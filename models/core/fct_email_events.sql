@@ -33,7 +33,9 @@ bounce_reasons as (
     select * from {{ ref('bounce_reasons') }}
 ),
 
-loaded_events as not materialized (
+-- A later build reads little. Once, because PostgreSQL would plan the views of all providers anew for each CTE that reads them. Not
+-- in a first build, which reads the native log in parallel.
+loaded_events as {{ 'not ' if not has_known_events }}materialized (
     select * from {{ ref('int_loaded_events') }}
     where {{ is_newly_loaded() }}
 ),

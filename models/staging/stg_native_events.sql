@@ -12,16 +12,21 @@ select
     {{ as_id('campaign_id') }} as campaign_id,
     {{ as_id('mailbox_id') }} as mailbox_id,
     {{ as_id('domain_id') }} as domain_id,
-    {{ as_label('sequence_id') }} as sequence_id,
-    {{ as_label('step') }} as step,
-    {{ as_label('variant') }} as variant,
+    {{ as_label_of_column('sequence_id') }} as sequence_id,
+    {{ as_label_of_column('step') }} as step,
+    {{ as_label_of_column('variant') }} as variant,
     app.clean_tags(tags) as tags,
-    -- other systems write to this log, too, and could write an address in place of a hash
+    -- other systems write to this log, too, and could write an address in place of a hash. What is as it should be needs no more
+    -- than the first condition, here and below: cutting a text counts its characters.
     case
+        when octet_length(recipient_hash) <= 400 and strpos(recipient_hash, '@') = 0 then recipient_hash
         when left(recipient_hash, 4000) like '%@%' then app.recipient_hash(left(recipient_hash, 4000))
         else left(recipient_hash, 400)
     end as recipient_hash,
-    lower(substring(left(recipient_domain, 1000) from '[^@]*$')) as recipient_domain,
+    case
+        when octet_length(recipient_domain) <= 1000 and strpos(recipient_domain, '@') = 0 then lower(recipient_domain)
+        else lower(substring(left(recipient_domain, 1000) from '[^@]*$'))
+    end as recipient_domain,
     left(event_type, 100) as event_type,
     left(smtp_status, 100) as smtp_status,
     smtp_code,

@@ -17,6 +17,8 @@ from api.dbt.runner import run_dbt
 from api.errors import MailmartError
 from api.settings import Settings
 from api.tools.bench.disk import watch_disk_usage
+from api.tools.bench.erase import MeasuredErase, bench_erase
+from api.tools.bench.processor_time import processor_seconds
 from api.tools.bench.scratch import scratch_servers, vacuum_analyze
 from api.tools.bench.statement_log import busy_seconds, log_all_statements, log_size, seconds_by_node, statements_since
 from api.tools.synthetic.generate import GenerateOptions, generate
@@ -40,6 +42,8 @@ class Run:
         rows: rows inserted and expired.
         database_bytes: size of the database after the build.
         peak_bytes: peak size of the database during the build, with temporary files.
+        processor: processor time of PostgreSQL during the build, data tests among it.
+        plain_processor: processor time of PostgreSQL during the control.
     """
 
     models: float
@@ -51,20 +55,25 @@ class Run:
     rows: int
     database_bytes: int
     peak_bytes: int
+    processor: float
+    plain_processor: float = 0.0
 
 
 @dataclass(frozen=True)
 class History:
     """A history of some days: its first build, and the nightly runs after it.
 
-    `first_mail` is the same history in a warehouse that was built while it was empty; None if that was not measured.
+    `first_mail` is the same history in a warehouse that was built while it was empty, and `erase` that of its workspace; None if
+    it was not measured. `seconds_after_load`: from the end of the history's load to the start of the first nightly run.
     """
 
     days: int
     messages: int
     first: Run
     nightly: tuple[Run, ...]
+    seconds_after_load: float
     first_mail: Run | None = None
+    erase: MeasuredErase | None = None
 
 
 def bench_batch(
@@ -76,44 +85,53 @@ def bench_batch(
     progress: Callable[[str], None],
     *,
     built_empty: bool = False,
+    erase: bool = False,
 ) -> list[History]:
     """Measures each history on a new embedded server in a temporary home folder.
 
     `messages` / `days` is the volume of a day. It is the same for all histories, so a nightly run gets the same number of events.
-    `built_empty`: also measure `History.first_mail`, on another server.
+    `built_empty`: also measure `History.first_mail`, on another server. `erase`: also measure `History.erase`.
 
     Raises:
         MailmartError: a build fails, or its result differs from the control's.
     """
     measured = []
     for length in histories:
-        history = _history(settings, messages, messages * length // days, length, runs, progress)
+        history = _history(settings, messages, messages * length // days, length, runs, progress, erase=erase)
         if built_empty:
             history = dataclasses.replace(history, first_mail=_first_mail(settings, history.messages, length, progress))
         measured.append(history)
     return measured
 
 
-def _history(settings: Settings, volume: int, messages: int, days: int, runs: int, progress: Callable[[str], None]) -> History:
+def _history(
+    settings: Settings, volume: int, messages: int, days: int, runs: int, progress: Callable[[str], None], *, erase: bool
+) -> History:
     with scratch_servers(settings) as scratch:
         log_all_statements(scratch)
         progress(f"{days} days: generating {messages:,} messages")
         generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days))
+        loaded = time.monotonic()
         vacuum_analyze(scratch)
         progress(f"{days} days: first build")
         first = _measured(scratch)
         vacuum_analyze(scratch)
         progress(f"{days} days: the same in plain SQL")
-        first = dataclasses.replace(first, plain=_plain(scratch, "plain_first.sql"))
+        first = _compared(scratch, first, "plain_first.sql")
         _plain(scratch, "plain_indexes.sql")
         nightly = []
+        seconds_after_load = 0.0
         for number in range(runs):
             progress(f"{days} days: nightly run {number + 1}")
             since = _load_day(scratch, volume, number)
-            run = _measured(scratch)
-            nightly.append(dataclasses.replace(run, plain=_plain(scratch, "plain_nightly.sql", {"since": since})))
+            seconds_after_load = seconds_after_load or time.monotonic() - loaded
+            nightly.append(_compared(scratch, _measured(scratch), "plain_nightly.sql", {"since": since}))
         _check_same_result(scratch)
-        return History(days, messages, first, tuple(nightly))
+        history = History(days, messages, first, tuple(nightly), seconds_after_load)
+        if erase:
+            progress(f"{days} days: erase of the workspace")
+            history = dataclasses.replace(history, erase=bench_erase(scratch))
+        return history
 
 
 def _first_mail(settings: Settings, messages: int, days: int, progress: Callable[[str], None]) -> Run:
@@ -151,11 +169,13 @@ def _load_day(scratch: Settings, volume: int, number: int) -> datetime:
 
 def _measured(scratch: Settings) -> Run:
     logged = log_size(scratch)
+    processor_before = processor_seconds(scratch)
     started = time.monotonic()
     with watch_disk_usage(scratch) as peak:
         built = run_dbt(scratch, ["--no-use-colors", "build", "--exclude-resource-type", "unit_test"], quiet=True)
         wall = time.monotonic() - started
         peak_bytes = peak()
+    processor = processor_seconds(scratch) - processor_before
     if built.returncode != 0:
         raise MailmartError("dbt build failed", hint="\n".join(built.stdout.splitlines()[-40:]))
     statements = statements_since(scratch, logged)
@@ -176,7 +196,15 @@ def _measured(scratch: Settings) -> Run:
         rows=rows[0],
         database_bytes=rows[1],
         peak_bytes=peak_bytes,
+        processor=processor,
     )
+
+
+def _compared(scratch: Settings, run: Run, script: str, parameters: dict[str, Any] | None = None) -> Run:
+    """The run with the same work in plain SQL."""
+    before = processor_seconds(scratch)
+    plain = _plain(scratch, script, parameters)
+    return dataclasses.replace(run, plain=plain, plain_processor=processor_seconds(scratch) - before)
 
 
 def _plain(scratch: Settings, name: str, parameters: dict[str, Any] | None = None) -> dict[str, float]:

@@ -13,7 +13,20 @@ from tests.support.command import mailmart
 
 @pytest.mark.timeout(900)
 def test_a_build_is_measured_beside_plain_sql(home: Path) -> None:
-    arguments = ["bench", "batch", "--messages", "2000", "--days", "30", "--history", "30", "--runs", "1", "--built-empty"]
+    arguments = [
+        "bench",
+        "batch",
+        "--messages",
+        "2000",
+        "--days",
+        "30",
+        "--history",
+        "30",
+        "--runs",
+        "1",
+        "--built-empty",
+        "--erase",
+    ]
     result = mailmart(Settings(None, None, home), *arguments)
     assert result.exit_code == 0, result.output
     for line in (
@@ -24,6 +37,12 @@ def test_a_build_is_measured_beside_plain_sql(home: Path) -> None:
         r"  nightly run \(median of 1\): models [\d.]+ s, plain SQL [\d.]+ s, ratio [\d.]+",
         r"    dbt build, wall time [\d.]+ s: data tests [\d.]+ s, dbt itself \(no statement runs\) [\d.]+ s",
         r"    sum of all models, of which two can run at the same time: [\d.]+ s, ratio [\d.]+",
+        r"    processor time of PostgreSQL: [\d.]+ s with data tests, plain SQL [\d.]+ s, ratio [\d.]+",
+        r"    processor time of PostgreSQL: [\d.]+ s with data tests, ratio [\d.]+",
+        r"  the first of them, \d+ s after 2,000 messages were loaded: models [\d.]+ s, processor time [\d.]+ s",
+        r"  erase of the workspace, with the vacuum after it: [\d,]+ rows in [\d.]+ s, processor time of PostgreSQL [\d.]+ s,.*",
+        # all of its rows, or none of them
+        r"    beside it: its rows in fct_campaign_days were [\d,]+, then 0, slowest read \d+ ms; [\d,]+ loads of another .*",
         r"    fct_messages +[\d.]+ s",
         r"    dim_campaigns +[\d.]+ s",
         r"    views, seeds, hooks +[\d.]+ s",

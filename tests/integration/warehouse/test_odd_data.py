@@ -31,6 +31,18 @@ def long(letter: str) -> str:
     return letter + random.Random(letter).randbytes(4000).hex()
 
 
+# what a replicated log can have in place of a hash, a domain and labels, and what of it is read
+ODD_RECIPIENTS = {
+    "clean": (("é" * 200, "Mail.EXAMPLE", " s1\t"), ("é" * 200, "mail.example", "s1")),
+    "at_the_limit": (("h" * 400, "d" * 1000, "s" * 400), ("h" * 400, "d" * 1000, "s" * 400)),
+    "of_many_bytes": (("é" * 401, "É" * 999, " " * 200 + "é" * 200), ("é" * 400, "é" * 999, "é" * 200)),
+    "too_long": (("h" * 401, "D" * 1001, "s" * 401), ("h" * 400, "d" * 1000, "5a5df935b35617b0613a79a9f607473d")),
+    "addresses": (("jane@example.com", "jane@Mail.example", " \n"), ("hashed", "mail.example", None)),
+    "late_address": (("h" * 399 + "@b", "x" * 1000 + "@b", None), ("hashed", "x" * 1000, None)),
+    "ends_with_an_at": (("", "jane@", ""), ("", "", None)),
+    "nothing": ((None, None, None), (None, "", None)),
+}
+
 ODD = [
     # rejected, each for its problem
     event("no_workspace", workspace_id=None),
@@ -99,6 +111,13 @@ def built(empty_warehouse: Settings) -> Settings:
                     "insert into raw.webhook_payloads (provider, workspace_id, payload) values (%s, 'w', %s)",
                     (provider, Json(body)),
                 )
+        for event_id, (values, _) in ODD_RECIPIENTS.items():
+            connection.execute(
+                "insert into raw.email_events"
+                " (event_id, workspace_id, message_id, event_type, occurred_at, recipient_hash, recipient_domain, sequence_id)"
+                " values (%s, 'r', 'm', 'queued', now(), %s, %s, %s)",
+                (event_id, *values),
+            )
     load_events(empty_warehouse, ODD, LOADED_AT)
     # two contents of one event, loaded at the same time, in both orders
     rivals = [(campaign, workspace) for workspace in ("t1", "t2") for campaign in ("a", "b")]
@@ -206,6 +225,16 @@ def test_long_texts_are_cut_and_masked(built: Settings) -> None:
     assert [row["bounce_reason"] for row in found] == ["invalid_recipient", "undetermined"]
     assert all(len(row["diagnostic"]) <= 4000 for row in found)
     assert not any("jane" in row["diagnostic"] or "example.com" in row["diagnostic"] for row in found)
+
+
+def test_recipients_and_labels_of_a_replicated_log_are_cleaned(built: Settings) -> None:
+    found = rows(
+        built,
+        "select event_id, regexp_replace(recipient_hash, '^[0-9a-f]{64}$', 'hashed') as hash, recipient_domain, sequence_id"
+        " from core.fct_email_events where workspace_id = 'r'",
+    )
+    expected = {event_id: values for event_id, (_, values) in ODD_RECIPIENTS.items()}
+    assert {row.pop("event_id"): tuple(row.values()) for row in found} == expected
 
 
 def test_a_campaign_that_is_not_in_the_app_is_named_by_its_id(built: Settings) -> None:
