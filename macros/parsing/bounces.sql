@@ -23,7 +23,7 @@
     regexp_replace(
         left({{ text }}, 2000),
         'host [^[:space:]]+\[[^][:space:]]*\] (?:said|refused to talk to me):'
-        || '|SMTP error from remote (?:mail )?server after [A-Za-z ]+(?::<[^<>]*>[^:]*)?:'
+        || '|SMTP error from remote (?:mail )?server after (?:pipelined )?(MAIL FROM|end of data)?[A-Za-z ]*(?::<[^<>]*>[^:]*)?:'
         || '|relay=[^[:space:]]*'
         || '|<[^<>[:space:]]*>'
         || '|(?:https?://|www\.)[^[:space:]<>"'']+'
@@ -31,7 +31,8 @@
         || '|[0-9]{1,3}(?:\.[0-9]{1,3}){3}'
         || '|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){3,}'
         || '|[A-Za-z0-9_#+/=-]*[0-9]{5,}[A-Za-z0-9_#+/=-]*',
-        ' ',
+        -- the command that was answered, if it tells the reason: bounce_words()
+        ' \1 ',
         'g'
     )
 {%- endmacro %}
@@ -40,7 +41,9 @@
 {#
     The words of a stripped text: lower case, without accents, codes and punctuation, with one blank around each. A sentence ends
     with the word |. Spellings of one word are made one: "doesn't" is "does not", "e-mail" is "email", "RecipNotFound" is "recip not
-    found". What the sending server wraps the answer in, and products' names, are removed.
+    found". What the sending server wraps the answer in, and products' names, are removed. If the answer is to the command MAIL FROM,
+    the words begin with "mail from": the text is about the sender then, whatever address it speaks of. The end of the data is the
+    word "enddata": what a server refuses then is the message, and no recipient.
 
     lower() depends on the database's locale, except with the collation "C"; translate() does the rest.
 #}
@@ -60,13 +63,14 @@
     {%- set spellings = [
         (' ca not', ' cannot'), (' can not', ' cannot'), (' wo not', ' will not'), (' e mail', ' email'), (' mail box', ' mailbox'),
         (' in box', ' inbox'), (' black list', ' blacklist'), (' block list', ' blocklist'),
+        (' in reply to end of data command', ' enddata'), (' end of data', ' enddata'),
     ] -%}
     {%- set unified = namespace(sql="(' ' || " ~ words ~ " || ' ')") -%}
     {%- for spelling, word in spellings -%}
         {%- set unified.sql = "replace(" ~ unified.sql ~ ", '" ~ spelling ~ "', '" ~ word ~ "')" -%}
     {%- endfor -%}
     regexp_replace(
-        {{ unified.sql }},
+        regexp_replace({{ unified.sql }}, '^[ |]*(.* in reply to mail from command )', ' mail from \1'),
         -- ids: words of letters and digits
         ' (?!8bit)(?=[a-z]*[0-9])[a-z0-9]{6,}(?= )'
         || '| (?:smtp error from remote (?:mail )?server after [a-z ]*command|in reply to (?:end of )?[a-z]+(?: to| from)? command'
