@@ -35,6 +35,17 @@ if TYPE_CHECKING:
     from tests.support.parsed_project import ParsedProject
 
 CLIENT = Path(__file__).with_name("forked_dbt_client.py")
+MAILMART = """
+import sys
+from api.cli import main
+from api.dbt import runner
+
+end = sys.argv.index("--")
+dbt = sys.argv[1:end]
+runner.dbt_command = lambda *arguments: [*dbt, *arguments]
+del sys.argv[1 : end + 1]
+main()
+"""
 
 
 def run_forked(arguments: Sequence[str], env: Mapping[str, str], cwd: Path, timeout: float) -> subprocess.CompletedProcess[str]:
@@ -68,6 +79,11 @@ def forked_build_command(arguments: Sequence[str]) -> list[str]:
 def forked_dbt_command(*arguments: str) -> list[str]:
     """In place of `api.dbt.runner.dbt_command`: the same, in a process that has imported dbt already."""
     return [sys.executable, "-I", str(CLIENT), _server(), "dbt", *arguments]
+
+
+def mailmart_command(*arguments: str) -> list[str]:
+    """The command line of `mailmart` in a process of its own, whose dbt commands run in a process that has imported dbt."""
+    return [sys.executable, "-c", MAILMART, *forked_dbt_command(), "--", *arguments]
 
 
 @lru_cache(1)

@@ -43,6 +43,9 @@ class ParsedProject:
         """
         own_parse = Path(folder, FILE)
         is_a_copy = (Path(folder) / "models" / "marts").is_dir()
+        if is_a_copy and Path(folder) != PROJECT_ROOT and environment.get("MAILMART_DBT_TARGET") == "dev":
+            # the target's schemas are in what dbt itself parsed before, in the folder that it writes to
+            _ignore_variables()
         if not (is_a_copy or own_parse.exists()) or environment.get("MAILMART_DBT_TARGET") != "production":
             return None
         database = environment["MAILMART_DBT_DATABASE"]
@@ -59,7 +62,8 @@ class ParsedProject:
             target.mkdir(parents=True, exist_ok=True)
             parse = msgpack.unpackb(own_parse.read_bytes() if own_parse.exists() else self._content)
             (target / FILE).write_bytes(msgpack.packb(_replace(parse, database)))
-        _ignore_connection_and_variables()
+        _ignore_connection()
+        _ignore_variables()
         return None
 
 
@@ -84,13 +88,20 @@ def _replace(value: Any, database: str) -> Any:
     return value
 
 
-def _ignore_connection_and_variables() -> None:
+def _ignore_connection() -> None:
+    _ignore("profile_hash")
+
+
+def _ignore_variables() -> None:
     """No file of the project says something else to the parser if a variable has another value: only what runs reads them."""
+    _ignore("vars_hash")
+
+
+def _ignore(part: str) -> None:
     compare = ManifestLoader.is_partial_parsable
 
     def compare_the_rest(loader: ManifestLoader, parsed: Any) -> Any:
-        parsed.state_check.profile_hash = loader.manifest.state_check.profile_hash
-        parsed.state_check.vars_hash = loader.manifest.state_check.vars_hash
+        setattr(parsed.state_check, part, getattr(loader.manifest.state_check, part))
         return compare(loader, parsed)
 
     ManifestLoader.is_partial_parsable = compare_the_rest  # type: ignore[method-assign, assignment]

@@ -30,39 +30,39 @@ from tests.support.waiting import wait_for_waiting, wait_until
 
 
 @pytest.mark.timeout(900)
-def test_two_schedulers_make_one_nightly_run(settings: Settings, tmp_path: Path) -> None:
+def test_two_schedulers_make_one_nightly_run(project: Settings, tmp_path: Path) -> None:
     logs = [tmp_path / name for name in ("first", "second", "third")]
-    with scheduler(settings, logs[0]) as first, connect(settings, "mailmart_owner") as lock:
+    with scheduler(project, logs[0]) as first, connect(project, "mailmart_owner") as lock:
         # the build waits for this lock
         lock.execute("lock table raw.campaigns in access exclusive mode")
-        wait_for_waiting(settings)
-        with scheduler(settings, logs[1]) as second:
+        wait_for_waiting(project)
+        with scheduler(project, logs[1]) as second:
             wait_until(lambda: b"on standby" in logs[1].read_bytes(), "the second scheduler is on standby")
-            assert builds(settings) == [("build", "running")]
+            assert builds(project) == [("build", "running")]
             child = _only_child(first)
             first.kill()
             first.wait()
             lock.rollback()
             wait_until(lambda: b'"leading"' in logs[1].read_bytes(), "the second scheduler leads", 15)
             wait_until(lambda: not _runs(child), "the build of the killed scheduler has ended", 15)
-            wait_until(lambda: nightly_runs(settings) == [("succeeded", 2)], "the nightly run has succeeded", 600)
-            assert builds(settings) == [("build", "abandoned"), ("build", "published")]
-            assert published_batch(settings) == 2
+            wait_until(lambda: nightly_runs(project) == [("succeeded", 2)], "the nightly run has succeeded", 600)
+            assert builds(project) == [("build", "abandoned"), ("build", "published")]
+            assert published_batch(project) == 2
 
             # a leader whose connection dies stops leading; no other scheduler is on standby, so it leads again
-            _end_connections_that_lock(settings)
+            _end_connections_that_lock(project)
             wait_until(lambda: b"no longer leading" in logs[1].read_bytes(), "the leader stops leading")
             wait_until(lambda: logs[1].read_bytes().count(b'"leading"') == 2, "it leads again")
             second.send_signal(signal.SIGTERM)
             assert second.wait(timeout=30) == 0
     # the run is not repeated
-    with scheduler(settings, logs[2]) as third:
+    with scheduler(project, logs[2]) as third:
         wait_until(lambda: b'"leading"' in logs[2].read_bytes(), "the third scheduler leads")
         time.sleep(1)
         third.send_signal(signal.SIGINT)
         assert third.wait(timeout=30) == 0
-    assert nightly_runs(settings) == [("succeeded", 2)]
-    assert len(builds(settings)) == 2
+    assert nightly_runs(project) == [("succeeded", 2)]
+    assert len(builds(project)) == 2
     assert b"Traceback" not in b"".join(log.read_bytes() for log in logs)
 
 
