@@ -23,6 +23,8 @@ PERIOD_NAMES = {**{name: f"LAST_{days}_DAYS" for name, days in DAYS.items()}, "c
 GROUP_BY = ("day", "week", "month")
 GRANULARITIES = ("period", "hour")
 MAX_ID_LENGTH = 400
+# bounds of a planned share: any number that people write, and none whose sum or quotient overflows
+MIN_SHARE, MAX_SHARE = 0.0001, 1_000_000
 # IANA's own list: a machine's zone folder also has files that are not zones (localtime, posixrules), and reading it takes 14 ms.
 # Factory is in the list, but means that no zone is set
 TIME_ZONES = frozenset(importlib.resources.files("tzdata").joinpath("zones").read_text().split()) - {"Factory"}
@@ -258,6 +260,34 @@ def _metrics_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]
     }
 
 
+def _expected_shares_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
+    share = ma.fields.Float(validate=ma.validate.Range(min=MIN_SHARE, max=MAX_SHARE), allow_nan=False)
+    return {
+        "expected_shares": ma.fields.List(
+            share,
+            validate=ma.validate.Length(min=2, max=10),
+            metadata={
+                "description": "The planned split of the mail: one number for each campaign, in the order of campaign_ids."
+                " Only their proportions count.",
+                "example": [1, 1, 1],
+            },
+        )
+    }
+
+
+def _resolve_expected_shares(params: Mapping[str, Any], today: date) -> Resolved:
+    shares = params.get("expected_shares")
+    if shares is None:
+        return Resolved({}, {})
+    campaigns = len(params["campaign_ids"])
+    if len(shares) != campaigns:
+        raise ValidationFailed(
+            "expected_shares needs one number for each campaign",
+            details={"expected_shares": [f"Has {len(shares)} numbers, but campaign_ids has {campaigns} ids."]},
+        )
+    return Resolved({"mailmart.expected_shares": json.dumps(shares)}, {})
+
+
 def are_distinct(values: list[str]) -> None:
     """A validator of lists.
 
@@ -294,6 +324,7 @@ PARAMETERS: dict[str, Parameter] = {
         lambda params, today: Resolved({"mailmart.metrics": json.dumps(params["metrics"])}, {}),
         chooses_columns=True,
     ),
+    "expected_shares": Parameter(_expected_shares_fields, _resolve_expected_shares),
 }
 
 

@@ -59,6 +59,12 @@
 {%- endmacro %}
 
 
+{# The planned shares of the campaigns to compare, a JSON array of numbers in the order of campaign_ids; null: unknown. #}
+{% macro request_expected_shares() -%}
+    (select {{ request_setting('expected_shares', 'jsonb') }})
+{%- endmacro %}
+
+
 {# The requested time zone, an IANA name; null: each workspace's own. #}
 {% macro request_timezone() -%}
     (select {{ request_setting('timezone', 'text') }})

@@ -2,97 +2,118 @@
 {#- the z-test is an approximation, which needs this many successes and failures of each campaign -#}
 {%- set min_of_each_outcome = 5 %}
 
-with compared_campaigns as (
-    select * from {{ ref('int_compared_campaigns') }}
-),
-
-requested as (
-    select
-        metric,
-        position
-    from jsonb_array_elements_text({{ request_metrics() }}) with ordinality as requested (metric, position)
-),
-
--- sign: 1 if a higher rate is better, -1 if a lower one is
-outcomes as (
-    select
-        compared_campaigns.workspace_id,
-        compared_campaigns.campaign_id,
-        requested.metric,
-        requested.position,
-        rates.successes,
-        rates.trials,
-        rates.sign
-    from compared_campaigns
-    cross join
-        lateral (
-            values
-            {{ compared_rate_values() | indent(12) }}
-        ) as rates (metric, successes, trials, sign)
-    inner join requested on rates.metric = requested.metric
+with compared_rates as (
+    select * from {{ ref('int_compared_rates') }}
 ),
 
 ranked as (
     select
-        *,
+        workspace_id,
+        campaign_id,
+        metric,
+        successes,
+        trials,
+        successes::numeric / trials as share,
+        {{ wilson_lower_bound('successes', 'trials') }} as low,
+        {{ wilson_upper_bound('successes', 'trials') }} as high,
         -- 30 decimals: equal fractions are equal and different ones differ, however large their parts are
         row_number() over (
             partition by workspace_id, metric
             order by sign * round(successes * 1e30 / trials) desc, campaign_id collate "C"
-        ) as rank,
-        count(*) over (partition by workspace_id, metric) as campaigns
-    from outcomes
+        ) as rank
+    from compared_rates
     where trials > 0
 ),
 
-best_two as (
+pairs as (
     select
-        workspace_id,
-        metric,
-        campaigns,
-        max(campaign_id) filter (where rank = 1) as best,
-        max(successes) filter (where rank = 1) as successes_1,
-        max(trials) filter (where rank = 1) as trials_1,
-        max(successes) filter (where rank = 2) as successes_2,
-        max(trials) filter (where rank = 2) as trials_2
-    from ranked
-    where rank <= 2
-    group by workspace_id, metric, campaigns
-),
-
-compared_pairs as (
-    select
-        *,
-        successes_1::numeric * trials_2 = successes_2::numeric * trials_1 as is_tie,
+        better.workspace_id,
+        better.metric,
+        better.rank as better_rank,
+        worse.rank as worse_rank,
+        better.campaign_id as better_campaign_id,
+        worse.campaign_id as worse_campaign_id,
+        better.share as better_share,
+        worse.share as worse_share,
+        abs(better.successes::float8 / better.trials - worse.successes::float8 / worse.trials) as distance,
+        -- one division, so that it is rounded once
+        (better.successes::numeric * worse.trials - worse.successes::numeric * better.trials)
+        / (better.trials::numeric * worse.trials) as difference,
+        better.successes::numeric * worse.trials = worse.successes::numeric * better.trials as is_tie,
         least(
-            successes_1, trials_1 - successes_1, successes_2, trials_2 - successes_2
+            better.successes, better.trials - better.successes, worse.successes, worse.trials - worse.successes
         ) < {{ min_of_each_outcome }} as is_too_small,
-        (successes_1 + successes_2)::float8 / (trials_1 + trials_2) as pooled_rate
-    from best_two
-    where campaigns >= 2
+        (better.successes + worse.successes)::float8 / (better.trials + worse.trials) as pooled_share,
+        (1.0 / better.trials + 1.0 / worse.trials)::float8 as inverse_trials,
+        -- Newcombe's hybrid score interval: the distances of each share from its own Wilson bounds, put together
+        sqrt(power(better.share - better.low, 2) + power(worse.high - worse.share, 2)) as below,
+        sqrt(power(better.high - better.share, 2) + power(worse.share - worse.low, 2)) as above
+    from ranked as better
+    inner join ranked as worse
+        on
+            better.workspace_id = worse.workspace_id
+            and better.metric = worse.metric
+            and better.rank < worse.rank
 ),
 
--- pooled two-proportion z-test, two-sided, times the number of pairs (Bonferroni)
+-- pooled two-proportion z-test, two-sided
 tested as (
     select
-        workspace_id,
-        metric,
-        case when not is_tie then best end as winner,
+        *,
         case
             when is_too_small then null
             when is_tie then 1
             else
-                least(
-                    1,
-                    campaigns * (campaigns - 1) / 2
-                    * erfc(
-                        abs(successes_1::float8 / trials_1 - successes_2::float8 / trials_2)
-                        / sqrt(pooled_rate * (1 - pooled_rate) * (1.0 / trials_1 + 1.0 / trials_2)::float8)
-                        / sqrt(2::float8)
-                    )
+                erfc(
+                    distance
+                    / sqrt(pooled_share * (1 - pooled_share) * inverse_trials)
+                    / sqrt(2::float8)
                 )
-        end::float8 as p_value
-    from compared_pairs
+        end as p_value_of_pair
+    from pairs
+),
+
+-- Holm: the smallest p times the number of pairs, the next one times one less, …; none is below the one before it
+ordered_by_p as (
+    select
+        *,
+        count(*) over (partition by workspace_id, metric)
+        - row_number() over (p_values) + 1 as pairs_left
+    from tested
+    window p_values as (partition by workspace_id, metric order by p_value_of_pair nulls last, better_rank, worse_rank)
+),
+
+corrected as (
+    select
+        *,
+        case
+            when p_value_of_pair is not null
+                then
+                    least(
+                        1,
+                        max(pairs_left * p_value_of_pair) over (
+                            partition by workspace_id, metric
+                            order by pairs_left desc
+                        )
+                    )
+        end as p_value
+    from ordered_by_p
+),
+
+leads as (
+    select
+        workspace_id,
+        metric,
+        p_value,
+        coalesce(p_value < {{ significance_level }}, false) as is_significant,
+        case when not is_tie then better_campaign_id end as leading_campaign,
+        case when not is_tie then worse_campaign_id end as runner_up,
+        round(100 * difference, 2)::numeric(5, 2) as difference,
+        round(100 * (difference - below), 2)::numeric(5, 2) as difference_low,
+        round(100 * (difference + above), 2)::numeric(5, 2) as difference_high,
+        {{ needed_sample_size('better_share', 'worse_share') }} as needed_sample_size
+    from corrected
+    where better_rank = 1 and worse_rank = 2
 ),
 
 -- a requested rate has a row even if it cannot be tested
@@ -100,16 +121,22 @@ compared_metrics as (
     select distinct
         workspace_id,
         metric,
-        position
-    from outcomes
+        metric_position
+    from compared_rates
 )
 
 select
     workspace_id,
     metric,
-    tested.winner,
-    tested.p_value,
-    coalesce(tested.p_value < {{ significance_level }}, false) as is_significant
+    leads.leading_campaign,
+    leads.runner_up,
+    case when leads.is_significant then leads.leading_campaign end as winner,
+    leads.p_value,
+    coalesce(leads.is_significant, false) as is_significant,
+    leads.difference,
+    leads.difference_low,
+    leads.difference_high,
+    leads.needed_sample_size
 from compared_metrics
-left join tested using (workspace_id, metric)
-order by workspace_id, compared_metrics.position
+left join leads using (workspace_id, metric)
+order by workspace_id, compared_metrics.metric_position

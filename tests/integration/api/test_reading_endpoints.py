@@ -138,13 +138,34 @@ def test_comparison_keeps_the_requested_order(caller: Caller) -> None:
     # one message against 5,000 is too little data
     assert data["statistical_significance"][0] == {
         "metric": "delivery_rate",
-        "winner": CAMPAIGN,
+        "winner": None,
         "p_value": None,
         "is_significant": False,
+        "leading": CAMPAIGN,
+        "runner_up": "cmp_of_mail_alone",
+        # Newcombe's interval of 4,900 of 5,000 and 0 of 1
+        "lead": {"difference": 98.0, "low": 18.65, "high": 98.35},
+        "needed_sample_size": 3,
     }
+    assert data["confidence_intervals"][1] == {
+        "campaign_id": CAMPAIGN,
+        "metric": "delivery_rate",
+        "successes": 4900,
+        "trials": 5000,
+        "low": 97.57,
+        "high": 98.35,
+    }
+    assert data["sample_ratio"] is None
     by_default = post(caller, COMPARE, {"campaign_ids": requested}).get_json()["data"]
     assert list(by_default["comparison"][0]["metrics"]) == ["delivery_rate", "open_rate", "click_rate", "reply_rate"]
     assert by_default["time_range"]["period"] == "30d"
+
+
+def test_a_split_that_was_not_as_planned(caller: Caller) -> None:
+    body = {"campaign_ids": [CAMPAIGN, "cmp_of_mail_alone"], "expected_shares": [1, 1]}
+    assert post(caller, COMPARE, body).get_json()["data"]["sample_ratio"] == {"p_value": pytest.approx(0), "is_mismatch": True}
+    as_sent = {**body, "expected_shares": [5000, 1]}
+    assert post(caller, COMPARE, as_sent).get_json()["data"]["sample_ratio"] == {"p_value": None, "is_mismatch": False}
 
 
 @pytest.mark.parametrize(
@@ -162,6 +183,10 @@ def test_comparison_keeps_the_requested_order(caller: Caller) -> None:
         ({"campaign_ids": [CAMPAIGN, "cmp_theirs"]}, 404, "CAMPAIGN_NOT_FOUND", set()),
         ({"campaign_ids": [CAMPAIGN, "cmp_idle"], "metrics": ["luck"]}, 422, "VALIDATION_ERROR", {"metrics"}),
         ({"campaign_ids": [CAMPAIGN, "cmp_idle"], "metrics": []}, 422, "VALIDATION_ERROR", {"metrics"}),
+        ({"campaign_ids": [CAMPAIGN, "cmp_idle"], "expected_shares": [1]}, 422, "VALIDATION_ERROR", {"expected_shares"}),
+        ({"campaign_ids": [CAMPAIGN, "cmp_idle"], "expected_shares": [1, 1, 1]}, 422, "VALIDATION_ERROR", {"expected_shares"}),
+        ({"campaign_ids": [CAMPAIGN, "cmp_idle"], "expected_shares": [1, 0]}, 422, "VALIDATION_ERROR", {"expected_shares"}),
+        ({"campaign_ids": [CAMPAIGN, "cmp_idle"], "expected_shares": [1, "half"]}, 422, "VALIDATION_ERROR", {"expected_shares"}),
         ({"campaign_ids": [CAMPAIGN, "cmp_idle"], "colour": 1}, 422, "VALIDATION_ERROR", {"colour"}),
         ({"campaign_ids": [CAMPAIGN, "cmp_idle"], "start_date": "2025-01-01"}, 422, "VALIDATION_ERROR", {"start_date"}),
         (

@@ -194,6 +194,14 @@ def test_campaign_comparison(exporter: Exporter) -> None:
     assert rows[0].keys() == {"campaign_id", "campaign_name", "bounce_rate", "open_rate"}
 
 
+def test_campaign_comparison_with_planned_shares(exporter: Exporter) -> None:
+    compared = {"campaign_ids": ["cmp_rtl", "cmp_plain"], "expected_shares": [1, 2]}
+    data = exporter.call("POST", "compare", json=compared).get_json()["data"]
+    assert data["sample_ratio"] is not None
+    (actual,) = as_json(exporter, export_type="campaign_comparison", **compared)
+    assert actual == data
+
+
 def test_counts_of_messages_equal_the_endpoints(exporter: Exporter, campaigns: dict[str, dict[str, Any]]) -> None:
     body = {"export_type": "messages", **WINDOW}
     rows = as_ndjson(exporter, **body)

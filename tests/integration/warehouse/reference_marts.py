@@ -12,9 +12,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, localcontext
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
 from functools import cache
+from itertools import combinations
 from typing import Any, Literal, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -50,6 +51,8 @@ SMALLER_IS_BETTER = ("bounce_rate", "spam_rate", "unsubscribe_rate")
 
 # the 97.5th percentile of the normal distribution, as the definition rounds it
 Z = Decimal("1.959964")
+# the 80th
+Z_OF_POWER = Decimal("0.841621")
 # successes and failures of each of two campaigns that a test needs
 MIN_OF_EACH_OUTCOME = 5
 # messages sent in the week before without which there is no drop
@@ -87,6 +90,8 @@ class Request:
     campaign_ids: tuple[str, ...] = ()
     # in the requested order; none: all
     metrics: tuple[str, ...] = ()
+    # of campaign_ids; none: unknown
+    expected_shares: tuple[float, ...] = ()
     # none: the workspace's
     timezone: str | None = None
     granularity: Literal["period", "hour"] = "period"
@@ -165,28 +170,115 @@ def _winner(metric: str, counts: Mapping[str, Counter[str]]) -> Row:
         for campaign_id, count in counts.items()
         if count[whole] > 0
     )
+    numbers = ("p_value", "difference", "difference_low", "difference_high", "needed_sample_size")
+    row: Row = {"metric": metric, "is_significant": False} | dict.fromkeys(("winner", "leading_campaign", "runner_up", *numbers))
     if len(ranked) < 2:
-        return {"metric": metric, "winner": None, "p_value": None, "is_significant": False}
-    (best, campaign_id, *first), (next_best, _, *second) = ranked[:2]
-    pairs = len(ranked) * (len(ranked) - 1) // 2
-    p_value = two_proportion_p((first[0], first[1]), (second[0], second[1]), pairs)
-    return {
-        "metric": metric,
-        "winner": None if best == next_best else campaign_id,
-        "p_value": p_value,
-        "is_significant": p_value is not None and p_value < 0.05,
-    }
+        return row
+    (best, leading, *first), (next_best, runner_up, *second) = ranked[:2]
+    row["p_value"] = holm(
+        {
+            (one, other): two_proportion_p((ranked[one][2], ranked[one][3]), (ranked[other][2], ranked[other][3]))
+            for one, other in combinations(range(len(ranked)), 2)
+        }
+    )[0, 1]
+    row["is_significant"] = row["p_value"] is not None and row["p_value"] < 0.05
+    if best != next_best:
+        row |= {"leading_campaign": leading, "runner_up": runner_up, "winner": leading if row["is_significant"] else None}
+    difference, low, high = newcombe_interval((first[0], first[1]), (second[0], second[1]))
+    row |= {"difference": _per_cent(difference), "difference_low": _per_cent(low), "difference_high": _per_cent(high)}
+    row["needed_sample_size"] = needed_sample_size(Fraction(first[0], first[1]), Fraction(second[0], second[1]))
+    return row
 
 
-def two_proportion_p(first: tuple[int, int], second: tuple[int, int], pairs: int) -> float | None:
-    """The two-sided p-value (0 to 1) of two (successes, trials), pooled, times the number of pairs; None if there are too few."""
+def two_proportion_p(first: tuple[int, int], second: tuple[int, int]) -> float | None:
+    """The two-sided p-value (0 to 1) of two (successes, trials), pooled; None if there are too few."""
     (s1, n1), (s2, n2) = first, second
     if min(s1, n1 - s1, s2, n2 - s2) < MIN_OF_EACH_OUTCOME:
         return None
     pooled = Fraction(s1 + s2, n1 + n2)
     variance = pooled * (1 - pooled) * (Fraction(1, n1) + Fraction(1, n2))
     z_squared = (Fraction(s1, n1) - Fraction(s2, n2)) ** 2 / variance
-    return min(1.0, pairs * math.erfc(math.sqrt(z_squared / 2)))
+    return math.erfc(math.sqrt(z_squared / 2))
+
+
+def holm(p_values: Mapping[Key, float | None]) -> dict[Key, float | None]:
+    """p-values corrected for their number; those that cannot be known count in it."""
+    corrected: dict[Key, float | None] = dict.fromkeys(p_values)
+    largest = 0.0
+    known = [(p_value, key) for key, p_value in p_values.items() if p_value is not None]
+    for rejected, (p_value, key) in enumerate(sorted(known)):
+        largest = max(largest, (len(p_values) - rejected) * p_value)
+        corrected[key] = min(1.0, largest)
+    return corrected
+
+
+def newcombe_interval(first: tuple[int, int], second: tuple[int, int]) -> tuple[Decimal, Decimal, Decimal]:
+    """The difference of two (successes, trials), -1 to 1, and its 95 % interval, to 50 digits."""
+    with localcontext() as context:
+        context.prec = 50
+        (share_1, low_1, high_1), (share_2, low_2, high_2) = (
+            (Decimal(s) / n, wilson_lower_bound(s, n), 1 - wilson_lower_bound(n - s, n)) for s, n in (first, second)
+        )
+        difference = Decimal(first[0] * second[1] - second[0] * first[1]) / (first[1] * second[1])
+        below = ((share_1 - low_1) ** 2 + (high_2 - share_2) ** 2).sqrt()
+        above = ((high_1 - share_1) ** 2 + (share_2 - low_2) ** 2).sqrt()
+        return difference, difference - below, difference + above
+
+
+def needed_sample_size(share: Fraction, other: Fraction) -> int | None:
+    """Messages of each of two campaigns for a power of 80 % at 5 %; None if they are equal."""
+    if share == other:
+        return None
+    with localcontext() as context:
+        context.prec = 50
+        one, two = (Decimal(part.numerator) / part.denominator for part in (share, other))
+        mean = (one + two) / 2
+        root = Z * (2 * mean * (1 - mean)).sqrt() + Z_OF_POWER * (one * (1 - one) + two * (1 - two)).sqrt()
+        return math.ceil(root**2 / (one - two) ** 2)
+
+
+def rate_intervals(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a rate, in the requested order, and a campaign that has its denominator, in the requested order."""
+    sent = _sent(request, mail)
+    counts = _counts_by(_inside(request, sent), lambda message: message.campaign_id)
+    return [
+        {
+            "campaign_id": campaign_id,
+            "metric": metric,
+            "successes": (successes := counts[campaign_id][RATES[metric][0]]),
+            "trials": trials,
+            "low": _per_cent(wilson_lower_bound(successes, trials)),
+            "high": _per_cent(1 - wilson_lower_bound(trials - successes, trials)),
+        }
+        for metric in dict.fromkeys(request.metrics or RATES)
+        for campaign_id in _compared(request, sent, app)
+        if (trials := counts[campaign_id][RATES[metric][1]]) > 0
+    ]
+
+
+def sample_ratio(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row if the request has planned shares: the probability of a split this far from them."""
+    sent = _sent(request, mail)
+    counts = _counts_by(_inside(request, sent), lambda message: message.campaign_id)
+    shares = dict(zip(request.campaign_ids, request.expected_shares, strict=False))
+    observed = {name: counts[name]["sent"] for name in _compared(request, sent, app) if name in shares}
+    if not observed:
+        return []
+    total, weights = sum(observed.values()), sum(Fraction(str(shares[name])) for name in observed)
+    expected = {name: total * Fraction(str(shares[name])) / weights for name in observed}
+    p_value = None
+    if min(expected.values()) >= MIN_OF_EACH_OUTCOME:
+        # its import takes a second, which each process that collects the tests would pay
+        from scipy.stats import chi2
+
+        chi_squared = sum((observed[name] - expected[name]) ** 2 / expected[name] for name in observed)
+        p_value = float(chi2.sf(float(chi_squared), len(observed) - 1))
+    return [{"p_value": p_value, "is_mismatch": p_value is not None and p_value < 0.001}]
+
+
+def _per_cent(share: Decimal) -> Decimal:
+    """With two decimals, rounded half away from zero."""
+    return (100 * share).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
 def unknown_campaigns(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
@@ -643,6 +735,8 @@ MARTS: dict[str, Mart] = {
         campaign_series,
         comparison,
         significance,
+        rate_intervals,
+        sample_ratio,
         unknown_campaigns,
         workspace_overview,
         top_campaigns,

@@ -252,13 +252,15 @@ def _random_request(
     domains = sorted({message.domain_id for message in messages if message.domain_id and message.sent_at} | set(app.domains))
     start = chance.choice((first_day, first_day + timedelta(days=1), first_day - timedelta(days=20), today - timedelta(days=30)))
     compared = chance.sample(campaigns, k=min(len(campaigns), chance.randint(0, 4)))
+    campaign_ids = tuple(compared) if chance.random() < 0.8 else (*compared, NOBODY)
     return Request(
         workspace_id=workspace,
         start=start,
         end=start + timedelta(days=chance.choice((0, 1, 6, 30, 89))),
         campaign_id=chance.choice((None, None, *campaigns[:3], *campaigns[:3], NOBODY)),
         domain_id=chance.choice((None, None, None, *domains[:2], *domains[:2], NOBODY)),
-        campaign_ids=tuple(compared) if chance.random() < 0.8 else (*compared, NOBODY),
+        campaign_ids=campaign_ids,
+        expected_shares=tuple(chance.choice((0.5, 1, 2)) for _ in campaign_ids) if chance.random() < 0.7 else (),
         metrics=tuple(chance.sample(sorted(RATES), k=chance.randint(0, len(RATES)))),
         # half of them the zone whose clocks change during the mail
         timezone=chance.choice((None, zone, zone, chance.choice(ZONES))),
@@ -302,6 +304,7 @@ def _context(request: Request) -> dict[str, str]:
         "campaign_id": request.campaign_id,
         "domain_id": request.domain_id,
         "campaign_ids": json.dumps(request.campaign_ids) if request.campaign_ids else None,
+        "expected_shares": json.dumps(request.expected_shares) if request.expected_shares else None,
         "metrics": json.dumps(request.metrics) if request.metrics else None,
         "timezone": request.timezone,
         "granularity": request.granularity,

@@ -14,3 +14,9 @@
         0
     )
 {%- endmacro %}
+
+
+{# The upper bound of the same interval; 1 without trials. #}
+{% macro wilson_upper_bound(successes, trials) -%}
+    (1 - {{ wilson_lower_bound('(' ~ trials ~ ' - ' ~ successes ~ ')', trials) }})
+{%- endmacro %}
