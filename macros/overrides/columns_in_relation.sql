@@ -1,6 +1,6 @@
 {#
     Overrides dbt-postgres's macro: the columns come from the catalog, not from the information schema, which takes three times as long
-    and is asked for the inputs of each unit test. And the type of an array is that of its elements with brackets, text[]: the
+    and is read for the inputs of each unit test. And the type of an array is that of its elements with brackets, text[]: the
     information schema says ARRAY, and a unit test whose input has such a column casts a null to it, a syntax error.
 
     Lengths and precisions are those of the information schema.
