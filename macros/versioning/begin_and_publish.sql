@@ -15,20 +15,23 @@
 
 {# The number of this build; 0 if it has none (dbt compile, docs generate, show). #}
 {% macro batch_id() -%}
-    {%- if execute -%}
-        {%- set found = run_query(
-            "select batch_id from app.batches where invocation_id = '" ~ invocation_id ~ "'"
-        ) -%}
-        {{ return(found.rows[0][0] if found.rows else 0) }}
-    {%- else -%}
-        {{ return(0) }}
-    {%- endif -%}
+    {#- other commands have no batch -#}
+    {%- if not is_recorded_build() -%} {{ return(0) }} {%- endif -%}
+    {%- set batch = kept('batch_id') -%}
+    {%- if batch is not none -%} {{ return(batch) }} {%- endif -%}
+    {%- set found = run_query("select batch_id from app.batches where invocation_id = '" ~ invocation_id ~ "'") -%}
+    {{ return(found.rows[0][0] if found.rows else 0) }}
 {%- endmacro %}
 
 
-{# The batch that is served; 0 if none was published yet. #}
+{#
+    The batch that was served when this build began; 0 if none was published yet. A rollback during the build changes nothing: what was
+    published has passed its tests.
+#}
 {% macro published_batch() -%}
     {%- if not execute -%} {{ return(0) }} {%- endif -%}
+    {%- set batch = kept('published_batch') -%}
+    {%- if batch is not none -%} {{ return(batch) }} {%- endif -%}
     {%- set found = run_query("select batch_id from app.current_publication where target = '" ~ warehouse_name() ~ "'") -%}
     {{ return(found.rows[0][0] if found.rows else 0) }}
 {%- endmacro %}
@@ -89,6 +92,7 @@
             {%- do make_served_schema() -%}
             {%- do add_new_columns() -%}
         {%- endif -%}
+        {%- do keep_build_state() -%}
     {%- endif -%}
 {%- endmacro %}
 

@@ -29,8 +29,9 @@
 {# Creates the view of this mart's definition, unless it exists. A model that is no mart is not served. #}
 {% macro serve_view(definition, sql) -%}
     {%- if 'marts' not in model.fqn -%} {{ return('') }} {%- endif -%}
-    {%- set view = served_schema() ~ '."' ~ served_name(this.identifier, definition) ~ '"' -%}
-    {%- if run_query("select to_regclass('" ~ view ~ "')").rows[0][0] is none -%}
+    {%- set name = served_name(this.identifier, definition) -%}
+    {%- if name not in kept('served_views') -%}
+        {%- set view = served_schema() ~ '."' ~ name ~ '"' -%}
         {%- do run_query(
             "create view " ~ view ~ " with (security_invoker = true) as (" ~ sql ~ "\n);"
             ~ " grant select on " ~ view ~ " to " ~ config.get('grants')['select'] | join(', ') ~ "; commit"

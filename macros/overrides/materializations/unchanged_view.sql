@@ -31,10 +31,7 @@
 {%- endmaterialization %}
 
 
+{# The definition that a view had when this build began; none if it was never built. #}
 {% macro stored_definition(relation) -%}
-    {%- set result = run_query(
-        "select definition from app.view_definitions where view_schema = '" ~ relation.schema
-        ~ "' and view_name = '" ~ relation.identifier ~ "'"
-    ) -%}
-    {{ return(result.rows[0][0] if result.rows else none) }}
+    {{ return(kept('view_definitions').get(relation.schema ~ '.' ~ relation.identifier)) }}
 {%- endmacro %}

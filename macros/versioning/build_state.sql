@@ -1,0 +1,52 @@
+{#
+    What is the same for all nodes of a build: it is read once, not once a node. A third of a build's queries were such ones. It is kept
+    in `graph`, the one object that all nodes of a command share, and begin_batch() keeps it. A command that is no build reads anew.
+#}
+
+{# on-run-start, after app.begin_batch(): from now on no other build of this warehouse changes what is kept. #}
+{% macro keep_build_state() -%}
+    {%- set batch = batch_id() -%}
+    {%- set published = published_batch() -%}
+    {%- set definitions = {} -%}
+    {%- set views = {} -%}
+    {#- a continuous build makes no views -#}
+    {%- if not is_continuous_build() -%}
+        {%- for row in run_query(
+            'select view_schema, view_name, definition from app.view_definitions where view_schema = any(' ~ sql_array(view_schemas()) ~ ')'
+        ).rows -%}
+            {%- do definitions.update({row[0] ~ '.' ~ row[1]: row[2]}) -%}
+        {%- endfor -%}
+        {%- for row in run_query(
+            'select relname from pg_class where relnamespace = to_regnamespace(' ~ sql_literal(served_schema()) ~ ") and relkind = 'v'"
+        ).rows -%}
+            {%- do views.update({row[0]: true}) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {%- do graph.update({'mailmart_build': {
+        'invocation_id': invocation_id,
+        'batch_id': batch,
+        'published_batch': published,
+        'view_definitions': definitions,
+        'served_views': views,
+    }}) -%}
+{%- endmacro %}
+
+
+{#
+    A value that keep_build_state() has kept; none outside of a build. By invocation id, because a process that runs several commands has
+    one graph for them.
+#}
+{% macro kept(name) -%}
+    {%- set state = graph.get('mailmart_build') -%}
+    {{ return(state[name] if state and state.invocation_id == invocation_id else none) }}
+{%- endmacro %}
+
+
+{# The schemas in which this project has views. #}
+{% macro view_schemas() -%}
+    {%- set schemas = [] -%}
+    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.schema not in schemas -%}
+        {%- do schemas.append(node.schema) -%}
+    {%- endfor -%}
+    {{ return(schemas) }}
+{%- endmacro %}
