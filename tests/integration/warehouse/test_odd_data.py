@@ -115,8 +115,8 @@ def built(empty_warehouse: Settings) -> Settings:
             connection.execute(
                 "insert into raw.email_events"
                 " (event_id, workspace_id, message_id, event_type, occurred_at, recipient_hash, recipient_domain, sequence_id)"
-                " values (%s, 'r', 'm', 'queued', now(), %s, %s, %s)",
-                (event_id, *values),
+                " values (%s, 'rr', %s, 'queued', now(), %s, %s, %s)",
+                (event_id, event_id, *values),
             )
     load_events(empty_warehouse, ODD, LOADED_AT)
     # two contents of one event, loaded at the same time, in both orders
@@ -231,7 +231,7 @@ def test_recipients_and_labels_of_a_replicated_log_are_cleaned(built: Settings) 
     found = rows(
         built,
         "select event_id, regexp_replace(recipient_hash, '^[0-9a-f]{64}$', 'hashed') as hash, recipient_domain, sequence_id"
-        " from core.fct_email_events where workspace_id = 'r'",
+        " from core.fct_email_events where workspace_id = 'rr'",
     )
     expected = {event_id: values for event_id, (_, values) in ODD_RECIPIENTS.items()}
     assert {row.pop("event_id"): tuple(row.values()) for row in found} == expected
