@@ -35,7 +35,7 @@ from api.net.client_address import client_address
 from api.observability.posthog import Telemetry
 from api.reports.opt_out import opt_out_blueprint
 from api.reports.routes import ReportServices, reports_blueprint
-from api.server.asgi import CompleteResponse, encode_headers
+from api.server.asgi import CompleteResponse, encode_headers, raw_path
 from api.server.asgi_types import Scope
 from api.server.health import health_blueprint
 from api.settings import Settings
@@ -115,7 +115,7 @@ class WsgiApp:
         if publication is None or publication.contract_id != self._contract_id:
             return None
         fast_path = self._contract_app.fast_path
-        target = (scope["raw_path"].decode("latin-1"), scope["query_string"].decode("latin-1"))
+        target = (raw_path(scope).decode("latin-1"), scope["query_string"].decode("latin-1"))
         authorization, if_none_match = _text(headers, b"authorization"), _text(headers, b"if-none-match")
         found = fast_path.find_cached(target, authorization, if_none_match, publication)
         if found is None:

@@ -304,6 +304,12 @@ class _FailingBody(io.RawIOBase):
         raise self._error
 
 
+def raw_path(scope: Scope) -> bytes:
+    """The path as the client sent it, as far as the server knows it."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    return path
+
+
 def encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
     """The headers of WSGI for ASGI."""
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
@@ -341,7 +347,7 @@ def _announced(scope: Scope) -> _Announced:
 def _environ(scope: Scope, body: bytes | ApiError) -> WSGIEnvironment:
     """The WSGI environment of PEP 3333; texts are bytes decoded as Latin-1, as it wants them."""
     host, port = scope.get("server") or ("localhost", 80)
-    path = scope.get("raw_path") or scope["path"].encode()
+    path = raw_path(scope)
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
