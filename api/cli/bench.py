@@ -14,6 +14,7 @@ from api.tools.bench.export import COPY, bench_export
 from api.tools.bench.fresh import bench_fresh
 from api.tools.bench.intake import INTAKE, PGBENCH, STATIC, bench_intake
 from api.tools.bench.marts import MeasuredQuery, bench_marts
+from api.tools.bench.postgraphile import MAILMART, POSTGRAPHILE, bench_postgraphile, is_available
 from api.tools.bench.report import BARE, CACHED, NOT_MODIFIED, SQL, STATIC_BARE, STATIC_FLASK, UNCACHED, Options, Report
 from api.tools.bench.send_time import EACH_DAY, FLAT, TUESDAY, bench_send_time
 
@@ -172,6 +173,37 @@ def api(
     _show_ratios(report, connections)
     if report.without_etag:
         click.echo(f"\n304 is not measured, because the response has no ETag: {', '.join(report.without_etag)}")
+
+
+@command.command("postgraphile")
+@click.option("--messages", type=click.IntRange(1000), default=200_000, show_default=True, help="Messages of one workspace.")
+@click.option(
+    "--connections",
+    type=click.IntRange(1, 64),
+    multiple=True,
+    default=(1, 8, 32),
+    show_default=True,
+    help="Number of connections.",
+)
+@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="Rounds; results are medians.")
+@click.option("--seconds", type=click.FloatRange(0.5, 60), default=3.0, show_default=True, help="Length of a measurement.")
+def postgraphile(messages: int, connections: tuple[int, ...], rounds: int, seconds: float) -> None:
+    """Measure uncached campaign analytics beside PostGraphile on the same views, which npm installs into a temporary folder.
+
+    PostGraphile checks no key, counts no limit and writes no log. Without npm, nothing is measured.
+    """
+    if not is_available():
+        click.echo("npm or node is missing: nothing is measured")
+        return
+    results = bench_postgraphile(
+        Settings.from_environment(), messages, connections, rounds, seconds, lambda line: click.echo(f"  {line}", err=True)
+    )
+    click.echo("requests a second, medians")
+    click.echo(f"{'connections':<12}{MAILMART:>20}{POSTGRAPHILE:>14}{'ratio':>8}")
+    for number in connections:
+        ours, theirs = ([one.rate for one in results[label, number]] for label in (MAILMART, POSTGRAPHILE))
+        ratio = median(one / other for one, other in zip(ours, theirs, strict=True))
+        click.echo(f"{number:<12}{median(ours):>20,.0f}{median(theirs):>14,.0f}{ratio:>8.2f}")
 
 
 def _show_measured(report: Report, connections: tuple[int, ...]) -> None:

@@ -1,0 +1,226 @@
+"""Measures the API beside PostGraphile, which serves the same views of one request, without keys, limits and a log.
+
+npm installs PostGraphile into the temporary home folder. Its sessions have the settings of the request from their start, which
+costs nothing in a request, and its queries are prepared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict
+
+from api.analytics.routes import resolve_settings
+from api.auth.api_keys import create_key
+from api.contract.exposures import Section
+from api.db.connection import conninfo
+from api.db.request_context import tenant_settings
+from api.errors import MailmartError
+from api.settings import Settings
+from api.tools.bench.load import HOST, Load, Measured, measure
+from api.tools.bench.requests import BenchRequest, bench_requests
+from api.tools.bench.scratch import current_publication, scratch_servers, vacuum_analyze
+from api.tools.bench.services import body_and_etag, service
+from api.tools.demo.build import build
+from api.tools.synthetic.generate import GenerateOptions, generate
+
+PACKAGE = "postgraphile@4"
+ENDPOINT = "campaign_analytics"
+POSTGRAPHILE, MAILMART = "PostGraphile", "mailmart, uncached"
+INSTALL_TIMEOUT_SECONDS = 300
+START_TIMEOUT_SECONDS = 60
+WARM_UP_SECONDS = 1.0
+DAYS = 120
+INTROSPECTION = (
+    "{__schema{queryType{fields{name type{...t}}} types{name fields{name}}}}"
+    " fragment t on __Type{name ofType{name ofType{name ofType{name}}}}"
+)
+
+
+def is_available() -> bool:
+    """Whether npm and node are installed."""
+    return shutil.which("npm") is not None and shutil.which("node") is not None
+
+
+def bench_postgraphile(
+    settings: Settings,
+    messages: int,
+    connections: Sequence[int],
+    rounds: int,
+    seconds: float,
+    progress: Callable[[str], None],
+) -> dict[tuple[str, int], list[Measured]]:
+    """Measures both in turn, by label and number of connections, with one process each.
+
+    Raises:
+        MailmartError: the build or npm fails, or a response is wrong.
+    """
+    with scratch_servers(dataclasses.replace(settings, host=HOST)) as scratch:
+        progress(f"npm install {PACKAGE}")
+        program = _install(scratch.home / "postgraphile")
+        progress(f"generating {messages:,} messages, dbt build")
+        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=DAYS))
+        build(scratch)
+        vacuum_analyze(scratch)
+        publication = current_publication(scratch)
+        workspace, requests = bench_requests(scratch, publication.contract.endpoints)
+        request = next(request for request in requests if request.endpoint.name == ENDPOINT)
+        key = create_key(scratch, workspace, name="bench")
+        context = _request_settings(request, workspace, publication.batch_id)
+        with (
+            service(scratch, "uncached", 1, is_cached=False) as port,
+            _postgraphile(scratch, program, context, request.endpoint.sections) as (other_port, query),
+        ):
+            body_and_etag(port, request, key)
+            loads = {MAILMART: (port, request.to_http(key)), POSTGRAPHILE: (other_port, query)}
+            results: dict[tuple[str, int], list[Measured]] = defaultdict(list)
+            for number in connections:
+                for turn in range(rounds):
+                    progress(f"{number} connections, round {turn + 1} of {rounds}")
+                    for label, (to, text) in loads.items():
+                        results[label, number].append(measure(Load(to, text, 200, number, seconds, WARM_UP_SECONDS)))
+            return dict(results)
+
+
+def _install(folder: Path) -> Path:
+    folder.mkdir()
+    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder), PACKAGE]
+    try:
+        completed = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MailmartError(f"npm did not install {PACKAGE} within {INSTALL_TIMEOUT_SECONDS} s") from error
+    if completed.returncode != 0:
+        raise MailmartError(f"npm cannot install {PACKAGE}", hint=completed.stderr.strip()[-2000:])
+    return folder / "node_modules" / ".bin" / "postgraphile"
+
+
+def _request_settings(request: BenchRequest, workspace: str, batch_id: int) -> dict[str, str]:
+    """The settings that the service sets for the request."""
+    pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", request.endpoint.path)
+    match = re.search(pattern + "$", request.path)
+    path = match.groupdict() if match else {}
+    own, _ = resolve_settings(request.endpoint, request.params, path, datetime.now(UTC).date())
+    return own | tenant_settings(workspace, batch_id)
+
+
+@contextmanager
+def _postgraphile(
+    scratch: Settings, program: Path, context: Mapping[str, str], sections: Sequence[Section]
+) -> Iterator[tuple[int, str]]:
+    """Runs PostGraphile, and yields its port and the HTTP request of a query for all columns of the sections."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port = int(probe.getsockname()[1])
+    schema = sections[0].view.split(".")[0].strip('"')
+    command = [
+        *(str(program), "--schema", schema, "--host", HOST, "--port", str(port), "--max-pool-size", str(scratch.pool_size)),
+        *(
+            "--simple-collections",
+            "only",
+            "--dynamic-json",
+            "--disable-graphiql",
+            "--disable-query-log",
+            "--disable-default-mutations",
+        ),
+    ]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **_connection(scratch, context), "NODE_ENV": "production"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield port, _query(port, _introspect(process, port), sections)
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _connection(scratch: Settings, context: Mapping[str, str]) -> dict[str, str]:
+    params = conninfo_to_dict(conninfo(scratch, "mailmart_api"))
+    variables = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+    environment = {variable: str(params[name]) for name, variable in variables.items() if params.get(name) is not None}
+    options = [
+        str(params.get("options") or ""),
+        "-c role=mailmart_api",
+        *(f"-c {name}={value}" for name, value in context.items()),
+    ]
+    return {**environment, "PGOPTIONS": " ".join(options).strip()}
+
+
+def _introspect(process: subprocess.Popen[bytes], port: int) -> dict[str, Any]:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while True:
+        try:
+            return _post(port, INTROSPECTION)
+        except OSError as error:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise MailmartError("PostGraphile does not start") from error
+            time.sleep(0.2)
+
+
+def _query(port: int, document: Mapping[str, Any], sections: Sequence[Section]) -> str:
+    """The request for all columns of the views.
+
+    Raises:
+        MailmartError: PostGraphile does not offer a view, or its response has an error.
+    """
+    columns = {each["name"]: [field["name"] for field in each["fields"] or ()] for each in document["__schema"]["types"]}
+    by_type = {_plain(_innermost(field["type"])): field for field in document["__schema"]["queryType"]["fields"]}
+    parts = []
+    for section in sections:
+        field = by_type.get(_plain(section.view.split(".")[-1]))
+        if field is None:
+            raise MailmartError(f"PostGraphile does not offer {section.view}")
+        parts.append(f"{field['name']}{{{' '.join(columns[_innermost(field['type'])])}}}")
+    query = "{" + " ".join(parts) + "}"
+    if not all(_post(port, query).values()):
+        raise MailmartError("PostGraphile finds no rows")
+    body = json.dumps({"query": query})
+    lines = ["POST /graphql HTTP/1.1", f"Host: {HOST}", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    return "\r\n".join([*lines, "", body])
+
+
+def _post(port: int, query: str) -> dict[str, Any]:
+    connection = http.client.HTTPConnection(HOST, port, timeout=30)
+    try:
+        connection.request("POST", "/graphql", json.dumps({"query": query}), {"Content-Type": "application/json"})
+        result = json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+    if result.get("errors"):
+        raise MailmartError("PostGraphile responds with an error", hint=json.dumps(result["errors"])[:2000])
+    data: dict[str, Any] = result["data"]
+    return data
+
+
+def _innermost(kind: Mapping[str, Any]) -> str:
+    while kind.get("ofType"):
+        kind = kind["ofType"]
+    return str(kind.get("name"))
+
+
+def _plain(name: str) -> str:
+    """A name without what PostGraphile changes in it."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
