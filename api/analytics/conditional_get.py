@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from werkzeug.datastructures import ETags
 from werkzeug.http import parse_etags
 
 from api.analytics.cache import ResponseCache
 from api.web.request_context import RequestContext
 
-NO_ETAGS = ETags()
+
+@dataclass(frozen=True)
+class CachedAnswer:
+    """An answer that needs no query.
+
+    Attributes:
+        source: of the data: cache, or client (304).
+        body: None if the client's copy is current and the response is 304.
+    """
+
+    source: str
+    body: bytes | None
+
+
+def cached_answer(cache: ResponseCache, etag: str, if_none_match: str | None) -> CachedAnswer | None:
+    """The answer if no query is needed; else None. The parameters are those of `body_unless_current`."""
+    is_any_current = False
+    if if_none_match:
+        # most clients send back what they got
+        if if_none_match == etag:
+            return CachedAnswer("client", None)
+        client_etags = parse_etags(if_none_match.strip())
+        is_any_current = client_etags.star_tag
+        if not is_any_current and client_etags.contains_weak(etag.strip('"')):
+            return CachedAnswer("client", None)
+    body = cache.get(etag) if etag else None
+    if body is None:
+        return None
+    return CachedAnswer("cache", None if is_any_current else body)
 
 
 def body_unless_current(
@@ -24,14 +52,12 @@ def body_unless_current(
     Raises:
         ApiError, psycopg.Error: of `build_body`, which is called if the body is not cached.
     """
-    client_etags = parse_etags(if_none_match.strip()) if if_none_match else NO_ETAGS
-    if not client_etags.star_tag and client_etags.contains_weak(etag.strip('"')):
-        context.source = "client"
-        return None
-    body = cache.get(etag) if etag else None
-    context.source = "cache" if body else "warehouse"
-    if body is None:
-        body = build_body()
-        if etag:
-            cache.put(etag, body)
-    return None if client_etags.star_tag else body
+    answer = cached_answer(cache, etag, if_none_match)
+    if answer is not None:
+        context.source = answer.source
+        return answer.body
+    context.source = "warehouse"
+    body = build_body()
+    if etag:
+        cache.put(etag, body)
+    return None if if_none_match and parse_etags(if_none_match.strip()).star_tag else body

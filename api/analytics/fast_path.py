@@ -2,6 +2,8 @@
 
 Credential and rate limit are checked as on the slow path, which is Flask. A request that the fast path cannot answer continues
 there, and is not counted again.
+
+What needs no query is answered on the event loop (`find_cached`); what needs one, in a thread (`respond`).
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ import psycopg
 from cachetools import LRUCache
 
 from api.analytics.cache import ResponseCache, entity_tag
-from api.analytics.conditional_get import body_unless_current
-from api.auth.guard import RequestGuard
+from api.analytics.conditional_get import CachedAnswer, body_unless_current, cached_answer
+from api.auth.guard import AuthorizedRequest, RequestGuard
 from api.contract.exposures import Endpoint
 from api.contract.publication import Publication
 from api.db.request_context import AS_OF, WORKSPACE_ID
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
 MAX_REQUESTS = 20_000
 MAX_URL_LENGTH = 1024
 
-# path and query
+# of a credential
+SCOPE = "read"
+
+# path and query, as the client sent them
 Target = tuple[str, str]
 # builds the body from the publication, under the settings. Raises ApiError or psycopg.Error.
 BuildBody = Callable[[RequestContext, Publication, Mapping[str, str]], bytes]
@@ -42,19 +47,20 @@ class ResolvedRequest:
     """What a path and a query resolve to on one day.
 
     Attributes:
+        path: as the request's log line has it.
         workspace_id: the path's.
         settings: of the request context, with the credential's workspace.
         response_fields: fields that the response repeats from the request.
-        publication: the one that `etag` belongs to.
     """
 
     endpoint: Endpoint
+    path: str
     workspace_id: str
     settings: Mapping[str, str]
     response_fields: Mapping[str, Any]
     day: date
-    publication: Publication
-    etag: str
+    # the last ETag, of its publication: together, because threads replace it at the same time
+    etag: tuple[Publication, str]
     build_body: BuildBody
 
     def settings_as_of(self, publication: Publication) -> Mapping[str, str]:
@@ -63,10 +69,34 @@ class ResolvedRequest:
 
     def etag_as_of(self, publication: Publication) -> str:
         """The ETag for a publication; the last one is kept."""
-        if self.publication is not publication:
-            self.etag = entity_tag(publication, self.endpoint, self.settings_as_of(publication), self.response_fields)
-            self.publication = publication
-        return self.etag
+        last_publication, etag = self.etag
+        if last_publication is not publication:
+            etag = entity_tag(publication, self.endpoint, self.settings_as_of(publication), self.response_fields)
+            self.etag = (publication, etag)
+        return etag
+
+
+@dataclass(frozen=True)
+class CachedResponse:
+    """A response that is complete, once the request is counted."""
+
+    request: ResolvedRequest
+    answer: CachedAnswer
+    etag: str
+
+    @property
+    def status(self) -> int:
+        """200 or 304."""
+        return 304 if self.answer.body is None else 200
+
+    @property
+    def body(self) -> bytes:
+        """Empty if the status is 304."""
+        return self.answer.body or b""
+
+    def headers(self) -> list[tuple[str, str]]:
+        """The headers of `status` and `body`."""
+        return _headers(self.answer.body, self.etag)
 
 
 class FastPath:
@@ -86,6 +116,29 @@ class FastPath:
         with self._lock:
             self._requests[target] = request
 
+    def find_cached(
+        self, target: Target, authorization: str, if_none_match: str | None, publication: Publication
+    ) -> CachedResponse | None:
+        """The response to a GET if it needs neither the database nor a slow check of the credential; else None. Never waits.
+
+        The request is not counted.
+        """
+        request = self._find(target)
+        if request is None or not self._guard.is_known(authorization, request.workspace_id, SCOPE):
+            return None
+        # as in `respond`: the settings have the credential's workspace
+        if request.workspace_id != request.settings[WORKSPACE_ID]:
+            return None
+        etag = request.etag_as_of(publication)
+        answer = cached_answer(self._cache, etag, if_none_match)
+        return None if answer is None else CachedResponse(request, answer, etag)
+
+    async def count(self, request: ResolvedRequest) -> AuthorizedRequest | None:
+        """Counts the request of a cached response; None if it is over the limit, which `respond` refuses."""
+        endpoint = request.endpoint
+        quota = await self._guard.count_on_loop(request.workspace_id, endpoint.name, endpoint.limit)
+        return AuthorizedRequest(request.workspace_id, quota) if quota.is_allowed else None
+
     def respond(
         self, environ: WSGIEnvironment, start_response: StartResponse, publication: Publication | None
     ) -> Iterable[bytes] | None:
@@ -93,10 +146,8 @@ class FastPath:
         # only the slow path makes the headers for other origins
         if environ["REQUEST_METHOD"] != "GET" or publication is None or "HTTP_ORIGIN" in environ:
             return None
-        with self._lock:
-            request = self._requests.get(_target(environ))
-        # time ranges change with the day
-        if request is None or request.day != datetime.now(UTC).date():
+        request = self._find(_target(environ))
+        if request is None:
             return None
         context = request_context_of(environ)
         context.endpoint = request.endpoint.name
@@ -104,7 +155,7 @@ class FastPath:
             authorized = self._guard.authorize(
                 environ.get("HTTP_AUTHORIZATION"),
                 request.workspace_id,
-                "read",
+                SCOPE,
                 request.endpoint.name,
                 request.endpoint.limit,
                 address=environ.get("REMOTE_ADDR", ""),
@@ -126,12 +177,22 @@ class FastPath:
         except psycopg.Error:
             # the slow path has the handler for unexpected errors
             return None
-        if body is None:
-            start_response("304 NOT MODIFIED", cache_headers(etag))
-            return ()
-        start_response("200 OK", [JSON_CONTENT_TYPE, ("Content-Length", str(len(body))), *cache_headers(etag)])
-        return (body,)
+        start_response("304 NOT MODIFIED" if body is None else "200 OK", _headers(body, etag))
+        return () if body is None else (body,)
+
+    def _find(self, target: Target) -> ResolvedRequest | None:
+        with self._lock:
+            request = self._requests.get(target)
+        # time ranges change with the day
+        return request if request is not None and request.day == datetime.now(UTC).date() else None
+
+
+def _headers(body: bytes | None, etag: str) -> list[tuple[str, str]]:
+    if body is None:
+        return cache_headers(etag)
+    return [JSON_CONTENT_TYPE, ("Content-Length", str(len(body))), *cache_headers(etag)]
 
 
 def _target(environ: WSGIEnvironment) -> Target:
-    return environ["PATH_INFO"], environ.get("QUERY_STRING", "")
+    # the path as the client sent it; of the test client of werkzeug, with the query
+    return environ.get("REQUEST_URI") or environ["PATH_INFO"], environ.get("QUERY_STRING", "")

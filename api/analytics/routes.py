@@ -136,7 +136,14 @@ def _view(
         )
         if is_conditional:
             resolved = ResolvedRequest(
-                endpoint, path["workspaceId"], settings, response_fields, today, publication, etag, build_body
+                endpoint,
+                context.path,
+                path["workspaceId"],
+                settings,
+                response_fields,
+                today,
+                (publication, etag),
+                build_body,
             )
             fast_path.store(request.environ, resolved)
         return not_modified(etag) if body is None else data_response(body, etag if is_conditional else "")

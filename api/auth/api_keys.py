@@ -117,8 +117,7 @@ def revoke_key(settings: Settings, key_id: str) -> None:
 
 @dataclass(frozen=True)
 class _KeyRecord:
-    workspace_id: str
-    scopes: frozenset[str]
+    principal: Principal
     expires_at: datetime | None
 
 
@@ -146,10 +145,17 @@ class ApiKeyStore:
             return None
         key_hash = _hash(key)
         record = self._record(key_hash)
-        if record is None or (record.expires_at is not None and record.expires_at <= datetime.now(UTC)):
+        return None if record is None else self._principal(key_hash, record)
+
+    def find_cached(self, key: str) -> Principal | None:
+        """The principal of a key that was valid within the last second; None if the database has to be asked. Never waits."""
+        if KEY_PATTERN.fullmatch(key) is None:
             return None
-        self._record_use(key_hash)
-        return Principal(record.workspace_id, record.scopes)
+        key_hash = _hash(key)
+        record = None
+        with self._lock, suppress(KeyError):
+            record = self._records[key_hash]
+        return None if record is None else self._principal(key_hash, record)
 
     def was_valid(self, key: str) -> bool:
         """Whether the key was valid within the last hour, in this process."""
@@ -159,6 +165,12 @@ class ApiKeyStore:
     def close(self) -> None:
         """Waits until the last uses are written."""
         self._executor.shutdown()
+
+    def _principal(self, key_hash: bytes, record: _KeyRecord) -> Principal | None:
+        if record.expires_at is not None and record.expires_at <= datetime.now(UTC):
+            return None
+        self._record_use(key_hash)
+        return record.principal
 
     def _record(self, key_hash: bytes) -> _KeyRecord | None:
         with self._lock, suppress(KeyError):
@@ -172,7 +184,7 @@ class ApiKeyStore:
     def _read(self, key_hash: bytes) -> _KeyRecord | None:
         def read(connection: psycopg.Connection) -> _KeyRecord | None:
             row = connection.execute("select * from app.find_api_key(%s)", (key_hash,)).fetchone()
-            return None if row is None else _KeyRecord(row[0], frozenset(row[1]), row[2])
+            return None if row is None else _KeyRecord(Principal(row[0], frozenset(row[1])), row[2])
 
         return self._pool.execute(read)
 

@@ -54,6 +54,20 @@ class RequestGuard:
             raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
         return AuthorizedRequest(principal.workspace_id, quota)
 
+    def is_known(self, authorization: str, workspace_id: str, scope: str) -> bool:
+        """Whether a credential was checked within the last second and may do this; if not, `authorize` decides. Never waits."""
+        scheme, _, credential = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            return False
+        credential = credential.strip()
+        store = self._keys if credential.startswith(KEY_PREFIX) else self._tokens
+        principal = store.find_cached(credential)
+        return principal is not None and principal.workspace_id == workspace_id and scope in principal.scopes
+
+    async def count_on_loop(self, workspace_id: str, name: str, limit: int) -> Quota:
+        """Counts a request whose credential `is_known`, without a thread. If it is not allowed, `authorize` refuses it."""
+        return await self._limiter.acquire_on_loop(workspace_id, name, limit)
+
     def workspace_of(self, authorization: str | None, scope: str, *, address: str) -> str | None:
         """The workspace of a valid credential with a scope, before the request is read; else None.
 

@@ -1,7 +1,7 @@
 -- Allows at most ARGV[1] requests in any ARGV[2] microseconds, of ARGV[3] that came together. The list KEYS[1] has the time of each
 -- allowed request, oldest first, by this server's clock, which all processes share. Returns: how many of the requests are allowed,
--- the remaining requests, and the microseconds until the oldest request leaves the window (if one was rejected: until another one
--- would be allowed).
+-- the remaining requests, the microseconds until the oldest request leaves the window, and those until a request that was rejected
+-- now would be allowed (the same if none was).
 local limit, window, requests = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -21,8 +21,9 @@ if allowed > 0 then
     used = used + allowed
     oldest = oldest or now
 end
+local next_free = oldest
 if allowed < requests then
     -- there can be more than the limit, if it was lowered a moment ago
-    oldest = tonumber(redis.call('LINDEX', KEYS[1], used - limit))
+    next_free = tonumber(redis.call('LINDEX', KEYS[1], used - limit))
 end
-return { allowed, math.max(0, limit - used), oldest + window - now }
+return { allowed, math.max(0, limit - used), oldest + window - now, next_free + window - now }

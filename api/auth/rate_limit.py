@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
@@ -23,6 +24,7 @@ from cachetools import LRUCache
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from api.auth.rate_limit_pipeline import RateLimitPipeline
 from api.embedded.paths import find_folders
 from api.embedded.valkey import socket_path
 from api.errors import ServerError
@@ -74,6 +76,7 @@ class RateLimiter:
         self._script = importlib.resources.files("api.auth").joinpath("rate_limit.lua").read_text()
         self._script_sha = ""
         self._thread_local = threading.local()
+        self._pipeline: RateLimitPipeline | None = None
         self._local_fallback = _LocalRateLimiter()
         self._lock = threading.Lock()
         self._retry_at = 0.0
@@ -90,18 +93,38 @@ class RateLimiter:
         Returns how many of them are, and the quota after the last one.
         """
         limit *= self._factor
-        if time.monotonic() >= self._retry_at:
+        if self._should_try_backend():
             try:
-                allowed, remaining, wait = self._count(f"mailmart:limit:{name}:{workspace_id}", limit, requests)
+                reply = self._count(_key(workspace_id, name), limit, requests)
             except (redis.RedisError, OSError, ServerError) as error:
                 self._backend_failed(error)
             else:
                 self._backend_succeeded()
-                return allowed, Quota(allowed == requests, limit, remaining, _seconds(wait))
+                return reply[0], _quota(limit, requests - 1, reply)
         return self._local_fallback.acquire((workspace_id, name), limit, requests)
+
+    async def acquire_on_loop(self, workspace_id: str, name: str, limit: int) -> Quota:
+        """As `acquire`, without a thread: requests that are in the process at the same time share one round trip.
+
+        All calls come from one event loop.
+        """
+        limit *= self._factor
+        if self._should_try_backend():
+            if self._pipeline is None:
+                self._pipeline = RateLimitPipeline(self._connection_pool, self._script, TIMEOUT_SECONDS)
+            try:
+                position, reply = await self._pipeline.count(_key(workspace_id, name), limit, WINDOW_SECONDS * MICROSECONDS)
+            except (redis.RedisError, OSError, ServerError) as error:
+                self._backend_failed(error)
+            else:
+                self._backend_succeeded()
+                return _quota(limit, position, reply)
+        return self._local_fallback.acquire((workspace_id, name), limit, 1)[1]
 
     def close(self) -> None:
         """Closes the connections."""
+        if self._pipeline is not None:
+            self._pipeline.close()
         if self._pool is not None:
             self._pool.disconnect()
 
@@ -143,6 +166,9 @@ class RateLimiter:
         connection.send_packed_command(_packed_command(self._script_sha, key, limit, WINDOW_SECONDS * MICROSECONDS, requests))
         result: list[int] = connection.read_response()
         return result
+
+    def _should_try_backend(self) -> bool:
+        return time.monotonic() >= self._retry_at
 
     def _backend_failed(self, error: Exception) -> None:
         with self._lock:
@@ -190,6 +216,18 @@ class _LocalRateLimiter:
 def _packed_command(sha: str, key: str, limit: int, window: int, requests: int) -> list[bytes]:
     command: tuple[Any, ...] = ("EVALSHA", sha, 1, key, limit, window, requests)
     return [hiredis.pack_command(command)]
+
+
+def _key(workspace_id: str, name: str) -> str:
+    return f"mailmart:limit:{name}:{workspace_id}"
+
+
+def _quota(limit: int, position: int, reply: Sequence[int]) -> Quota:
+    """The quota after one of the requests that the script counted together, by its position among them."""
+    allowed, remaining, wait, wait_if_rejected = reply
+    if position < allowed:
+        return Quota(True, limit, remaining + allowed - 1 - position, _seconds(wait))
+    return Quota(False, limit, remaining, _seconds(wait_if_rejected))
 
 
 def _seconds(microseconds: float) -> int:

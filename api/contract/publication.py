@@ -98,6 +98,10 @@ class PublicationCache:
                 self._lock.release()
         return self._publication
 
+    def unless_expired(self) -> Publication | None:
+        """The publication if it was read within the last second; else None, and `current` has to read it. Never waits."""
+        return self._publication if time.monotonic() < self._expires_at else None
+
     def require(self) -> Publication:
         """The publication.
 

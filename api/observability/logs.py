@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from api.observability.log_writer import LogWriter
+
 
 class JsonFormatter(logging.Formatter):
     """One JSON object per line: time, level, logger, message, the record's own fields, and the stack trace of an error."""
@@ -27,8 +29,21 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logs() -> None:
-    """Sends the log of this process to stderr."""
-    handler = logging.StreamHandler()
+    """Sends the log of this process to stderr. Each line is written when it is logged."""
+    _configure(logging.StreamHandler())
+
+
+def configure_server_logs() -> LogWriter:
+    """Sends the log of this process to stderr, by a thread: for processes that write a line for each request.
+
+    Returns the writer, which is to be closed when the process ends.
+    """
+    writer = LogWriter(sys.stderr)
+    _configure(writer)
+    return writer
+
+
+def _configure(handler: logging.Handler) -> None:
     if sys.stderr.isatty():
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     else:

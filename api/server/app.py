@@ -35,6 +35,8 @@ from api.net.client_address import client_address
 from api.observability.posthog import Telemetry
 from api.reports.opt_out import opt_out_blueprint
 from api.reports.routes import ReportServices, reports_blueprint
+from api.server.asgi import CompleteResponse, encode_headers, raw_path
+from api.server.asgi_types import Scope
 from api.server.health import health_blueprint
 from api.settings import Settings
 from api.web.error_examples import MAX_BODY_BYTES
@@ -78,6 +80,7 @@ class WsgiApp:
         self._services = AnalyticsServices(self._pool, self._publications, guard, ResponseCache(settings.response_cache_mb))
         self._downloads = Downloads(settings, storage_of(settings), self._pool)
         self._telemetry = telemetry or Telemetry(settings, "mailmart_api")
+        self._security_headers = encode_headers(with_security_headers([]))
         self._lock = threading.Lock()
         self._contract_id = ""
         self._contract_app = self._create_contract_app(Contract(), is_published=False)
@@ -98,6 +101,36 @@ class WsgiApp:
             properties = server_error_properties(context)
             if properties is not None:
                 self._telemetry.capture("api_error", properties)
+
+    async def respond_on_loop(self, scope: Scope) -> CompleteResponse | None:
+        """The response to a GET with a credential that needs no thread: it is cached, or the client's own copy is current.
+
+        None if it needs one: then this WSGI app responds, and counts the request.
+        """
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        # a repeated header, or several hosts; and only Flask makes the headers for other origins
+        if len(headers) != len(scope["headers"]) or b"," in headers.get(b"host", b"") or b"origin" in headers:
+            return None
+        publication = self._publications.unless_expired()
+        if publication is None or publication.contract_id != self._contract_id:
+            return None
+        fast_path = self._contract_app.fast_path
+        target = (raw_path(scope).decode("latin-1"), scope["query_string"].decode("latin-1"))
+        authorization, if_none_match = _text(headers, b"authorization"), _text(headers, b"if-none-match")
+        found = fast_path.find_cached(target, authorization, if_none_match, publication)
+        if found is None:
+            return None
+        context = RequestContext(
+            {"REQUEST_METHOD": "GET", "PATH_INFO": found.request.path, "HTTP_X_REQUEST_ID": _text(headers, b"x-request-id")}
+        )
+        authorized = await fast_path.count(found.request)
+        if authorized is None:
+            return None
+        context.authorized, context.endpoint = authorized, found.request.endpoint.name
+        context.source, context.status = found.answer.source, found.status
+        log_request(context)
+        response_headers = encode_headers(found.headers() + context.headers()) + self._security_headers
+        return CompleteResponse(found.status, response_headers, found.body)
 
     def workspace_of_large_body(self, environ: WSGIEnvironment) -> str | None:
         """The workspace of a request whose credential allows large bodies, else None; for the server, before it reads the body.
@@ -161,6 +194,10 @@ class WsgiApp:
         fast_path = FastPath(self._services.guard, self._services.cache)
         flask = create_app(self._settings, contract, self._services, self._downloads, fast_path, is_published=is_published)
         return ContractApp(flask, fast_path)
+
+
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    return headers.get(name, b"").decode("latin-1")
 
 
 @dataclass(frozen=True)

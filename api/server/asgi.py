@@ -6,6 +6,8 @@ complete, and leaves it when its response is. The adapters that exist (a2wsgi, a
 
 Slow clients also come in bursts: bodies that time out at the same moment, or hundreds of readers of one link. So requests wait in
 three queues, each with threads of its own: health checks; requests with a credential; and everything else.
+
+A response that is there already, such as a cached one, needs no thread at all: `on_loop` makes it on the event loop.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -76,6 +78,19 @@ class LargeBodies:
     max_held_bytes: int = 32 * 1024 * 1024
 
 
+@dataclass(frozen=True)
+class CompleteResponse:
+    """A response of a few kilobytes, as the ASGI server takes it."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+# makes the response to a GET without a body, if that needs no thread; else None, and the WSGI service makes it. Never blocks.
+OnLoop = Callable[[Scope], Awaitable[CompleteResponse | None]]
+
+
 @dataclass
 class _Response:
     """What the service made: a body that is complete, or the iterator of what follows `head`."""
@@ -94,6 +109,10 @@ class _Announced:
     length: int
     is_chunked: bool
     has_credential: bool
+
+    @property
+    def has_body(self) -> bool:
+        return bool(self.length) or self.is_chunked
 
 
 class _Queues:
@@ -116,13 +135,18 @@ class AsgiAdapter:
         limits: ClientLimits | None = None,
         health_paths: Collection[str] = (),
         large_bodies: LargeBodies | None = None,
+        on_loop: OnLoop | None = None,
     ) -> None:
-        """`threads` answer requests with a credential. A request for one of `health_paths` never waits behind other requests."""
+        """`threads` answer requests with a credential. A request for one of `health_paths` never waits behind other requests.
+
+        `on_loop` is tried first for a GET with a credential and without a body.
+        """
         self._application = application
         self._number_of_threads = threads
         self._limits = limits or ClientLimits()
         self._health_paths = frozenset(health_paths)
         self._large_bodies = large_bodies
+        self._on_loop = on_loop
         max_held_bytes = large_bodies.max_held_bytes if large_bodies is not None else 0
         self._held_bytes = HeldBytes(max_held_bytes, "Too many large bodies are being read; send the request again.")
         self._queues: _Queues | None = None
@@ -132,11 +156,19 @@ class AsgiAdapter:
             return
         if self._queues is None:
             self._queues = _Queues(self._number_of_threads)
-        with Held(self._held_bytes) as held:
-            await self._respond(self._queues, scope, receive, send, held)
-
-    async def _respond(self, queues: _Queues, scope: Scope, receive: Receive, send: Send, held: Held) -> None:
         announced = _announced(scope)
+        if self._on_loop is not None and scope["method"] == "GET" and announced.has_credential and not announced.has_body:
+            complete = await self._on_loop(scope)
+            if complete is not None:
+                await send({"type": "http.response.start", "status": complete.status, "headers": complete.headers})
+                await send({"type": "http.response.body", "body": complete.body})
+                return
+        with Held(self._held_bytes) as held:
+            await self._respond(self._queues, scope, announced, receive, send, held)
+
+    async def _respond(
+        self, queues: _Queues, scope: Scope, announced: _Announced, receive: Receive, send: Send, held: Held
+    ) -> None:
         try:
             if self._large_bodies is not None and self._may_be_large(scope, announced, self._large_bodies):
                 body = await self._read_large_body(queues, scope, receive, self._large_bodies, held)
@@ -168,11 +200,7 @@ class AsgiAdapter:
             ClientDisconnected: the client hung up before the body was complete.
         """
         # nothing is waited for that nobody will read
-        if (
-            (not announced.length and not announced.is_chunked)
-            or announced.length > self._limits.max_body_bytes
-            or not announced.has_credential
-        ):
+        if not announced.has_body or announced.length > self._limits.max_body_bytes or not announced.has_credential:
             return b""
         try:
             async with asyncio.timeout(self._limits.body_seconds):
@@ -210,7 +238,7 @@ class AsgiAdapter:
 
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
             response.status = int(status[:3])
-            response.headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+            response.headers = encode_headers(headers)
             # write() of PEP 3333, which comes before the first piece of the body
             return head.append
 
@@ -276,6 +304,17 @@ class _FailingBody(io.RawIOBase):
         raise self._error
 
 
+def raw_path(scope: Scope) -> bytes:
+    """The path as the client sent it, as far as the server knows it."""
+    path: bytes = scope.get("raw_path") or scope["path"].encode()
+    return path
+
+
+def encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """The headers of WSGI for ASGI."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -308,7 +347,7 @@ def _announced(scope: Scope) -> _Announced:
 def _environ(scope: Scope, body: bytes | ApiError) -> WSGIEnvironment:
     """The WSGI environment of PEP 3333; texts are bytes decoded as Latin-1, as it wants them."""
     host, port = scope.get("server") or ("localhost", 80)
-    path = scope.get("raw_path") or scope["path"].encode()
+    path = raw_path(scope)
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from api.errors import ApiError, RequestTimeout, WarehouseUnavailable
-from api.server.asgi import AsgiAdapter, ClientLimits, LargeBodies
+from api.server.asgi import AsgiAdapter, ClientLimits, CompleteResponse, LargeBodies
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -348,3 +348,60 @@ def test_what_the_service_raises_reaches_the_server() -> None:
 
     with pytest.raises(RuntimeError, match="broken"):
         call(fails, scope(), Client())
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "body"),
+    [
+        ("GET", [CREDENTIAL], b"of the loop"),
+        ("GET", [CREDENTIAL, (b"content-length", b"0")], b"of the loop"),
+        ("GET", [CREDENTIAL, (b"x-needs", b"a thread")], b"of a thread"),
+        ("GET", [], b"of a thread"),
+        ("GET", [CREDENTIAL, (b"content-length", b"1")], b"of a thread"),
+        ("GET", [CREDENTIAL, (b"transfer-encoding", b"chunked")], b"of a thread"),
+        ("HEAD", [CREDENTIAL], b"of a thread"),
+        ("POST", [CREDENTIAL], b"of a thread"),
+    ],
+)
+def test_only_a_get_with_a_credential_and_without_a_body_is_answered_on_the_loop(
+    method: str, headers: list[tuple[bytes, bytes]], body: bytes
+) -> None:
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"of a thread"]
+
+    async def on_loop(scope: Any) -> CompleteResponse | None:
+        is_complete = (b"x-needs", b"a thread") not in scope["headers"]
+        return CompleteResponse(200, [(b"x-made", b"1")], b"of the loop") if is_complete else None
+
+    async def main() -> None:
+        service = AsgiAdapter(application, threads=1, limits=QUICK, on_loop=on_loop)
+        client = Client(b"x")
+        await service(scope(method, headers=headers), client.receive, client.send)
+        assert client.body == body
+
+    asyncio.run(main())
+
+
+def test_the_loop_answers_although_all_threads_are_busy() -> None:
+    is_released = threading.Event()
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        is_released.wait(20)
+        start_response("200 OK", [])
+        return [b"slow"]
+
+    async def on_loop(scope: Any) -> CompleteResponse | None:
+        return CompleteResponse(200, [], b"cached") if scope["path"] == "/cached" else None
+
+    async def main() -> None:
+        service = AsgiAdapter(application, threads=1, limits=QUICK, on_loop=on_loop)
+        slow = [asyncio.ensure_future(_request(service, scope(headers=[CREDENTIAL]))) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        try:
+            assert (await _request(service, scope(path="/cached", headers=[CREDENTIAL]))).body == b"cached"
+        finally:
+            is_released.set()
+        assert {client.body for client in await asyncio.gather(*slow)} == {b"slow"}
+
+    asyncio.run(main())
