@@ -12,14 +12,13 @@ from typing import Any, Protocol
 
 import psycopg
 
-from api.auth.rate_limit import Quota
+from api.auth.rate_limit import RateLimiter
 from api.errors import ApiError, RateLimitExceeded, WarehouseUnavailable
 from api.ingest.batches import ERRORS_OF_DATA, bad_body_of
 from api.ingest.reader import MAX_KEPT_CHARACTERS
 from api.intake.batch_store import MAX_RECONNECT_SECONDS, BatchNotConfirmed, Body
 from api.intake.metrics import INTAKE_BATCH_BODIES
 from api.intake.source_counts import SourceCounts
-from api.intake.source_rates import Counted
 
 LOG = logging.getLogger(__name__)
 UNAVAILABLE = "The database is unavailable; send the webhook again."
@@ -48,12 +47,6 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
-class Rates(Protocol):
-    """What counts requests for the rates of their sources: see SourceRates."""
-
-    async def acquire(self, counted: Sequence[Counted]) -> list[tuple[int, Quota]]: ...
-
-
 @dataclass(eq=False)
 class Delivery:
     """The bodies of one request.
@@ -61,7 +54,7 @@ class Delivery:
     Attributes:
         bodies: of one source.
         requests_per_minute: the rate above which a request is refused; None if this one is not counted.
-        rejections: those of its bodies, once they are stored. Raises WarehouseUnavailable or RateLimitExceeded if they are not.
+        rejections: those of its bodies, once they are stored. Raises WarehouseUnavailable if they are not.
     """
 
     bodies: Sequence[Body]
@@ -96,33 +89,36 @@ class _Entry:
 class Writer:
     """Writes over a few connections, each one batch at a time. While batches are stored, the next one gathers."""
 
-    def __init__(self, stores: Sequence[Store], counts: SourceCounts, rates: Rates) -> None:
+    def __init__(self, stores: Sequence[Store], counts: SourceCounts, limiter: RateLimiter) -> None:
         self._stores = tuple(stores)
         self._idle = list(stores)
         self._counts = counts
-        self._rates = rates
-        self._uncounted: list[Delivery] = []
+        self._limiter = limiter
         self._pending: deque[Delivery] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_counting = False
         self._is_waking = False
         self._retry_at = 0.0
         self._is_unavailable = False
 
     async def store(self, delivery: Delivery) -> list[Rejection]:
-        """Puts a delivery at the end of the queue, and returns the rejections among its bodies once it is stored.
+        """Counts a delivery for the rate of its source, and puts it at the end of the queue.
+
+        Returns the rejections among its bodies once it is stored.
 
         Raises:
             WarehouseUnavailable: it is not stored, as far as this process can know.
             RateLimitExceeded: it is not stored, because its source sent too many requests.
         """
-        if delivery.requests_per_minute is None:
-            self._pending.append(delivery)
-        else:
-            self._uncounted.append(delivery)
+        if delivery.requests_per_minute is not None:
+            source_id = delivery.bodies[0].source_id
+            # those that come together share a round trip, while the batch before is stored
+            quota = await self._limiter.acquire_on_loop(source_id, "intake", delivery.requests_per_minute)
+            if not quota.is_allowed:
+                raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
+        self._pending.append(delivery)
         if not self._is_waking:
             self._is_waking = True
-            # after all requests of this turn of the loop were added
+            # after all requests of this turn of the loop are pending
             asyncio.get_running_loop().call_soon(self._wake)
         return await delivery.rejections
 
@@ -133,9 +129,6 @@ class Writer:
 
     def _wake(self) -> None:
         self._is_waking = False
-        if self._uncounted and not self._is_counting:
-            self._is_counting = True
-            self._start(self._count())
         if self._pending and self._idle and (len(self._idle) == len(self._stores) or self._is_much_pending()):
             self._start(self._write(self._idle.pop()))
 
@@ -146,40 +139,6 @@ class Writer:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _count(self) -> None:
-        """Counts what came for the rates of its sources. Those within the rate are pending then, the others have failed."""
-        try:
-            while self._uncounted:
-                deliveries, self._uncounted = self._uncounted, []
-                try:
-                    self._pending.extend(await self._within_rate(deliveries))
-                # a bug: nobody may wait for ever
-                except BaseException as error:
-                    LOG.exception("requests could not be counted")
-                    for delivery in deliveries:
-                        delivery.fail(WarehouseUnavailable(UNAVAILABLE))
-                    if not isinstance(error, Exception):
-                        raise
-                self._wake()
-        finally:
-            self._is_counting = False
-
-    async def _within_rate(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Those that are within the rates of their sources. All requests of a source are counted together."""
-        by_source: dict[tuple[str, int], list[Delivery]] = {}
-        for delivery in deliveries:
-            if delivery.requests_per_minute is not None:
-                by_source.setdefault((delivery.bodies[0].source_id, delivery.requests_per_minute), []).append(delivery)
-        results = await self._rates.acquire([(source_id, rate, len(counted)) for (source_id, rate), counted in by_source.items()])
-        if all(quota.is_allowed for _, quota in results):
-            return list(deliveries)
-        refused = set()
-        for counted, (allowed, quota) in zip(by_source.values(), results, strict=True):
-            for delivery in counted[allowed:]:
-                refused.add(id(delivery))
-                delivery.fail(RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers)))
-        return [delivery for delivery in deliveries if id(delivery) not in refused]
 
     async def _write(self, store: Store) -> None:
         try:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -43,7 +43,6 @@ from api.intake.request_body import ENCODINGS, ReadBody, documents_of, is_mandri
 from api.intake.signatures.request import SignedRequest
 from api.intake.signatures.verify import verify
 from api.intake.source_counts import SourceCounts
-from api.intake.source_rates import SourceRates
 from api.intake.source_store import Source, SourceStore
 from api.intake.sources import WEBHOOK_PROVIDERS
 from api.intake.subscription import confirm, confirmation_of
@@ -70,6 +69,8 @@ SMALL_BODY_BYTES = 64 * 1024
 # a body from this size on is checked in a thread of its own
 LARGE_BODY_BYTES = 256 * 1024
 COUNT_SECONDS = 2.0
+# between looks at whether the log was written
+LOG_WAIT_SECONDS = 0.02
 SUCCESS = b'{"success":true}'
 SUCCESS_HEADERS = [("content-type", "application/json"), ("content-length", str(len(SUCCESS)))]
 # a connection for each thread that uses the pool: besides lookups, health checks and counts
@@ -152,16 +153,25 @@ class _Threads:
 class IntakeApp:
     """The app, over RSGI. One for each process of the intake."""
 
-    def __init__(self, settings: Settings, *, body_seconds: float = BODY_SECONDS, max_held_bytes: int = MAX_HELD_BYTES) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        body_seconds: float = BODY_SECONDS,
+        max_held_bytes: int = MAX_HELD_BYTES,
+        is_log_behind: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """While `is_log_behind`, requests wait: log lines would fill the memory if whoever reads them is slow."""
         self._public_url = settings.public_url
         self._public_path = settings.public_path
         self._body_seconds = body_seconds
+        self._is_log_behind = is_log_behind
         self._pool = ConnectionPool(replace(settings, pool_size=POOL_SIZE), ROLE)
         self._sources = SourceStore(self._pool)
         self._limiter = RateLimiter(settings)
         self._counts = SourceCounts()
         stores = [BatchStore(settings) for _ in range(CONNECTIONS)]
-        self._writer = Writer(stores, self._counts, SourceRates(settings, self._limiter))
+        self._writer = Writer(stores, self._counts, self._limiter)
         self._threads: _Threads | None = None
         self._counting: asyncio.Task[None] | None = None
         self._lookups: dict[bytes, asyncio.Future[Source | None]] = {}
@@ -178,6 +188,8 @@ class IntakeApp:
             _send(protocol, await self._health(self._threads, path))
             return
         started_at = time.perf_counter()
+        while self._is_log_behind():
+            await asyncio.sleep(LOG_WAIT_SECONDS)
         outcome = _Outcome()
         try:
             with Held(self._held_bytes) as held:

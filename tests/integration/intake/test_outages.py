@@ -17,7 +17,6 @@ from api.auth.rate_limit import RateLimiter
 from api.db.connection import connect
 from api.intake.batch_store import BatchStore, Body
 from api.intake.source_counts import SourceCounts
-from api.intake.source_rates import SourceRates
 from api.intake.sources import create_source
 from api.intake.writer import Delivery, Rejection, Writer
 from api.settings import Settings
@@ -90,7 +89,7 @@ def test_a_batch_that_comes_again_is_stored_once(settings: Settings) -> None:
 
 
 async def _store(settings: Settings, bodies: list[Body]) -> list[Rejection]:
-    writer = Writer([BatchStore(settings)], SourceCounts(), SourceRates(settings, RateLimiter(settings)))
+    writer = Writer([BatchStore(settings)], SourceCounts(), RateLimiter(settings))
     try:
         return await writer.store(Delivery(bodies))
     finally:
@@ -156,7 +155,8 @@ def test_sigterm_under_load(settings: Settings, tmp_path: Path) -> None:
 
 
 @needs_pgbouncer
-def test_behind_a_pooler_in_transaction_mode(settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_behind_a_pooler(mode: str, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     path = Sources(settings).path(requests_per_minute=1_000_000)
     database = psycopg.conninfo.conninfo_to_dict(str(settings.database_url))
@@ -166,7 +166,7 @@ def test_behind_a_pooler_in_transaction_mode(settings: Settings, tmp_path: Path,
                 psycopg.sql.Identifier(str(database["user"])), psycopg.sql.Identifier(str(database["dbname"]))
             )
         )
-    with pooled(settings, mode="transaction") as behind, receiving(behind, tmp_path / "log") as intake:
+    with pooled(settings, mode=mode) as behind, receiving(behind, tmp_path / "log") as intake:
         load = Load(intake.port, path, clients=4, requests=10)
         load.run()
     assert load.statuses == Counter({200: 40})

@@ -12,7 +12,6 @@ from api.auth.rate_limit import RateLimiter
 from api.errors import RateLimitExceeded
 from api.intake.batch_store import Body
 from api.intake.source_counts import SourceCounts
-from api.intake.source_rates import SourceRates
 from api.intake.writer import MAX_BATCH_BODIES, MAX_BATCH_CHARACTERS, MIN_CHARACTERS_FOR_ANOTHER, Delivery, Rejection, Writer
 from api.settings import Settings
 
@@ -37,7 +36,7 @@ class Recording:
 def make_writer(*stores: Recording) -> Writer:
     # without Valkey: the process counts alone
     settings = Settings(database_url=None, redis_url=None, home=Path("unused"))
-    return Writer(stores, SourceCounts(), SourceRates(settings, RateLimiter(settings)))
+    return Writer(stores, SourceCounts(), RateLimiter(settings))
 
 
 def delivery(bodies: int, text: str = "{}") -> Delivery:
