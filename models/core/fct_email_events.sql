@@ -33,8 +33,8 @@ bounce_reasons as (
     select * from {{ ref('bounce_reasons') }}
 ),
 
--- A later build reads little. Once, because PostgreSQL would plan the views of all providers anew for each CTE that reads them. Not
--- in a first build, which reads the native log in parallel.
+-- A later build reads little, and reads it once: PostgreSQL would plan the views of all providers anew for each CTE. A first
+-- build reads the native log in parallel.
 loaded_events as {{ 'not ' if not has_known_events }}materialized (
     select * from {{ ref('int_loaded_events') }}
     where {{ is_newly_loaded() }}
