@@ -60,7 +60,7 @@ def test_every_mart_is_measured(home: Path) -> None:
     # no endpoint reads the marts of exports
     marts = [path for path in (PROJECT_ROOT / "models" / "marts").glob("*/*.sql") if path.parent.name != "exports"]
     assert {mart for mart, _, _ in measured} == {path.stem for path in marts}
-    assert {("campaign_series", "one campaign", "30"), ("deliverability", "one campaign", "30")} <= measured
-    assert {("deliverability", "all mail", "150"), ("deliverability", "one domain", "150")} <= measured
+    assert {("campaign_series", "one campaign", "15"), ("deliverability", "one campaign", "15")} <= measured
+    assert {("deliverability", "all mail", "40"), ("deliverability", "one domain", "40")} <= measured
     assert "Buffers: shared hit" in result.output
     assert list(home.iterdir()) == []

@@ -12,7 +12,16 @@ from tests.support.dbt import WITHOUT_TESTS, run_dbt
 
 MESSAGES = 400
 # before anything is inserted, a rollup looks for the row that each new one is added to: in no pages, which costs nothing
-ROLLUPS = ("fct_bounce_days", "fct_campaign_days", "fct_event_days", "fct_message_problems", "fct_send_slots")
+ROLLUPS = (
+    "fct_bounce_days",
+    "fct_campaign_days",
+    "fct_event_days",
+    "fct_mailbox_days",
+    "fct_message_problems",
+    "fct_send_slots",
+    "fct_workspace_hours",
+    "fct_workspace_slots",
+)
 SCANS = "select relname, seq_scan from pg_stat_user_tables where schemaname = 'core'"
 
 
