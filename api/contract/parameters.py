@@ -269,7 +269,6 @@ def _expected_shares_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Fie
             metadata={
                 "description": "The planned split of the mail: one number for each campaign, in the order of campaign_ids."
                 " Only their proportions count.",
-                "example": [1, 1, 1],
             },
         )
     }

@@ -229,9 +229,10 @@ class IntakeApp:
             outcome.outcome = "checked"
             return
         encoding = request.headers.get("content-encoding", "").strip().lower()
+        # also one that is refused: else the connection, which a provider keeps, would be closed under its next request
+        body = await self._read_body(source, request, protocol, outcome, held)
         if encoding not in ENCODINGS:
             raise UnsupportedEncoding(encoding)
-        body = await self._read_body(source, request, protocol, outcome, held)
         received_at = datetime.now(UTC)
         queue = _queue(threads, source, encoding, body)
         if queue is None:

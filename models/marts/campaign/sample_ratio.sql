@@ -27,7 +27,7 @@ splits as (
 deviations as (
     select
         workspace_id,
-        min(expected) < {{ min_expected }} as is_too_small,
+        count(*) < 2 or min(expected) < {{ min_expected }} as is_too_small,
         count(*) - 1 as degrees_of_freedom,
         sum(power(sent - expected, 2) / nullif(expected, 0))::float8 as chi_squared
     from splits
