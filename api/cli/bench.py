@@ -99,7 +99,7 @@ def _show(history: History) -> None:
             f"  first mail of a warehouse that was built empty: models {seconds:.2f} s, ratio {seconds / first.models:.2f}"
         )
         click.echo(
-            f"    processor time of PostgreSQL: {processor:.2f} s with data tests, ratio {processor / first.processor:.2f}"
+            f"    processor time of PostgreSQL: {processor:.2f} s with data tests, ratio {_ratio(processor, first.processor)}"
         )
     _table(f"nightly run (median of {len(history.nightly)})", history.nightly)
     soon = history.nightly[0]
@@ -138,13 +138,18 @@ def _table(title: str, runs: tuple[Run, ...]) -> None:
     processor, plain_processor = median(run.processor for run in runs), median(run.plain_processor for run in runs)
     click.echo(
         f"    processor time of PostgreSQL: {processor:.2f} s with data tests, plain SQL {plain_processor:.2f} s,"
-        f" ratio {processor / plain_processor:.2f}"
+        f" ratio {_ratio(processor, plain_processor)}"
     )
     tables = {model: seconds for model, seconds in by_model.items() if model.startswith(TABLE_PREFIXES)}
     for model, seconds in sorted(tables.items(), key=lambda pair: -pair[1]):
         click.echo(f"    {model:<28}{seconds:8.2f} s")
     click.echo(f"    {'views, seeds, hooks':<28}{added - sum(tables.values()):8.2f} s")
     click.echo("    plain SQL: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in plain.items()))
+
+
+def _ratio(seconds: float, control: float) -> str:
+    """Of processor times, which are counted in hundredths of a second: a short run may have none."""
+    return f"{seconds / control:.2f}" if control else "unknown"
 
 
 def _models(runs: tuple[Run, ...]) -> float:
