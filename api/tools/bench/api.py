@@ -62,7 +62,7 @@ def bench_api(settings: Settings, options: Options, progress: Callable[[str], No
     """
     with scratch_servers(dataclasses.replace(settings, host=HOST)) as scratch, ExitStack() as stack:
         progress(f"generating {options.messages:,} messages")
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=options.messages, days=options.days))
+        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=options.messages, days=options.days, is_flat=True))
         progress("dbt build")
         build(scratch)
         vacuum_analyze(scratch)

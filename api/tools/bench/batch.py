@@ -110,7 +110,7 @@ def _history(
     with scratch_servers(settings) as scratch:
         log_all_statements(scratch)
         progress(f"{days} days: generating {messages:,} messages")
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days))
+        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days, is_flat=True))
         loaded = time.monotonic()
         vacuum_analyze(scratch)
         progress(f"{days} days: first build")
@@ -140,7 +140,7 @@ def _first_mail(settings: Settings, messages: int, days: int, progress: Callable
         log_all_statements(scratch)
         progress(f"{days} days: build of an empty warehouse")
         _measured(scratch)
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days))
+        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days, is_flat=True))
         progress(f"{days} days: build with its first mail")
         return _measured(scratch)
 
@@ -161,6 +161,7 @@ def _load_day(scratch: Settings, volume: int, number: int) -> datetime:
         days=1,
         seed=1000 + number,
         until=yesterday,
+        is_flat=True,
     )
     generate(scratch, options)
     started: datetime = since[0]

@@ -52,7 +52,7 @@ def bench_export(
         progress(f"generating {largest:,} messages")
         # a few more than needed, because the last day may be incomplete
         days = 100
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=largest * 102 // 100, days=days))
+        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=largest * 102 // 100, days=days, is_flat=True))
         progress("dbt build")
         built = run_dbt(scratch, ["--no-use-colors", "build", "--exclude-resource-type", "unit_test"], quiet=True)
         if built.returncode != 0:

@@ -68,7 +68,7 @@ def bench_fresh(
     """
     with scratch_servers(settings) as scratch:
         progress(f"generating {messages:,} messages")
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days))
+        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days, is_flat=True))
         with connect(scratch, "mailmart_owner") as connection:
             for statement in CAMPAIGN_ROWS.split(";"):
                 connection.execute(statement.encode(), {"workspace": WORKSPACE, "campaign": CAMPAIGN})

@@ -62,7 +62,7 @@ def bench_marts(settings: Settings, messages: int, days: int, rounds: int, repor
     """
     with scratch_servers(settings) as scratch:
         report(f"making {messages:,} messages in one workspace")
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days))
+        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days, is_flat=True))
         report("dbt build")
         build(scratch)
         vacuum_analyze(scratch)

@@ -73,7 +73,7 @@ def bench_postgraphile(
         progress(f"npm install {PACKAGE}")
         program = _install(scratch.home / "postgraphile")
         progress(f"generating {messages:,} messages, dbt build")
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=DAYS))
+        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=DAYS, is_flat=True))
         build(scratch)
         vacuum_analyze(scratch)
         publication = current_publication(scratch)

@@ -1,4 +1,4 @@
-"""Every number that shapes the synthetic events."""
+"""Every number that shapes the synthetic events, but for the patterns (patterns.py)."""
 
 from __future__ import annotations
 
@@ -55,16 +55,6 @@ ZONES = (
     "America/St_Johns",
     "UTC",
     "Asia/Tokyo",
-)
-RECIPIENT_DOMAINS = (
-    "gmail.com",
-    "outlook.com",
-    "yahoo.com",
-    "icloud.com",
-    "gmx.net",
-    "proton.me",
-    "acme.example",
-    "corp.example",
 )
 CAMPAIGN_STATUSES = ("sending", "completed", "sending", "paused", "completed", "sending", "scheduled", "draft")
 CAMPAIGN_NAMES = (

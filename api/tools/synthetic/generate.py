@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import importlib.resources
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import accumulate
 from typing import Any
 
 import psycopg
 
 from api.db.connection import connect
 from api.errors import MailmartError
+from api.ingest.loader import load
+from api.ingest.reader import Document
 from api.settings import Settings
 from api.tools.synthetic import distributions as like
+from api.tools.synthetic.patterns import bounds, flat, patterned
+from api.tools.synthetic.provider_bodies import provider_bodies
 
 BATCH_MESSAGES = 25_000
 CONNECTIONS = 2
@@ -33,7 +36,10 @@ CHANCE = """
 
 @dataclass(frozen=True)
 class GenerateOptions:
-    """How much to generate: totals of all workspaces. `until` is the last of the `days` in UTC; None: today."""
+    """How much to generate: totals of all workspaces. `until` is the last of the `days` in UTC; None: today.
+
+    With `is_flat`, the patterns of patterns.py are left out: all campaigns, hours, recipients and mailboxes are alike.
+    """
 
     workspaces: int = 3
     campaigns: int = 15
@@ -41,10 +47,13 @@ class GenerateOptions:
     days: int = 120
     seed: int = 1
     until: date | None = None
+    is_flat: bool = False
 
 
 def generate(settings: Settings, options: GenerateOptions, progress: Callable[[int], None] = lambda messages: None) -> int:
     """Loads the rows of the app's tables and the events. Returns the number of events; `progress` gets the messages so far.
+
+    Without `is_flat`, a few webhook bodies of each provider are loaded, too.
 
     The same options generate the same rows with the same ids, so loading is idempotent. Events in the future are left out: a
     later call with the same `until` can load more. `loaded_at` is the real time.
@@ -94,9 +103,22 @@ def generate(settings: Settings, options: GenerateOptions, progress: Callable[[i
     finally:
         for connection in idle:
             connection.close()
+    if not options.is_flat:
+        _load_provider_bodies(settings, options)
     with connect(settings, "mailmart_owner") as connection:
         connection.execute("analyze raw.email_events")
     return events
+
+
+def _load_provider_bodies(settings: Settings, options: GenerateOptions) -> None:
+    """A few messages of the first campaign, as the webhooks of each provider report them."""
+    fields = {"campaign_id": "cmp_demo_1", "mailbox_id": "mbx_demo_1_1_1", "domain_id": "dom_demo_1_1"}
+    until = options.until or datetime.now(UTC).date()
+    for provider, bodies in provider_bodies(options.seed, options.days, until, fields):
+        documents = [Document(line, body) for line, body in enumerate(bodies, 1)]
+        result = load(settings, provider, "ws_demo_1", documents, lambda rejected: None, source="synthetic")
+        if result.rejected:
+            raise MailmartError(f"{result.rejected} synthetic bodies of {provider} were rejected: {result.problems}")
 
 
 def _connection(settings: Settings, seed: int) -> psycopg.Connection:
@@ -113,23 +135,24 @@ def _connection(settings: Settings, seed: int) -> psycopg.Connection:
 def _parameters(options: GenerateOptions) -> dict[str, Any]:
     until = options.until or datetime.now(UTC).date()
     days = [until - timedelta(days=options.days - 1 - number) for number in range(options.days)]
+    pattern = flat(options.campaigns) if options.is_flat else patterned(options.campaigns, until)
     return {
+        **pattern,
         "workspaces": options.workspaces,
         "campaigns": options.campaigns,
         "seed": options.seed,
         "until": until,
         "days": options.days - 1,
-        "campaign_bounds": _bounds([_campaign_weight(rank) for rank in range(options.campaigns)]),
-        "day_bounds": _bounds([like.WEEKDAYS[day.weekday()] for day in days]),
-        "hour_bounds": _bounds(like.HOURS),
-        "bounce_bounds": _bounds([share for share, *_ in like.BOUNCES]),
+        "campaign_bounds": bounds([_campaign_weight(rank) for rank in range(options.campaigns)]),
+        "day_bounds": bounds([like.WEEKDAYS[day.weekday()] for day in days]),
+        "hour_bounds": bounds(like.HOURS),
+        "bounce_bounds": bounds([share for share, *_ in like.BOUNCES]),
         "bounce_statuses": [status for _, status, _, _ in like.BOUNCES],
         "bounce_codes": [code for _, _, code, _ in like.BOUNCES],
         "bounce_texts": [text for *_, text in like.BOUNCES],
         "zones": list(like.ZONES),
         "names": list(like.CAMPAIGN_NAMES),
         "statuses": list(like.CAMPAIGN_STATUSES),
-        "recipient_domains": list(like.RECIPIENT_DOMAINS),
         "domains": like.DOMAINS_PER_WORKSPACE,
         "mailboxes": like.MAILBOXES_PER_DOMAIN,
         "no_campaign": like.NO_CAMPAIGN,
@@ -138,7 +161,6 @@ def _parameters(options: GenerateOptions) -> dict[str, Any]:
         "rejected": like.REJECTED,
         "bounced": like.BOUNCED,
         "deferred": like.DEFERRED,
-        "opened": like.OPENED,
         "opened_again": like.OPENED_AGAIN,
         "clicked": like.CLICKED,
         "clicked_unseen": like.CLICKED_UNSEEN,
@@ -146,7 +168,6 @@ def _parameters(options: GenerateOptions) -> dict[str, Any]:
         "autoresponded": like.AUTORESPONDED,
         "complained": like.COMPLAINED,
         "unsubscribed": like.UNSUBSCRIBED,
-        "machine_opens": like.MACHINE_OPENS,
         "machine_clicks": like.MACHINE_CLICKS,
         "late": like.LATE,
         "duplicated": like.DUPLICATED,
@@ -157,12 +178,6 @@ def _parameters(options: GenerateOptions) -> dict[str, Any]:
 def _campaign_weight(rank: int) -> float:
     status = like.CAMPAIGN_STATUSES[rank % len(like.CAMPAIGN_STATUSES)]
     return 0 if status in like.NOT_STARTED else 1 / (rank + 1) ** like.ZIPF
-
-
-def _bounds(weights: Sequence[float]) -> list[float]:
-    """The inner bounds of intervals with these weights, for width_bucket, which returns 0 below the first bound."""
-    total = sum(weights)
-    return [bound / total for bound in accumulate(weights)][:-1]
 
 
 def _statement(name: str) -> bytes:

@@ -71,6 +71,8 @@ ip_addresses as (
         'good',
         -- providers use both shapes
         case
+            when workspace = 1 and domain = %(listed_domain)s
+                then jsonb_build_object('spamhaus', jsonb_build_object('listed', true, 'since', %(listed_since)s::date))
             when workspace %% 3 = 2 and domain = 1 then '{"spamhaus": {"listed": true, "since": "2025-11-01"}}'::jsonb
             when domain = 1 then '{"spamhaus": false, "barracuda": false}'::jsonb
             else '{"spamhaus": {"listed": false}}'::jsonb

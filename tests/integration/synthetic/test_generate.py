@@ -19,7 +19,7 @@ from tests.support.command import mailmart
 # long enough ago that no event is in the future
 PAST = date(2025, 6, 29)
 SMALL = GenerateOptions(workspaces=2, campaigns=5, messages=3_000, days=20, seed=7, until=PAST)
-LARGE = GenerateOptions(workspaces=4, campaigns=16, messages=50_000, days=28, seed=3, until=PAST)
+LARGE = GenerateOptions(workspaces=4, campaigns=16, messages=50_000, days=28, seed=3, until=PAST, is_flat=True)
 
 
 def rows(settings: Settings, statement: str) -> list[tuple[Any, ...]]:
