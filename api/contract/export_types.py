@@ -141,7 +141,7 @@ def _export_type(
         sections: tuple[Section, ...] = (read_section(exposure["name"], {"list": meta["list"], "path": meta["list"]}, models),)
         parameters = list(meta.get("parameters", []))
     else:
-        sections = tuple(section for section in endpoint.sections if not section.not_found_error)
+        sections = tuple(section for section in endpoint.sections if not section.not_found_error and section.if_param == ("", ""))
         parameters = list(endpoint.parameters)
     for parameter in parameters:
         check_parameter(parameter, where)

@@ -305,6 +305,7 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "campaignId": _filter_parameter("campaignId", "mailmart.campaign_id", "Only this campaign."),
     "domainId": _filter_parameter("domainId", "mailmart.domain_id", "Only this sending domain."),
+    "status": _filter_parameter("status", "mailmart.campaign_status", "Only campaigns with this status, such as `sending`."),
     "timezone": Parameter(
         _timezone_fields,
         lambda params, today: Resolved({"mailmart.timezone": params["timezone"]} if "timezone" in params else {}, {}),

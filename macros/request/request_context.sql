@@ -47,6 +47,12 @@
 {%- endmacro %}
 
 
+{# The requested status of campaigns; null: all. #}
+{% macro request_campaign_status() -%}
+    (select {{ request_setting('campaign_status', 'text') }})
+{%- endmacro %}
+
+
 {# The campaigns to compare or to export, a JSON array of ids; null: all. #}
 {% macro request_campaign_ids() -%}
     (select {{ request_setting('campaign_ids', 'jsonb') }})
