@@ -341,15 +341,21 @@ def export(sizes: tuple[int, ...], formats: tuple[str, ...], rounds: int) -> Non
 @command.command("marts")
 @click.option("--messages", type=click.IntRange(1000), default=2_000_000, show_default=True, help="Messages of one workspace.")
 @click.option("--days", type=click.IntRange(1), default=120, show_default=True, help="Days of sending.")
+@click.option("--campaigns", type=click.IntRange(1), default=15, show_default=True, help="Campaigns of the workspace.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Rounds; results are medians.")
 @click.option("--plans", is_flag=True, help="Show the plan of each view's slowest query.")
-def marts(messages: int, days: int, rounds: int, plans: bool) -> None:
+def marts(messages: int, days: int, campaigns: int, rounds: int, plans: bool) -> None:
     """Measure each query of the API over 90 days: its time, its sequential scans of facts, and its plan.
 
     Each query runs as in the API: with its role, its settings and the published batch.
     """
-    measured = bench_marts(Settings.from_environment(), messages, days, rounds, lambda line: click.echo(f"  {line}", err=True))
-    click.echo(f"\n{messages:,} messages over {days} days in one workspace; planning and execution, {rounds} rounds\n")
+    measured = bench_marts(
+        Settings.from_environment(), messages, days, campaigns, rounds, lambda line: click.echo(f"  {line}", err=True)
+    )
+    click.echo(
+        f"\n{messages:,} messages of {campaigns:,} campaigns over {days} days in one workspace;"
+        f" planning and execution, {rounds} rounds\n"
+    )
     for query in measured:
         _show_query(query)
     slow = sum(query.is_slow for query in measured)

@@ -32,8 +32,8 @@ Units = Literal["workspace", "campaigns", "campaigns_asked_for"]
 UNITS: tuple[Units, ...] = ("workspace", "campaigns", "campaigns_asked_for")
 KEYS_WITH_ENDPOINT = ("series", "table", "type", "units")
 KEYS_WITHOUT_ENDPOINT = ("list", "parameters", "type")
-# every export has these parameters in another form
-COMMON_PARAMETERS = {"timeRange", "time_range", "campaignId"}
+# every export has these parameters in another form, except for compare_to: its sections are no part of exports
+COMMON_PARAMETERS = {"timeRange", "time_range", "campaignId", "compare_to"}
 # the exposure of this name lists the views that every export reads
 SUPPORT_EXPOSURE = "exports"
 

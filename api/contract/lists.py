@@ -247,10 +247,10 @@ def list_fields(page: ListPage, enum_name: str) -> dict[str, ma.fields.Field[Any
 def list_settings(page: ListPage, params: Mapping[str, Any]) -> dict[str, str]:
     """The settings of the request context that a page's query reads, without those of a cursor."""
     settings = {
-        "mailmart.sort": str(params["sort"]),
-        "mailmart.order": str(params["order"]),
+        "mailmart.page_sort": str(params["sort"]),
+        "mailmart.page_order": str(params["order"]),
         "mailmart.page_limit": str(params["limit"]),
     }
     if params.get("search"):
-        settings["mailmart.search"] = params["search"]
+        settings["mailmart.page_search"] = params["search"]
     return settings

@@ -84,7 +84,7 @@ _LIMIT = "(select current_setting('mailmart.page_limit')::bigint + 1)"
 def _where(sort: SortColumn, page: ListPage, params: Mapping[str, Any], after: Position | None) -> str:
     conditions = []
     if params.get("search"):
-        text = "(select lower(current_setting('mailmart.search')))"
+        text = "(select lower(current_setting('mailmart.page_search')))"
         conditions.append(" or ".join(f'strpos(lower(listed."{column}"), {text}) > 0' for column in page.search))
     if after is not None:
         key, row_id = _sort_key(sort), f'listed."{page.id_column}" collate "C"'

@@ -11,9 +11,15 @@
     `campaign_days`, `mailbox_days`, `mailboxes` and `factors` are the relations of fct_campaign_days, fct_mailbox_days,
     int_requested_mailboxes and dim_health_score_factors.
 
+    `window_start`: the first day of the window in which a requested campaign sent, if it is not the requested window; its last day is
+    `last_day`.
+
     `by_mailbox`: the query of each mailbox's own score in place of the mean, with what was measured and what it cost.
 #}
-{% macro health_scores(campaign_days, mailbox_days, mailboxes, factors, first_day, last_day=none, by_mailbox=false) -%}
+{% macro health_scores(campaign_days, mailbox_days, mailboxes, factors, first_day, last_day=none, window_start=none, by_mailbox=false) -%}
+{#- of another window than the requested one, the last day is also its end -#}
+{%- set window_end = last_day if window_start else request_range_end() -%}
+{%- set window_start = window_start or request_range_start() -%}
 {%- set last_day = last_day or request_range_end() -%}
 {%- set days_back = 30 -%}
 {%- set min_sent_for_a_drop = 50 -%}
@@ -40,7 +46,7 @@ campaign_mailboxes as (
     from {{ campaign_days }} as campaign_days
     where
         {{ is_visible_as_of('campaign_days') }}
-        and {{ is_in_window('campaign_days.sent_date') }}
+        and campaign_days.sent_date between {{ window_start }} and {{ window_end }}
         and campaign_days.campaign_id = {{ request_campaign_id() }}
         and {{ is_requested_domain('campaign_days') }}
 ),

@@ -249,7 +249,10 @@ with closed as (
 )
 insert into core.fct_campaign_days
 select (
-    jsonb_populate_record(closed, jsonb_build_object('sent', 1000, 'valid_from', %(batch)s, 'valid_to', 9223372036854775807))
+    jsonb_populate_record(
+        null::core.fct_campaign_days,
+        to_jsonb(closed) || jsonb_build_object('sent', 1000, 'valid_from', %(batch)s, 'valid_to', 9223372036854775807)
+    )
 ).*
 from closed
 """

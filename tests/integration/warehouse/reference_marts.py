@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
@@ -649,6 +649,72 @@ def _domain_of(message: Message, app: App) -> str:
     return of_mailbox.get(message.mailbox_id) or message.domain_id
 
 
+# ---- against the period before
+
+
+def campaign_previous_period(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """The numbers of each campaign in as many days as the window has, directly before it."""
+    return _previous(campaign_performance, request, mail, app, now, leave_out=("campaign_name",))
+
+
+def campaign_change(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """What changed of each of them."""
+    return _changed(campaign_performance, request, mail, app, now, leave_out=("campaign_name",))
+
+
+def overview_previous_period(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row; the numbers of campaigns are of no window."""
+    return _previous(workspace_overview, request, mail, app, now, leave_out=("total_campaigns", "active_campaigns"))
+
+
+def overview_change(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row."""
+    return _changed(workspace_overview, request, mail, app, now, leave_out=("total_campaigns", "active_campaigns"))
+
+
+def deliverability_previous_period(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row."""
+    return _previous(deliverability, request, mail, app, now)
+
+
+def deliverability_change(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row."""
+    return _changed(deliverability, request, mail, app, now)
+
+
+def _previous(
+    mart: Mart, request: Request, mail: Iterable[Message], app: App, now: datetime, leave_out: Sequence[str] = ()
+) -> list[Row]:
+    days = (request.end - request.start).days + 1
+    before = replace(request, start=request.start - timedelta(days=days), end=request.start - timedelta(days=1))
+    return [
+        {"start_date": before.start, "end_date": before.end, **{name: row[name] for name in row if name not in leave_out}}
+        for row in mart(before, mail, app, now)
+    ]
+
+
+def _changed(
+    mart: Mart, request: Request, mail: Iterable[Message], app: App, now: datetime, leave_out: Sequence[str] = ()
+) -> list[Row]:
+    mail = list(mail)
+    before = _previous(mart, request, mail, app, now, leave_out)
+    return [
+        {name: _change(name, row[name], old[name]) for name in row if name not in leave_out}
+        for row, old in zip(mart(request, mail, app, now), before, strict=True)
+    ]
+
+
+def _change(name: str, now: Any, before: Any) -> Any:
+    """Of a count in per cent, of a rate or score the difference; ids stay."""
+    if isinstance(now, str):
+        return now
+    if now is None or before is None:
+        return None
+    if isinstance(now, Decimal) or name == "health_score":
+        return now - before
+    return rounded(Fraction(100 * (now - before), before), 2) if before else None
+
+
 # ---- lists
 
 
@@ -880,5 +946,11 @@ MARTS: dict[str, Mart] = {
         mailbox_list,
         domain_list,
         mailbox_health,
+        campaign_previous_period,
+        campaign_change,
+        overview_previous_period,
+        overview_change,
+        deliverability_previous_period,
+        deliverability_change,
     )
 }

@@ -51,6 +51,7 @@ MAIL_WORKSPACES = tuple(f"two ids {number}" for number in range(30))
 UNORDERED = (
     *("campaign_performance", "unknown_campaigns", "messages"),
     *("campaign_list", "campaign_order", "mailbox_list", "domain_list", "mailbox_health"),
+    *("campaign_previous_period", "campaign_change"),
 )
 # an id that does not exist
 NOBODY = "nobody"

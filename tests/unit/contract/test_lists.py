@@ -9,6 +9,7 @@ import pytest
 
 from api.contract.exposures import Endpoint, read_endpoints
 from api.contract.page_query import Position, cut_page, page_statement
+from api.contract.response import assembler
 from api.errors import ContractError
 from api.web.schemas import request_schema, response_schema
 
@@ -152,3 +153,40 @@ def test_one_more_row_says_that_there_is_another_page() -> None:
     assert cut_page(list(rows), 3) == (rows, None)
     assert cut_page(list(rows), 2) == (rows[:2], Position("4", "t2"))
     assert cut_page([], 2) == ([], None)
+
+
+def compared(**section: Any) -> Endpoint:
+    return read(
+        parameters=["timeRange", "compare_to"],
+        response=[{"list": "toys", "path": "toys"}, {"list": "toy_order", "path": "before", **section}],
+    )
+
+
+def test_a_section_is_there_only_with_its_parameter() -> None:
+    endpoint = compared(if_param={"compare_to": "previous_period"})
+    assemble = assembler(endpoint.sections)
+    rows = ("t1", "Top", 1, 2.5, "2025-11-01", True)
+    assert "before" not in assemble([[rows], []], {}, {})
+    data = assemble([[rows], [("t1", "Top", 1, "2025-11-01")]], {}, {"compare_to": "previous_period"})
+    assert list(data) == ["toys", "before"]
+    schema = response_schema(endpoint)().fields["data"].schema  # type: ignore[attr-defined]
+    assert {name: field.required for name, field in schema.fields.items()} == {"time_range": True, "toys": True, "before": False}
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"if_param": "compare_to"}, "if_param of toy_order is 'compare_to'"),
+        ({"if_param": {"compareto": "previous_period"}}, "unknown parameter compareto"),
+        ({"if_param": {"compare_to": "previous_periods"}}, "compare_to has no choice previous_periods"),
+        ({"if_param": {"groupBy": "day"}}, "only with groupBy, which is not one of its parameters"),
+    ],
+)
+def test_a_wrong_condition_is_named(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ContractError, match=message):
+        compared(**section)
+
+
+def test_only_a_section_with_a_path_can_be_left_out() -> None:
+    with pytest.raises(ContractError, match="has if_param and no path"):
+        read(parameters=["compare_to"], response=[{"object": "toys", "if_param": {"compare_to": "previous_period"}}])
