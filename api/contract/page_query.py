@@ -71,9 +71,11 @@ def page_statement(section: Section, page: ListPage, params: Mapping[str, Any], 
     if not page.sort_view:
         return f"select * from (select {columns}, ({_sort_key(sort)})::text, {row_id} {selected}) as page limit {_LIMIT}"  # noqa: S608
     keys = f"select {_sort_key(sort)} as value, {row_id} as id {selected}"
+    # `offset 0`: each row is looked up by its id. A join would be planned for the whole view
+    row = f"select {columns} from {section.view} as listed where {row_id} = page.id offset 0"  # noqa: S608
     return (
         f"with page as materialized (select * from ({keys}) as keys limit {_LIMIT})"  # noqa: S608
-        f" select {columns}, page.value::text, page.id from page inner join {section.view} as listed on page.id = {row_id}"
+        f" select {columns}, page.value::text, page.id from page cross join lateral ({row}) as listed"
         f" {_order_by('page.value', 'page.id', sort, page, params)}"
     )
 

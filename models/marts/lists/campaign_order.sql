@@ -30,10 +30,13 @@ listed as (
         totals.last_sent_on,
         {{ counts_or_zero('totals', listed_counts()) }}
     from campaigns
-    left join totals
+    -- full: it is hashed or merged. PostgreSQL takes both sides for a few rows, and would compare each with each in a left join
+    full join totals
         on
             campaigns.workspace_id = totals.workspace_id
             and campaigns.campaign_id = totals.campaign_id
+    -- not `is not null`, which would make it a left join
+    where coalesce(campaigns.campaign_id, '') <> ''
 )
 
 select

@@ -40,10 +40,13 @@ domain_totals as (
         max(mailbox_totals.last_sent_on) as last_sent_on,
         {{ summed_counts('mailbox_totals', listed_counts()) }}
     from mailbox_totals
-    left join mailboxes
+    -- full: it is hashed or merged. PostgreSQL takes both sides for a few rows, and would compare each with each in a left join
+    full join mailboxes
         on
             mailbox_totals.workspace_id = mailboxes.workspace_id
             and mailbox_totals.mailbox_id = mailboxes.mailbox_id
+    -- mailboxes that sent something; not `is not null`, which would make it a left join
+    where coalesce(mailbox_totals.sent, 0) > 0
     group by mailbox_totals.workspace_id, {{ domain_of('mailbox_totals', 'mailboxes') }}
 ),
 
@@ -65,14 +68,15 @@ listed as (
         domain_totals.last_sent_on,
         {{ counts_or_zero('domain_totals', listed_counts()) }}
     from domains
-    left join domain_totals
+    full join domain_totals
         on
             domains.workspace_id = domain_totals.workspace_id
             and domains.domain_id = domain_totals.domain_id
-    left join mailboxes_by_domain
+    full join mailboxes_by_domain
         on
             domains.workspace_id = mailboxes_by_domain.workspace_id
             and domains.domain_id = mailboxes_by_domain.domain_id
+    where coalesce(domains.domain_id, '') <> ''
 )
 
 select

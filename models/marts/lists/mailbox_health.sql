@@ -28,11 +28,14 @@ select
     {{ health_per_cent('greatest(last_day.drop_of_sent, 0)') }} as drop_of_sent,
     {{ health_per_cent('last_day.drop_of_sent_penalty') }} as drop_of_sent_cost
 from last_day
-inner join mailboxes
+-- full: they are hashed or merged. PostgreSQL takes each for a few rows, and would compare each with each in other joins
+full join mailboxes
     on
         last_day.workspace_id = mailboxes.workspace_id
         and last_day.mailbox_id = mailboxes.mailbox_id
-left join first_day
+full join first_day
     on
         last_day.workspace_id = first_day.workspace_id
         and last_day.mailbox_id = first_day.mailbox_id
+-- mailboxes that have a score; not `is not null`, which would make them left joins
+where coalesce(last_day.sent, 0) > 0

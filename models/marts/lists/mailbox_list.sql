@@ -34,10 +34,13 @@ listed as (
         totals.last_sent_on,
         {{ counts_or_zero('totals', listed_counts()) }}
     from mailboxes
-    left join totals
+    -- full: it is hashed or merged. PostgreSQL takes both sides for a few rows, and would compare each with each in a left join
+    full join totals
         on
             mailboxes.workspace_id = totals.workspace_id
             and mailboxes.mailbox_id = totals.mailbox_id
+    -- not `is not null`, which would make it a left join
+    where coalesce(mailboxes.mailbox_id, '') <> ''
 )
 
 select

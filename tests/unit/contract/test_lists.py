@@ -144,7 +144,7 @@ def test_the_text_of_a_query_has_no_value_of_the_request() -> None:
 
 def test_a_sort_view_decides_which_rows_are_read() -> None:
     text = statement({"sort": "sold", "order": "desc"}, sort_view="toy_order")
-    assert text.index('from "marts"."toy_order"') < text.index('inner join "marts"."toys"')
+    assert text.index('from "marts"."toy_order"') < text.index('from "marts"."toys"')
     assert "toy_order" not in statement({"sort": "sold", "order": "desc"})
 
 
