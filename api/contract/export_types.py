@@ -32,8 +32,8 @@ Units = Literal["workspace", "campaigns", "campaigns_asked_for"]
 UNITS: tuple[Units, ...] = ("workspace", "campaigns", "campaigns_asked_for")
 KEYS_WITH_ENDPOINT = ("series", "table", "type", "units")
 KEYS_WITHOUT_ENDPOINT = ("list", "parameters", "type")
-# every export has these parameters in another form, except for compare_to: its sections are no part of exports
-COMMON_PARAMETERS = {"timeRange", "time_range", "campaignId", "compare_to"}
+# every export has these parameters in another form
+COMMON_PARAMETERS = {"timeRange", "time_range", "campaignId"}
 # the exposure of this name lists the views that every export reads
 SUPPORT_EXPOSURE = "exports"
 
@@ -141,8 +141,10 @@ def _export_type(
         sections: tuple[Section, ...] = (read_section(exposure["name"], {"list": meta["list"], "path": meta["list"]}, models),)
         parameters = list(meta.get("parameters", []))
     else:
+        # what a parameter adds to a response is no part of an export, and neither is the parameter
         sections = tuple(section for section in endpoint.sections if not section.not_found_error and section.if_param == ("", ""))
-        parameters = list(endpoint.parameters)
+        additions = {section.if_param[0] for section in endpoint.sections}
+        parameters = [parameter for parameter in endpoint.parameters if parameter not in additions]
     for parameter in parameters:
         check_parameter(parameter, where)
     section_names = [section.name for section in sections]

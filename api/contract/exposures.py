@@ -11,8 +11,8 @@ reverse: the view lists the requested ids that do not exist, and its first row i
 
 `defaults` are the values of list parameters that a request does not have: {metrics: [open_rate, click_rate]}; without it, all.
 
-A `list` with `page` has pages: api/contract/lists.py. A section with `if_param` is there only if a parameter has this value:
-{compare_to: previous_period}.
+A `list` with `page` has pages: api/contract/lists.py. A section with `if_param` is there only if a parameter has this value
+({compare_to: previous_period}), or if the request has the parameter at all (timezone).
 
 `position` is a number, by which the OpenAPI document lists the endpoints; those without one come last.
 
@@ -96,7 +96,7 @@ class Section:
         schema_names: names of the section's objects in the OpenAPI document, by `group`; '.' is the row.
         nullable_groups: groups that are null if all of their columns are null.
         page: how the list is paged; None for a list with all rows, and for an object.
-        if_param: the section is there only if this parameter has this value; ('', '') for always.
+        if_param: the section is there only if this parameter has this value; ('', '') for always, (name, '') for any value.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Section:
     def is_shown(self, params: Mapping[str, Any]) -> bool:
         """Whether the response to these parameters has the section."""
         parameter, value = self.if_param
-        return not parameter or params.get(parameter) == value
+        return not parameter or (params.get(parameter) == value if value else parameter in params)
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ def _check_conditions(name: str, sections: Iterable[Section], parameters: Mappin
                 hint=suggest(parameter, parameters),
             )
         choices = parameters[parameter] or PARAMETERS[parameter].choices
-        if value not in choices:
+        if value and value not in choices:
             raise ContractError(f"exposure {name}: {parameter} has no choice {value}", hint=suggest(value, choices))
 
 
@@ -399,11 +399,13 @@ def read_section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) 
 def _section_condition(where: str, view: str, if_param: Any) -> tuple[str, str]:
     if if_param is None:
         return ("", "")
-    if not isinstance(if_param, Mapping) or len(if_param) != 1:
+    condition = {if_param: ""} if isinstance(if_param, str) else if_param
+    if not isinstance(condition, Mapping) or len(condition) != 1:
         raise ContractError(
-            f"{where}: if_param of {view} is {if_param!r}", hint="Name one parameter and a value: {compare_to: previous_period}."
+            f"{where}: if_param of {view} is {if_param!r}",
+            hint="Name one parameter and its value, {compare_to: previous_period}; or only a parameter, timezone.",
         )
-    ((parameter, value),) = if_param.items()
+    ((parameter, value),) = condition.items()
     check_parameter(str(parameter), f"{where}, if_param of {view}")
     return (str(parameter), str(value))
 

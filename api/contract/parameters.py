@@ -223,7 +223,10 @@ def is_time_zone(name: str) -> None:
 
 
 def _timezone_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
-    description = "IANA time zone of days and hours, such as America/New_York. Default: the workspace's time zone."
+    description = (
+        "IANA time zone of local days and hours, such as America/New_York."
+        " Where they are always shown, the default is the workspace's."
+    )
     return {"timezone": ma.fields.String(validate=is_time_zone, metadata={"description": description})}
 
 

@@ -26,7 +26,7 @@ BY_NAME, SEARCHED = "by name", "searched"
 MAX_COMPARED = 10
 # limits in milliseconds: of a request for one campaign, of a page of a list, and of any other
 LIMIT_OF_A_CAMPAIGN = 15
-LIMIT_OF_A_LIST = 150
+LIMIT_OF_A_LIST = 400
 LIMIT = 40
 OF_A_CAMPAIGN = ("campaign_analytics", "deliverability")
 

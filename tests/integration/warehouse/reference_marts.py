@@ -11,7 +11,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
 from functools import cache
@@ -137,6 +137,24 @@ def campaign_series(request: Request, mail: Iterable[Message], app: App, now: da
         }
         for campaign_id in sorted(_campaigns(request, sent, app))
         for first_day in dates
+    ]
+
+
+def campaign_local_series(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """The same by local dates: those that the window, whose ends are in UTC, touches."""
+    zone = ZoneInfo(zone_of(request, app))
+    sent = _sent(request, mail)
+    first = datetime.combine(request.start, time(), UTC).astimezone(zone).date()
+    last = (datetime.combine(request.end, time(), UTC) + timedelta(days=1, microseconds=-1)).astimezone(zone).date()
+    local = replace(request, start=first, end=last)
+    counts = _counts_by(
+        _inside(request, sent), lambda message: (message.campaign_id, _bucket(local, _sent_at(message).astimezone(zone).date()))
+    )
+    names = ("sent", "delivered", "opened", "clicked", "replied")
+    return [
+        {"campaign_id": campaign_id, "date": day, **{name: counts[campaign_id, day][name] for name in names}}
+        for campaign_id in sorted(_campaigns(request, sent, app))
+        for day in sorted({_bucket(local, day) for day in _days(local)})
     ]
 
 
@@ -952,5 +970,6 @@ MARTS: dict[str, Mart] = {
         overview_change,
         deliverability_previous_period,
         deliverability_change,
+        campaign_local_series,
     )
 }

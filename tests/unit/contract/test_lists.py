@@ -173,10 +173,17 @@ def test_a_section_is_there_only_with_its_parameter() -> None:
     assert {name: field.required for name, field in schema.fields.items()} == {"time_range": True, "toys": True, "before": False}
 
 
+def test_a_section_is_there_with_any_value_of_a_parameter() -> None:
+    (_, section) = compared(if_param="compare_to").sections
+    assert section.is_shown({"compare_to": "previous_period"})
+    assert not section.is_shown({})
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"if_param": "compare_to"}, "if_param of toy_order is 'compare_to'"),
+        ({"if_param": ["compare_to"]}, r"if_param of toy_order is \['compare_to'\]"),
+        ({"if_param": "timezone"}, "only with timezone, which is not one of its parameters"),
         ({"if_param": {"compareto": "previous_period"}}, "unknown parameter compareto"),
         ({"if_param": {"compare_to": "previous_periods"}}, "compare_to has no choice previous_periods"),
         ({"if_param": {"groupBy": "day"}}, "only with groupBy, which is not one of its parameters"),

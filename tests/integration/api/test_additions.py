@@ -1,4 +1,4 @@
-"""`compare_to=previous_period`: additions to three endpoints, and nothing else changes; custom windows of the other two."""
+"""Additions that a request asks for: the previous period, local days, and custom windows; nothing else changes."""
 
 from __future__ import annotations
 
@@ -111,3 +111,37 @@ def test_custom_windows_of_deliverability_and_heatmap(caller: Caller) -> None:
         too_long = caller.get(path, timeRange="custom", startDate="2020-01-01", endDate="2022-01-02")
         assert (too_long.status_code, too_long.get_json()["error"]["code"]) == (400, "INVALID_TIME_RANGE")
         assert caller.get(path, startDate="2020-01-01").status_code == 422
+
+
+def test_local_days_are_an_addition(caller: Caller) -> None:
+    path = f"{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
+    plain = caller.get(path).get_json()["data"]
+    assert "local_time_series" not in plain
+    # sent from 9:00 to 10:23 in UTC: the same day, and the next one, on which nothing else was sent
+    for zone, moved in (
+        ("UTC", 0),
+        ("Europe/Berlin", 0),
+        ("Pacific/Kiritimati", 0),
+        ("Pacific/Auckland", 0),
+        ("Pacific/Pago_Pago", 1),
+    ):
+        data = caller.get(path, timezone=zone).get_json()["data"]
+        assert {name: data[name] for name in plain} == plain
+        series = {point["date"]: point for point in data["local_time_series"]}
+        assert sum(point["sent"] for point in series.values()) == SUMMARY["emails_sent"]
+        # a window of 31 days in UTC touches 32 local ones
+        assert len(series) == (31 if zone == "UTC" else 32)
+        if zone == "UTC":
+            fields = ("date", "sent", "delivered", "opened", "clicked", "replied")
+            assert data["local_time_series"] == [{name: point[name] for name in fields} for point in plain["time_series"]]
+        elif zone == "Pacific/Pago_Pago":
+            # UTC-11: 9:00 is 22:00 of the day before
+            assert series[day(DAYS_AGO + moved)]["sent"] == SUMMARY["emails_sent"]
+        elif zone == "Pacific/Kiritimati":
+            # UTC+14: 9:00 is 23:00 and 10:00 is 0:00 of the next day
+            assert series[day(DAYS_AGO)]["sent"] + series[day(DAYS_AGO - 1)]["sent"] == SUMMARY["emails_sent"]
+            assert series[day(DAYS_AGO)]["sent"] == 3600
+    assert caller.get(path, timezone="Mars/Base").status_code == 422
+    # days of health scores are counted in UTC alone
+    refused = caller.get(f"{WORKSPACE}/analytics/deliverability", timezone="UTC")
+    assert (refused.status_code, list(refused.get_json()["error"]["details"])) == (422, ["timezone"])
