@@ -28,7 +28,7 @@ def assembler(sections: Sequence[Section]) -> Assembler:
     ) -> dict[str, Any]:
         data: dict[str, Any] = {}
         for section, rows in zip(sections, rows_by_section, strict=True):
-            if section.not_found_error:
+            if section.not_found_error or not section.is_shown(params):
                 continue
             shape = shape_of(section, params)
             if not section.path:
