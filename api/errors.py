@@ -7,6 +7,7 @@ from pathlib import Path
 # code of a 404 -> its message; a contract may name these codes
 NOT_FOUND = {
     "CAMPAIGN_NOT_FOUND": "Campaign with ID {id} not found in workspace {workspace}",
+    "CHART_NOT_FOUND": "Chart with name {id} not found",
     "DOMAIN_NOT_FOUND": "Domain with ID {id} not found in workspace {workspace}",
     "EXPORT_NOT_FOUND": "Export with ID {id} not found in workspace {workspace}",
     "FILE_NOT_FOUND": "The file no longer exists",
@@ -249,8 +250,15 @@ class NotFound(ApiError):
 
     status = 404
 
-    def __init__(self, code: str, *, id: str = "", workspace: str = "") -> None:  # noqa: A002 - what the messages call it
-        super().__init__(NOT_FOUND[code].format(id=id, workspace=workspace))
+    def __init__(
+        self,
+        code: str,
+        *,
+        id: str = "",  # noqa: A002 - what the messages call it
+        workspace: str = "",
+        details: dict[str, list[str]] | None = None,
+    ) -> None:
+        super().__init__(NOT_FOUND[code].format(id=id, workspace=workspace), details=details)
         self.code = code
 
 

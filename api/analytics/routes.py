@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -13,10 +14,12 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from api.analytics.cache import ResponseCache, entity_tag
+from api.analytics.charts import NoFastPath, charts_operation
 from api.analytics.conditional_get import body_unless_current
 from api.analytics.cursors import cursor_after, decode_cursor, published_state, request_hash
 from api.analytics.fast_path import FastPath, ResolvedRequest
 from api.auth.guard import RequestGuard
+from api.contract.charts import Chart
 from api.contract.exposures import Endpoint
 from api.contract.lists import list_settings
 from api.contract.page_query import IS_STILL_READABLE, PAGE_AFTER, cut_page, section_statement
@@ -48,13 +51,22 @@ class AnalyticsServices:
     cache: ResponseCache
 
 
-def analytics_blueprint(endpoints: tuple[Endpoint, ...], services: AnalyticsServices, fast_path: FastPath) -> Blueprint:
-    """The routes of all endpoints, below the workspace."""
+def analytics_blueprint(
+    endpoints: tuple[Endpoint, ...],
+    services: AnalyticsServices,
+    fast_path: FastPath,
+    charts: Mapping[str, tuple[Chart, ...]] = MappingProxyType({}),
+) -> Blueprint:
+    """The routes of all endpoints, and of the charts of those that have some, below the workspace."""
+    operations = [(_operation(endpoint), _view(endpoint, services, fast_path)) for endpoint in endpoints]
+    with_charts = [endpoint for endpoint in endpoints if charts.get(endpoint.name)]
+    no_fast_path = NoFastPath(services.guard, services.cache)
+    operations += [
+        charts_operation(_operation(endpoint), charts[endpoint.name], _view(endpoint, services, no_fast_path))
+        for endpoint in with_charts
+    ]
     return operations_blueprint(
-        "Analytics",
-        "Campaign, workspace, deliverability and heatmap analytics.",
-        [(_operation(endpoint), _view(endpoint, services, fast_path)) for endpoint in endpoints],
-        services.guard,
+        "Analytics", "Campaign, workspace, deliverability and heatmap analytics.", operations, services.guard
     )
 
 

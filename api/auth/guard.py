@@ -48,11 +48,16 @@ class RequestGuard:
         check_workspace(principal, workspace_id)
         if scope not in principal.scopes:
             raise Forbidden(f"The credential does not have the scope {scope}")
-        quota = self._limiter.acquire(principal.workspace_id, name, limit)
-        if not quota.is_allowed:
-            RATE_LIMITED.labels(name).inc()
-            raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
-        return AuthorizedRequest(principal.workspace_id, quota)
+        return self._count(principal, name, limit)
+
+    def identify(self, authorization: str | None, name: str, limit: int, *, address: str) -> tuple[Principal, AuthorizedRequest]:
+        """The principal of a request whose path names no workspace; counted as `authorize` does, whatever its scopes.
+
+        Raises:
+            Unauthorized, TooManyFailedLogins, RateLimitExceeded, WarehouseUnavailable: see `authorize`.
+        """
+        principal = self._authenticate(authorization, address)
+        return principal, self._count(principal, name, limit)
 
     def is_known(self, authorization: str, workspace_id: str, scope: str) -> bool:
         """Whether a credential was checked within the last second and may do this; if not, `authorize` decides. Never waits."""
@@ -81,6 +86,13 @@ class RequestGuard:
         except (Unauthorized, TooManyFailedLogins):
             return None
         return principal.workspace_id if principal is not None and scope in principal.scopes else None
+
+    def _count(self, principal: Principal, name: str, limit: int) -> AuthorizedRequest:
+        quota = self._limiter.acquire(principal.workspace_id, name, limit)
+        if not quota.is_allowed:
+            RATE_LIMITED.labels(name).inc()
+            raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
+        return AuthorizedRequest(principal.workspace_id, quota)
 
     def _authenticate(self, authorization: str | None, address: str) -> Principal:
         principal = self._principal(authorization, address)

@@ -12,6 +12,7 @@ import click
 from api.cli.progress import counting, step
 from api.cli.stack import run_programs, running_servers
 from api.errors import ServerError
+from api.pages.chart_bundle import ChartBundle, ChartBundleUnavailable
 from api.processes.stack import service_programs
 from api.server.granian import check_address
 from api.settings import Settings
@@ -49,6 +50,13 @@ def command(messages: int) -> None:
             if is_needed:
                 build(settings)
             done("published" if is_needed else "up to date")
+        with step("preparing the pages' charts") as done:
+            # else the first person who opens a page waits for it
+            try:
+                ChartBundle(settings.home).file()
+                done("ready")
+            except ChartBundleUnavailable as error:
+                done(f"not ready: {error.message}")
         key = demo_key(settings, WORKSPACE)
         settings = _with_free_port(settings)
 

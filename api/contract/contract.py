@@ -6,15 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from api.contract.charts import Chart, read_charts
 from api.contract.export_types import Catalogue, read_catalogue
 from api.contract.exposures import Endpoint, read_endpoints
+from api.errors import ContractError
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What the API offers: the reading endpoints, and the types of export."""
+    """What the API offers: the reading endpoints, their charts by the endpoint's name, and the types of export."""
 
     endpoints: tuple[Endpoint, ...] = ()
+    charts: Mapping[str, tuple[Chart, ...]] = field(default_factory=dict)
     catalogue: Catalogue = field(default_factory=Catalogue)
 
 
@@ -22,7 +25,20 @@ def read_contract(manifest: Mapping[str, Any]) -> Contract:
     """The contract of dbt's manifest, or of the part of it that a publication stores.
 
     Raises:
-        ContractError: an exposure cannot become an endpoint or an export type; it names the exposure and says why.
+        ContractError: an exposure cannot become an endpoint or an export type, or has an invalid chart; it names the exposure and
+            says why.
     """
     endpoints = read_endpoints(manifest)
-    return Contract(endpoints, read_catalogue(manifest, endpoints))
+    by_name = {endpoint.name: endpoint for endpoint in endpoints}
+    charts: dict[str, tuple[Chart, ...]] = {}
+    for exposure in manifest["exposures"].values():
+        if "charts" not in exposure.get("config", {}).get("meta", {}):
+            continue
+        endpoint = by_name.get(exposure["name"])
+        if endpoint is None:
+            raise ContractError(
+                f"exposure {exposure['name']} has charts and no endpoint",
+                hint="A chart draws the rows of an endpoint's response: add config.meta.endpoint, or remove the charts.",
+            )
+        charts[endpoint.name] = read_charts(exposure, endpoint)
+    return Contract(endpoints, charts, read_catalogue(manifest, endpoints))

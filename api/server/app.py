@@ -33,6 +33,8 @@ from api.intake.events.routes import SCOPE as INGEST
 from api.intake.events.routes import events_blueprint
 from api.net.client_address import client_address
 from api.observability.posthog import Telemetry
+from api.pages.chart_bundle import ChartBundle
+from api.pages.routes import pages_blueprint
 from api.reports.opt_out import opt_out_blueprint
 from api.reports.routes import ReportServices, reports_blueprint
 from api.server.asgi import CompleteResponse, encode_headers, raw_path
@@ -78,6 +80,7 @@ class WsgiApp:
         self._limiter = RateLimiter(settings)
         guard = RequestGuard(self._keys, JwtVerifier(settings), self._limiter)
         self._services = AnalyticsServices(self._pool, self._publications, guard, ResponseCache(settings.response_cache_mb))
+        self._chart_bundle = ChartBundle(settings.home)
         self._downloads = Downloads(settings, storage_of(settings), self._pool)
         self._telemetry = telemetry or Telemetry(settings, "mailmart_api")
         self._security_headers = encode_headers(with_security_headers([]))
@@ -192,7 +195,15 @@ class WsgiApp:
 
     def _create_contract_app(self, contract: Contract, *, is_published: bool) -> ContractApp:
         fast_path = FastPath(self._services.guard, self._services.cache)
-        flask = create_app(self._settings, contract, self._services, self._downloads, fast_path, is_published=is_published)
+        flask = create_app(
+            self._settings,
+            contract,
+            self._services,
+            self._downloads,
+            fast_path,
+            self._chart_bundle,
+            is_published=is_published,
+        )
         return ContractApp(flask, fast_path)
 
 
@@ -214,6 +225,7 @@ def create_app(
     services: AnalyticsServices,
     downloads: Downloads,
     fast_path: FastPath,
+    chart_bundle: ChartBundle,
     *,
     is_published: bool = True,
 ) -> Flask:
@@ -232,7 +244,7 @@ def create_app(
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="Multiple schemas resolved to the name")
         try:
-            api.register_blueprint(analytics_blueprint(contract.endpoints, services, fast_path))
+            api.register_blueprint(analytics_blueprint(contract.endpoints, services, fast_path, contract.charts))
             # also before the first build, which needs events
             api.register_blueprint(events_blueprint(services.pool, services.guard))
             if is_published:
@@ -248,6 +260,7 @@ def create_app(
     app.register_blueprint(health_blueprint(services.publications))
     app.register_blueprint(downloads_blueprint(downloads))
     app.register_blueprint(opt_out_blueprint(services.pool))
+    app.register_blueprint(pages_blueprint(contract, services.guard, chart_bundle))
     if settings.cors_origins:
         CORS(
             app,
@@ -267,7 +280,8 @@ def api_document(settings: Settings, manifest: Mapping[str, Any]) -> dict[str, A
     guard = RequestGuard(ApiKeyStore(pool), JwtVerifier(settings), RateLimiter(settings))
     services = AnalyticsServices(pool, PublicationCache(pool, settings.target), guard, ResponseCache(0))
     downloads = Downloads(settings, storage_of(settings), pool)
-    app = create_app(settings, read_contract(manifest), services, downloads, FastPath(guard, services.cache))
+    fast_path = FastPath(guard, services.cache)
+    app = create_app(settings, read_contract(manifest), services, downloads, fast_path, ChartBundle(settings.home))
     document: dict[str, Any] = app.extensions["openapi"]
     return document
 

@@ -30,6 +30,7 @@ WORKSPACE_ID = "ws_xyz789"
 # the id that an error with this code names
 IDS = {
     "CAMPAIGN_NOT_FOUND": "cmp_abc123",
+    "CHART_NOT_FOUND": "engagement",
     "DOMAIN_NOT_FOUND": "dom_abc123",
     "EXPORT_NOT_FOUND": "exp_xyz123",
     "REPORT_NOT_FOUND": "rep_xyz123",

@@ -22,6 +22,11 @@ def data_body(data: Mapping[str, Any], data_as_of: datetime) -> bytes:
     return _dumps({"success": True, "data": data, "meta": {"data_as_of": data_as_of}})
 
 
+def document_body(document: Mapping[str, Any]) -> bytes:
+    """A document of another standard, which has no envelope."""
+    return _dumps(document)
+
+
 def data_response(body: bytes, etag: str) -> Response:
     """200 with data of a publication; without an ETag, it must not be cached."""
     return Response(body, 200, headers=[JSON_CONTENT_TYPE, *cache_headers(etag)])

@@ -9,6 +9,11 @@ DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+# for the pages: their own scripts and styles, and calls to this service
+PAGES_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 POLICY_HEADER = "Content-Security-Policy"
 COMMON_HEADERS = [
     ("X-Content-Type-Options", "nosniff"),

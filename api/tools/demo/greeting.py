@@ -14,7 +14,10 @@ EXPORT = '{"export_type": "campaign_performance", "format": "csv", "time_range":
 
 
 def greeting(settings: Settings, key: str, today: date) -> str:
-    """The text, with a `curl` command a line for the demo's largest campaign, its workspace and an export."""
+    """The text, with a sign-in link, and a `curl` command a line for the demo's largest campaign, its workspace and an export.
+
+    The link has the key in its fragment, which browsers send to no server.
+    """
     url = local_url(settings)
     workspace = f"{url}/api/v1/workspaces/{WORKSPACE}"
     campaign = f"{workspace}/campaigns/{CAMPAIGN}/analytics"
@@ -28,6 +31,7 @@ def greeting(settings: Settings, key: str, today: date) -> str:
     return f"""
 mailmart is ready.
 
+  Look at it       {url}/#key={key}
   Documentation    {url}/docs
   Workspace        {WORKSPACE}
   API key          {key}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import subprocess
@@ -85,6 +86,27 @@ class Browser:
                 f"not true within {seconds} s: {expression}\n{self.run('document.body.innerText')}"
             )
             time.sleep(0.1)
+
+    def press(self, key: str, *, text: str = "") -> None:
+        """Presses a key of the keyboard, such as Tab or Enter."""
+        code = {"Tab": 9, "Enter": 13, " ": 32, "ArrowDown": 40, "Escape": 27}.get(key, 0)
+        pressed = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": code}
+        self._call("Input.dispatchKeyEvent", type="keyDown", **pressed, **({"text": text} if text else {}))
+        self._call("Input.dispatchKeyEvent", type="keyUp", **pressed)
+
+    def type(self, text: str) -> None:
+        """Types a text into what has the focus."""
+        self._call("Input.insertText", text=text)
+
+    def show_as(self, *, width: int = 1280, height: int = 2000, scheme: str = "light") -> None:
+        """The size of the window, and the colour scheme that the person prefers."""
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def screenshot(self, file: Path) -> None:
+        """A picture of the whole page."""
+        answer = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        file.write_bytes(base64.b64decode(answer["data"]))
 
     def fill(self, selector: str, value: str) -> None:
         """Fills in a field."""

@@ -26,6 +26,13 @@ from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 OTHER_WORKSPACE = "ws_other"
 # of the other workspace, without mail
 SLASH_CAMPAIGN = "cmp/with a slash, 100 %"
+# its campaigns have names that would harm a careless page
+HOSTILE_WORKSPACE = "ws_hostile"
+HOSTILE_NAMES = {
+    "cmp_markup": "<img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'</script>{{7*7}}",
+    "cmp_long": "long " * 200_000,
+    "cmp_rtl": "\u202eמבצע\u202c \u0644\u064a\u0644",
+}
 # the only message of the workspace "w"
 ONE_MESSAGE = Event("e0", "w", "m0", "sent", datetime.now(UTC) - timedelta(days=1), campaign_id="c", recipient_domain="x.example")
 # two tenants of one warehouse, and how many messages each has sent in DAYS, with ten campaigns
@@ -49,6 +56,7 @@ def fill_example(settings: Settings) -> None:
             ("cmp_idle", WORKSPACE, "Idle"),
             ("cmp_theirs", OTHER_WORKSPACE, "Theirs"),
             (SLASH_CAMPAIGN, OTHER_WORKSPACE, "With a slash"),
+            *((campaign, HOSTILE_WORKSPACE, name) for campaign, name in HOSTILE_NAMES.items()),
         ):
             connection.execute(
                 "insert into raw.campaigns (campaign_id, workspace_id, name, status) values (%s, %s, %s, 'sending')",
@@ -59,7 +67,12 @@ def fill_example(settings: Settings) -> None:
         for number, campaign in enumerate([CAMPAIGN] * 7 + ["cmp_theirs"] * 3)
     ]
     unknown = Event("u1", WORKSPACE, "u1", "sent", now - timedelta(days=1), campaign_id="cmp_of_mail_alone")
-    load_events(settings, [*example_events(), *theirs, unknown], now - timedelta(hours=1))
+    hostile = [
+        Event(f"h_{campaign}_{kind}", HOSTILE_WORKSPACE, f"h_{campaign}", kind, now - timedelta(days=1), campaign_id=campaign)
+        for campaign in HOSTILE_NAMES
+        for kind in ("sent", "delivered", "opened")
+    ]
+    load_events(settings, [*example_events(), *theirs, unknown, *hostile], now - timedelta(hours=1))
     run_dbt(settings, *WITHOUT_UNIT_TESTS)
 
 

@@ -329,6 +329,22 @@ def workspace_overview(request: Request, mail: Iterable[Message], app: App, now:
     ]
 
 
+def workspace_series(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a bucket of the window, with or without mail, by date: all mail, also that of no campaign."""
+    counts = _counts_by(_inside(request, _sent(request, mail)), lambda message: _bucket(request, _day(message)))
+    names = ("delivery_rate", "open_rate", "click_rate", "reply_rate", "bounce_rate")
+    return [
+        {
+            "date": first_day,
+            **{name: counts[first_day][name] for name in ("sent", "delivered", "opened", "clicked", "replied", "bounced")},
+            "spam_complaints": counts[first_day]["complained"],
+            **_rates(counts[first_day], {name: RATES[name] for name in names}),
+            **_rates(counts[first_day], HUMAN_RATES),
+        }
+        for first_day in sorted({_bucket(request, day) for day in _days(request)})
+    ]
+
+
 def top_campaigns(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
     """At most five campaigns that sent in the window, the best first; rates in per cent."""
     sent = _sent(request, mail)
@@ -947,6 +963,7 @@ MARTS: dict[str, Mart] = {
         sample_ratio,
         unknown_campaigns,
         workspace_overview,
+        workspace_series,
         top_campaigns,
         deliverability,
         top_bounce_reasons,

@@ -57,6 +57,7 @@ SAME_MESSAGES = {
     "one by one": "select count(*) from core.fct_messages where is_sent"
     " and valid_from <= current_setting('mailmart.as_of')::bigint and valid_to > current_setting('mailmart.as_of')::bigint",
     "in all": "select emails_sent from marts.workspace_overview",
+    "in all by day": "select sum(sent) from marts.workspace_series",
 }
 SAME_BOUNCES = {
     "by campaign": "select sum(emails_bounced) from marts.campaign_performance",

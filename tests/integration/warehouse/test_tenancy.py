@@ -21,6 +21,7 @@ MARTS = (
     "comparison",
     "significance",
     "workspace_overview",
+    "workspace_series",
     "top_campaigns",
     "data_quality",
     "mail_sources",

@@ -34,6 +34,7 @@ from mailmart_client.api.analytics import (
     get_freshness,
     get_sources,
     get_workspace_overview,
+    get_workspace_series,
 )
 from mailmart_client.api.events import send_events
 from mailmart_client.api.exports import create_export, delete_export, get_export, list_exports
@@ -97,6 +98,9 @@ overview = get_workspace_overview.sync(
 )
 assert overview.data.summary.emails_sent == 5001
 assert overview.data.time_range.start.date() == today - timedelta(days=20)
+
+series = get_workspace_series.sync(workspace, client=client, group_by="month")
+assert sum(point.sent for point in series.data.time_series) == 5001
 
 deliverability = get_deliverability.sync(workspace, client=client, time_range="90d", campaign_id=campaign)
 assert deliverability.data.overall.bounce_rate == 2.0

@@ -66,6 +66,11 @@ assert.equal(heatmap.data.data.heatmap.reduce((sum, cell) => sum + cell.emails_s
 const best = heatmap.data.data.optimal_send_time;
 assert.ok(best !== null && best.hour >= 0 && best.hour < 24);
 
+const series = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/series", {
+  params: { path: { workspaceId }, query: { groupBy: "month" } },
+});
+assert.equal(series.data?.data.time_series.reduce((sum, point) => sum + point.sent, 0), 5001);
+
 const metrics: Metric[] = ["open_rate"];
 const comparison = await client.POST("/api/v1/workspaces/{workspaceId}/analytics/compare", {
   params: { path: { workspaceId } },

@@ -74,6 +74,9 @@ with Client(f"{address}/", key) as client:
     assert overview.data.summary.emails_sent == 5001
     assert overview.data.time_range.start.date() == today - timedelta(days=20)
 
+    series = api.get_workspace_series(workspace, group_by=GroupBy.MONTH)
+    assert sum(point.sent for point in series.data.time_series) == 5001
+
     deliverability = api.get_deliverability(workspace, time_range="90d", campaign_id=campaign)
     assert deliverability.data.overall.bounce_rate == 2.0
     assert deliverability.data.blacklist_status.last_check is None

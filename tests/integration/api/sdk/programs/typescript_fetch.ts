@@ -73,6 +73,9 @@ assert.equal(heatmap.data.heatmap.reduce((sum, cell) => sum + cell.emailsSent, 0
 const best = heatmap.data.optimalSendTime;
 assert.ok(best !== null && best.hour >= 0 && best.hour < 24);
 
+const series = await api.getWorkspaceSeries({ workspaceId, groupBy: GroupBy.MONTH });
+assert.equal(series.data.timeSeries.reduce((sum, point) => sum + point.sent, 0), 5001);
+
 const comparison = await api.compareCampaigns({
   workspaceId,
   compareCampaignsRequest: { campaignIds: [campaignId, "cmp_idle"], metrics: ["open_rate"] },

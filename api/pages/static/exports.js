@@ -1,0 +1,204 @@
+import { get } from "./address.js";
+import { call } from "./api.js";
+import { el, fill, input, name, select } from "./dom.js";
+import { bytes, count, moment, sentence } from "./format.js";
+import { card, empty, settings } from "./parts.js";
+import { table } from "./table.js";
+
+const EXPORTS = "/analytics/exports";
+const REPORTS = "/analytics/reports";
+const SECONDS_BETWEEN_LOOKS = 4;
+const MOST_LOOKS = 75;
+const zone = () => get("timezone");
+const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+let looks = 0;
+
+const typeOptions = () => Object.keys(settings.exportTypes).map((key) => [key, sentence(key)]);
+const formatOptions = () => settings.exportFormats.map((key) => [key, key === "json" || key === "csv" ? key.toUpperCase() : sentence(key)]);
+const PERIODS = [["7d", "Last 7 days"], ["30d", "Last 30 days"], ["90d", "Last 90 days"]];
+
+function field(node) {
+  return node.querySelector("select, input, textarea");
+}
+
+/** A form that says what happened in its own place. */
+function form(title, fields, button, send) {
+  const answer = el("p", { class: "note", role: "status" });
+  const submit = el("button", { type: "submit", class: "primary" }, button);
+  return el(
+    "form",
+    {
+      class: "card",
+      onsubmit: async (event) => {
+        event.preventDefault();
+        submit.disabled = true;
+        answer.className = "note";
+        answer.textContent = "Sending …";
+        try {
+          answer.textContent = await send();
+        } catch (error) {
+          answer.className = "notice";
+          const details = Object.entries(error.details ?? {}).map(([key, texts]) => `${key}: ${texts.join(" ")}`);
+          fill(answer, error.message, details.length ? ` ${details.join(" ")}` : "");
+        } finally {
+          submit.disabled = false;
+        }
+      },
+    },
+    el("h2", {}, title),
+    el("div", { class: "controls inline" }, fields, submit),
+    answer,
+  );
+}
+
+function exportForm(reload) {
+  const type = select("What", typeOptions(), "campaign_performance");
+  const format = select("Format", formatOptions(), "csv");
+  const period = select("Time range", PERIODS, "30d");
+  const campaigns = input("Campaign ids, with commas", { type: "text", placeholder: "all" });
+  return form("Make an export", [type, format, period, campaigns], "Make it", async () => {
+    const ids = field(campaigns).value.split(",").map((text) => text.trim()).filter(Boolean);
+    await call("/analytics/export", {
+      method: "POST",
+      headers: { "Idempotency-Key": crypto.randomUUID() },
+      body: { export_type: field(type).value, format: field(format).value, time_range: field(period).value, ...(ids.length ? { campaign_ids: ids } : {}) },
+    });
+    await reload();
+    return "The export is being written. It appears in the list.";
+  });
+}
+
+function reportForm(reload) {
+  const title = input("Name", { type: "text", required: true, maxlength: 200, placeholder: "Weekly overview" });
+  const type = select("What", typeOptions(), "workspace_overview");
+  const format = select("Format", formatOptions(), "csv");
+  const period = select("Time range", PERIODS, "7d");
+  const frequency = select("How often", [["daily", "Every day"], ["weekly", "Every Monday"], ["monthly", "On the first of the month"]], "weekly");
+  const at = input("At", { type: "time", required: true, value: "08:00" });
+  const timezone = input("Time zone", { type: "text", required: true, value: zone() || ownZone });
+  const recipients = input("Mail to, with commas", { type: "text", placeholder: "ana@example.com" });
+  return form("Make a report", [title, type, format, period, frequency, at, timezone, recipients], "Make it", async () => {
+    const often = field(frequency).value;
+    await call(REPORTS, {
+      method: "POST",
+      body: {
+        name: field(title).value,
+        export: { export_type: field(type).value, format: field(format).value, time_range: field(period).value },
+        schedule: {
+          frequency: often,
+          at: field(at).value,
+          timezone: field(timezone).value,
+          ...(often === "weekly" ? { weekday: "monday" } : {}),
+          ...(often === "monthly" ? { day_of_month: 1 } : {}),
+        },
+        recipients: field(recipients).value.split(",").map((text) => text.trim()).filter(Boolean),
+      },
+    });
+    await reload();
+    return "The report is made.";
+  });
+}
+
+function action(text, about, work, reload) {
+  return el(
+    "button",
+    {
+      type: "button",
+      class: "quiet",
+      "aria-label": `${text}: ${about}`,
+      onclick: async (event) => {
+        event.target.disabled = true;
+        try {
+          await work();
+          await reload();
+        } catch (error) {
+          event.target.disabled = false;
+          event.target.after(el("small", { class: "notice", role: "alert" }, error.message));
+        }
+      },
+    },
+    text,
+  );
+}
+
+function exportsCard(exports, reload) {
+  const columns = [
+    { title: "Export", isText: true, value: (row) => row.export_type, show: sentence },
+    { title: "Format", isText: true, value: (row) => row.format },
+    { title: "Asked for", isText: true, value: (row) => row.created_at, show: (value) => moment(value, zone()) },
+    { title: "Status", isText: true, value: (row) => row.status, show: (value, row) => (value === "processing" ? `Being written, ${row.progress} %` : value === "failed" ? `Failed: ${row.error?.message ?? ""}` : sentence(value)) },
+    { title: "Rows", value: (row) => row.row_count, show: count },
+    { title: "Size", value: (row) => row.file_size_bytes, show: bytes },
+    {
+      title: "File",
+      isText: true,
+      value: (row) => row.export_id,
+      show: (value, row) =>
+        el(
+          "span",
+          { class: "actions" },
+          row.download_url ? el("a", { href: row.download_url, "aria-label": `Download ${row.export_type}, ${row.format}` }, "Download") : null,
+          row.status === "processing"
+            ? action("Cancel", value, () => call(`${EXPORTS}/${encodeURIComponent(value)}`, { method: "DELETE" }), reload)
+            : action("Delete", value, () => call(`${EXPORTS}/${encodeURIComponent(value)}`, { method: "DELETE" }), reload),
+        ),
+    },
+  ];
+  return card("Exports", exports.length ? table("Exports", columns, exports) : el("p", { class: "empty-line" }, "There is no export yet. Make one above: its file is kept for a week."));
+}
+
+function scheduleText({ frequency, at, timezone, weekday, day_of_month: day }) {
+  const when = frequency === "weekly" ? `Every ${sentence(weekday)}` : frequency === "monthly" ? `On day ${day} of the month` : "Every day";
+  return `${when} at ${at}, ${timezone}`;
+}
+
+function reportsCard(reports, reload) {
+  const path = (id) => `${REPORTS}/${encodeURIComponent(id)}`;
+  const columns = [
+    { title: "Report", isText: true, value: (row) => row.name, show: (value) => name(value) },
+    { title: "What", isText: true, value: (row) => row.export.export_type, show: (value, row) => `${sentence(value)}, ${row.export.format}` },
+    { title: "When", isText: true, value: (row) => row.schedule, show: scheduleText },
+    { title: "To", isText: true, value: (row) => row.recipients, show: (value, row) => name([...value, ...(row.webhook_url ? ["a webhook"] : [])].join(", ") || "nobody") },
+    { title: "Next", isText: true, value: (row) => row.next_run_at, show: (value, row) => (row.is_enabled ? moment(value, zone()) : "Paused") },
+    {
+      title: "Change",
+      isText: true,
+      value: (row) => row.report_id,
+      show: (id, row) =>
+        el(
+          "span",
+          { class: "actions" },
+          action(row.is_enabled ? "Pause" : "Resume", row.name.slice(0, 80), () => call(path(id), { method: "PATCH", body: { is_enabled: !row.is_enabled } }), reload),
+          action("Delete", row.name.slice(0, 80), () => call(path(id), { method: "DELETE" }), reload),
+        ),
+    },
+  ];
+  return card("Reports", reports.length ? table("Reports", columns, reports) : el("p", { class: "empty-line" }, "There is no report yet. A report is an export that is made again and again, and sent by mail or webhook."));
+}
+
+export async function render({ scopes }) {
+  const mayExport = scopes.includes("export");
+  const mayReport = scopes.includes("reports");
+  const exportList = el("div");
+  const reportList = el("div");
+  async function reload() {
+    const [exports, reports] = await Promise.all([
+      mayExport ? call(EXPORTS, { query: { limit: 50 } }) : null,
+      mayReport ? call(REPORTS, { query: { limit: 50 } }) : null,
+    ]);
+    if (exports) fill(exportList, exportsCard(exports.data.exports, reload));
+    if (reports) fill(reportList, reportsCard(reports.data.reports, reload));
+    if (exports?.data.exports.some((row) => row.status === "processing") && looks < MOST_LOOKS) {
+      looks += 1;
+      setTimeout(() => exportList.isConnected && reload().catch(() => {}), SECONDS_BETWEEN_LOOKS * 1000);
+    }
+  }
+  looks = 0;
+  await reload();
+  return {
+    nodes: [
+      mayExport ? [exportForm(reload), exportList] : empty("This key may not make exports", "The operator can make one that may: mailmart keys create … --scope export."),
+      mayReport ? [reportForm(reload), reportList] : empty("This key may not make reports", "The operator can make one that may: mailmart keys create … --scope reports."),
+    ],
+  };
+}
