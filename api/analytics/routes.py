@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -21,6 +21,7 @@ from api.contract.parameters import DEMO_FIELDS, PARAMETERS, PATH_PARAMETERS, UN
 from api.contract.publication import Publication, PublicationCache
 from api.contract.response import assembler, statement
 from api.db.pool import ConnectionPool
+from api.db.prepared_statements import Rows
 from api.db.request_context import tenant_settings
 from api.errors import INVALID, NotFound, ValidationFailed
 from api.web.operations import (
@@ -120,9 +121,12 @@ def _view(
         settings, response_fields = resolve_settings(endpoint, params, path, today)
         settings |= tenant_settings(authorized_workspace(), publication.batch_id)
 
-        def build_body(context: RequestContext, publication: Publication, settings: Mapping[str, str]) -> bytes:
-            rows_by_section = query_sections(context, settings, path)
+        def body_of(rows_by_section: Sequence[Rows], publication: Publication) -> bytes:
+            _check_found(endpoint, rows_by_section, path)
             return data_body(assemble(rows_by_section, response_fields, params), publication.data_as_of)
+
+        def build_body(context: RequestContext, publication: Publication, settings: Mapping[str, str]) -> bytes:
+            return body_of(query_sections(context, settings), publication)
 
         context = current_request_context()
         etag = entity_tag(publication, endpoint, settings, response_fields) if endpoint.is_cached else ""
@@ -144,16 +148,16 @@ def _view(
                 today,
                 (publication, etag),
                 build_body,
+                statements,
+                body_of,
             )
             fast_path.store(request.environ, resolved)
         return not_modified(etag) if body is None else data_response(body, etag if is_conditional else "")
 
-    def query_sections(
-        context: RequestContext, settings: Mapping[str, str], path: Mapping[str, str]
-    ) -> list[list[tuple[Any, ...]]]:
+    def query_sections(context: RequestContext, settings: Mapping[str, str]) -> list[Rows]:
         started_at = time.perf_counter()
         try:
-            rows_by_section = services.pool.query(settings, statements)
+            return services.pool.query(settings, statements)
         except psycopg.errors.InvalidParameterValue as error:
             # PostgreSQL has its own list of time zones, which may be older than ours
             if "timezone" not in endpoint.parameters:
@@ -161,14 +165,20 @@ def _view(
             raise ValidationFailed(INVALID, details={"timezone": [UNKNOWN_ZONE]}) from error
         finally:
             context.query_seconds = time.perf_counter() - started_at
-        for section, rows in zip(endpoint.sections, rows_by_section, strict=True):
-            if section.not_found_error and rows:
-                raise NotFound(section.not_found_error, id=rows[0][0], workspace=path["workspaceId"])
-            if section.on_empty and not rows:
-                raise _not_found(endpoint, path)
-        return rows_by_section
 
     return view
+
+
+def _check_found(endpoint: Endpoint, rows_by_section: Sequence[Rows], path: Mapping[str, str]) -> None:
+    """
+    Raises:
+        NotFound: a section names what does not exist, or must not be empty.
+    """
+    for section, rows in zip(endpoint.sections, rows_by_section, strict=True):
+        if section.not_found_error and rows:
+            raise NotFound(section.not_found_error, id=rows[0][0], workspace=path["workspaceId"])
+        if section.on_empty and not rows:
+            raise _not_found(endpoint, path)
 
 
 def _not_found(endpoint: Endpoint, path: Mapping[str, str]) -> NotFound:
