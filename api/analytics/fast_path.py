@@ -81,7 +81,9 @@ class ResolvedRequest:
         return {**self.settings, AS_OF: str(publication.batch_id)}
 
     def etag_as_of(self, publication: Publication) -> str:
-        """The ETag for a publication; the last one is kept."""
+        """The ETag for a publication; the last one is kept. '' if the response changes without a publication."""
+        if not self.endpoint.is_cached:
+            return ""
         last_publication, etag = self.etag
         if last_publication is not publication:
             etag = entity_tag(publication, self.endpoint, self.settings_as_of(publication), self.response_fields)
@@ -143,7 +145,7 @@ class FastPath:
     def cached(self, request: ResolvedRequest, if_none_match: str | None, publication: Publication) -> LoopAnswer | None:
         """The answer if it needs no query; else None."""
         etag = request.etag_as_of(publication)
-        answer = cached_answer(self._cache, etag, if_none_match)
+        answer = cached_answer(self._cache, etag, if_none_match if etag else None)
         return None if answer is None else LoopAnswer(answer.source, answer.body, etag)
 
     async def count(self, request: ResolvedRequest) -> AuthorizedRequest | None:
@@ -177,7 +179,7 @@ class FastPath:
             body = await asyncio.to_thread(request.body_of, rows, publication)
         else:
             body = request.body_of(rows, publication)
-        return LoopAnswer("warehouse", store_body(self._cache, etag, if_none_match, body), etag)
+        return LoopAnswer("warehouse", store_body(self._cache, etag, if_none_match if etag else None, body), etag)
 
     def respond(
         self, environ: WSGIEnvironment, start_response: StartResponse, publication: Publication | None
@@ -210,7 +212,7 @@ class FastPath:
                 context,
                 self._cache,
                 etag,
-                environ.get("HTTP_IF_NONE_MATCH"),
+                environ.get("HTTP_IF_NONE_MATCH") if etag else None,
                 lambda: request.build_body(context, publication, request.settings_as_of(publication)),
             )
         except ApiError as error:

@@ -138,7 +138,7 @@ def _view(
             request.headers.get("If-None-Match") if is_conditional else None,
             lambda: build_body(context, publication, settings),
         )
-        if is_conditional:
+        if endpoint.method == "get":
             resolved = ResolvedRequest(
                 endpoint,
                 context.path,

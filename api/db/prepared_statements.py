@@ -217,12 +217,12 @@ async def _wait_on_loop(generator: PQGen[T], descriptor: int) -> T:
     done: asyncio.Future[T] = loop.create_future()
     waits_to_write = False
 
-    def step(ready: Ready) -> None:
+    def step(ready: Ready | None = None) -> None:
         nonlocal waits_to_write
         if done.done():
             return
         try:
-            wait = generator.send(ready)
+            wait = next(generator) if ready is None else generator.send(ready)
         except StopIteration as end:
             done.set_result(end.value)
             return
@@ -239,7 +239,7 @@ async def _wait_on_loop(generator: PQGen[T], descriptor: int) -> T:
     loop.add_reader(descriptor, step, Ready.R)
     try:
         # sends what is queued
-        step(Ready.NONE)
+        step()
         return await done
     finally:
         loop.remove_reader(descriptor)
