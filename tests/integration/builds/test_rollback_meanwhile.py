@@ -29,5 +29,5 @@ def test_data_tests_look_at_rows_that_are_newer_than_what_was_published_when_the
     assert rows(project, "select array_agg(campaign_id order by campaign_id) from core.first where valid_to > 3") == [
         (["c1", "c2", "c3"],)
     ]
-    (compiled,) = (project.home / "meanwhile").rglob("compiled/**/unique_current_key_first_.sql")
+    (compiled,) = (project.home / "meanwhile").rglob("compiled/**/one_version_at_a_time_first_.sql")
     assert "valid_from > 2)" in compiled.read_text()
