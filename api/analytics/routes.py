@@ -25,8 +25,9 @@ from api.contract.lists import list_settings
 from api.contract.page_query import IS_STILL_READABLE, PAGE_AFTER, cut_page, section_statement
 from api.contract.parameters import DEMO_FIELDS, PARAMETERS, PATH_PARAMETERS, UNKNOWN_ZONE
 from api.contract.publication import Publication, PublicationCache
-from api.contract.response import Row, assembler, statement
+from api.contract.response import assembler, statement
 from api.db.pool import ConnectionPool
+from api.db.prepared_statements import Rows
 from api.db.request_context import tenant_settings
 from api.errors import INVALID, CursorExpired, InvalidCursor, NotFound, ValidationFailed
 from api.web.operations import (
@@ -152,9 +153,10 @@ def _view(
         if state.batch_id != publication.batch_id:
             statements.append(IS_STILL_READABLE)
 
-        def build_body(context: RequestContext, publication: Publication, settings: Mapping[str, str]) -> bytes:
+        def body_of(results: Sequence[Rows], publication: Publication) -> bytes:
             read_as_of = state if cursor else publication.readable[0]
-            rows_by_section = query_sections(context, params, settings, statements, path)
+            rows_by_section = _rows_by_section(endpoint, params, results)
+            _check_found(endpoint, params, rows_by_section, path)
             pages: dict[str, str | None] = {}
             for number, section in enumerate(endpoint.sections):
                 if section.page is None:
@@ -165,6 +167,9 @@ def _view(
                     None if last is None else cursor_after(last, endpoint, settings, publication, read_as_of, day).encode()
                 )
             return data_body({**assemble(rows_by_section, response_fields, params), **pages}, read_as_of.data_as_of)
+
+        def build_body(context: RequestContext, publication: Publication, settings: Mapping[str, str]) -> bytes:
+            return body_of(query_sections(context, settings, statements), publication)
 
         context = current_request_context()
         etag = entity_tag(publication, endpoint, settings, response_fields) if endpoint.is_cached else ""
@@ -177,7 +182,7 @@ def _view(
             lambda: build_body(context, publication, settings),
         )
         # a request with a cursor is as of the cursor's batch, whatever is published
-        if is_conditional and cursor is None:
+        if endpoint.method == "get" and cursor is None:
             resolved = ResolvedRequest(
                 endpoint,
                 context.path,
@@ -187,21 +192,16 @@ def _view(
                 today,
                 (publication, etag),
                 build_body,
+                statements,
+                body_of,
             )
             fast_path.store(request.environ, resolved)
         return not_modified(etag) if body is None else data_response(body, etag if is_conditional else "")
 
-    def query_sections(
-        context: RequestContext,
-        params: Mapping[str, Any],
-        settings: Mapping[str, str],
-        statements: Sequence[str],
-        path: Mapping[str, str],
-    ) -> list[list[Row]]:
-        """The rows of each section; none of a section that this response does not have."""
+    def query_sections(context: RequestContext, settings: Mapping[str, str], statements: Sequence[str]) -> list[Rows]:
         started_at = time.perf_counter()
         try:
-            results = iter(services.pool.query(settings, statements))
+            return services.pool.query(settings, statements)
         except psycopg.errors.InvalidParameterValue as error:
             # PostgreSQL has its own list of time zones, which may be older than ours
             if "timezone" not in endpoint.parameters:
@@ -209,18 +209,33 @@ def _view(
             raise ValidationFailed(INVALID, details={"timezone": [UNKNOWN_ZONE]}) from error
         finally:
             context.query_seconds = time.perf_counter() - started_at
-        rows_by_section = [next(results) if section.is_shown(params) else [] for section in endpoint.sections]
-        if not all(results):
-            # the batch was removed in the meantime
-            raise CursorExpired
-        for section, rows in zip(endpoint.sections, rows_by_section, strict=True):
-            if section.not_found_error and rows:
-                raise NotFound(section.not_found_error, id=rows[0][0], workspace=path["workspaceId"])
-            if section.on_empty and not rows and section.is_shown(params):
-                raise _not_found(endpoint, path)
-        return rows_by_section
 
     return view
+
+
+def _rows_by_section(endpoint: Endpoint, params: Mapping[str, Any], results: Sequence[Rows]) -> list[Rows]:
+    """The rows of each section; none of a section that this response does not have.
+
+    Raises:
+        CursorExpired: the batch of the cursor was removed in the meantime.
+    """
+    left = iter(results)
+    rows_by_section = [next(left) if section.is_shown(params) else [] for section in endpoint.sections]
+    if not all(left):
+        raise CursorExpired
+    return rows_by_section
+
+
+def _check_found(endpoint: Endpoint, params: Mapping[str, Any], rows_by_section: Sequence[Rows], path: Mapping[str, str]) -> None:
+    """
+    Raises:
+        NotFound: a section names what does not exist, or must not be empty.
+    """
+    for section, rows in zip(endpoint.sections, rows_by_section, strict=True):
+        if section.not_found_error and rows:
+            raise NotFound(section.not_found_error, id=rows[0][0], workspace=path["workspaceId"])
+        if section.on_empty and not rows and section.is_shown(params):
+            raise _not_found(endpoint, path)
 
 
 def _not_found(endpoint: Endpoint, path: Mapping[str, str]) -> NotFound:
