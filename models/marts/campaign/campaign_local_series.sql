@@ -44,7 +44,7 @@ buckets as (
     cross join generate_series(windows.first_date::timestamp, windows.last_date::timestamp, interval '1 day') as day
 ),
 
--- lateral: the slots of one campaign come in their order, and need no sort. A slot is 15 minutes, as all offsets are multiples of it
+-- lateral: the slots of one campaign come in their order, and need no sort. All zones' offsets are multiples of 15 minutes
 totals as (
     select
         campaigns.workspace_id,
