@@ -71,7 +71,7 @@ class ResolvedRequest:
         """The ETag for a publication; the last one is kept."""
         last_publication, etag = self.etag
         if last_publication is not publication:
-            etag = entity_tag(publication, self.endpoint, self.settings_as_of(publication), self.response_fields)
+            etag = entity_tag(publication, self.endpoint.name, self.settings_as_of(publication), self.response_fields)
             self.etag = (publication, etag)
         return etag
 

@@ -1,10 +1,9 @@
-"""The routes of the contract's endpoints. No endpoint has code of its own."""
+"""The routes of the contract's endpoints. No endpoint has code of its own, except for queries (`query/`)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -12,15 +11,16 @@ import psycopg
 from flask import Response, request
 from flask_smorest import Blueprint
 
-from api.analytics.cache import ResponseCache, entity_tag
+from api.analytics.cache import entity_tag
 from api.analytics.conditional_get import body_unless_current
 from api.analytics.fast_path import FastPath, ResolvedRequest
-from api.auth.guard import RequestGuard
+from api.analytics.query.routes import query_operation, query_view
+from api.analytics.services import AnalyticsServices
+from api.contract.contract import Contract
 from api.contract.exposures import Endpoint
 from api.contract.parameters import DEMO_FIELDS, PARAMETERS, PATH_PARAMETERS, UNKNOWN_ZONE
-from api.contract.publication import Publication, PublicationCache
+from api.contract.publication import Publication
 from api.contract.response import assembler, statement
-from api.db.pool import ConnectionPool
 from api.db.request_context import tenant_settings
 from api.errors import INVALID, NotFound, ValidationFailed
 from api.web.operations import (
@@ -35,22 +35,23 @@ from api.web.responses import data_body, data_response, not_modified
 from api.web.schemas import request_schema, response_schema
 
 
-@dataclass(frozen=True)
-class AnalyticsServices:
-    """What the endpoints need; shared by all apps of a process."""
-
-    pool: ConnectionPool
-    publications: PublicationCache
-    guard: RequestGuard
-    cache: ResponseCache
-
-
-def analytics_blueprint(endpoints: tuple[Endpoint, ...], services: AnalyticsServices, fast_path: FastPath) -> Blueprint:
-    """The routes of all endpoints, below the workspace."""
+def analytics_blueprint(contract: Contract, services: AnalyticsServices, fast_path: FastPath) -> Blueprint:
+    """The routes of all endpoints, below the workspace, and that of queries."""
+    operations = [
+        (endpoint.position, (_operation(endpoint), _view(endpoint, services, fast_path))) for endpoint in contract.endpoints
+    ]
+    query = contract.semantic_layer.endpoint
+    if query is not None:
+        operations.append(
+            (
+                query.position,
+                (query_operation(contract.semantic_layer, query), query_view(contract.semantic_layer, query, services)),
+            )
+        )
     return operations_blueprint(
         "Analytics",
         "Campaign, workspace, deliverability and heatmap analytics.",
-        [(_operation(endpoint), _view(endpoint, services, fast_path)) for endpoint in endpoints],
+        [operation for _, operation in sorted(operations, key=lambda item: item[0])],
         services.guard,
     )
 
@@ -125,7 +126,7 @@ def _view(
             return data_body(assemble(rows_by_section, response_fields, params), publication.data_as_of)
 
         context = current_request_context()
-        etag = entity_tag(publication, endpoint, settings, response_fields) if endpoint.is_cached else ""
+        etag = entity_tag(publication, endpoint.name, settings, response_fields) if endpoint.is_cached else ""
         is_conditional = bool(etag) and endpoint.method == "get"
         body = body_unless_current(
             context,
