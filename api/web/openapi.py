@@ -85,7 +85,7 @@ def postprocess_openapi(document: dict[str, Any]) -> dict[str, Any]:
     """Adds what apispec cannot express: named enums, constants, and values of several formats.
 
     Fields request them by x- keys in their metadata: x-enum-name, x-constant, x-any-of-formats. x-enum-varnames stays in the
-    document: names for SDKs, if an enum's values are not identifiers.
+    document: names for SDKs, if an enum's values are not identifiers; and x-enum-descriptions: what each value means.
 
     Raises:
         MailmartError: two different enums have the same name.
@@ -117,7 +117,7 @@ def postprocess_openapi(document: dict[str, Any]) -> dict[str, Any]:
             parent[key] = {"$ref": f"#/components/schemas/{name}", **schema}
         if "x-enum-name" in schema:
             name = schema.pop("x-enum-name")
-            members = {"x-enum-varnames": schema.pop("x-enum-varnames")} if "x-enum-varnames" in schema else {}
+            members = {key: schema.pop(key) for key in ("x-enum-varnames", "x-enum-descriptions") if key in schema}
             enum = {"type": "string", "enum": schema.pop("enum"), **members}
             if named.setdefault(name, enum) != enum:
                 raise MailmartError(f"two different enums of the OpenAPI document are named {name}")
