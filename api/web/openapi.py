@@ -129,8 +129,24 @@ def postprocess_openapi(document: dict[str, Any]) -> dict[str, Any]:
     return {key: result[key] for key in order if key in result}
 
 
+# what an agent reads first (llmstxt.org)
+LLMS_TEXT = """\
+# mailmart
+
+> Analytics of e-mail campaigns: what was sent, delivered, bounced, opened, clicked and replied to, by workspace, campaign,
+> mailbox, domain, recipient and time. Every number comes from one dbt project, with its definition.
+
+Everything below needs an API key (`Authorization: Bearer mm_…`), which belongs to one workspace.
+
+- [Tools]({url}/mcp): Model Context Protocol, streamable HTTP. Begin here.
+- [OpenAPI document]({url}/openapi.json): every endpoint, parameter and number, with descriptions. No key is needed.
+- [Documentation]({url}/docs): the same as a page.
+- [Credential]({url}/api/v1/credential): the workspace and the scopes of the key.
+"""
+
+
 def documentation_blueprint(document: dict[str, Any], public_path: str = "") -> Blueprint:
-    """/openapi.json and /docs. The paths of the document are below `public_path`, the path of the public URL."""
+    """/openapi.json, /docs and /llms.txt. The paths of the document are below `public_path`, the path of the public URL."""
     blueprint = Blueprint("documentation", __name__)
     servers = [{**server, "url": public_path or server["url"]} for server in document["servers"]]
     text = document_text({**document, "servers": servers})
@@ -139,6 +155,10 @@ def documentation_blueprint(document: dict[str, Any], public_path: str = "") -> 
     @blueprint.get("/openapi.json")
     def openapi() -> Response:
         return Response(text, mimetype="application/json")
+
+    @blueprint.get("/llms.txt")
+    def llms() -> Response:
+        return Response(LLMS_TEXT.replace("{url}", public_path), mimetype="text/markdown")
 
     @blueprint.get("/docs")
     def docs() -> Response:
