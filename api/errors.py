@@ -205,6 +205,29 @@ class InvalidTimeRange(ApiError):
     code = "INVALID_TIME_RANGE"
 
 
+class InvalidCursor(ApiError):
+    """The cursor of a list is none, was changed, or belongs to another request."""
+
+    status = 400
+    code = "INVALID_CURSOR"
+
+    def __init__(self, problem: str = "Must be the next_cursor of another page, unchanged.") -> None:
+        super().__init__("The cursor is invalid; request the first page again", details={"cursor": [problem]})
+
+
+class CursorExpired(ApiError):
+    """The rows that the pages before were read from cannot be read any more."""
+
+    status = 400
+    code = "CURSOR_EXPIRED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The data has changed since the first page; request the first page again",
+            details={"cursor": ["Is of data that is not published any more."]},
+        )
+
+
 class Unauthorized(ApiError):
     """The credential is missing or invalid."""
 

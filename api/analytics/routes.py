@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from types import MappingProxyType
@@ -16,16 +16,20 @@ from flask_smorest import Blueprint
 from api.analytics.cache import ResponseCache, entity_tag
 from api.analytics.charts import NoFastPath, charts_operation
 from api.analytics.conditional_get import body_unless_current
+from api.analytics.cursors import cursor_after, decode_cursor, published_state, request_hash
 from api.analytics.fast_path import FastPath, ResolvedRequest
 from api.auth.guard import RequestGuard
 from api.contract.charts import Chart
 from api.contract.exposures import Endpoint
+from api.contract.lists import list_settings
+from api.contract.page_query import IS_STILL_READABLE, PAGE_AFTER, cut_page, section_statement
 from api.contract.parameters import DEMO_FIELDS, PARAMETERS, PATH_PARAMETERS, UNKNOWN_ZONE
 from api.contract.publication import Publication, PublicationCache
 from api.contract.response import assembler, statement
 from api.db.pool import ConnectionPool
+from api.db.prepared_statements import Rows
 from api.db.request_context import tenant_settings
-from api.errors import INVALID, NotFound, ValidationFailed
+from api.errors import INVALID, CursorExpired, InvalidCursor, NotFound, ValidationFailed
 from api.web.operations import (
     ETAG_HEADER,
     Operation,
@@ -82,6 +86,8 @@ def resolve_settings(
         resolved = PARAMETERS[name].resolve(params, today)
         settings |= resolved.settings
         response_fields |= resolved.response_fields
+    if endpoint.page is not None:
+        settings |= list_settings(endpoint.page, params)
     for name in endpoint.path_parameters:
         # PostgreSQL cannot store a NUL, so no id has one
         if "\0" in path[name] or not path[name]:
@@ -123,18 +129,47 @@ def _operation(endpoint: Endpoint) -> Operation:
 def _view(
     endpoint: Endpoint, services: AnalyticsServices, fast_path: FastPath
 ) -> Callable[[Mapping[str, Any], Mapping[str, str]], Response]:
-    statements = [statement(section) for section in endpoint.sections]
     assemble = assembler(endpoint.sections)
+    # of a page, the text depends on the request
+    whole = [statement(section) if section.page is None else "" for section in endpoint.sections]
 
     def view(params: Mapping[str, Any], path: Mapping[str, str]) -> Response:
         publication = services.publications.require()
         today = datetime.now(UTC).date()
-        settings, response_fields = resolve_settings(endpoint, params, path, today)
-        settings |= tenant_settings(authorized_workspace(), publication.batch_id)
+        cursor = decode_cursor(params["cursor"]) if endpoint.page is not None and "cursor" in params else None
+        # the pages of a list are of one batch and one window, also after midnight
+        state = publication.readable[0] if cursor is None else published_state(cursor, publication)
+        settings, response_fields = resolve_settings(endpoint, params, path, today if cursor is None else cursor.day)
+        settings |= tenant_settings(authorized_workspace(), state.batch_id)
+        if cursor is not None:
+            if request_hash(endpoint, settings) != cursor.request:
+                raise InvalidCursor("Is of another request: except for limit, send the parameters of the first page.")
+            settings[PAGE_AFTER] = cursor.position.setting()
+        statements = [
+            text or section_statement(section, params, cursor.position if cursor else None)
+            for section, text in zip(endpoint.sections, whole, strict=True)
+            if section.is_shown(params)
+        ]
+        if state.batch_id != publication.batch_id:
+            statements.append(IS_STILL_READABLE)
+
+        def body_of(results: Sequence[Rows], publication: Publication) -> bytes:
+            read_as_of = state if cursor else publication.readable[0]
+            rows_by_section = _rows_by_section(endpoint, params, results)
+            _check_found(endpoint, params, rows_by_section, path)
+            pages: dict[str, str | None] = {}
+            for number, section in enumerate(endpoint.sections):
+                if section.page is None:
+                    continue
+                rows_by_section[number], last = cut_page(rows_by_section[number], params["limit"])
+                day = cursor.day if cursor else today
+                pages["next_cursor"] = (
+                    None if last is None else cursor_after(last, endpoint, settings, publication, read_as_of, day).encode()
+                )
+            return data_body({**assemble(rows_by_section, response_fields, params), **pages}, read_as_of.data_as_of)
 
         def build_body(context: RequestContext, publication: Publication, settings: Mapping[str, str]) -> bytes:
-            rows_by_section = query_sections(context, settings, path)
-            return data_body(assemble(rows_by_section, response_fields, params), publication.data_as_of)
+            return body_of(query_sections(context, settings, statements), publication)
 
         context = current_request_context()
         etag = entity_tag(publication, endpoint, settings, response_fields) if endpoint.is_cached else ""
@@ -146,7 +181,8 @@ def _view(
             request.headers.get("If-None-Match") if is_conditional else None,
             lambda: build_body(context, publication, settings),
         )
-        if is_conditional:
+        # a request with a cursor is as of the cursor's batch, whatever is published
+        if endpoint.method == "get" and cursor is None:
             resolved = ResolvedRequest(
                 endpoint,
                 context.path,
@@ -156,16 +192,16 @@ def _view(
                 today,
                 (publication, etag),
                 build_body,
+                statements,
+                body_of,
             )
             fast_path.store(request.environ, resolved)
         return not_modified(etag) if body is None else data_response(body, etag if is_conditional else "")
 
-    def query_sections(
-        context: RequestContext, settings: Mapping[str, str], path: Mapping[str, str]
-    ) -> list[list[tuple[Any, ...]]]:
+    def query_sections(context: RequestContext, settings: Mapping[str, str], statements: Sequence[str]) -> list[Rows]:
         started_at = time.perf_counter()
         try:
-            rows_by_section = services.pool.query(settings, statements)
+            return services.pool.query(settings, statements)
         except psycopg.errors.InvalidParameterValue as error:
             # PostgreSQL has its own list of time zones, which may be older than ours
             if "timezone" not in endpoint.parameters:
@@ -173,14 +209,33 @@ def _view(
             raise ValidationFailed(INVALID, details={"timezone": [UNKNOWN_ZONE]}) from error
         finally:
             context.query_seconds = time.perf_counter() - started_at
-        for section, rows in zip(endpoint.sections, rows_by_section, strict=True):
-            if section.not_found_error and rows:
-                raise NotFound(section.not_found_error, id=rows[0][0], workspace=path["workspaceId"])
-            if section.on_empty and not rows:
-                raise _not_found(endpoint, path)
-        return rows_by_section
 
     return view
+
+
+def _rows_by_section(endpoint: Endpoint, params: Mapping[str, Any], results: Sequence[Rows]) -> list[Rows]:
+    """The rows of each section; none of a section that this response does not have.
+
+    Raises:
+        CursorExpired: the batch of the cursor was removed in the meantime.
+    """
+    left = iter(results)
+    rows_by_section = [next(left) if section.is_shown(params) else [] for section in endpoint.sections]
+    if not all(left):
+        raise CursorExpired
+    return rows_by_section
+
+
+def _check_found(endpoint: Endpoint, params: Mapping[str, Any], rows_by_section: Sequence[Rows], path: Mapping[str, str]) -> None:
+    """
+    Raises:
+        NotFound: a section names what does not exist, or must not be empty.
+    """
+    for section, rows in zip(endpoint.sections, rows_by_section, strict=True):
+        if section.not_found_error and rows:
+            raise NotFound(section.not_found_error, id=rows[0][0], workspace=path["workspaceId"])
+        if section.on_empty and not rows and section.is_shown(params):
+            raise _not_found(endpoint, path)
 
 
 def _not_found(endpoint: Endpoint, path: Mapping[str, str]) -> NotFound:

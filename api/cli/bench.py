@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import median
+from typing import TypeVar
 
 import click
 
@@ -32,6 +34,35 @@ from api.tools.bench.send_time import EACH_DAY, FLAT, TUESDAY, bench_send_time
 
 # models that are tables; all others are views
 TABLE_PREFIXES = ("fct_", "dim_")
+
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def load_options(*, seconds: float, max_connections: int = 64) -> Callable[[Command], Command]:
+    """The options of a command that sends requests for a while: --connections, --rounds and --seconds."""
+    options = (
+        click.option(
+            "--connections",
+            type=click.IntRange(1, max_connections),
+            multiple=True,
+            default=(1, 8, 32),
+            show_default=True,
+            help="Number of connections.",
+        ),
+        click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="Rounds; results are medians."),
+        click.option(
+            "--seconds", type=click.FloatRange(0.1, 60), default=seconds, show_default=True, help="Length of a measurement."
+        ),
+    )
+
+    def decorate(function: Command) -> Command:
+        # the first option is the first of the help
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
 @click.group()
@@ -181,22 +212,7 @@ def fresh(messages: int, days: int, every: int, rate: int, seconds: float) -> No
 @command.command("api")
 @click.option("--messages", type=click.IntRange(1000), default=200_000, show_default=True, help="Messages of one workspace.")
 @click.option("--days", type=click.IntRange(30), default=120, show_default=True, help="Days of sending.")
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0.1, 60),
-    default=3.0,
-    show_default=True,
-    help="Length of a measurement.",
-)
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Rounds; results are medians.")
-@click.option(
-    "--connections",
-    type=click.IntRange(1, 64),
-    multiple=True,
-    default=(1, 8, 32),
-    show_default=True,
-    help="Number of connections.",
-)
+@load_options(seconds=3.0)
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of the API server and of each control."
 )
@@ -226,16 +242,7 @@ def api(
 
 @command.command("postgraphile")
 @click.option("--messages", type=click.IntRange(1000), default=200_000, show_default=True, help="Messages of one workspace.")
-@click.option(
-    "--connections",
-    type=click.IntRange(1, 64),
-    multiple=True,
-    default=(1, 8, 32),
-    show_default=True,
-    help="Number of connections.",
-)
-@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="Rounds; results are medians.")
-@click.option("--seconds", type=click.FloatRange(0.5, 60), default=3.0, show_default=True, help="Length of a measurement.")
+@load_options(seconds=3.0)
 def postgraphile(messages: int, connections: tuple[int, ...], rounds: int, seconds: float) -> None:
     """Measure uncached campaign analytics beside PostGraphile on the same views, which npm installs into a temporary folder.
 
@@ -334,15 +341,21 @@ def export(sizes: tuple[int, ...], formats: tuple[str, ...], rounds: int) -> Non
 @command.command("marts")
 @click.option("--messages", type=click.IntRange(1000), default=2_000_000, show_default=True, help="Messages of one workspace.")
 @click.option("--days", type=click.IntRange(1), default=120, show_default=True, help="Days of sending.")
+@click.option("--campaigns", type=click.IntRange(1), default=15, show_default=True, help="Campaigns of the workspace.")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Rounds; results are medians.")
 @click.option("--plans", is_flag=True, help="Show the plan of each view's slowest query.")
-def marts(messages: int, days: int, rounds: int, plans: bool) -> None:
+def marts(messages: int, days: int, campaigns: int, rounds: int, plans: bool) -> None:
     """Measure each query of the API over 90 days: its time, its sequential scans of facts, and its plan.
 
     Each query runs as in the API: with its role, its settings and the published batch.
     """
-    measured = bench_marts(Settings.from_environment(), messages, days, rounds, lambda line: click.echo(f"  {line}", err=True))
-    click.echo(f"\n{messages:,} messages over {days} days in one workspace; planning and execution, {rounds} rounds\n")
+    measured = bench_marts(
+        Settings.from_environment(), messages, days, campaigns, rounds, lambda line: click.echo(f"  {line}", err=True)
+    )
+    click.echo(
+        f"\n{messages:,} messages of {campaigns:,} campaigns over {days} days in one workspace;"
+        f" planning and execution, {rounds} rounds\n"
+    )
     for query in measured:
         _show_query(query)
     slow = sum(query.is_slow for query in measured)
@@ -393,11 +406,7 @@ def _show_query(query: MeasuredQuery) -> None:
 @click.option(
     "--events", type=click.IntRange(1, 10_000), multiple=True, default=(1, 10, 100), show_default=True, help="Events in a body."
 )
-@click.option(
-    "--connections", type=click.IntRange(1, 512), multiple=True, default=(1, 8, 32), show_default=True, help="Connections."
-)
-@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="Rounds of all measurements.")
-@click.option("--seconds", type=click.FloatRange(0.5, 60), default=5.0, show_default=True, help="Length of each measurement.")
+@load_options(seconds=5.0, max_connections=512)
 @click.option(
     "--memory-seconds",
     type=click.FloatRange(0, 3600),

@@ -141,8 +141,10 @@ def _export_type(
         sections: tuple[Section, ...] = (read_section(exposure["name"], {"list": meta["list"], "path": meta["list"]}, models),)
         parameters = list(meta.get("parameters", []))
     else:
-        sections = tuple(section for section in endpoint.sections if not section.not_found_error)
-        parameters = list(endpoint.parameters)
+        # what a parameter adds to a response is no part of an export, and neither is the parameter
+        sections = tuple(section for section in endpoint.sections if not section.not_found_error and section.if_param == ("", ""))
+        additions = {section.if_param[0] for section in endpoint.sections}
+        parameters = [parameter for parameter in endpoint.parameters if parameter not in additions]
     for parameter in parameters:
         check_parameter(parameter, where)
     section_names = [section.name for section in sections]

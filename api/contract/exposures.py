@@ -11,6 +11,9 @@ reverse: the view lists the requested ids that do not exist, and its first row i
 
 `defaults` are the values of list parameters that a request does not have: {metrics: [open_rate, click_rate]}; without it, all.
 
+A `list` with `page` has pages: api/contract/lists.py. A section with `if_param` is there only if a parameter has this value
+({compare_to: previous_period}), or if the request has the parameter at all (timezone).
+
 `position` is a number, by which the OpenAPI document lists the endpoints; those without one come last.
 
 An endpoint whose `method` is post takes its parameters in a JSON body. `cache: false`: the response also changes with the clock,
@@ -31,6 +34,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from api.contract.lists import ListPage, read_list_page
 from api.contract.parameters import PARAMETERS, PATH_PARAMETERS
 from api.contract.suggestions import suggest
 from api.errors import NOT_FOUND, ContractError
@@ -53,7 +57,7 @@ KINDS: dict[str, Kind] = {
 ENDPOINT_KEYS = ("cache", "defaults", "limit", "method", "parameters", "path", "position", "response")
 # of an endpoint without a position: after those that have one
 LAST = 1_000_000
-SECTION_KEYS = ("error", "list", "not_found_if_rows", "nullable", "object", "on_empty", "path")
+SECTION_KEYS = ("error", "if_param", "list", "not_found_if_rows", "nullable", "object", "on_empty", "page", "path")
 COLUMN_KEYS = ("alias", "example", "group", "hidden", "if_param", "nullable")
 
 
@@ -91,6 +95,8 @@ class Section:
         is_nullable: without a row, the section is null.
         schema_names: names of the section's objects in the OpenAPI document, by `group`; '.' is the row.
         nullable_groups: groups that are null if all of their columns are null.
+        page: how the list is paged; None for a list with all rows, and for an object.
+        if_param: the section is there only if this parameter has this value; ('', '') for always, (name, '') for any value.
     """
 
     name: str
@@ -103,6 +109,13 @@ class Section:
     is_nullable: bool
     schema_names: Mapping[str, str]
     nullable_groups: frozenset[str] = frozenset()
+    page: ListPage | None = None
+    if_param: tuple[str, str] = ("", "")
+
+    def is_shown(self, params: Mapping[str, Any]) -> bool:
+        """Whether the response to these parameters has the section."""
+        parameter, value = self.if_param
+        return not parameter or (params.get(parameter) == value if value else parameter in params)
 
 
 @dataclass(frozen=True)
@@ -129,6 +142,11 @@ class Endpoint:
     is_cached: bool = True
     defaults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     position: int = LAST
+
+    @property
+    def page(self) -> ListPage | None:
+        """How the endpoint's list is paged; None if it has no pages."""
+        return next((section.page for section in self.sections if section.page), None)
 
     @property
     def operation_id(self) -> str:
@@ -186,6 +204,8 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
     sections = tuple(read_section(name, part, models) for part in response)
     _check_distinct_paths(name, sections)
     parameters = _parameters(name, meta.get("parameters", []))
+    _check_pages(name, method, sections)
+    _check_conditions(name, sections, parameters)
     defaults = _choose_columns(name, sections, parameters, meta.get("defaults", {}))
     return Endpoint(
         name=name,
@@ -201,6 +221,34 @@ def _endpoint(exposure: Mapping[str, Any], nodes: Mapping[str, Any]) -> Endpoint
         defaults=defaults,
         position=_position(name, meta.get("position", LAST)),
     )
+
+
+def _check_pages(name: str, method: str, sections: Iterable[Section]) -> None:
+    paged = [section for section in sections if section.page]
+    if len(paged) > 1:
+        raise ContractError(
+            f"exposure {name}: {' and '.join(section.name for section in paged)} both have a page",
+            hint="A cursor is of one list. Make a second endpoint for the other one.",
+        )
+    if paged and method != "get":
+        raise ContractError(f"exposure {name}: the list {paged[0].name} has a page, and the method is {method}", hint="Use get.")
+    if any(section.path == ("next_cursor",) for section in sections if paged):
+        raise ContractError(f"exposure {name}: a section has the path next_cursor", hint="It is the cursor of the next page.")
+
+
+def _check_conditions(name: str, sections: Iterable[Section], parameters: Mapping[str, tuple[str, ...]]) -> None:
+    for section in sections:
+        parameter, value = section.if_param
+        if not parameter:
+            continue
+        if parameter not in parameters:
+            raise ContractError(
+                f"exposure {name}: {section.name} is there only with {parameter}, which is not one of its parameters",
+                hint=suggest(parameter, parameters),
+            )
+        choices = parameters[parameter] or PARAMETERS[parameter].choices
+        if value and value not in choices:
+            raise ContractError(f"exposure {name}: {parameter} has no choice {value}", hint=suggest(value, choices))
 
 
 def _position(name: str, position: Any) -> int:
@@ -327,6 +375,11 @@ def read_section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) 
     groups = {shown.group for shown in fields if shown.group}
     for group in nullable_groups - groups:
         raise ContractError(f"{view} has the nullable group {group}, which no column has", hint=suggest(group, groups))
+    if "if_param" in part and (kind == "not_found_if_rows" or not part.get("path")):
+        raise ContractError(
+            f"{where}: {view} has if_param and no path",
+            hint="Only a section with a path of its own can be left out of a response.",
+        )
     return Section(
         name=view,
         view=view_name(model),
@@ -338,7 +391,23 @@ def read_section(name: str, part: Mapping[str, Any], models: Mapping[str, Any]) 
         is_nullable=bool(part.get("nullable", False)),
         schema_names=_meta(model).get("schema_names", {}),
         nullable_groups=nullable_groups,
+        page=read_list_page(where, part, view, models),
+        if_param=_section_condition(where, view, part.get("if_param")),
     )
+
+
+def _section_condition(where: str, view: str, if_param: Any) -> tuple[str, str]:
+    if if_param is None:
+        return ("", "")
+    condition = {if_param: ""} if isinstance(if_param, str) else if_param
+    if not isinstance(condition, Mapping) or len(condition) != 1:
+        raise ContractError(
+            f"{where}: if_param of {view} is {if_param!r}",
+            hint="Name one parameter and its value, {compare_to: previous_period}; or only a parameter, timezone.",
+        )
+    ((parameter, value),) = condition.items()
+    check_parameter(str(parameter), f"{where}, if_param of {view}")
+    return (str(parameter), str(value))
 
 
 def _field(view: str, column: Mapping[str, Any]) -> Field:

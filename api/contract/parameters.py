@@ -17,11 +17,17 @@ from api.errors import InvalidTimeRange, ValidationFailed
 DAYS = {"7d": 7, "30d": 30, "90d": 90}
 MAX_WINDOW_DAYS = 731
 # in the OpenAPI document, an enum with fewer values needs a name of its own
-ENUM_NAMES = {(*DAYS, "custom"): "TimeRangePeriod", tuple(DAYS): "FixedTimeRangePeriod", ("30d", "90d"): "LongTimeRangePeriod"}
+ENUM_NAMES = {
+    (*DAYS, "custom"): "TimeRangePeriod",
+    tuple(DAYS): "FixedTimeRangePeriod",
+    ("30d", "90d"): "LongTimeRangePeriod",
+    ("30d", "90d", "custom"): "LongOrCustomTimeRangePeriod",
+}
 # names for SDKs: 7d is not an identifier in any language
 PERIOD_NAMES = {**{name: f"LAST_{days}_DAYS" for name, days in DAYS.items()}, "custom": "CUSTOM"}
 GROUP_BY = ("day", "week", "month")
 GRANULARITIES = ("period", "hour")
+COMPARED_PERIODS = ("previous_period",)
 MAX_ID_LENGTH = 400
 # bounds of a planned share: any number that people write, and none whose sum or quotient overflows
 MIN_SHARE, MAX_SHARE = 0.0001, 1_000_000
@@ -217,7 +223,10 @@ def is_time_zone(name: str) -> None:
 
 
 def _timezone_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
-    description = "IANA time zone of days and hours, such as America/New_York. Default: the workspace's time zone."
+    description = (
+        "IANA time zone of local days and hours, such as America/New_York."
+        " Where they are always shown, the default is the workspace's."
+    )
     return {"timezone": ma.fields.String(validate=is_time_zone, metadata={"description": description})}
 
 
@@ -233,6 +242,23 @@ def _granularity_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[A
             },
         )
     }
+
+
+def _compare_to_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
+    return {
+        "compare_to": ma.fields.String(
+            validate=ma.validate.OneOf(choices or COMPARED_PERIODS),
+            metadata={
+                "description": "`previous_period`: also the numbers of as many dates directly before the time range, and the"
+                " change of each number.",
+                "x-enum-name": "ComparedPeriod",
+            },
+        )
+    }
+
+
+def _resolve_compare_to(params: Mapping[str, Any], today: date) -> Resolved:
+    return Resolved({"mailmart.compare_to": params["compare_to"]} if "compare_to" in params else {}, {})
 
 
 def _campaign_ids_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
@@ -305,6 +331,7 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "campaignId": _filter_parameter("campaignId", "mailmart.campaign_id", "Only this campaign."),
     "domainId": _filter_parameter("domainId", "mailmart.domain_id", "Only this sending domain."),
+    "status": _filter_parameter("status", "mailmart.campaign_status", "Only campaigns with this status, such as `sending`."),
     "timezone": Parameter(
         _timezone_fields,
         lambda params, today: Resolved({"mailmart.timezone": params["timezone"]} if "timezone" in params else {}, {}),
@@ -314,6 +341,7 @@ PARAMETERS: dict[str, Parameter] = {
         lambda params, today: Resolved({"mailmart.granularity": params["granularity"]}, {}),
         GRANULARITIES,
     ),
+    "compare_to": Parameter(_compare_to_fields, _resolve_compare_to, COMPARED_PERIODS),
     "campaign_ids": Parameter(
         _campaign_ids_fields,
         lambda params, today: Resolved({"mailmart.campaign_ids": json.dumps(params["campaign_ids"])}, {}),

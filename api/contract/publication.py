@@ -25,6 +25,14 @@ CACHE_TTL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
+class PublishedState:
+    """A batch that was published, and the time up to which it includes all events."""
+
+    batch_id: int
+    data_as_of: datetime
+
+
+@dataclass(frozen=True)
 class Publication:
     """A published batch.
 
@@ -34,6 +42,7 @@ class Publication:
         manifest: the part of dbt's manifest that the batch was built with.
         contract_id: a hash of that part.
         revision: counts the erasures, which change a batch that is published already.
+        previous: the publication before this one, whose rows are still there; None if there is none.
     """
 
     batch_id: int
@@ -41,6 +50,13 @@ class Publication:
     manifest: dict[str, Any]
     contract_id: str
     revision: int = 0
+    previous: PublishedState | None = None
+
+    @property
+    def readable(self) -> tuple[PublishedState, ...]:
+        """The batches that can be read, this one first."""
+        current = PublishedState(self.batch_id, self.data_as_of)
+        return (current,) if self.previous is None else (current, self.previous)
 
     @cached_property
     def contract(self) -> Contract:
@@ -56,18 +72,37 @@ def read_publication(connection: psycopg.Connection, target: str) -> Publication
     """The current publication of a target; None if nothing is published."""
     row = connection.execute(
         """
-        select publications.batch_id, publications.data_as_of, publications.contract::text, publication.revision
+        select
+            publications.batch_id, publications.data_as_of, publications.contract::text, publication.revision,
+            previous.batch_id, previous.data_as_of
         from app.current_publication as publication
         inner join app.publications as publications
             on publication.target = publications.target and publication.batch_id = publications.batch_id
+        left join lateral (
+            select older.batch_id, older.data_as_of
+            from app.publications as older
+            where
+                older.target = publication.target
+                and older.batch_id < publication.batch_id
+                and older.withdrawn_at is null
+            order by older.batch_id desc
+            limit 1
+        ) as previous on true
         where publication.target = %s
         """,
         (target,),
     ).fetchone()
     if row is None:
         return None
-    batch_id, data_as_of, manifest, revision = row
-    return Publication(batch_id, data_as_of, orjson.loads(manifest), hashlib.sha256(manifest.encode()).hexdigest(), revision)
+    batch_id, data_as_of, manifest, revision, previous_batch_id, previous_data_as_of = row
+    return Publication(
+        batch_id,
+        data_as_of,
+        orjson.loads(manifest),
+        hashlib.sha256(manifest.encode()).hexdigest(),
+        revision,
+        None if previous_batch_id is None else PublishedState(previous_batch_id, previous_data_as_of),
+    )
 
 
 class PublicationCache:

@@ -11,7 +11,7 @@ Row = tuple[Any, ...]
 # index of a column in the row, the object inside the section ('' for the section itself), public name
 Shape = list[tuple[int, str, str]]
 # rows of each section, further fields of the response, the request's parameters -> `data`
-Assembler = Callable[[list[list[Row]], Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
+Assembler = Callable[[Sequence[Sequence[Row]], Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
 
 
 def statement(section: Section) -> str:
@@ -24,11 +24,11 @@ def assembler(sections: Sequence[Section]) -> Assembler:
     """A function that puts the rows of these sections together to `data`."""
 
     def assemble(
-        rows_by_section: list[list[Row]], response_fields: Mapping[str, Any], params: Mapping[str, Any]
+        rows_by_section: Sequence[Sequence[Row]], response_fields: Mapping[str, Any], params: Mapping[str, Any]
     ) -> dict[str, Any]:
         data: dict[str, Any] = {}
         for section, rows in zip(sections, rows_by_section, strict=True):
-            if section.not_found_error:
+            if section.not_found_error or not section.is_shown(params):
                 continue
             shape = shape_of(section, params)
             if not section.path:

@@ -19,7 +19,7 @@ from psycopg_pool import ConnectionPool as PsycopgPool
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from api.db.connection import conninfo
-from api.db.prepared_statements import PreparedStatements, Statement, is_supported
+from api.db.prepared_statements import PreparedStatements, Rows, Statement, is_supported
 from api.db.request_context import AS_OF, set_config_query, set_local_statements
 from api.db.session import Role, check_transaction, transaction_config, transaction_settings
 from api.errors import QueryTimeout, SessionError, WarehouseUnavailable
@@ -33,6 +33,10 @@ RETRY_INTERVAL_SECONDS = 1.0
 # psycopg's pool doubles its waits: after a long outage it would notice minutes late that the database is back
 MAX_RECONNECT_SECONDS = 2.0
 CONNECT_TIMEOUT_SECONDS = 5
+# after a pooler did not follow statements, a new connection tries again: at most one request in so many seconds costs twice
+PREPARE_AGAIN_SECONDS = 60.0
+# for a connection that was idle a moment ago
+TAKE_SECONDS = 0.001
 
 # the session of the server is another one than before
 NOT_FOLLOWED = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
@@ -42,9 +46,10 @@ T = TypeVar("T")
 
 
 class PoolConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection and the statements that it has prepared; None if it prepares none."""
+    """A connection and the statements that it has prepared; None if it prepares none. `attempt`: the pool's when it was made."""
 
     statements: PreparedStatements | None = None
+    attempt: int = 0
 
 
 class ConnectionPool:
@@ -57,11 +62,15 @@ class ConnectionPool:
         self._last_success_at = 0.0
         self._retry_at = 0.0
         self._retry_lock = threading.Lock()
+        self._prepare_lock = threading.Lock()
         self._begin = transaction_settings(role, statement_timeout_seconds=settings.query_timeout_seconds)
         config = transaction_config(role, statement_timeout_seconds=settings.query_timeout_seconds)
         # the role first: the server checks it before anything else happens
         self._config = (*config.items(), ("transaction_read_only", "on"))
+        # whether statements are prepared; each time that a pooler did not follow them, another attempt begins later
         self._prepares = is_supported()
+        self._prepare_attempt = 0
+        self._prepare_again_at = 0.0
         self._logged_error = ""
         self.is_unavailable = False
 
@@ -172,10 +181,34 @@ class ConnectionPool:
                 LOG.error("no request is answered: %s. %s", error.message, error.hint)  # noqa: TRY400
             raise
         self._logged_error = ""
-        if self._prepares and not _is_citus(connection):
+        if self._should_prepare() and not _is_citus(connection):
             connection.statements = PreparedStatements(connection)
+            connection.attempt = self._prepare_attempt
 
-    def query(self, settings: Mapping[str, str], statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:
+    def _should_prepare(self) -> bool:
+        """Whether a new connection prepares. A pooler may be another one than when it did not follow statements."""
+        with self._prepare_lock:
+            if not self._prepares and is_supported() and time.monotonic() >= self._prepare_again_at:
+                # the connections before do not: what they have prepared is in sessions that nobody knows
+                self._prepare_attempt += 1
+                self._prepares = True
+            return self._prepares
+
+    def _stop_preparing(self, error: psycopg.Error) -> None:
+        with self._prepare_lock:
+            self._prepares = False
+            self._prepare_again_at = time.monotonic() + PREPARE_AGAIN_SECONDS
+        LOG.warning(
+            "statements are not prepared from now on, and each request is planned anew: %s."
+            " A connection pooler in transaction mode needs PgBouncer 1.21 or later with max_prepared_statements."
+            " A connection that is made after a minute tries again.",
+            error,
+        )
+
+    def _statements_of(self, connection: PoolConnection) -> PreparedStatements | None:
+        return connection.statements if self._prepares and connection.attempt == self._prepare_attempt else None
+
+    def query(self, settings: Mapping[str, str], statements: Sequence[str]) -> list[Rows]:
         """The rows of each statement, read in one read-only transaction under the settings of a request context.
 
         The whole transaction is one round trip. The server keeps the plan of each statement: see db/prepared_statements.py for
@@ -186,35 +219,80 @@ class ConnectionPool:
             psycopg.Error: a statement failed.
         """
 
-        def work(connection: PoolConnection) -> list[list[tuple[Any, ...]]]:
-            if self._prepares and connection.statements is not None:
+        def work(connection: PoolConnection) -> list[Rows]:
+            prepared = self._statements_of(connection)
+            if prepared is not None:
                 try:
-                    return self._query_prepared(connection.statements, settings, statements)
+                    # a new publication can have other views, and other sizes of what they read
+                    _, *rows = prepared.run(self._prepared(settings, statements), version=settings.get(AS_OF, ""))
                 except NOT_FOLLOWED as error:
-                    self._prepares = False
-                    LOG.warning(
-                        "statements are not prepared from now on, and each request is planned anew: %s."
-                        " A connection pooler in transaction mode needs PgBouncer 1.21 or later with max_prepared_statements.",
-                        error,
-                    )
+                    self._stop_preparing(error)
                 except psycopg.errors.FeatureNotSupported:
                     # a view was replaced by one of the same name with columns of other types
-                    connection.statements.close_all()
+                    prepared.close_all()
+                else:
+                    return rows
             return self._query_in_one_message(connection, settings, statements)
 
         return self._execute_if_available(work)
 
-    def _query_prepared(
-        self, prepared: PreparedStatements, settings: Mapping[str, str], statements: Sequence[str]
-    ) -> list[list[tuple[Any, ...]]]:
-        set_config = Statement(set_config_query(self._config, tuple(settings)), tuple(settings.values()))
-        # a new publication can have other views, and other sizes of what they read
-        _, *rows = prepared.run([set_config, *map(Statement, statements)], version=settings.get(AS_OF, ""))
+    def take_idle(self) -> PoolConnection | None:
+        """An idle connection that prepares statements, for `query_on_loop`; None if there is none. Does not wait."""
+        if self._psycopg_pool is None or not self.has_idle():
+            return None
+        try:
+            # a thread may have been faster
+            connection = self._psycopg_pool.getconn(timeout=TAKE_SECONDS)
+        except psycopg.OperationalError:
+            return None
+        if self._statements_of(connection) is None:
+            self._psycopg_pool.putconn(connection)
+            return None
+        return connection
+
+    def put_back(self, connection: PoolConnection) -> None:
+        """Gives back a connection that was taken. One that is closed is replaced."""
+        self._pool.putconn(connection)
+
+    def has_idle(self) -> bool:
+        """Whether a connection is idle."""
+        return self._pool.get_stats()["pool_available"] > 0
+
+    def can_grow(self) -> bool:
+        """Whether a request that waits for a connection makes the pool connect once more."""
+        stats = self._pool.get_stats()
+        return stats["pool_size"] < stats["pool_max"]
+
+    async def query_on_loop(
+        self, connection: PoolConnection, settings: Mapping[str, str], statements: Sequence[str]
+    ) -> list[Rows] | None:
+        """As `query`, on an event loop, with a connection of `take_idle`. None if `query` has to do it: it knows each error.
+
+        Raises:
+            QueryTimeout: see `execute`.
+        """
+        assert connection.statements is not None  # noqa: S101 - take_idle looked
+        try:
+            _, *rows = await connection.statements.run_on_loop(
+                self._prepared(settings, statements), version=settings.get(AS_OF, "")
+            )
+        except psycopg.errors.QueryCanceled as error:
+            self._mark_available()
+            raise QueryTimeout from error
+        except psycopg.Error:
+            # it may have statements of other views, or another session of a pooler
+            connection.close()
+            return None
+        self._mark_available()
         return rows
+
+    def _prepared(self, settings: Mapping[str, str], statements: Sequence[str]) -> list[Statement]:
+        set_config = Statement(set_config_query(self._config, tuple(settings)), tuple(settings.values()))
+        return [set_config, *map(Statement, statements)]
 
     def _query_in_one_message(
         self, connection: psycopg.Connection, settings: Mapping[str, str], statements: Sequence[str]
-    ) -> list[list[tuple[Any, ...]]]:
+    ) -> list[Rows]:
         texts = ["begin read only", *self._begin, *set_local_statements(connection, settings), *statements, "commit"]
         try:
             cursor = connection.execute("; ".join(texts).encode())

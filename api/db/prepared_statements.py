@@ -9,13 +9,14 @@ the planner cannot look: in `(select current_setting(…))`, as macros/request a
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import pq
@@ -30,6 +31,7 @@ MAX_STATEMENTS = 64
 FIRST_LIBPQ = 17_00_00
 
 Rows = list[tuple[Any, ...]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,24 @@ class PreparedStatements:
         Raises:
             psycopg.Error: a statement failed, and nothing remains of the transaction; or the connection was lost.
         """
-        obsolete = [] if version == self._version else list(self._names)
-        self._version = version
-        return self._send(statements, obsolete)
+        messages = self._send(statements, self._obsolete(version))
+        try:
+            results = self._connection.wait(_results(self._connection.pgconn))
+        except BaseException:
+            # nobody knows what the server is still going to send
+            self._connection.close()
+            raise
+        return self._rows(messages, results)
+
+    async def run_on_loop(self, statements: Sequence[Statement], version: str) -> list[Rows]:
+        """As `run`, on an event loop. A task that is canceled loses the connection."""
+        messages = self._send(statements, self._obsolete(version))
+        try:
+            results = await _wait_on_loop(_results(self._connection.pgconn), self._connection.pgconn.socket)
+        except BaseException:
+            self._connection.close()
+            raise
+        return self._rows(messages, results)
 
     def close_all(self) -> None:
         """Closes all statements.
@@ -88,9 +105,16 @@ class PreparedStatements:
         Raises:
             psycopg.Error: the connection was lost.
         """
-        self._send([], list(self._names))
+        messages = self._send([], list(self._names))
+        self._rows(messages, self._connection.wait(_results(self._connection.pgconn)))
 
-    def _send(self, statements: Sequence[Statement], obsolete: Sequence[bytes]) -> list[Rows]:
+    def _obsolete(self, version: str) -> list[bytes]:
+        obsolete = [] if version == self._version else list(self._names)
+        self._version = version
+        return obsolete
+
+    def _send(self, statements: Sequence[Statement], obsolete: Sequence[bytes]) -> list[tuple[_Message, bytes]]:
+        """Queues the messages of a pipeline, and returns them."""
         values = [_encoded(statement.values) for statement in statements]
         needed = {statement_name(statement.text): statement.text for statement in statements}
         known = self._names.keys() - obsolete
@@ -116,14 +140,10 @@ class PreparedStatements:
                 pgconn.send_query_prepared(name, encoded)
                 messages.append((_Message.EXECUTE, name))
             pgconn.pipeline_sync()
-            results = self._connection.wait(_results(pgconn))
-            if len(results) == len(messages):
-                pgconn.exit_pipeline_mode()
         except BaseException:
-            # nobody knows what the server is still going to send
             self._connection.close()
             raise
-        return self._rows(messages, results)
+        return messages
 
     def _rows(self, messages: Sequence[tuple[_Message, bytes]], results: Sequence[pq.abc.PGresult]) -> list[Rows]:
         """The rows of the results; remembers which statements the connection has now.
@@ -131,6 +151,8 @@ class PreparedStatements:
         Raises:
             psycopg.Error: of the first statement that failed, or the connection was lost.
         """
+        if len(results) == len(messages):
+            self._connection.pgconn.exit_pipeline_mode()
         rows = []
         error: psycopg.Error | None = None
         for (message, name), result in zip(messages, results, strict=False):
@@ -187,3 +209,38 @@ def _results(pgconn: pq.abc.PGconn) -> PQGen[list[pq.abc.PGresult]]:
             return results
         else:
             results.append(result)
+
+
+async def _wait_on_loop(generator: PQGen[T], descriptor: int) -> T:
+    """The result of a generator of psycopg, which waits for a socket: psycopg's own function costs a task and a timer each."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+    waits_to_write = False
+
+    def step(ready: Ready | None = None) -> None:
+        nonlocal waits_to_write
+        if done.done():
+            return
+        try:
+            wait = next(generator) if ready is None else generator.send(ready)
+        except StopIteration as end:
+            done.set_result(end.value)
+            return
+        except psycopg.Error as error:
+            done.set_exception(error)
+            return
+        if bool(wait & Wait.W) != waits_to_write:
+            waits_to_write = not waits_to_write
+            if waits_to_write:
+                loop.add_writer(descriptor, step, Ready.W)
+            else:
+                loop.remove_writer(descriptor)
+
+    loop.add_reader(descriptor, step, Ready.R)
+    try:
+        # sends what is queued
+        step()
+        return await done
+    finally:
+        loop.remove_reader(descriptor)
+        loop.remove_writer(descriptor)

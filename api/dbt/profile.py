@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict
 
@@ -50,6 +52,15 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
         "MAILMART_DBT_SSLMODE": str(database.get("sslmode") or "prefer"),
         **_target(settings),
     }
+
+
+def target_path(settings: Settings) -> str:
+    """The folder of what dbt writes for a target: a subfolder of dbt's own (`target`, or DBT_TARGET_PATH).
+
+    dbt keeps its parse of the project there, and throws it away if it is of another target. With one folder for all targets, each
+    `mailmart build` after a plain `dbt build` would parse the whole project again, and the other way round.
+    """
+    return str(Path(os.environ.get("DBT_TARGET_PATH") or "target", settings.target))
 
 
 def _target(settings: Settings) -> dict[str, str]:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from api.dbt.build_report import ARGUMENTS, BuildReport
-from api.dbt.profile import dbt_environment
+from api.dbt.profile import dbt_environment, target_path
 from api.settings import Settings
 
 # dbt cancels its queries first, which a server that does not answer can keep waiting
@@ -30,7 +30,7 @@ def run_dbt(settings: Settings, arguments: Sequence[str], *, quiet: bool = False
     """
     return subprocess.run(
         dbt_command(*arguments),
-        env={**os.environ, **dbt_environment(settings)},
+        env={**os.environ, **dbt_environment(settings), "DBT_TARGET_PATH": target_path(settings)},
         cwd=settings.project_root,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE if quiet else None,
@@ -51,7 +51,7 @@ def report_build(settings: Settings, arguments: Sequence[str], report: BuildRepo
     """
     process = subprocess.Popen(
         dbt_command(*arguments, *ARGUMENTS),
-        env={**os.environ, **dbt_environment(settings)},
+        env={**os.environ, **dbt_environment(settings), "DBT_TARGET_PATH": target_path(settings)},
         cwd=settings.project_root,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

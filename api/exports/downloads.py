@@ -17,7 +17,7 @@ from api.errors import FileMissing, Forbidden, NotFound, StorageError, StorageUn
 from api.exports.download_limits import DownloadLimits
 from api.exports.formats import FORMATS
 from api.exports.repository import LINK_LIFETIME_SECONDS, Export
-from api.exports.signed_urls import parse_link, signed_url
+from api.exports.signed_urls import PATH, parse_link, signed_url
 from api.exports.storage import Storage
 from api.settings import Settings
 from api.web.request_context import current_request_context
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 LOG = logging.getLogger(__name__)
-PATH = "/downloads"
 STORAGE_RETRY_SECONDS = 5.0
 INVALID_LINK = "The link is invalid or expired. Request the export's status for a new one"
 

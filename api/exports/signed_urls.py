@@ -10,6 +10,9 @@ import re
 import time
 from urllib.parse import quote, urlencode
 
+# of the route of files in local storage. Here, because the worker makes links and has no routes: importing Flask, and what a
+# route needs, took it a third of its start
+PATH = "/downloads"
 SIGNATURE = re.compile(r"[0-9a-f]{64}")
 
 

@@ -13,8 +13,7 @@ from psycopg.rows import dict_row
 
 from api.db.connection import connect
 from api.errors import DeliveryFailed
-from api.exports.downloads import PATH
-from api.exports.signed_urls import signed_url
+from api.exports.signed_urls import PATH, signed_url
 from api.reports import run_repository as runs
 from api.reports.opt_out_link import opt_out_url
 from api.reports.run_repository import DeliveryTarget

@@ -24,8 +24,9 @@ from api.auth.jwt import JwtVerifier
 from api.auth.rate_limit import RateLimiter
 from api.contract.contract import Contract, read_contract
 from api.contract.publication import Publication, PublicationCache
+from api.db.loop_queries import LoopQueries
 from api.db.pool import ConnectionPool
-from api.errors import ContractError, Forbidden, InvalidHost, WarehouseUnavailable
+from api.errors import ApiError, ContractError, Forbidden, InvalidHost, WarehouseUnavailable
 from api.exports.downloads import Downloads, downloads_blueprint
 from api.exports.routes import ExportServices, exports_blueprint
 from api.exports.storage import storage_of
@@ -37,7 +38,7 @@ from api.pages.chart_bundle import ChartBundle
 from api.pages.routes import pages_blueprint
 from api.reports.opt_out import opt_out_blueprint
 from api.reports.routes import ReportServices, reports_blueprint
-from api.server.asgi import CompleteResponse, encode_headers, raw_path
+from api.server.asgi import CompleteResponse, Unfinished, encode_headers, raw_path
 from api.server.asgi_types import Scope
 from api.server.health import health_blueprint
 from api.settings import Settings
@@ -45,7 +46,7 @@ from api.web.error_examples import MAX_BODY_BYTES
 from api.web.error_handlers import EnvelopeApi, register_error_handlers
 from api.web.openapi import OPENAPI_OPTIONS, documentation_blueprint, postprocess_openapi
 from api.web.paths import IdConverter, prepare_path
-from api.web.request_context import RequestContext, request_context_of
+from api.web.request_context import ENVIRON_KEY, RequestContext, request_context_of
 from api.web.request_log import log_request, server_error_properties
 from api.web.responses import error_response
 from api.web.security_headers import with_security_headers
@@ -75,6 +76,7 @@ class WsgiApp:
         """`telemetry` is by default what the settings configure; `close` closes it too."""
         self._settings = settings
         self._pool = ConnectionPool(settings)
+        self._loop_queries = LoopQueries(self._pool, settings.pool_timeout_seconds)
         self._publications = PublicationCache(self._pool, settings.target)
         self._keys = ApiKeyStore(self._pool)
         self._limiter = RateLimiter(settings)
@@ -91,7 +93,8 @@ class WsgiApp:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         prepare_path(environ, self._settings.public_path)
-        context = RequestContext(environ)
+        # the event loop may have begun it
+        context = environ.get(ENVIRON_KEY) or RequestContext(environ)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             context.status = int(status[:3])
@@ -100,15 +103,13 @@ class WsgiApp:
         try:
             return self._respond(environ, start)
         finally:
-            log_request(context)
-            properties = server_error_properties(context)
-            if properties is not None:
-                self._telemetry.capture("api_error", properties)
+            self._end(context)
 
-    async def respond_on_loop(self, scope: Scope) -> CompleteResponse | None:
-        """The response to a GET with a credential that needs no thread: it is cached, or the client's own copy is current.
+    async def respond_on_loop(self, scope: Scope) -> CompleteResponse | Unfinished | None:
+        """The response to a GET with a credential that was seen before, without a thread.
 
-        None if it needs one: then this WSGI app responds, and counts the request.
+        None if it needs one: then this WSGI app responds, and counts the request. If it was counted before that was known, the
+        environment of WSGI gets its context.
         """
         headers: dict[bytes, bytes] = dict(scope["headers"])
         # a repeated header, or several hosts; and only Flask makes the headers for other origins
@@ -119,21 +120,47 @@ class WsgiApp:
             return None
         fast_path = self._contract_app.fast_path
         target = (raw_path(scope).decode("latin-1"), scope["query_string"].decode("latin-1"))
-        authorization, if_none_match = _text(headers, b"authorization"), _text(headers, b"if-none-match")
-        found = fast_path.find_cached(target, authorization, if_none_match, publication)
+        found = fast_path.find(target, _text(headers, b"authorization"))
         if found is None:
             return None
-        context = RequestContext(
-            {"REQUEST_METHOD": "GET", "PATH_INFO": found.request.path, "HTTP_X_REQUEST_ID": _text(headers, b"x-request-id")}
-        )
-        authorized = await fast_path.count(found.request)
-        if authorized is None:
+        if_none_match = _text(headers, b"if-none-match")
+        answer = fast_path.cached(found, if_none_match, publication)
+        # the threads' way of one request at a time that tries the database
+        if answer is None and self._pool.is_unavailable:
             return None
-        context.authorized, context.endpoint = authorized, found.request.endpoint.name
-        context.source, context.status = found.answer.source, found.status
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": found.path, "HTTP_X_REQUEST_ID": _text(headers, b"x-request-id")}
+        context = RequestContext(environ)
+        context.authorized = await fast_path.count(found)
+        if context.authorized is None:
+            return None
+        context.endpoint = found.endpoint.name
+        if answer is None:
+            try:
+                answer = await fast_path.compute(context, found, if_none_match, publication, self._loop_queries)
+            except ApiError as error:
+                return self._error_on_loop(error, context, environ)
+            # a bug of ours: the thread's handler logs it, and responds
+            except Exception:  # noqa: BLE001
+                answer = None
+            if answer is None:
+                return Unfinished({ENVIRON_KEY: context})
+        context.source, context.status = answer.source, answer.status
         log_request(context)
-        response_headers = encode_headers(found.headers() + context.headers()) + self._security_headers
-        return CompleteResponse(found.status, response_headers, found.body)
+        response_headers = encode_headers(answer.headers() + context.headers()) + self._security_headers
+        return CompleteResponse(answer.status, response_headers, answer.body or b"")
+
+    def _error_on_loop(self, error: ApiError, context: RequestContext, environ: WSGIEnvironment) -> CompleteResponse:
+        response = error_response(error, context)
+        context.source, context.status = "warehouse", response.status_code
+        self._end(context)
+        headers = [*response.get_wsgi_headers(environ), *context.headers()]
+        return CompleteResponse(response.status_code, encode_headers(headers) + self._security_headers, response.get_data())
+
+    def _end(self, context: RequestContext) -> None:
+        log_request(context)
+        properties = server_error_properties(context)
+        if properties is not None:
+            self._telemetry.capture("api_error", properties)
 
     def workspace_of_large_body(self, environ: WSGIEnvironment) -> str | None:
         """The workspace of a request whose credential allows large bodies, else None; for the server, before it reads the body.

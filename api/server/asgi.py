@@ -7,7 +7,7 @@ complete, and leaves it when its response is. The adapters that exist (a2wsgi, a
 Slow clients also come in bursts: bodies that time out at the same moment, or hundreds of readers of one link. So requests wait in
 three queues, each with threads of its own: health checks; requests with a credential; and everything else.
 
-A response that is there already, such as a cached one, needs no thread at all: `on_loop` makes it on the event loop.
+A response that needs no thread, such as a cached one, is made on the event loop: by `on_loop`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import io
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -87,8 +87,15 @@ class CompleteResponse:
     body: bytes
 
 
-# makes the response to a GET without a body, if that needs no thread; else None, and the WSGI service makes it. Never blocks.
-OnLoop = Callable[[Scope], Awaitable[CompleteResponse | None]]
+@dataclass(frozen=True)
+class Unfinished:
+    """A request that the event loop has begun and a thread has to answer: what the WSGI environment has of it."""
+
+    environ: Mapping[str, Any]
+
+
+# makes the response to a GET without a body, if that needs no thread; if not, the WSGI service makes it. Never blocks.
+OnLoop = Callable[[Scope], Awaitable[CompleteResponse | Unfinished | None]]
 
 
 @dataclass
@@ -157,17 +164,26 @@ class AsgiAdapter:
         if self._queues is None:
             self._queues = _Queues(self._number_of_threads)
         announced = _announced(scope)
+        begun: Mapping[str, Any] = {}
         if self._on_loop is not None and scope["method"] == "GET" and announced.has_credential and not announced.has_body:
-            complete = await self._on_loop(scope)
-            if complete is not None:
-                await send({"type": "http.response.start", "status": complete.status, "headers": complete.headers})
-                await send({"type": "http.response.body", "body": complete.body})
+            made = await self._on_loop(scope)
+            if isinstance(made, CompleteResponse):
+                await send({"type": "http.response.start", "status": made.status, "headers": made.headers})
+                await send({"type": "http.response.body", "body": made.body})
                 return
+            begun = made.environ if made is not None else {}
         with Held(self._held_bytes) as held:
-            await self._respond(self._queues, scope, announced, receive, send, held)
+            await self._respond(self._queues, scope, announced, receive, send, held, begun)
 
     async def _respond(
-        self, queues: _Queues, scope: Scope, announced: _Announced, receive: Receive, send: Send, held: Held
+        self,
+        queues: _Queues,
+        scope: Scope,
+        announced: _Announced,
+        receive: Receive,
+        send: Send,
+        held: Held,
+        begun: Mapping[str, Any],
     ) -> None:
         try:
             if self._large_bodies is not None and self._may_be_large(scope, announced, self._large_bodies):
@@ -177,7 +193,7 @@ class AsgiAdapter:
         except ClientDisconnected:
             return
         threads = self._queue(queues, scope, announced, body)
-        response = await threads.run(lambda: self._call(_environ(scope, body)))
+        response = await threads.run(lambda: self._call({**_environ(scope, body), **begun}))
         try:
             await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
             if response.rest is None:

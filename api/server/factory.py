@@ -8,7 +8,7 @@ from api.intake.events.routes import MAX_BODY_BYTES, PATH
 from api.observability.logs import configure_server_logs
 from api.processes.parent_death import end_with_parent
 from api.server.app import WsgiApp
-from api.server.asgi import AsgiAdapter, CompleteResponse, LargeBodies
+from api.server.asgi import AsgiAdapter, CompleteResponse, LargeBodies, Unfinished
 from api.server.asgi_types import Scope
 from api.server.granian import THREADS
 from api.settings import SERVE, Settings
@@ -25,7 +25,7 @@ def create_asgi_app() -> AsgiAdapter:
     Finalize(None, app.close, exitpriority=2)
     Finalize(None, log.close, exitpriority=1)
 
-    async def respond_on_loop(scope: Scope) -> CompleteResponse | None:
+    async def respond_on_loop(scope: Scope) -> CompleteResponse | Unfinished | None:
         # a thread can wait until the log is written, the event loop cannot
         return None if log.is_behind else await app.respond_on_loop(scope)
 

@@ -9,7 +9,9 @@ from api.errors import (
     INVALID,
     ApiError,
     ContentTooLarge,
+    CursorExpired,
     Forbidden,
+    InvalidCursor,
     InvalidHost,
     InvalidTimeRange,
     MalformedRequest,
@@ -72,6 +74,9 @@ def _bad_requests(fields: Sequence[str], *, has_body: bool) -> list[ApiError]:
         if start in fields:
             details = {start: [f"Must not be after {end}."], end: [f"Must not be before {start}."]}
             found.append(InvalidTimeRange("Start date must be before end date", details=details))
+    # a list with an order; the pages of exports and reports go by time, and have no batch
+    if {"cursor", "order"} <= set(fields):
+        found += [InvalidCursor(), CursorExpired()]
     found.append(MalformedRequest("Expecting ',' delimiter: line 3, column 3.") if has_body else InvalidHost())
     return found
 

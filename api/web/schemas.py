@@ -11,12 +11,15 @@ from typing import Any
 import marshmallow as ma
 
 from api.contract.exposures import Endpoint, Field, Section
+from api.contract.lists import list_fields
 from api.contract.parameters import PARAMETERS, parameter_fields
 from api.errors import NOT_FOUND
 
 ERROR_CODES = (
     "MALFORMED_REQUEST",
     "INVALID_TIME_RANGE",
+    "INVALID_CURSOR",
+    "CURSOR_EXPIRED",
     "UNAUTHORIZED",
     "FORBIDDEN",
     *NOT_FOUND,
@@ -96,6 +99,8 @@ def request_schema(endpoint: Endpoint) -> type[ma.Schema]:
     fields: dict[str, Any] = {}
     for name, choices in endpoint.parameters.items():
         fields |= parameter_fields(name, choices, endpoint.defaults.get(name, ()))
+    if endpoint.page is not None:
+        fields |= list_fields(endpoint.page, f"{_pascal(endpoint.name)}Sort")
     return _schema(f"{_pascal(endpoint.name)}{'Request' if endpoint.method == 'post' else 'Query'}", fields, strict=True)
 
 
@@ -106,24 +111,34 @@ def response_schema(endpoint: Endpoint) -> type[ma.Schema]:
         tree |= {key: ma.fields.Nested(schema, required=True) for key, schema in PARAMETERS[name].response_schemas.items()}
     names: dict[tuple[str, ...], str] = {(): f"{_pascal(endpoint.name)}Data"}
     nullable: set[tuple[str, ...]] = set()
+    optional: set[tuple[str, ...]] = set()
     for section in endpoint.sections:
         if section.not_found_error:
             continue
         row, row_names = _row(section)
         own_nullable = frozenset((group,) for group in section.nullable_groups)
+        is_required = section.if_param == ("", "")
         if section.is_list:
             default = f"{_pascal(endpoint.name)}{_pascal('_'.join(section.path))}"
             schema = _object_schema({(): default, **row_names}, row, (), own_nullable)
-            _put(tree, section.path, ma.fields.List(ma.fields.Nested(schema), required=True))
+            _put(tree, section.path, ma.fields.List(ma.fields.Nested(schema), required=is_required))
             continue
+        if not is_required:
+            optional.add(section.path)
         _merge(tree, section.path, row)
         names |= {(*section.path, *path): name for path, name in row_names.items() if (*section.path, *path)}
         nullable |= {(*section.path, *path) for path in own_nullable}
         if section.is_nullable:
             nullable.add(section.path)
+    if endpoint.page is not None:
+        tree["next_cursor"] = ma.fields.String(
+            required=True,
+            allow_none=True,
+            metadata={"description": "The `cursor` of the next page; null on the last page.", "example": None},
+        )
     return data_schema(
         f"{_pascal(endpoint.name)}Response",
-        ma.fields.Nested(_object_schema(names, tree, (), frozenset(nullable)), required=True),
+        ma.fields.Nested(_object_schema(names, tree, (), frozenset(nullable), frozenset(optional)), required=True),
         meta=ma.fields.Nested(Meta, required=True),
     )
 
@@ -180,12 +195,18 @@ def _merge(tree: Tree, path: tuple[str, ...], row: Tree) -> None:
 
 
 def _object_schema(
-    names: Mapping[tuple[str, ...], str], tree: Tree, path: tuple[str, ...], nullable: frozenset[tuple[str, ...]]
+    names: Mapping[tuple[str, ...], str],
+    tree: Tree,
+    path: tuple[str, ...],
+    nullable: frozenset[tuple[str, ...]],
+    optional: frozenset[tuple[str, ...]] = frozenset(),
 ) -> type[ma.Schema]:
     """The schema of an object and its nested objects; an object without a name gets one from its path."""
     fields = {
         name: ma.fields.Nested(
-            _object_schema(names, leaf, (*path, name), nullable), required=True, allow_none=(*path, name) in nullable
+            _object_schema(names, leaf, (*path, name), nullable, optional),
+            required=(*path, name) not in optional,
+            allow_none=(*path, name) in nullable,
         )
         if isinstance(leaf, dict)
         else leaf

@@ -1,24 +1,24 @@
 {#
     Data tests of core see current rows only (`where: __current__` in dbt_project.yml): an expired row is in no later publication
-    and must not prevent one. These two tests are about the versions themselves.
+    and must not prevent one. This test is about the versions themselves.
+
+    Two versions of a key are never visible in the same batch, and no version ends before it begins. So no two current rows have one
+    key; those are found among the rows that the other tests see, and versions that overlap among the expired ones.
 #}
-
-{# No two current rows have the model's key. #}
-{% test unique_current_key(model) -%}
-    {%- set key = tested_node(model).config.unique_key %}
-    select {{ key | join(', ') }}
-    from {{ model }}
-    group by {{ key | join(', ') }}
-    having count(*) > 1
-{%- endtest %}
-
-
-{# Two versions of a key are never visible in the same batch, and no version ends before it begins. #}
 {% test one_version_at_a_time(model) -%}
     {%- set columns = tested_node(model).config.unique_key %}
     {%- set key = columns | join(', ') %}
     {%- set relation = tested_node(model).relation_name %}
-    with expired_versions as (
+    with keys_with_two_current_rows as (
+        select
+            {{ key }},
+            'two current rows' as problem
+        from {{ model }}
+        group by {{ key }}
+        having count(*) > 1
+    ),
+
+    expired_versions as (
         select
             {{ key }},
             valid_from,
@@ -31,7 +31,7 @@
         select distinct {{ key }} from expired_versions
     ),
 
-    -- a key with one version has no overlap. Of several versions all but one are expired, or unique_current_key fails.
+    -- a key with one version has no overlap, and of several versions all but one are expired
     versions as (
         select * from expired_versions
         union all
@@ -45,13 +45,18 @@
 
     with_next_version as (
         select
+            {{ key }},
             valid_from,
             valid_to,
             lead(valid_from) over (partition by {{ key }} order by valid_from, valid_to) as next_valid_from
         from versions
     )
 
-    select *
+    select * from keys_with_two_current_rows
+    union all
+    select
+        {{ key }},
+        'versions overlap' as problem
     from with_next_version
     where valid_from > valid_to or next_valid_from < valid_to
 {%- endtest %}

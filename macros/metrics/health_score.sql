@@ -1,5 +1,6 @@
 {#
-    A query of the workspace's health score for each day from `first_day` to the end of the window: workspace_id, date, score.
+    A query of the workspace's health score for each day from `first_day` to `last_day` (default: the end of the window):
+    workspace_id, date, score.
     A day has a score if a mailbox sent anything in the 30 days up to it. The score is the mean of the mailboxes' scores, weighted
     by what each sent in these 30 days.
 
@@ -9,8 +10,17 @@
 
     `campaign_days`, `mailbox_days`, `mailboxes` and `factors` are the relations of fct_campaign_days, fct_mailbox_days,
     int_requested_mailboxes and dim_health_score_factors.
+
+    `window_start`: the first day of the window in which a requested campaign sent, if it is not the requested window; its last day is
+    `last_day`.
+
+    `by_mailbox`: the query of each mailbox's own score in place of the mean, with what was measured and what it cost.
 #}
-{% macro health_scores(campaign_days, mailbox_days, mailboxes, factors, first_day) -%}
+{% macro health_scores(campaign_days, mailbox_days, mailboxes, factors, first_day, last_day=none, window_start=none, by_mailbox=false) -%}
+{#- of another window than the requested one, the last day is also its end -#}
+{%- set window_end = last_day if window_start else request_range_end() -%}
+{%- set window_start = window_start or request_range_start() -%}
+{%- set last_day = last_day or request_range_end() -%}
 {%- set days_back = 30 -%}
 {%- set min_sent_for_a_drop = 50 -%}
 with mailboxes as (
@@ -36,7 +46,7 @@ campaign_mailboxes as (
     from {{ campaign_days }} as campaign_days
     where
         {{ is_visible_as_of('campaign_days') }}
-        and {{ is_in_window('campaign_days.sent_date') }}
+        and campaign_days.sent_date between {{ window_start }} and {{ window_end }}
         and campaign_days.campaign_id = {{ request_campaign_id() }}
         and {{ is_requested_domain('campaign_days') }}
 ),
@@ -54,7 +64,7 @@ sent_days as (
     from {{ mailbox_days }} as days
     where
         {{ is_visible_as_of('days') }}
-        and sent_date between {{ first_day }} - {{ days_back - 1 }} and {{ request_range_end() }}
+        and sent_date between {{ first_day }} - {{ days_back - 1 }} and {{ last_day }}
         and mailbox_id <> ''
         and {{ is_requested_domain('days') }}
         and (
@@ -91,7 +101,7 @@ all_days as (
     from sending_mailboxes
     cross join
         generate_series(
-            ({{ first_day }} - {{ days_back - 1 }})::timestamp, {{ request_range_end() }}::timestamp, interval '1 day'
+            ({{ first_day }} - {{ days_back - 1 }})::timestamp, {{ last_day }}::timestamp, interval '1 day'
         ) as day
 ),
 
@@ -113,6 +123,7 @@ mailbox_days as (
 running_totals as (
     select
         workspace_id,
+        mailbox_id,
         date,
         sum(sent) over thirty_days as sent,
         sum(delivered) over thirty_days as delivered,
@@ -134,34 +145,75 @@ running_totals as (
         )
 ),
 
+measured as (
+    select
+        totals.*,
+        totals.hard_bounced::float8 / totals.sent as hard_bounce_rate,
+        totals.complained::float8 / totals.sent as spam_complaint_rate,
+        coalesce(totals.unsubscribed::float8 / nullif(totals.delivered, 0), 0) as unsubscribe_rate,
+        case
+            when totals.sent_week_before >= {{ min_sent_for_a_drop }}
+                then (totals.sent_week_before - totals.sent_this_week)::float8 / totals.sent_week_before
+            else 0
+        end as drop_of_sent
+    from running_totals as totals
+    where totals.sent > 0 and totals.date >= {{ first_day }}
+),
+
+penalties as (
+    select
+        measured.*,
+        {%- for factor in ['hard_bounce_rate', 'spam_complaint_rate', 'unsubscribe_rate', 'drop_of_sent'] %}
+        {{ health_penalty(factor, 'measured.' ~ factor) }} as {{ factor }}_penalty{{ ',' if not loop.last }}
+        {%- endfor %}
+    from measured
+    cross join health_factors
+),
+
 mailbox_scores as (
     select
-        totals.workspace_id,
-        totals.date,
-        totals.sent,
-        100 * (
-            1
-            - {{ health_penalty('hard_bounce_rate', 'totals.hard_bounced::float8 / totals.sent') }}
-            - {{ health_penalty('spam_complaint_rate', 'totals.complained::float8 / totals.sent') }}
-            - {{ health_penalty('unsubscribe_rate', 'coalesce(totals.unsubscribed::float8 / nullif(totals.delivered, 0), 0)') }}
-            - case
-                when totals.sent_week_before >= {{ min_sent_for_a_drop }}
-                    then {{ health_penalty('drop_of_sent', '(totals.sent_week_before - totals.sent_this_week)::float8 / totals.sent_week_before') }}
-                else 0
-            end
-        ) as score
-    from running_totals as totals
-    cross join health_factors
-    where totals.sent > 0 and totals.date >= {{ first_day }}
+        *,
+        100 * (1 - hard_bounce_rate_penalty - spam_complaint_rate_penalty - unsubscribe_rate_penalty - drop_of_sent_penalty) as score
+    from penalties
 )
 
+{% if by_mailbox -%}
+select
+    workspace_id,
+    mailbox_id,
+    date,
+    {{ rounded_health_score('score') }} as score,
+    sent,
+    sent_this_week,
+    hard_bounce_rate,
+    hard_bounce_rate_penalty,
+    spam_complaint_rate,
+    spam_complaint_rate_penalty,
+    unsubscribe_rate,
+    unsubscribe_rate_penalty,
+    drop_of_sent,
+    drop_of_sent_penalty
+from mailbox_scores
+{%- else -%}
 select
     workspace_id,
     date,
-    -- rounded to 12 decimals first: the quotient is not exact, and must not fall below the half that it should be
-    round(round((sum(score * sent) / sum(sent))::numeric, 12))::int as score
+    {{ rounded_health_score('sum(score * sent) / sum(sent)') }} as score
 from mailbox_scores
 group by workspace_id, date
+{%- endif %}
+{%- endmacro %}
+
+
+{# A score as it is shown. To 12 decimals first: a quotient is not exact, and must not fall below the half that it should be. #}
+{% macro rounded_health_score(score) -%}
+    round(round(({{ score }})::numeric, 12))::int
+{%- endmacro %}
+
+
+{# A share of 0 to 1 as it is shown, in per cent or in points of a score. To 12 decimals first, for the same reason. #}
+{% macro health_per_cent(share) -%}
+    round(round((100 * {{ share }})::numeric, 12), 2)::numeric(7, 2)
 {%- endmacro %}
 
 

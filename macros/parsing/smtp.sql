@@ -17,12 +17,13 @@
 
 
 {#
-    The reply code that a text quotes: `host mx.example.com said: 550 User unknown`, `host mx [192.0.2.1]: 550`, `SMTP; 550`.
-    Null if it quotes none.
+    The reply code that a text quotes: `host mx.example.com said: 550 User unknown`, `host mx [192.0.2.1]: 550`, `SMTP; 550`,
+    `server after RCPT TO:<address>: 550`, on the same line or on the next one. Null if it quotes none.
 #}
 {% macro quoted_reply_code(expression) -%}
     substring(
         left({{ expression }}, 4000)
-        from '(?:said|me|host|re(?:plied|ply|sponse|turned|ason)|was|error|<<<|\]|[A-Za-z]+;)[^A-Za-z0-9]{1,4}([45][0-9]{2})[ -]'
+        from '(?:(?:said|me|host|re(?:plied|ply|sponse|turned|ason)|was|error|<<<|\]|[A-Za-z]+;)[^A-Za-z0-9]{1,4}'
+        || '|server after [^:]+(?::<[^<>]*>[^:]*)?:\s+)([45][0-9]{2})[ -]'
     )::int
 {%- endmacro %}

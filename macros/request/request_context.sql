@@ -29,6 +29,18 @@
 {%- endmacro %}
 
 
+{# The first date of the previous period: as many dates as the window has, directly before it. Not before year 1: clients have none. #}
+{% macro request_previous_start() -%}
+    (select greatest({{ request_range_start() }} - ({{ request_range_end() }} - {{ request_range_start() }}) - 1, date '0001-01-01'))
+{%- endmacro %}
+
+
+{# The last date of the previous period. #}
+{% macro request_previous_end() -%}
+    (select greatest({{ request_range_start() }} - 1, date '0001-01-01'))
+{%- endmacro %}
+
+
 {# The size of a bucket: day, week (ISO, from Monday) or month. #}
 {% macro request_group_by() -%}
     (select coalesce({{ request_setting('group_by', 'text') }}, 'day'))
@@ -44,6 +56,12 @@
 {# The requested sending domain; null: all. #}
 {% macro request_domain_id() -%}
     (select {{ request_setting('domain_id', 'text') }})
+{%- endmacro %}
+
+
+{# The requested status of campaigns; null: all. #}
+{% macro request_campaign_status() -%}
+    (select {{ request_setting('campaign_status', 'text') }})
 {%- endmacro %}
 
 

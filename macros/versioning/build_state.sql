@@ -5,30 +5,36 @@
 
 {# on-run-start, after app.begin_batch(): from now on no other build of this warehouse changes what is kept. #}
 {% macro keep_build_state() -%}
-    {%- set batch = batch_id() -%}
-    {%- set published = published_batch() -%}
-    {%- set definitions = {} -%}
-    {%- set views = {} -%}
+    {%- set state = {
+        'invocation_id': invocation_id,
+        'batch_id': batch_id(),
+        'published_batch': published_batch(),
+    } -%}
     {#- a continuous build makes no views -#}
     {%- if not is_continuous_build() -%}
-        {%- for row in run_query(
-            'select view_schema, view_name, definition from app.view_definitions where view_schema = any(' ~ sql_array(view_schemas()) ~ ')'
-        ).rows -%}
-            {%- do definitions.update({row[0] ~ '.' ~ row[1]: row[2]}) -%}
-        {%- endfor -%}
-        {%- for row in run_query(
-            'select relname from pg_class where relnamespace = to_regnamespace(' ~ sql_literal(served_schema()) ~ ") and relkind = 'v'"
-        ).rows -%}
-            {%- do views.update({row[0]: true}) -%}
-        {%- endfor -%}
+        {%- do state.update({'view_definitions': read_view_definitions(), 'served_views': read_served_views()}) -%}
     {%- endif -%}
-    {%- do graph.update({'mailmart_build': {
-        'invocation_id': invocation_id,
-        'batch_id': batch,
-        'published_batch': published,
-        'view_definitions': definitions,
-        'served_views': views,
-    }}) -%}
+    {%- do graph.update({'mailmart_build': state}) -%}
+{%- endmacro %}
+
+
+{# The definition of each view that was built, by schema.name. #}
+{% macro read_view_definitions() -%}
+    {%- set definitions = {} -%}
+    {%- for row in run_query(
+        'select view_schema, view_name, definition from app.view_definitions where view_schema = any(' ~ sql_array(view_schemas()) ~ ')'
+    ).rows -%}
+        {%- do definitions.update({row[0] ~ '.' ~ row[1]: row[2]}) -%}
+    {%- endfor -%}
+    {{ return(definitions) }}
+{%- endmacro %}
+
+
+{# The names of the views in the schema of served views. #}
+{% macro read_served_views() -%}
+    {{ return(run_query(
+        'select relname from pg_class where relnamespace = to_regnamespace(' ~ sql_literal(served_schema()) ~ ") and relkind = 'v'"
+    ).columns[0].values() | list) }}
 {%- endmacro %}
 
 
@@ -38,7 +44,7 @@
 #}
 {% macro kept(name) -%}
     {%- set state = graph.get('mailmart_build') -%}
-    {{ return(state[name] if state and state.invocation_id == invocation_id else none) }}
+    {{ return(state.get(name) if state and state.invocation_id == invocation_id else none) }}
 {%- endmacro %}
 
 

@@ -30,7 +30,9 @@
 {% macro serve_view(definition, sql) -%}
     {%- if 'marts' not in model.fqn -%} {{ return('') }} {%- endif -%}
     {%- set name = served_name(this.identifier, definition) -%}
-    {%- if name not in kept('served_views') -%}
+    {%- set existing = kept('served_views') -%}
+    {%- if existing is none -%} {%- set existing = read_served_views() -%} {%- endif -%}
+    {%- if name not in existing -%}
         {%- set view = served_schema() ~ '."' ~ name ~ '"' -%}
         {%- do run_query(
             "create view " ~ view ~ " with (security_invoker = true) as (" ~ sql ~ "\n);"

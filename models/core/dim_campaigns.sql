@@ -1,4 +1,10 @@
-{{ config(unique_key=['workspace_id', 'campaign_id'], meta={'full_snapshot': true}) }}
+{{
+    config(
+        unique_key=['workspace_id', 'campaign_id'],
+        indexes=[{'columns': ['workspace_id', 'campaign_id']}],
+        meta={'full_snapshot': true},
+    )
+}}
 
 with campaigns as (
     select * from {{ ref('stg_campaigns') }}

@@ -1,4 +1,10 @@
-{{ config(unique_key=['workspace_id', 'domain_id'], meta={'full_snapshot': true}) }}
+{{
+    config(
+        unique_key=['workspace_id', 'domain_id'],
+        indexes=[{'columns': ['workspace_id', 'domain_id']}],
+        meta={'full_snapshot': true},
+    )
+}}
 
 with domains as (
     select * from {{ ref('stg_domains') }}

@@ -1,4 +1,10 @@
-{{ config(unique_key=['workspace_id', 'mailbox_id'], meta={'full_snapshot': true}) }}
+{{
+    config(
+        unique_key=['workspace_id', 'mailbox_id'],
+        indexes=[{'columns': ['workspace_id', 'mailbox_id']}],
+        meta={'full_snapshot': true},
+    )
+}}
 
 with mailboxes as (
     select * from {{ ref('stg_mailboxes') }}

@@ -17,7 +17,9 @@ select
     requested.position as metric_position,
     rates.successes,
     rates.trials,
-    rates.sign
+    rates.sign,
+    {{ wilson_lower_bound('rates.successes', 'rates.trials') }} as low,
+    {{ wilson_upper_bound('rates.successes', 'rates.trials') }} as high
 from compared_campaigns
 cross join
     lateral (

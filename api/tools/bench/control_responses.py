@@ -78,7 +78,7 @@ def _response(request: BenchRequest, transaction: Sequence[Statement]) -> Contro
     today = datetime.now(UTC).date()
     for name in request.endpoint.parameters:
         fields |= PARAMETERS[name].resolve(request.params, today).response_fields
-    sections = [_section(section, request.params) for section in request.endpoint.sections]
+    sections = [_section(section, request.params) for section in request.endpoint.sections if section.is_shown(request.params)]
     statements = [(statement.text, list(statement.values)) for statement in transaction]
     return {"transaction": statements, "fields": fields, "sections": sections}
 

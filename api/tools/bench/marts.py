@@ -12,7 +12,7 @@ from psycopg import Connection
 
 from api.analytics.routes import resolve_settings
 from api.contract.exposures import Endpoint, Section
-from api.contract.response import statement
+from api.contract.page_query import section_statement
 from api.db.connection import connect
 from api.db.request_context import apply_settings, tenant_settings
 from api.settings import Settings
@@ -22,9 +22,11 @@ from api.tools.synthetic.generate import GenerateOptions, generate
 from api.web.schemas import request_schema
 
 ALL_MAIL, ONE_CAMPAIGN, ONE_DOMAIN, BY_HOUR = "all mail", "one campaign", "one domain", "by hour"
+BY_NAME, SEARCHED = "by name", "searched"
 MAX_COMPARED = 10
-# limits in milliseconds: of a request for one campaign, and of any other
+# limits in milliseconds: of a request for one campaign, of a page of a list, and of any other
 LIMIT_OF_A_CAMPAIGN = 15
+LIMIT_OF_A_LIST = 400
 LIMIT = 40
 OF_A_CAMPAIGN = ("campaign_analytics", "deliverability")
 
@@ -54,15 +56,17 @@ class MeasuredQuery:
         return self.milliseconds > self.limit
 
 
-def bench_marts(settings: Settings, messages: int, days: int, rounds: int, report: Callable[[str], None]) -> list[MeasuredQuery]:
+def bench_marts(
+    settings: Settings, messages: int, days: int, campaigns: int, rounds: int, report: Callable[[str], None]
+) -> list[MeasuredQuery]:
     """Measures on a server of its own, and removes it.
 
     Raises:
         MailmartError: the build fails.
     """
     with scratch_servers(settings) as scratch:
-        report(f"making {messages:,} messages in one workspace")
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days, is_flat=True))
+        report(f"making {messages:,} messages of {campaigns:,} campaigns in one workspace")
+        generate(scratch, GenerateOptions(workspaces=1, campaigns=campaigns, messages=messages, days=days, is_flat=True))
         report("dbt build")
         build(scratch)
         vacuum_analyze(scratch)
@@ -105,6 +109,12 @@ def _requests(endpoint: Endpoint, ids: Mapping[str, Any]) -> Iterator[tuple[str,
     ):
         if name in endpoint.parameters:
             yield about, {**parameters, name: value}
+    if endpoint.page is not None:
+        names = [name for name, column in endpoint.page.sort.items() if column.is_text]
+        if names:
+            yield BY_NAME, {**parameters, "sort": names[0], "order": "asc"}
+        if endpoint.page.search:
+            yield SEARCHED, {**parameters, "search": "1"}
 
 
 def _measure(
@@ -117,15 +127,29 @@ def _measure(
     rounds: int,
 ) -> list[MeasuredQuery]:
     path = {name: ids[name] for name in endpoint.path_parameters}
-    context, _ = resolve_settings(endpoint, request_schema(endpoint)().load(parameters), path, datetime.now(UTC).date())
+    params = request_schema(endpoint)().load(parameters)
+    context, _ = resolve_settings(endpoint, params, path, datetime.now(UTC).date())
     limit = LIMIT_OF_A_CAMPAIGN if about == ONE_CAMPAIGN and endpoint.name in OF_A_CAMPAIGN else LIMIT
     with connect(scratch, "mailmart_api") as connection:
         apply_settings(connection, {**fixed, **context})
-        return [_explain(connection, endpoint, section, about, limit, rounds) for section in endpoint.sections]
+        return [
+            _explain(
+                connection,
+                section_statement(section, params),
+                endpoint,
+                section,
+                about,
+                limit if section.page is None else LIMIT_OF_A_LIST,
+                rounds,
+            )
+            for section in endpoint.sections
+            if section.is_shown(params)
+        ]
 
 
-def _explain(connection: Connection, endpoint: Endpoint, section: Section, about: str, limit: int, rounds: int) -> MeasuredQuery:
-    query = statement(section)
+def _explain(
+    connection: Connection, query: str, endpoint: Endpoint, section: Section, about: str, limit: int, rounds: int
+) -> MeasuredQuery:
     # the first query of a connection also reads the catalogue
     _, *plans = [_plan(connection, query) for _ in range(rounds + 1)]
     return MeasuredQuery(

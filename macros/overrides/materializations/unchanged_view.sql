@@ -33,5 +33,7 @@
 
 {# The definition that a view had when this build began; none if it was never built. #}
 {% macro stored_definition(relation) -%}
-    {{ return(kept('view_definitions').get(relation.schema ~ '.' ~ relation.identifier)) }}
+    {%- set definitions = kept('view_definitions') -%}
+    {%- if definitions is none -%} {%- set definitions = read_view_definitions() -%} {%- endif -%}
+    {{ return(definitions.get(relation.schema ~ '.' ~ relation.identifier)) }}
 {%- endmacro %}

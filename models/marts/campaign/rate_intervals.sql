@@ -8,8 +8,8 @@ select
     metric,
     successes,
     trials,
-    round(100 * {{ wilson_lower_bound('successes', 'trials') }}, 2)::numeric(5, 2) as low,
-    round(100 * {{ wilson_upper_bound('successes', 'trials') }}, 2)::numeric(5, 2) as high
+    round(100 * low, 2)::numeric(5, 2) as low,
+    round(100 * high, 2)::numeric(5, 2) as high
 from compared_rates
 where trials > 0
 order by workspace_id, metric_position, campaign_position, campaign_id collate "C"

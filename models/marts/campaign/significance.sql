@@ -14,8 +14,8 @@ ranked as (
         successes,
         trials,
         successes::numeric / trials as share,
-        {{ wilson_lower_bound('successes', 'trials') }} as low,
-        {{ wilson_upper_bound('successes', 'trials') }} as high,
+        low,
+        high,
         -- 30 decimals: equal fractions are equal and different ones differ, however large their parts are
         row_number() over (
             partition by workspace_id, metric

@@ -35,6 +35,10 @@ HOSTILE_NAMES = {
 }
 # the only message of the workspace "w"
 ONE_MESSAGE = Event("e0", "w", "m0", "sent", datetime.now(UTC) - timedelta(days=1), campaign_id="c", recipient_domain="x.example")
+# two tenants of one warehouse, and how many messages each has sent in DAYS, with ten campaigns
+LARGE, SMALL = "large", "small"
+MESSAGES = {LARGE: 3_000, SMALL: 20}
+DAYS = 60
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +86,47 @@ def _fill_one_message(settings: Settings) -> None:
     delivered = dataclasses.replace(ONE_MESSAGE, event_id="d0", event_type="delivered")
     load_events(settings, [ONE_MESSAGE, delivered], datetime.now(UTC) - timedelta(hours=1))
     run_dbt(settings, *WITHOUT_UNIT_TESTS)
+
+
+@pytest.fixture(scope="session")
+def two_tenants(make_warehouse: MakeWarehouse) -> Settings:
+    """A large and a small tenant, with statistics."""
+    return make_warehouse("two_tenants", _fill_two_tenants)
+
+
+@pytest.fixture
+def own_two_tenants(make_warehouse: MakeWarehouse) -> Settings:
+    """The same, a copy of the test's own."""
+    return make_warehouse("two_tenants", _fill_two_tenants)
+
+
+def _fill_two_tenants(settings: Settings) -> None:
+    now = datetime.now(UTC) - timedelta(hours=2)
+    events = []
+    for workspace, messages in MESSAGES.items():
+        for number in range(messages):
+            sent_at = now - timedelta(days=number % DAYS, minutes=number % 600)
+            message = f"{workspace}-{number}"
+            kind = ("delivered", "opened", "clicked", "bounced")[number % 4]
+            sent = Event(
+                f"{message}-s",
+                workspace,
+                message,
+                "sent",
+                sent_at,
+                campaign_id=f"c{number % 10}",
+                mailbox_id=f"b{number % 7}",
+                domain_id=f"d{number % 3}",
+                recipient_domain=f"d{number % 5}.example",
+            )
+            events += [
+                sent,
+                dataclasses.replace(sent, event_id=f"{message}-e", event_type=kind, occurred_at=sent_at + timedelta(minutes=5)),
+            ]
+    load_events(settings, events, now + timedelta(hours=1))
+    run_dbt(settings, *WITHOUT_UNIT_TESTS)
+    with connect(settings, "mailmart_owner", autocommit=True) as connection:
+        connection.execute("analyze")
 
 
 @dataclass(frozen=True)

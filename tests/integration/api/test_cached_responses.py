@@ -1,4 +1,4 @@
-"""Responses that the event loop makes: the same as those of the threads, counted and logged the same, and only where it may."""
+"""Responses of the event loop, cached or computed: those of the threads, counted and logged the same, only where it may."""
 
 from __future__ import annotations
 
@@ -8,18 +8,29 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
-from werkzeug.test import Client
+from werkzeug.test import Client, TestResponse
 
 from api.auth.api_keys import create_key
+from api.db.prepared_statements import PreparedStatements
+from api.errors import ApiError, NotFound, QueryTimeout
 from api.server.app import WsgiApp
-from api.server.asgi import CompleteResponse
+from api.server.asgi import AsgiAdapter, CompleteResponse, Unfinished
 from api.settings import Settings
 from tests.integration.api.conftest import Caller
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
 
 RESOURCE = f"{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
 PATH = f"/api/v1/workspaces/{RESOURCE}"
+OF_THE_WORKSPACE = f"/api/v1/workspaces/{WORKSPACE}/analytics"
+ALL_READ = (
+    PATH,
+    *(
+        f"{OF_THE_WORKSPACE}/{name}"
+        for name in ("overview", "deliverability", "engagement-heatmap", "data-quality", "freshness", "sources")
+    ),
+)
 OF_EACH_REQUEST = {"x-request-id", "ratelimit-remaining", "ratelimit-reset"}
 
 
@@ -47,16 +58,54 @@ class Loop:
 
     def get(self, key: str, *headers: tuple[str, str], path: str = PATH, query: str = "") -> CompleteResponse | None:
         """What it responds to a GET."""
-        pairs = [("host", "localhost"), ("authorization", f"Bearer {key}"), *headers]
-        scope: dict[str, Any] = {
-            "type": "http",
-            "method": "GET",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "headers": [(name.encode(), value.encode()) for name, value in pairs],
-        }
-        return self._runner.run(self._service.respond_on_loop(scope))
+        made = self.made(key, *headers, path=path, query=query)
+        assert not isinstance(made, Unfinished)
+        return made
+
+    def made(
+        self, key: str, *headers: tuple[str, str], path: str = PATH, query: str = ""
+    ) -> CompleteResponse | Unfinished | None:
+        """What it makes of a GET."""
+        return self._runner.run(self._service.respond_on_loop(scope_of(key, *headers, path=path, query=query)))
+
+    def get_together(self, key: str, number: int) -> list[CompleteResponse | Unfinished | None]:
+        """What it makes of several GETs that come at once."""
+
+        async def together() -> list[CompleteResponse | Unfinished | None]:
+            return await asyncio.gather(*(self._service.respond_on_loop(scope_of(key)) for _ in range(number)))
+
+        return self._runner.run(together())
+
+    def whole(self, key: str) -> tuple[int, bytes]:
+        """Status and body of a GET, with the threads behind the loop."""
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        async def respond() -> None:
+            adapter = AsgiAdapter(self._service, threads=1, on_loop=self._service.respond_on_loop)
+            await adapter(scope_of(key), receive, send)
+
+        self._runner.run(respond())
+        return sent[0]["status"], b"".join(message["body"] for message in sent[1:])
+
+
+def scope_of(key: str, *headers: tuple[str, str], path: str = PATH, query: str = "") -> dict[str, Any]:
+    """Of a GET, as the server has it."""
+    pairs = [("host", "localhost"), ("authorization", f"Bearer {key}"), *headers]
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in pairs],
+    }
 
 
 @pytest.fixture
@@ -85,6 +134,127 @@ def test_it_is_the_response_of_a_thread(service: WsgiApp, loop: Loop, warm_key: 
         own = ("request_id", "seconds")
         assert {**by_loop, **dict.fromkeys(own)} == {**by_thread, **dict.fromkeys(own)}
         assert by_loop["request_id"] == values["x-request-id"]
+
+
+def test_what_is_not_cached_is_computed_as_a_thread_computes_it(
+    warehouse_settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mailmart.access")
+    key = create_key(warehouse_settings, WORKSPACE, name="loop")
+    uncached = WsgiApp(dataclasses.replace(warehouse_settings, response_cache_mb=0))
+    try:
+        caller = Caller(Client(uncached), key)
+        with asyncio.Runner() as runner:
+            loop = Loop(uncached, runner)
+            for path in ALL_READ:
+                # a request that was seen before
+                assert caller.client.get(path, headers={"Authorization": f"Bearer {key}"}).status_code == 200
+                for headers in ({}, {"If-None-Match": "*"}):
+                    expected, actual = _by_both(caller, loop, path, headers, caplog)
+                    assert (actual.status, actual.body) == (expected.status_code, expected.data)
+                    assert [name.decode() for name, _ in actual.headers] == [name.lower() for name, _ in expected.headers]
+                    by_thread, by_loop = (record.fields for record in caplog.records)  # type: ignore[attr-defined]
+                    own = ("request_id", "seconds", "query_seconds")
+                    assert {**by_loop, **dict.fromkeys(own)} == {**by_thread, **dict.fromkeys(own)}
+                    assert by_loop["source"] == "warehouse"
+                    assert 0 < by_loop["query_seconds"] <= by_loop["seconds"]
+    finally:
+        uncached.close()
+
+
+def _by_both(
+    caller: Caller, loop: Loop, path: str, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> tuple[TestResponse, CompleteResponse]:
+    """The responses of a thread and of the loop, with their log lines alone. Again, if what the thread checked has expired."""
+    for _ in range(20):
+        caplog.clear()
+        expected = caller.client.get(path, headers={"Authorization": f"Bearer {caller.key}", **headers})
+        actual = loop.get(caller.key, *((name.lower(), value) for name, value in headers.items()), path=path)
+        if actual is not None:
+            return expected, actual
+    raise AssertionError(f"the loop never answered {path}")
+
+
+def test_more_requests_than_connections_all_get_the_response(warehouse_settings: Settings) -> None:
+    """Those for which the loop has no connection go to a thread, counted once."""
+    settings = dataclasses.replace(warehouse_settings, response_cache_mb=0, pool_size=2, rate_limit_factor=1)
+    key = create_key(settings, WORKSPACE, name="loop")
+    service = WsgiApp(dataclasses.replace(settings, redis_url="unix:///nowhere/valkey.sock"))
+    try:
+        caller = Caller(Client(service), key)
+        expected = caller.get(RESOURCE)
+        with asyncio.Runner() as runner:
+            made = Loop(service, runner).get_together(key, 40)
+        answers = [each for each in made if isinstance(each, CompleteResponse)]
+        assert answers
+        assert {(each.status, each.body) for each in answers} == {(200, expected.data)}
+        assert not service._loop_queries._waiting
+        assert service._loop_queries._in_use == 0
+        counted = [each for each in made if each is not None]
+        remaining = int(caller.get(RESOURCE).headers["RateLimit-Remaining"])
+        assert remaining == int(expected.headers["RateLimit-Remaining"]) - len(counted) - 1
+    finally:
+        service.close()
+
+
+def test_a_statement_that_fails_is_tried_again_by_a_thread_and_counted_once(
+    warehouse_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = dataclasses.replace(warehouse_settings, response_cache_mb=0, rate_limit_factor=1)
+    key = create_key(settings, WORKSPACE, name="loop")
+    service = WsgiApp(dataclasses.replace(settings, redis_url="unix:///nowhere/valkey.sock"))
+    try:
+        caller = Caller(Client(service), key)
+        expected = caller.get(RESOURCE)
+        with asyncio.Runner() as runner:
+            loop = Loop(service, runner)
+            # as if the connection was lost while the query ran
+            with monkeypatch.context() as broken:
+                broken.setattr(PreparedStatements, "run_on_loop", _fail)
+                status, body = loop.whole(key)
+        assert (status, body) == (200, expected.data)
+        remaining = int(caller.get(RESOURCE).headers["RateLimit-Remaining"])
+        assert remaining == int(expected.headers["RateLimit-Remaining"]) - 2
+    finally:
+        service.close()
+
+
+async def _fail(*_: object, **__: object) -> Any:
+    raise psycopg.OperationalError("the connection was lost")
+
+
+def test_errors_of_the_loop_are_those_of_the_threads(
+    warehouse_settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mailmart.access")
+    key = create_key(warehouse_settings, WORKSPACE, name="loop")
+    service = WsgiApp(dataclasses.replace(warehouse_settings, response_cache_mb=0))
+    try:
+        caller = Caller(Client(service), key)
+        assert caller.get(RESOURCE).status_code == 200
+        with asyncio.Runner() as runner:
+            loop = Loop(service, runner)
+            for error in (QueryTimeout(), NotFound("CAMPAIGN_NOT_FOUND", id=CAMPAIGN, workspace=WORKSPACE)):
+
+                async def fail_on_loop(*_: object, error: ApiError = error, **__: object) -> Any:
+                    raise error
+
+                def fail(*_: object, error: ApiError = error, **__: object) -> Any:
+                    raise error
+
+                monkeypatch.setattr(service._loop_queries, "query", fail_on_loop)
+                monkeypatch.setattr(service._pool, "query", fail)
+                expected, actual = _by_both(caller, loop, PATH, {}, caplog)
+                assert (actual.status, actual.body) == (expected.status_code, expected.data)
+                values = {name.decode(): value.decode() for name, value in actual.headers}
+                assert {name: values[name] for name in set(values) - OF_EACH_REQUEST} == {
+                    name.lower(): value for name, value in expected.headers if name.lower() not in OF_EACH_REQUEST
+                }
+                by_thread, by_loop = (record.fields for record in caplog.records)  # type: ignore[attr-defined]
+                own = ("request_id", "seconds", "query_seconds")
+                assert {**by_loop, **dict.fromkeys(own)} == {**by_thread, **dict.fromkeys(own)}
+    finally:
+        service.close()
 
 
 def test_the_clients_own_request_id_is_kept_if_it_is_well_formed(service: WsgiApp, loop: Loop, warm_key: str) -> None:

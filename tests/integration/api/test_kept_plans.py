@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -15,23 +15,18 @@ from psycopg.conninfo import conninfo_to_dict
 
 from api.analytics.routes import resolve_settings
 from api.contract.exposures import Endpoint
+from api.contract.page_query import section_statement
 from api.contract.publication import Publication, read_publication
-from api.contract.response import statement
 from api.db.connection import connect, conninfo
 from api.db.prepared_statements import MAX_STATEMENTS, PreparedStatements, Statement, statement_name
 from api.db.request_context import apply_settings, set_config_query, tenant_settings
 from api.db.session import transaction_config, transaction_settings
 from api.settings import Settings
 from api.web.schemas import request_schema
-from tests.integration.conftest import MakeWarehouse
-from tests.integration.warehouse.events import Event
-from tests.integration.warehouse.loading import load_events
-from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
+from tests.integration.api.conftest import LARGE, SMALL
 from tests.support.postgres import PostgresServer
 
-LARGE, SMALL, NOBODY = "large", "small", "nobody"
-MESSAGES = {LARGE: 3_000, SMALL: 20}
-DAYS = 60
+NOBODY = "nobody"
 # to the cost and to the blocks of a plan that is made for this very request
 MAX_RATIO = 1.3
 # of the plans of one connection with every statement of the contract
@@ -39,36 +34,8 @@ MAX_MEGABYTES = 24
 
 
 @pytest.fixture(scope="module")
-def warehouse(make_warehouse: MakeWarehouse) -> Settings:
-    """A large and a small tenant, with statistics."""
-    return make_warehouse("kept_plans", _fill)
-
-
-def _fill(settings: Settings) -> None:
-    now = datetime.now(UTC) - timedelta(hours=2)
-    events = []
-    for workspace, messages in MESSAGES.items():
-        for number in range(messages):
-            sent_at = now - timedelta(days=number % DAYS, minutes=number % 600)
-            message = f"{workspace}-{number}"
-            kind = ("delivered", "opened", "clicked", "bounced")[number % 4]
-            sent = Event(
-                f"{message}-s",
-                workspace,
-                message,
-                "sent",
-                sent_at,
-                campaign_id=f"c{number % 10}",
-                recipient_domain=f"d{number % 5}.example",
-            )
-            events += [
-                sent,
-                replace(sent, event_id=f"{message}-e", event_type=kind, occurred_at=sent_at + timedelta(minutes=5)),
-            ]
-    load_events(settings, events, now + timedelta(hours=1))
-    run_dbt(settings, *WITHOUT_UNIT_TESTS)
-    with connect(settings, "mailmart_owner", autocommit=True) as connection:
-        connection.execute("analyze")
+def warehouse(two_tenants: Settings) -> Settings:
+    return two_tenants
 
 
 @pytest.fixture(scope="module")
@@ -85,19 +52,34 @@ def of_the_login(settings: Settings) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def _requests(endpoint: Endpoint) -> Iterator[dict[str, str]]:
-    """The settings of requests with each window, and with and without each filter that the endpoint has."""
+@dataclass(frozen=True)
+class Asked:
+    """A request: the settings of its context, and its statements."""
+
+    settings: dict[str, str]
+    statements: list[str]
+
+
+def _requests(endpoint: Endpoint) -> Iterator[Asked]:
+    """Requests with each window, with and without each filter that the endpoint has; of a list also searched and sorted."""
+    pages: list[dict[str, Any]] = [{}]
+    if endpoint.page is not None:
+        pages += [{"search": "1"}, {"sort": list(endpoint.page.sort)[-1], "order": "asc"}]
     # () is every choice
     narrow = "7d" if "7d" in (endpoint.parameters.get("timeRange") or ("7d",)) else "30d"
     for window in (narrow, "90d"):
         given: dict[str, Any] = {"timeRange": window, "time_range": window, "campaign_ids": ["c1", "c2"]}
         given |= {name: list(endpoint.parameters[name]) for name in endpoint.defaults}
-        for chosen in ({}, {"campaignId": "c1"}, {"domainId": "d1.example"}, {"granularity": "hour"}):
-            if chosen.keys() <= endpoint.parameters.keys():
-                parameters = {name: value for name, value in {**given, **chosen}.items() if name in endpoint.parameters}
-                params = request_schema(endpoint)().load(parameters)
+        for chosen in (*pages, {"campaignId": "c1"}, {"domainId": "d1.example"}, {"granularity": "hour"}):
+            known = request_schema(endpoint)().fields if endpoint.parameters else {}
+            if chosen.keys() <= known.keys():
+                params = request_schema(endpoint)().load(
+                    {name: value for name, value in {**given, **chosen}.items() if name in known}
+                )
                 path = dict.fromkeys(endpoint.path_parameters, "c1")
-                yield resolve_settings(endpoint, params, path, datetime.now(UTC).date())[0]
+                settings = resolve_settings(endpoint, params, path, datetime.now(UTC).date())[0]
+                shown = [section for section in endpoint.sections if section.is_shown(params)]
+                yield Asked(settings, [section_statement(section, params) for section in shown])
 
 
 def _set_config(settings: Mapping[str, str]) -> Statement:
@@ -124,16 +106,16 @@ def test_a_kept_plan_is_as_good_as_a_new_one(warehouse: Settings, publication: P
         # the statements are closed at the end, not before
         prepared = PreparedStatements(connection, max_statements=1000)
         for endpoint in publication.contract.endpoints:
-            statements = [statement(section) for section in endpoint.sections]
             requests = list(_requests(endpoint))
             own = tenant_settings(first, publication.batch_id)
-            prepared.run([_set_config({**requests[0], **own}), *map(Statement, statements)], "")
+            for request in requests:
+                prepared.run([_set_config({**request.settings, **own}), *map(Statement, request.statements)], "")
             for workspace, request in itertools.product((LARGE, SMALL, NOBODY), requests):
-                settings = {**request, **tenant_settings(workspace, publication.batch_id)}
+                settings = {**request.settings, **tenant_settings(workspace, publication.batch_id)}
                 with connection.transaction(force_rollback=True):
                     connection.execute("; ".join(transaction_settings("mailmart_api", statement_timeout_seconds=60)).encode())
                     apply_settings(connection, settings)
-                    for text in statements:
+                    for text in request.statements:
                         cost, blocks = _explained(connection, f'execute "{statement_name(text).decode()}"')
                         new_cost, new_blocks = _explained(connection, text)
                         compared += 1
@@ -149,8 +131,9 @@ def test_the_memory_of_all_plans_is_bounded(warehouse: Settings, publication: Pu
     with psycopg.connect(server.superuser, dbname=database, autocommit=True) as superuser:
         prepared = PreparedStatements(superuser)
         for endpoint in publication.contract.endpoints:
-            request = {**next(_requests(endpoint)), **tenant_settings(LARGE, publication.batch_id)}
-            prepared.run([_set_config(request), *(Statement(statement(section)) for section in endpoint.sections)], "")
+            request = next(_requests(endpoint))
+            settings = {**request.settings, **tenant_settings(LARGE, publication.batch_id)}
+            prepared.run([_set_config(settings), *map(Statement, request.statements)], "")
         row = superuser.execute(
             "select sum(total_bytes) / 1024 / 1024, count(*) from pg_backend_memory_contexts where name like 'CachedPlan%'"
         ).fetchone()

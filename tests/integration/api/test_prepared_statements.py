@@ -226,6 +226,25 @@ def test_statements_are_bounded_and_closed_with_their_publication(pool: Connecti
     assert count <= MAX_STATEMENTS
 
 
+@pytest.mark.parametrize(("seconds", "prepared"), [(3600.0, 0), (0.0, 3)])
+def test_a_new_connection_prepares_again_after_a_while(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seconds: float, prepared: int
+) -> None:
+    """A pooler that did not follow statements may be another one by now."""
+    monkeypatch.setattr(pool_module, "PREPARE_AGAIN_SECONDS", seconds)
+    both = [WORKSPACE, PREPARED]
+    with opened(dataclasses.replace(settings, pool_size=1)) as pool, connect(settings, None, autocommit=True) as admin:
+        assert pool.query({WORKSPACE_ID: "w"}, both) == [[("w",)], [(3,)]]
+        # as if the next transaction had another session of the server
+        pool.execute(lambda connection: connection.execute("deallocate all"))
+        for _ in range(2):
+            assert pool.query({WORKSPACE_ID: "w"}, both) == [[("w",)], [(0,)]]
+        assert sum("not prepared" in record.message for record in caplog.records) == 1
+        ((pid,),) = pool.query({}, ["select pg_backend_pid()"])[0]
+        admin.execute("select pg_terminate_backend(%s)", (pid,))
+        assert pool.query({WORKSPACE_ID: "w"}, both) == [[("w",)], [(prepared,)]]
+
+
 def test_threads_share_the_pool(settings: Settings) -> None:
     wrong: list[object] = []
 

@@ -24,14 +24,14 @@ sources:
     tables: [{name: campaigns}]
 models:
   - name: first
-    data_tests: [unique_current_key, one_version_at_a_time, {required_columns: {arguments: {not_empty: [campaign_id]}}}]
+    data_tests: [one_version_at_a_time, {valid_rows: {arguments: {not_empty: [campaign_id]}}}]
     columns:
       - {name: campaign_id, data_type: text}
       - {name: name, data_type: text}
       - {name: valid_from, data_type: bigint}
       - {name: valid_to, data_type: bigint}
   - name: second
-    data_tests: [unique_current_key]
+    data_tests: [one_version_at_a_time]
     columns:
       - {name: name, data_type: text}
       - {name: campaigns, data_type: bigint}

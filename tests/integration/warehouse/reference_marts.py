@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
 from functools import cache
@@ -86,6 +86,7 @@ class Request:
     end: date
     campaign_id: str | None = None
     domain_id: str | None = None
+    status: str | None = None
     # in the requested order; none: all
     campaign_ids: tuple[str, ...] = ()
     # in the requested order; none: all
@@ -136,6 +137,24 @@ def campaign_series(request: Request, mail: Iterable[Message], app: App, now: da
         }
         for campaign_id in sorted(_campaigns(request, sent, app))
         for first_day in dates
+    ]
+
+
+def campaign_local_series(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """The same by local dates: those that the window, whose ends are in UTC, touches."""
+    zone = ZoneInfo(zone_of(request, app))
+    sent = _sent(request, mail)
+    first = datetime.combine(request.start, time(), UTC).astimezone(zone).date()
+    last = (datetime.combine(request.end, time(), UTC) + timedelta(days=1, microseconds=-1)).astimezone(zone).date()
+    local = replace(request, start=first, end=last)
+    counts = _counts_by(
+        _inside(request, sent), lambda message: (message.campaign_id, _bucket(local, _sent_at(message).astimezone(zone).date()))
+    )
+    names = ("sent", "delivered", "opened", "clicked", "replied")
+    return [
+        {"campaign_id": campaign_id, "date": day, **{name: counts[campaign_id, day][name] for name in names}}
+        for campaign_id in sorted(_campaigns(request, sent, app))
+        for day in sorted({_bucket(local, day) for day in _days(local)})
     ]
 
 
@@ -464,6 +483,13 @@ def _health_scores(request: Request, sent: Sequence[Message], app: App) -> dict[
     chooses mail, by its mailbox's domain, else by its own. Together they choose the mailboxes
     from which the campaign sent mail of the domain.
     """
+    days = _mailbox_days(request, sent, app)
+    services = {day: _weighted_mean(days.values(), day) for day in _days(request)}
+    return {day: int(rounded(mean, 0)) for day, mean in services.items() if mean is not None}
+
+
+def _mailbox_days(request: Request, sent: Sequence[Message], app: App) -> dict[str, dict[date, Counter[str]]]:
+    """The counts a day of each mailbox that the request's filters choose, of the whole time."""
     mailboxes = {message.mailbox_id for message in sent} - {""}
     if request.campaign_id is not None:
         mailboxes &= {message.mailbox_id for message in _filtered(request, _inside(request, sent), app)}
@@ -472,8 +498,7 @@ def _health_scores(request: Request, sent: Sequence[Message], app: App) -> dict[
         if message.mailbox_id in mailboxes:
             hard = {"hard_bounced"} if message.is_hard_bounced else set()
             days[message.mailbox_id][_day(message)].update(message.counts | hard)
-    services = {day: _weighted_mean(days.values(), day) for day in _days(request)}
-    return {day: int(rounded(mean, 0)) for day, mean in services.items() if mean is not None}
+    return days
 
 
 def _weighted_mean(mailboxes: Iterable[Mapping[date, Counter[str]]], on: date) -> Fraction | None:
@@ -658,6 +683,189 @@ def _domain_of(message: Message, app: App) -> str:
     return of_mailbox.get(message.mailbox_id) or message.domain_id
 
 
+# ---- against the period before
+
+
+def campaign_previous_period(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """The numbers of each campaign in as many days as the window has, directly before it."""
+    return _previous(campaign_performance, request, mail, app, now, leave_out=("campaign_name",))
+
+
+def campaign_change(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """What changed of each of them."""
+    return _changed(campaign_performance, request, mail, app, now, leave_out=("campaign_name",))
+
+
+def overview_previous_period(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row; the numbers of campaigns are of no window."""
+    return _previous(workspace_overview, request, mail, app, now, leave_out=("total_campaigns", "active_campaigns"))
+
+
+def overview_change(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row."""
+    return _changed(workspace_overview, request, mail, app, now, leave_out=("total_campaigns", "active_campaigns"))
+
+
+def deliverability_previous_period(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row."""
+    return _previous(deliverability, request, mail, app, now)
+
+
+def deliverability_change(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row."""
+    return _changed(deliverability, request, mail, app, now)
+
+
+def _previous(
+    mart: Mart, request: Request, mail: Iterable[Message], app: App, now: datetime, leave_out: Sequence[str] = ()
+) -> list[Row]:
+    days = (request.end - request.start).days + 1
+    before = replace(request, start=request.start - timedelta(days=days), end=request.start - timedelta(days=1))
+    return [
+        {"start_date": before.start, "end_date": before.end, **{name: row[name] for name in row if name not in leave_out}}
+        for row in mart(before, mail, app, now)
+    ]
+
+
+def _changed(
+    mart: Mart, request: Request, mail: Iterable[Message], app: App, now: datetime, leave_out: Sequence[str] = ()
+) -> list[Row]:
+    mail = list(mail)
+    before = _previous(mart, request, mail, app, now, leave_out)
+    return [
+        {name: _change(name, row[name], old[name]) for name in row if name not in leave_out}
+        for row, old in zip(mart(request, mail, app, now), before, strict=True)
+    ]
+
+
+def _change(name: str, now: Any, before: Any) -> Any:
+    """Of a count in per cent, of a rate or score the difference; ids stay."""
+    if isinstance(now, str):
+        return now
+    if now is None or before is None:
+        return None
+    if isinstance(now, Decimal) or name == "health_score":
+        return now - before
+    return rounded(Fraction(100 * (now - before), before), 2) if before else None
+
+
+# ---- lists
+
+
+def campaign_list(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a campaign of the requested status; with a requested domain, those that sent its mail in the window."""
+    sent = _sent(request, mail)
+    of_campaign = _by(_of_domain(request, _inside(request, sent), app), lambda message: message.campaign_id)
+    statuses = {campaign.campaign_id: campaign.status for campaign in app.campaigns}
+    return [
+        {
+            "campaign_id": campaign_id,
+            "campaign_name": name,
+            "campaign_status": statuses.get(campaign_id),
+            **_listed(of_campaign[campaign_id]),
+        }
+        for campaign_id, name in _all_campaigns(sent, app).items()
+        if request.status in (None, statuses.get(campaign_id)) and (request.domain_id is None or of_campaign[campaign_id])
+    ]
+
+
+def campaign_order(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """The same, without the status."""
+    rows = campaign_list(request, mail, app, now)
+    return [{name: value for name, value in row.items() if name != "campaign_status"} for row in rows]
+
+
+def mailbox_list(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a mailbox; with a campaign, those that it sent from; with a domain, its own and those that sent its mail."""
+    sent = _sent(request, mail)
+    of_mailbox = _by(_filtered(request, _inside(request, sent), app), lambda message: message.mailbox_id)
+    domains = _mailbox_domains(sent, app)
+    return [
+        {
+            "mailbox_id": mailbox_id,
+            "email": mailbox_id,
+            "mailbox_provider": None,
+            "mailbox_status": None,
+            "domain_id": domain_id,
+            **_listed(of_mailbox[mailbox_id]),
+        }
+        for mailbox_id, domain_id in domains.items()
+        if of_mailbox[mailbox_id] or (request.campaign_id is None and request.domain_id in (None, domain_id))
+    ]
+
+
+def domain_list(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a sending domain; with a campaign, those that it sent from."""
+    sent = _sent(request, mail)
+    of_domain = _by(_of_campaign(request, _inside(request, sent)), lambda message: _domain_of(message, app))
+    own = Counter(_mailbox_domains(sent, app).values())
+    names = {domain_id: domain_id for domain_id in {*own, *(message.domain_id for message in sent)} if domain_id}
+    names |= {domain_id: f"{domain_id}.example" for domain_id in app.domains}
+    return [
+        {"domain_id": domain_id, "domain": name, "mailboxes": own[domain_id], **_listed(of_domain[domain_id])}
+        for domain_id, name in names.items()
+        if request.campaign_id is None or of_domain[domain_id]
+    ]
+
+
+def mailbox_health(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a mailbox with a score on the window's last day: what its four factors measured and cost, in per cent."""
+    sent = _sent(request, mail)
+    domains = _mailbox_domains(sent, app)
+    rows = []
+    for mailbox_id, days in _mailbox_days(request, sent, app).items():
+        score, before = (mailbox_score(days, day) for day in (request.end, request.start))
+        if score is None:
+            continue
+        month = _days_back(days, request.end, 29, 0)
+        week, week_before = (_days_back(days, request.end, *back)["sent"] for back in ((6, 0), (13, 7)))
+        drop = _share(week_before - week, week_before) if week_before >= MIN_SENT_FOR_A_DROP else Fraction(0)
+        factors = {
+            "hard_bounce": ("hard_bounce_rate", _share(month["hard_bounced"], month["sent"])),
+            "spam_complaint": ("spam_complaint_rate", _share(month["complained"], month["sent"])),
+            "unsubscribe": ("unsubscribe_rate", _share(month["unsubscribed"], month["delivered"])),
+            "drop_of_sent": ("drop_of_sent", drop),
+        }
+        rows.append(
+            {
+                "mailbox_id": mailbox_id,
+                "email": mailbox_id,
+                "domain_id": domains[mailbox_id],
+                "health_score": int(rounded(score, 0)),
+                "health_score_change": None if before is None else int(rounded(score, 0)) - int(rounded(before, 0)),
+                "sent_last_30_days": month["sent"],
+                "sent_per_day": rounded(Fraction(week, 7), 1),
+                **{factor: rounded(100 * max(value, Fraction(0)), 2) for factor, value in factors.values()},
+                **{f"{name}_cost": rounded(100 * FACTORS[factor].lost(value), 2) for name, (factor, value) in factors.items()},
+            }
+        )
+    return rows
+
+
+def _by(messages: Iterable[Message], key: Callable[[Message], Key]) -> defaultdict[Key, list[Message]]:
+    found: defaultdict[Key, list[Message]] = defaultdict(list)
+    for message in messages:
+        found[key(message)].append(message)
+    return found
+
+
+def _listed(messages: Sequence[Message]) -> Row:
+    """The numbers of a row of a list."""
+    counts = _total(messages)
+    return {
+        "last_sent_on": max(map(_day, messages), default=None),
+        **_summary(counts),
+        "hard_bounces": sum(message.is_hard_bounced for message in messages),
+        **_rates(counts, RATES),
+    }
+
+
+def _mailbox_domains(sent: Iterable[Message], app: App) -> dict[str, str | None]:
+    """The domain of every mailbox that the app has or that ever sent, by id."""
+    mailboxes: dict[str, str | None] = {message.mailbox_id: None for message in sent if message.mailbox_id}
+    return mailboxes | {mailbox.mailbox_id: mailbox.domain_id or None for mailbox in app.mailboxes}
+
+
 # ---- which campaigns
 
 
@@ -768,5 +976,17 @@ MARTS: dict[str, Mart] = {
         messages,
         export_campaigns,
         export_size,
+        campaign_list,
+        campaign_order,
+        mailbox_list,
+        domain_list,
+        mailbox_health,
+        campaign_previous_period,
+        campaign_change,
+        overview_previous_period,
+        overview_change,
+        deliverability_previous_period,
+        deliverability_change,
+        campaign_local_series,
     )
 }

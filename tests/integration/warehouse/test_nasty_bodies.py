@@ -273,7 +273,7 @@ def test_a_data_test_that_takes_too_long_says_what_to_do(built: Settings) -> Non
     with connect(built, "mailmart_owner") as connection:
         # waiting counts, and a quick machine reads this table in less than a millisecond
         connection.execute("lock table core.fct_email_events in access exclusive mode")
-        selection = ("--select", "fct_email_events,test_name:unique_current_key", "--vars", "test_timeout: 1ms")
+        selection = ("--select", "fct_email_events,test_name:one_version_at_a_time", "--vars", "test_timeout: 1ms")
         output = run_dbt(built, "test", *selection, check=False).stdout
     assert "canceling statement due to statement timeout" in output
 

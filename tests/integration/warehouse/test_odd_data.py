@@ -259,7 +259,7 @@ def test_a_row_without_a_required_value_is_named(built: Settings) -> None:
         assert row is not None
         change = "update core.fct_messages set campaign_id = %s where workspace_id = %s and message_id = %s"
         connection.execute(change, (None, row[0], row[1]))
-    output = run_dbt(built, "test", "--select", "fct_messages,test_name:required_columns", check=False).stdout
+    output = run_dbt(built, "test", "--select", "fct_messages,test_name:valid_rows", check=False).stdout
     with connect(built, "mailmart_owner") as connection:
         connection.execute(change, (row[2], row[0], row[1]))
     assert "Without a value in fct_messages: campaign_id (rows: 1)." in output

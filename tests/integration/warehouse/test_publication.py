@@ -64,8 +64,8 @@ SAME_BOUNCES = {
     "by reason": "select sum(count) from marts.top_bounce_reasons",
     "by class": "select hard_bounces + soft_bounces from marts.deliverability",
 }
-# without rows, because nothing that is requested is unknown, nothing is left out, and no shares are planned
-EMPTY = ("left_out", "sample_ratio", "unknown_campaigns", "unknown_domains")
+# without rows, because nothing that is requested is unknown, nothing is left out, no shares are planned, and no mail has a domain
+EMPTY = ("domain_list", "left_out", "sample_ratio", "unknown_campaigns", "unknown_domains")
 
 
 def read(settings: Settings, *, every_mart: bool = False) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from api.errors import ApiError, RequestTimeout, WarehouseUnavailable
-from api.server.asgi import AsgiAdapter, ClientLimits, CompleteResponse, LargeBodies
+from api.server.asgi import AsgiAdapter, ClientLimits, CompleteResponse, LargeBodies, Unfinished
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -379,6 +379,24 @@ def test_only_a_get_with_a_credential_and_without_a_body_is_answered_on_the_loop
         client = Client(b"x")
         await service(scope(method, headers=headers), client.receive, client.send)
         assert client.body == body
+
+    asyncio.run(main())
+
+
+def test_a_thread_goes_on_with_what_the_loop_has_begun() -> None:
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        start_response("200 OK", [])
+        return [environ["mailmart.begun"], environ["PATH_INFO"].encode()]
+
+    async def on_loop(scope: Any) -> Unfinished:
+        return Unfinished({"mailmart.begun": b"on the loop: "})
+
+    async def main() -> None:
+        service = AsgiAdapter(application, threads=1, limits=QUICK, on_loop=on_loop)
+        assert (await _request(service, scope(path="/a", headers=[CREDENTIAL]))).body == b"on the loop: /a"
+        # a client cannot send what the loop has not begun
+        sent = [(b"mailmart.begun", b"x"), CREDENTIAL]
+        assert (await _request(service, scope(path="/a", headers=sent))).body == b"on the loop: /a"
 
     asyncio.run(main())
 

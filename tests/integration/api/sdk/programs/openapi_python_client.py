@@ -28,10 +28,14 @@ from mailmart_client import (
 from mailmart_client.api.analytics import (
     compare_campaigns,
     get_campaign_analytics,
+    get_campaigns,
     get_data_quality,
     get_deliverability,
+    get_domains,
     get_engagement_heatmap,
     get_freshness,
+    get_mailbox_health,
+    get_mailboxes,
     get_sources,
     get_workspace_overview,
     get_workspace_series,
@@ -132,6 +136,15 @@ assert quality.data.problems == []
 freshness = get_freshness.sync(workspace, client=client)
 assert not freshness.data.is_late
 assert freshness.data.data_through < freshness.data.late_after
+
+listed = [
+    row for page in pages(get_campaigns.sync, workspace, client=client, sort="open_rate", limit=2) for row in page.data.campaigns
+]
+assert (listed[0].campaign_id, listed[0].rates.open_rate) == (campaign, 30.0)
+assert len(listed) == 3
+assert [row.summary.emails_sent for row in get_mailboxes.sync(workspace, client=client, search="MBX").data.mailboxes] == [5000]
+assert get_domains.sync(workspace, client=client).data.domains == []
+assert get_mailbox_health.sync(workspace, client=client).data.mailboxes[0].factors.unsubscribe_rate == 0.24
 
 received = get_sources.sync(workspace, client=client)
 assert [(row.provider, row.source_id) for row in received.data.sources] == [("native", None)]

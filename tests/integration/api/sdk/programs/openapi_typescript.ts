@@ -89,6 +89,20 @@ const freshness = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/f
 });
 assert.equal(freshness.data?.data.is_late, false);
 
+const listed = await client.GET("/api/v1/workspaces/{workspaceId}/campaigns", {
+  params: { path: { workspaceId }, query: { sort: "open_rate", limit: 2 } },
+});
+assert.deepEqual(listed.data?.data.campaigns.map((row) => [row.campaign_id, row.rates.open_rate])[0], [campaignId, 30]);
+assert.equal(typeof listed.data?.data.next_cursor, "string");
+const mailboxes = await client.GET("/api/v1/workspaces/{workspaceId}/mailboxes", {
+  params: { path: { workspaceId }, query: { search: "MBX" } },
+});
+assert.deepEqual(mailboxes.data?.data.mailboxes.map((row) => row.summary.emails_sent), [5000]);
+const domains = await client.GET("/api/v1/workspaces/{workspaceId}/domains", { params: { path: { workspaceId } } });
+assert.deepEqual(domains.data?.data.domains, []);
+const health = await client.GET("/api/v1/workspaces/{workspaceId}/mailboxes/health", { params: { path: { workspaceId } } });
+assert.equal(health.data?.data.mailboxes[0]?.factors.unsubscribe_rate, 0.24);
+
 const received = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/sources", {
   params: { path: { workspaceId } },
 });

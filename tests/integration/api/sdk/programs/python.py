@@ -99,6 +99,19 @@ with Client(f"{address}/", key) as client:
     assert not freshness.is_late
     assert freshness.data_through < freshness.late_after
 
+    listed = [row for page in pages(api.get_campaigns, workspace, sort="open_rate", limit=2) for row in page.data.campaigns]
+    assert (listed[0].campaign_id, listed[0].rates.open_rate) == (campaign, 30.0)
+    assert len(listed) == 3
+    last: date | None = listed[0].last_sent_on
+    assert last is not None
+    assert [row.summary.emails_sent for row in api.get_mailboxes(workspace, search="MBX").data.mailboxes] == [5000]
+    assert api.get_domains(workspace).data.domains == []
+    assert api.get_mailbox_health(workspace, order="desc").data.mailboxes[0].factors.unsubscribe_rate == 0.24
+    compared = api.get_workspace_overview(workspace, time_range="30d", compare_to="previous_period").data
+    assert compared.previous_period is not None
+    assert compared.previous_period.summary.emails_sent == 0
+    assert overview.data.previous_period is None
+
     assert [(row.provider, row.source_id) for row in api.get_sources(workspace).data.sources] == [("native", None)]
 
     exports = client.exports

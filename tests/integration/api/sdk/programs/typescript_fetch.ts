@@ -87,6 +87,16 @@ const freshness = await api.getFreshness({ workspaceId });
 assert.equal(freshness.data.isLate, false);
 assert.ok(freshness.data.dataThrough < freshness.data.lateAfter);
 
+const listed: string[] = [];
+for await (const page of pages((position) => api.getCampaigns({ workspaceId, sort: "open_rate", limit: 2, ...position }))) {
+  listed.push(...page.data.campaigns.map((row) => row.campaignId));
+}
+assert.deepEqual([listed.length, listed[0]], [3, campaignId]);
+const mailboxes = await api.getMailboxes({ workspaceId, search: "MBX" });
+assert.deepEqual(mailboxes.data.mailboxes.map((row) => row.summary.emailsSent), [5000]);
+assert.deepEqual((await api.getDomains({ workspaceId })).data.domains, []);
+assert.equal((await api.getMailboxHealth({ workspaceId })).data.mailboxes[0]?.factors.unsubscribeRate, 0.24);
+
 const received = await api.getSources({ workspaceId });
 assert.deepEqual(received.data.sources.map((row) => [row.provider, row.sourceId ?? null]), [["native", null]]);
 

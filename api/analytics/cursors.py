@@ -1,0 +1,120 @@
+"""Cursors of lists: where the next page begins, of which request, and as of which batch.
+
+A cursor is opaque, not secret. It has a checksum, so that a changed one is refused; whoever makes one with a right checksum reads
+rows of the credential's workspace, as without it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from hashlib import blake2b
+
+import orjson
+
+from api.contract.exposures import Endpoint
+from api.contract.page_query import PAGE_AFTER, Position
+from api.contract.publication import Publication, PublishedState
+from api.db.request_context import AS_OF
+from api.errors import CursorExpired, InvalidCursor
+
+VERSION = 1
+CHECKSUM_BYTES = 6
+# settings in which the pages of one list may differ
+OF_A_PAGE = frozenset({AS_OF, PAGE_AFTER, "mailmart.page_limit"})
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The end of a page.
+
+    Attributes:
+        batch_id: the batch that the page was read as of.
+        day: the UTC date from which time ranges such as 30d were counted.
+        publication: a hash of what was published.
+        request: a hash of the request's other parameters.
+        position: the page's last row.
+    """
+
+    batch_id: int
+    day: date
+    publication: str
+    request: str
+    position: Position
+
+    def encode(self) -> str:
+        """The text for the client."""
+        content = orjson.dumps(
+            [
+                VERSION,
+                self.batch_id,
+                self.day.isoformat(),
+                self.publication,
+                self.request,
+                self.position.value,
+                self.position.row_id,
+            ]
+        )
+        return base64.urlsafe_b64encode(_checksum(content) + content).decode().rstrip("=")
+
+
+def cursor_after(
+    last: Position, endpoint: Endpoint, settings: Mapping[str, str], publication: Publication, state: PublishedState, day: date
+) -> Cursor:
+    """The cursor of the page after this last row, which was read as of `state` under these settings."""
+    return Cursor(state.batch_id, day, publication_hash(publication, state), request_hash(endpoint, settings), last)
+
+
+def decode_cursor(text: str) -> Cursor:
+    """The cursor of a text from `Cursor.encode`.
+
+    Raises:
+        InvalidCursor: the text is no cursor, or was changed.
+    """
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        checksum, content = raw[:CHECKSUM_BYTES], raw[CHECKSUM_BYTES:]
+        if checksum != _checksum(content):
+            raise InvalidCursor
+        version, batch_id, day, publication, request, value, row_id = orjson.loads(content)
+        if version != VERSION:
+            raise InvalidCursor
+        return Cursor(batch_id, date.fromisoformat(day), publication, request, Position(value, row_id))
+    # a text that is not ASCII is a ValueError, too
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise InvalidCursor from error
+
+
+def published_state(cursor: Cursor, publication: Publication) -> PublishedState:
+    """The batch that the next page is read as of: that of the page before, if it can still be read.
+
+    Raises:
+        CursorExpired: it cannot: there were two publications since, or an erasure, or endpoints of another release.
+    """
+    for state in publication.readable:
+        if state.batch_id == cursor.batch_id and publication_hash(publication, state) == cursor.publication:
+            return state
+    raise CursorExpired
+
+
+def publication_hash(publication: Publication, state: PublishedState) -> str:
+    """A hash of a published batch and the contract that reads it. With the time: a restored database reuses batch ids."""
+    return _hash([publication.contract_id, str(publication.revision), str(state.batch_id), state.data_as_of.isoformat()])
+
+
+def request_hash(endpoint: Endpoint, settings: Mapping[str, str]) -> str:
+    """A hash of what all pages of a list have in common: endpoint, workspace, window, filters, search and order."""
+    return _hash(
+        [endpoint.name, *(text for name in sorted(settings) if name not in OF_A_PAGE for text in (name, settings[name]))]
+    )
+
+
+def _hash(parts: Iterable[str]) -> str:
+    return blake2b(orjson.dumps(list(parts)), digest_size=8).hexdigest()
+
+
+def _checksum(content: bytes) -> bytes:
+    return blake2b(content, digest_size=CHECKSUM_BYTES, person=b"mailmart cursor").digest()

@@ -1,0 +1,11 @@
+{{
+    health_scores(
+        campaign_days=ref('fct_campaign_days'),
+        mailbox_days=ref('fct_mailbox_days'),
+        mailboxes=ref('int_requested_mailboxes'),
+        factors=ref('dim_health_score_factors'),
+        first_day=request_range_end(),
+        last_day=request_range_end(),
+        by_mailbox=true,
+    )
+}}
