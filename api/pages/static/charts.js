@@ -12,6 +12,7 @@ export const controls = () => timeControls({ others: [groupBy()] });
 function columnsOf(row, path = []) {
   return Object.entries(row).flatMap(([key, value]) => {
     const whole = [...path, key];
+    if (Array.isArray(value)) return [];
     if (value && typeof value === "object") return columnsOf(value, whole);
     return [
       {
