@@ -56,13 +56,13 @@ export function tableCard(title, all, rows, { file, note, empty }) {
 }
 
 /** One number with its change. `better`: higher, lower, or null if neither is. */
-export function tile({ label, value, detail, now, before, unit = "percent", better = null, help }) {
+export function tile({ label, value, detail, isBad = false, now, before, unit = "percent", better = null, help }) {
   return el(
     "div",
     { class: "tile" },
     el("dt", { title: help }, label),
     el("dd", { class: "big" }, value),
-    detail && el("dd", { class: "detail" }, detail),
+    detail && el("dd", { class: isBad ? "detail bad" : "detail" }, detail),
     delta(now, before, unit, better),
   );
 }
