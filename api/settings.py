@@ -191,7 +191,7 @@ class Settings:
         EnvVar(
             "API",
             "URL of the API as its users see it. Download links start with it. Set it if the API runs behind a proxy.",
-            (SERVE, WORKER, INTAKE, "sources"),
+            (SERVE, WORKER, INTAKE, "sources", "mcp"),
             default="`http://HOST:PORT`",
             name="PUBLIC_URL",
         ),
@@ -243,6 +243,16 @@ class Settings:
         Field(ge=0, le=65535),
         EnvVar("API", "Port on 127.0.0.1 that serves metrics to Prometheus. 0: no metrics.", (SERVE,)),
     ] = 0
+    api_key: Annotated[
+        str | None,
+        EnvVar(
+            "API",
+            "API key of the workspace that an agent may ask about.",
+            ("mcp",),
+            default="none",
+            is_secret=True,
+        ),
+    ] = None
     intake_host: Annotated[
         str | None,
         EnvVar("Intake", "Address that the intake listens on for webhooks.", (INTAKE, "sources"), default="`MAILMART_HOST`"),

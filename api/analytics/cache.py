@@ -11,14 +11,13 @@ from typing import Any
 import orjson
 from cachetools import LRUCache
 
-from api.contract.exposures import Endpoint
 from api.contract.publication import Publication
 
 RELEASE = version("mailmart")
 
 
 def entity_tag(
-    publication: Publication, endpoint: Endpoint, settings: Mapping[str, str], response_fields: Mapping[str, Any]
+    publication: Publication, endpoint_name: str, settings: Mapping[str, str], response_fields: Mapping[str, Any]
 ) -> str:
     """The ETag of an endpoint's response, quoted: a hash of the release, the publication and the resolved request.
 
@@ -26,7 +25,7 @@ def entity_tag(
     that is published; and the fields that the response repeats from the request, because two requests (30d and custom) can have
     the same window.
     """
-    parts = [RELEASE, publication.contract_id, publication.data_as_of.isoformat(), str(publication.revision), endpoint.name]
+    parts = [RELEASE, publication.contract_id, publication.data_as_of.isoformat(), str(publication.revision), endpoint_name]
     parts.append(orjson.dumps(response_fields, option=orjson.OPT_SORT_KEYS).decode())
     parts += [text for name in sorted(settings) for text in (name, settings[name])]
     digest = hashlib.blake2b(digest_size=16)

@@ -86,7 +86,7 @@ class ResolvedRequest:
             return ""
         last_publication, etag = self.etag
         if last_publication is not publication:
-            etag = entity_tag(publication, self.endpoint, self.settings_as_of(publication), self.response_fields)
+            etag = entity_tag(publication, self.endpoint.name, self.settings_as_of(publication), self.response_fields)
             self.etag = (publication, etag)
         return etag
 

@@ -1,32 +1,30 @@
-"""The routes of the contract's endpoints. No endpoint has code of its own."""
+"""The routes of the contract's endpoints. No endpoint has code of its own, except for queries (`query/`)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from types import MappingProxyType
 from typing import Any
 
 import psycopg
 from flask import Response, request
 from flask_smorest import Blueprint
 
-from api.analytics.cache import ResponseCache, entity_tag
+from api.analytics.cache import entity_tag
 from api.analytics.charts import NoFastPath, charts_operation
 from api.analytics.conditional_get import body_unless_current
 from api.analytics.cursors import cursor_after, decode_cursor, published_state, request_hash
 from api.analytics.fast_path import FastPath, ResolvedRequest
-from api.auth.guard import RequestGuard
-from api.contract.charts import Chart
+from api.analytics.query.routes import query_operation, query_view
+from api.analytics.services import AnalyticsServices
+from api.contract.contract import Contract
 from api.contract.exposures import Endpoint
 from api.contract.lists import list_settings
 from api.contract.page_query import IS_STILL_READABLE, PAGE_AFTER, cut_page, section_statement
 from api.contract.parameters import DEMO_FIELDS, PARAMETERS, PATH_PARAMETERS, UNKNOWN_ZONE
-from api.contract.publication import Publication, PublicationCache
+from api.contract.publication import Publication
 from api.contract.response import assembler, statement
-from api.db.pool import ConnectionPool
 from api.db.prepared_statements import Rows
 from api.db.request_context import tenant_settings
 from api.errors import INVALID, CursorExpired, InvalidCursor, NotFound, ValidationFailed
@@ -42,32 +40,30 @@ from api.web.responses import data_body, data_response, not_modified
 from api.web.schemas import request_schema, response_schema
 
 
-@dataclass(frozen=True)
-class AnalyticsServices:
-    """What the endpoints need; shared by all apps of a process."""
-
-    pool: ConnectionPool
-    publications: PublicationCache
-    guard: RequestGuard
-    cache: ResponseCache
-
-
-def analytics_blueprint(
-    endpoints: tuple[Endpoint, ...],
-    services: AnalyticsServices,
-    fast_path: FastPath,
-    charts: Mapping[str, tuple[Chart, ...]] = MappingProxyType({}),
-) -> Blueprint:
-    """The routes of all endpoints, and of the charts of those that have some, below the workspace."""
-    operations = [(_operation(endpoint), _view(endpoint, services, fast_path)) for endpoint in endpoints]
-    with_charts = [endpoint for endpoint in endpoints if charts.get(endpoint.name)]
+def analytics_blueprint(contract: Contract, services: AnalyticsServices, fast_path: FastPath) -> Blueprint:
+    """The routes of all endpoints, that of queries, and those of charts, below the workspace."""
+    by_position = [
+        (endpoint.position, (_operation(endpoint), _view(endpoint, services, fast_path))) for endpoint in contract.endpoints
+    ]
+    query = contract.semantic_layer.endpoint
+    if query is not None:
+        by_position.append(
+            (
+                query.position,
+                (query_operation(contract.semantic_layer, query), query_view(contract.semantic_layer, query, services)),
+            )
+        )
     no_fast_path = NoFastPath(services.guard, services.cache)
-    operations += [
-        charts_operation(_operation(endpoint), charts[endpoint.name], _view(endpoint, services, no_fast_path))
-        for endpoint in with_charts
+    charts = [
+        charts_operation(_operation(endpoint), contract.charts[endpoint.name], _view(endpoint, services, no_fast_path))
+        for endpoint in contract.endpoints
+        if contract.charts.get(endpoint.name)
     ]
     return operations_blueprint(
-        "Analytics", "Campaign, workspace, deliverability and heatmap analytics.", operations, services.guard
+        "Analytics",
+        "Campaign, workspace, deliverability and heatmap analytics.",
+        [*(operation for _, operation in sorted(by_position, key=lambda item: item[0])), *charts],
+        services.guard,
     )
 
 
@@ -172,7 +168,7 @@ def _view(
             return body_of(query_sections(context, settings, statements), publication)
 
         context = current_request_context()
-        etag = entity_tag(publication, endpoint, settings, response_fields) if endpoint.is_cached else ""
+        etag = entity_tag(publication, endpoint.name, settings, response_fields) if endpoint.is_cached else ""
         is_conditional = bool(etag) and endpoint.method == "get"
         body = body_unless_current(
             context,

@@ -29,6 +29,7 @@ COMMANDS = {
     "intake": "Receive webhooks.",
     "worker": "Run the worker: exports and report deliveries.",
     "scheduler": "Run scheduled jobs.",
+    "mcp": "Answer an agent's tools on standard input and output.",
     "keys": "Create, list and revoke API keys.",
     "sources": "Create, list, rotate and revoke sources of webhooks.",
     "erase": "Erase a workspace or a recipient.",

@@ -9,24 +9,25 @@ from typing import Any
 from api.contract.charts import Chart, read_charts
 from api.contract.export_types import Catalogue, read_catalogue
 from api.contract.exposures import Endpoint, read_endpoints
+from api.contract.semantic_layer import SemanticLayer, read_semantic_layer
 from api.errors import ContractError
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What the API offers: the reading endpoints, their charts by the endpoint's name, and the types of export."""
+    """What the API offers: the reading endpoints, their charts by name, the types of export, and what can be queried."""
 
     endpoints: tuple[Endpoint, ...] = ()
     charts: Mapping[str, tuple[Chart, ...]] = field(default_factory=dict)
     catalogue: Catalogue = field(default_factory=Catalogue)
+    semantic_layer: SemanticLayer = field(default_factory=SemanticLayer)
 
 
 def read_contract(manifest: Mapping[str, Any]) -> Contract:
     """The contract of dbt's manifest, or of the part of it that a publication stores.
 
     Raises:
-        ContractError: an exposure cannot become an endpoint or an export type, or has an invalid chart; it names the exposure and
-            says why.
+        ContractError: an exposure, a chart, a metric or a dimension cannot be offered; it names it and says why.
     """
     endpoints = read_endpoints(manifest)
     by_name = {endpoint.name: endpoint for endpoint in endpoints}
@@ -41,4 +42,4 @@ def read_contract(manifest: Mapping[str, Any]) -> Contract:
                 hint="A chart draws the rows of an endpoint's response: add config.meta.endpoint, or remove the charts.",
             )
         charts[endpoint.name] = read_charts(exposure, endpoint)
-    return Contract(endpoints, charts, read_catalogue(manifest, endpoints))
+    return Contract(endpoints, charts, read_catalogue(manifest, endpoints), read_semantic_layer(manifest))

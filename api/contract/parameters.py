@@ -145,6 +145,15 @@ def _time_range_parameter(period: str, start: str, end: str) -> Parameter:
     return Parameter(make_fields, resolve, (*DAYS, "custom"), {"time_range": TimeRange})
 
 
+def resolve_window(body: Mapping[str, Any], today: date) -> tuple[date, date]:
+    """The first and the last day of the time range of a validated body, on a day (UTC).
+
+    Raises:
+        ValidationFailed, InvalidTimeRange: its fields contradict each other.
+    """
+    return _window(body, today, "time_range", "start_date", "end_date")
+
+
 def _window(params: Mapping[str, Any], today: date, period: str, start: str, end: str) -> tuple[date, date]:
     first, last = params.get(start), params.get(end)
     if params[period] != "custom":
@@ -188,10 +197,14 @@ def _group_by_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]
 class Id(ma.fields.String):
     """An id of another system: any text that PostgreSQL can store."""
 
+    def __init__(self, *, allow_empty: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._min_length = 0 if allow_empty else 1
+
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
         text: str = super()._deserialize(value, attr, data, **kwargs)
-        if not text or len(text) > MAX_ID_LENGTH or "\0" in text or not _is_encodable(text):
-            raise ma.ValidationError(f"Must be 1 to {MAX_ID_LENGTH} characters of text.")
+        if len(text) < self._min_length or len(text) > MAX_ID_LENGTH or "\0" in text or not _is_encodable(text):
+            raise ma.ValidationError(f"Must be {self._min_length} to {MAX_ID_LENGTH} characters of text.")
         return text
 
 

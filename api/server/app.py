@@ -17,7 +17,8 @@ from flask_cors import CORS
 
 from api.analytics.cache import ResponseCache
 from api.analytics.fast_path import FastPath
-from api.analytics.routes import AnalyticsServices, analytics_blueprint
+from api.analytics.routes import analytics_blueprint
+from api.analytics.services import AnalyticsServices
 from api.auth.api_keys import ApiKeyStore
 from api.auth.guard import RequestGuard
 from api.auth.jwt import JwtVerifier
@@ -271,7 +272,7 @@ def create_app(
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="Multiple schemas resolved to the name")
         try:
-            api.register_blueprint(analytics_blueprint(contract.endpoints, services, fast_path, contract.charts))
+            api.register_blueprint(analytics_blueprint(contract, services, fast_path))
             # also before the first build, which needs events
             api.register_blueprint(events_blueprint(services.pool, services.guard))
             if is_published:

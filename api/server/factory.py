@@ -11,10 +11,11 @@ from api.server.app import WsgiApp
 from api.server.asgi import AsgiAdapter, CompleteResponse, LargeBodies, Unfinished
 from api.server.asgi_types import Scope
 from api.server.granian import THREADS
+from api.server.mcp_mount import McpMount
 from api.settings import SERVE, Settings
 
 
-def create_asgi_app() -> AsgiAdapter:
+def create_asgi_app() -> McpMount:
     """The app of this process, configured by the environment."""
     log = configure_server_logs()
     # if the server is killed, a worker that survives would keep its port
@@ -30,10 +31,11 @@ def create_asgi_app() -> AsgiAdapter:
         return None if log.is_behind else await app.respond_on_loop(scope)
 
     # not /readyz, which waits for the database
-    return AsgiAdapter(
+    api = AsgiAdapter(
         app,
         threads=THREADS,
         health_paths={"/healthz", f"{settings.public_path}/healthz"},
         large_bodies=LargeBodies(PATH, MAX_BODY_BYTES, app.workspace_of_large_body),
         on_loop=respond_on_loop,
     )
+    return McpMount(api, settings.public_path)

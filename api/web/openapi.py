@@ -85,7 +85,7 @@ def postprocess_openapi(document: dict[str, Any]) -> dict[str, Any]:
     """Adds what apispec cannot express: named enums, constants, and values of several formats.
 
     Fields request them by x- keys in their metadata: x-enum-name, x-constant, x-any-of-formats. x-enum-varnames stays in the
-    document: names for SDKs, if an enum's values are not identifiers.
+    document: names for SDKs, if an enum's values are not identifiers; and x-enum-descriptions: what each value means.
 
     Raises:
         MailmartError: two different enums have the same name.
@@ -117,7 +117,7 @@ def postprocess_openapi(document: dict[str, Any]) -> dict[str, Any]:
             parent[key] = {"$ref": f"#/components/schemas/{name}", **schema}
         if "x-enum-name" in schema:
             name = schema.pop("x-enum-name")
-            members = {"x-enum-varnames": schema.pop("x-enum-varnames")} if "x-enum-varnames" in schema else {}
+            members = {key: schema.pop(key) for key in ("x-enum-varnames", "x-enum-descriptions") if key in schema}
             enum = {"type": "string", "enum": schema.pop("enum"), **members}
             if named.setdefault(name, enum) != enum:
                 raise MailmartError(f"two different enums of the OpenAPI document are named {name}")
@@ -129,8 +129,24 @@ def postprocess_openapi(document: dict[str, Any]) -> dict[str, Any]:
     return {key: result[key] for key in order if key in result}
 
 
+# what an agent reads first (llmstxt.org)
+LLMS_TEXT = """\
+# mailmart
+
+> Analytics of e-mail campaigns: what was sent, delivered, bounced, opened, clicked and replied to, by workspace, campaign,
+> mailbox, domain, recipient and time. Every number comes from one dbt project, with its definition.
+
+Everything below needs an API key (`Authorization: Bearer mm_…`), which belongs to one workspace.
+
+- [Tools]({url}/mcp): Model Context Protocol, streamable HTTP. Begin here.
+- [OpenAPI document]({url}/openapi.json): every endpoint, parameter and number, with descriptions. No key is needed.
+- [Documentation]({url}/docs): the same as a page.
+- [Credential]({url}/api/v1/credential): the workspace and the scopes of the key.
+"""
+
+
 def documentation_blueprint(document: dict[str, Any], public_path: str = "") -> Blueprint:
-    """/openapi.json and /docs. The paths of the document are below `public_path`, the path of the public URL."""
+    """/openapi.json, /docs and /llms.txt. The paths of the document are below `public_path`, the path of the public URL."""
     blueprint = Blueprint("documentation", __name__)
     servers = [{**server, "url": public_path or server["url"]} for server in document["servers"]]
     text = document_text({**document, "servers": servers})
@@ -139,6 +155,10 @@ def documentation_blueprint(document: dict[str, Any], public_path: str = "") -> 
     @blueprint.get("/openapi.json")
     def openapi() -> Response:
         return Response(text, mimetype="application/json")
+
+    @blueprint.get("/llms.txt")
+    def llms() -> Response:
+        return Response(LLMS_TEXT.replace("{url}", public_path), mimetype="text/markdown")
 
     @blueprint.get("/docs")
     def docs() -> Response:

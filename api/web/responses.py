@@ -17,9 +17,9 @@ JSON_CONTENT_TYPE = ("Content-Type", "application/json")
 JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 
 
-def data_body(data: Mapping[str, Any], data_as_of: datetime) -> bytes:
-    """`{"success": true, "data": …, "meta": {"data_as_of": …}}`."""
-    return _dumps({"success": True, "data": data, "meta": {"data_as_of": data_as_of}})
+def data_body(data: Mapping[str, Any], data_as_of: datetime, **meta: Any) -> bytes:
+    """`{"success": true, "data": …, "meta": {"data_as_of": …}}`, with further metadata."""
+    return _dumps({"success": True, "data": data, "meta": {"data_as_of": data_as_of, **meta}})
 
 
 def document_body(document: Mapping[str, Any]) -> bytes:

@@ -41,6 +41,12 @@
 {%- endmacro %}
 
 
+{# How many days before the window the period lies that it is compared with; null: it is not compared. #}
+{% macro request_compare_days() -%}
+    (select {{ request_setting('compare_days', 'integer') }})
+{%- endmacro %}
+
+
 {# The size of a bucket: day, week (ISO, from Monday) or month. #}
 {% macro request_group_by() -%}
     (select coalesce({{ request_setting('group_by', 'text') }}, 'day'))

@@ -305,5 +305,6 @@
             }}) -%}
         {%- endif -%}
     {%- endfor -%}
+    {%- do contract.update(published_semantic_layer(contract.nodes)) -%}
     {{ return(contract) }}
 {%- endmacro %}

@@ -21,6 +21,12 @@
     {%- for id, exposure in graph.exposures | dictsort -%}
         {%- do parts.append([id, exposure.config, exposure.description, exposure.label, exposure.depends_on.nodes]) -%}
     {%- endfor -%}
+    {%- for id, metric in graph.metrics | dictsort -%}
+        {%- do parts.append([id, metric.label, metric.description, metric.type, metric.type_params, metric.filter, metric.config]) -%}
+    {%- endfor -%}
+    {%- for id, semantic_model in graph.semantic_models | dictsort -%}
+        {%- do parts.append([id, semantic_model.description, semantic_model.config, semantic_model.dimensions, semantic_model.measures]) -%}
+    {%- endfor -%}
     {%- for name, macro in context[project_name] | dictsort -%}
         {%- do parts.append([name, macro.macro.macro_sql]) -%}
     {%- endfor -%}

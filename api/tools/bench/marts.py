@@ -8,11 +8,16 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
+import marshmallow as ma
 from psycopg import Connection
 
+from api.analytics.query.plan import choose_fact
+from api.analytics.query.request import request_fields, resolve_query
+from api.analytics.query.statement import rows_statement
 from api.analytics.routes import resolve_settings
-from api.contract.exposures import Endpoint, Section
+from api.contract.exposures import Endpoint
 from api.contract.page_query import section_statement
+from api.contract.publication import Publication
 from api.db.connection import connect
 from api.db.request_context import apply_settings, tenant_settings
 from api.settings import Settings
@@ -29,6 +34,30 @@ LIMIT_OF_A_CAMPAIGN = 15
 LIMIT_OF_A_LIST = 400
 LIMIT = 40
 OF_A_CAMPAIGN = ("campaign_analytics", "deliverability")
+# of any query of metrics
+LIMIT_OF_QUERIES = 150
+EVERYTHING = ("sent", "delivered", "open_rate", "click_rate", "reply_rate", "bounce_rate", "spam_rate", "engagement_score")
+# of 90 days, with what they are about
+QUERIES: dict[str, dict[str, Any]] = {
+    "totals": {"metrics": ["sent", "opened"]},
+    "by campaign": {"metrics": EVERYTHING, "dimensions": ["campaign"]},
+    "by campaign and day, compared": {
+        "metrics": EVERYTHING,
+        "dimensions": ["campaign"],
+        "granularity": "day",
+        "compare": "previous_period",
+    },
+    "by mailbox and domain": {"metrics": ["sent", "bounce_rate"], "dimensions": ["mailbox", "domain"]},
+    "by campaign, mailbox and weekday": {"metrics": EVERYTHING, "dimensions": ["campaign", "mailbox", "weekday"]},
+    "by bounce reason": {"metrics": ["bounced"], "dimensions": ["bounce_reason"]},
+    "by the hour of another zone": {"metrics": ["sent", "opened"], "granularity": "hour", "timezone": "Asia/Kathmandu"},
+    "by campaign and hour of the day": {
+        "metrics": ["sent", "open_rate"],
+        "dimensions": ["campaign", "hour_of_day"],
+        "timezone": "Europe/Berlin",
+    },
+    "events by type and day": {"metrics": ["events"], "dimensions": ["event_type"], "basis": "event", "granularity": "day"},
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +107,8 @@ def bench_marts(
             report(f"measuring {endpoint.name}")
             for about, parameters in _requests(endpoint, ids):
                 queries += _measure(scratch, endpoint, about, parameters, fixed, ids, rounds)
-        return queries
+        report("measuring queries of metrics")
+        return queries + [_measure_query(scratch, publication, about, body, fixed, rounds) for about, body in QUERIES.items()]
 
 
 def _ids(scratch: Settings) -> tuple[str, dict[str, Any]]:
@@ -135,9 +165,9 @@ def _measure(
         return [
             _explain(
                 connection,
+                endpoint.name,
+                section.name,
                 section_statement(section, params),
-                endpoint,
-                section,
                 about,
                 limit if section.page is None else LIMIT_OF_A_LIST,
                 rounds,
@@ -147,14 +177,25 @@ def _measure(
         ]
 
 
-def _explain(
-    connection: Connection, query: str, endpoint: Endpoint, section: Section, about: str, limit: int, rounds: int
+def _measure_query(
+    scratch: Settings, publication: Publication, about: str, body: Mapping[str, Any], fixed: Mapping[str, str], rounds: int
 ) -> MeasuredQuery:
+    layer = publication.contract.semantic_layer
+    loaded = ma.Schema.from_dict(dict(request_fields(layer)))().load({"time_range": "90d", **body})
+    query = resolve_query(layer, loaded, datetime.now(UTC).date())
+    fact = choose_fact(layer, query)
+    rows = rows_statement(query, fact, layer.bucket_views.get(query.granularity, ""))
+    with connect(scratch, "mailmart_api") as connection:
+        apply_settings(connection, {**fixed, **query.settings()})
+        return _explain(connection, "query_metrics", fact.mart, rows, about, LIMIT_OF_QUERIES, rounds)
+
+
+def _explain(connection: Connection, endpoint: str, view: str, query: str, about: str, limit: int, rounds: int) -> MeasuredQuery:
     # the first query of a connection also reads the catalogue
     _, *plans = [_plan(connection, query) for _ in range(rounds + 1)]
     return MeasuredQuery(
-        endpoint=endpoint.name,
-        view=section.name,
+        endpoint=endpoint,
+        view=view,
         about=about,
         milliseconds=median(plan["Planning Time"] + plan["Execution Time"] for plan in plans),
         limit=limit,

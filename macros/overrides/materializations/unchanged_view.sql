@@ -6,6 +6,7 @@
     analysts. The view that the API reads changes with the publication, and goes back with it.
 #}
 {% materialization view, adapter='postgres' -%}
+    {%- do add_query_view_columns(model) -%}
     {%- if is_analysts_build() -%}
         {{ return(dbt.materialization_view_default()) }}
     {%- endif -%}

@@ -56,10 +56,12 @@ def test_every_mart_is_measured(home: Path) -> None:
     arguments = ["bench", "marts", "--messages", "2000", "--days", "30", "--rounds", "1", "--plans"]
     result = mailmart(Settings(None, None, home), *arguments)
     assert result.exit_code == 0, result.output
-    measured = set(re.findall(r"^\w+ +(\w+) +(\w+ \w+) +[\d.]+ ms of +(\d+)", result.output, re.MULTILINE))
-    # no endpoint reads the marts of exports; a view that sorts a list is measured with it
+    measured = set(re.findall(r"^\w+ +(\w+) +(\w[\w ,]*\w) +[\d.]+ ms of +(\d+)", result.output, re.MULTILINE))
+    # no endpoint reads the marts of exports; a view that sorts a list is measured with it; those of buckets are a part of queries
+    # by time, and the calendar is MetricFlow's
+    not_alone = {"campaign_order", "query_days", "query_hours", "query_calendar"}
     marts = [path for path in (PROJECT_ROOT / "models" / "marts").glob("*/*.sql") if path.parent.name != "exports"]
-    assert {mart for mart, _, _ in measured} == {path.stem for path in marts} - {"campaign_order"}
+    assert {mart for mart, _, _ in measured} == {path.stem for path in marts} - not_alone
     assert {("campaign_series", "one campaign", "15"), ("deliverability", "one campaign", "15")} <= measured
     assert {("deliverability", "all mail", "40"), ("deliverability", "one domain", "40")} <= measured
     assert "Buffers: shared hit" in result.output

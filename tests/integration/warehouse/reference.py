@@ -37,6 +37,8 @@ CONTENT = ("message_id", "event_type", "occurred_at", "campaign_id", "mailbox_id
 
 Cell = tuple[str, str, str, str, date]
 
+KNOWN_TYPES = frozenset((*TRANSPORT, *ENGAGEMENT))
+
 
 @dataclass(frozen=True)
 class Message:
@@ -185,7 +187,7 @@ def _content(event: Event) -> tuple[Any, ...]:
 
 
 def _unknown(event: Event) -> str:
-    return "" if event.event_type in (*TRANSPORT, *ENGAGEMENT) else "unknown_event_type"
+    return "" if event.event_type in KNOWN_TYPES else "unknown_event_type"
 
 
 def _rejection_reason(event: Event, now: datetime) -> str:

@@ -428,7 +428,7 @@ def blacklist_status(request: Request, mail: Iterable[Message], app: App, now: d
         domains &= {request.domain_id}
     if request.campaign_id is not None:
         of_campaign = _of_campaign(request, _inside(request, _sent(request, mail)))
-        domains &= {_domain_of(message, app) for message in of_campaign if message.mailbox_id}
+        domains &= {domain_of(message, app) for message in of_campaign if message.mailbox_id}
     assigned = {
         assignment.smtp_ip_address_id
         for assignment in app.assignments
@@ -670,14 +670,14 @@ def _of_campaign(request: Request, sent: Iterable[Message]) -> list[Message]:
 
 
 def _of_domain(request: Request, sent: Iterable[Message], app: App) -> list[Message]:
-    return [message for message in sent if request.domain_id in (None, _domain_of(message, app))]
+    return [message for message in sent if request.domain_id in (None, domain_of(message, app))]
 
 
 def _filtered(request: Request, sent: Iterable[Message], app: App) -> list[Message]:
     return _of_domain(request, _of_campaign(request, sent), app)
 
 
-def _domain_of(message: Message, app: App) -> str:
+def domain_of(message: Message, app: App) -> str:
     """The domain of the message's mailbox, else the message's own."""
     of_mailbox = {mailbox.mailbox_id: mailbox.domain_id for mailbox in app.mailboxes}
     return of_mailbox.get(message.mailbox_id) or message.domain_id
@@ -797,7 +797,7 @@ def mailbox_list(request: Request, mail: Iterable[Message], app: App, now: datet
 def domain_list(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
     """One row a sending domain; with a campaign, those that it sent from."""
     sent = _sent(request, mail)
-    of_domain = _by(_of_campaign(request, _inside(request, sent)), lambda message: _domain_of(message, app))
+    of_domain = _by(_of_campaign(request, _inside(request, sent)), lambda message: domain_of(message, app))
     own = Counter(_mailbox_domains(sent, app).values())
     names = {domain_id: domain_id for domain_id in {*own, *(message.domain_id for message in sent)} if domain_id}
     names |= {domain_id: f"{domain_id}.example" for domain_id in app.domains}

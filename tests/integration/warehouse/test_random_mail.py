@@ -18,10 +18,13 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
+from werkzeug.test import Client
 
+from api.auth.api_keys import create_key
 from api.db.connection import connect
+from api.server.app import WsgiApp
 from api.settings import PROJECT_ROOT, Settings
-from tests.integration.warehouse import current_rows, reference, second_ids
+from tests.integration.warehouse import current_rows, reference, reference_query, second_ids
 from tests.integration.warehouse.events import (
     CHANGING_ZONES,
     ZONES,
@@ -32,6 +35,7 @@ from tests.integration.warehouse.events import (
     start_before_clock_change,
 )
 from tests.integration.warehouse.loading import load_app, load_events
+from tests.integration.warehouse.random_queries import QueryCaller, publish_unfinished_build, random_query
 from tests.integration.warehouse.reference import Message
 from tests.integration.warehouse.reference_marts import MARTS, RATES, Request, Row
 from tests.integration.warehouse.second_ids import MailEvent
@@ -41,6 +45,7 @@ pytestmark = pytest.mark.timeout(900)
 
 RUNS = int(os.environ.get("MAILMART_TEST_RUNS", "3"))
 REQUESTS = int(os.environ.get("MAILMART_TEST_REQUESTS", "6"))
+MIN_ROWS_COMPARED = int(os.environ.get("MAILMART_TEST_ROWS", "20000"))
 # whose responses are compared; they have rows in the app's tables, and some have much mail
 APPS = 30
 # with little mail, and many accidents in it
@@ -171,6 +176,45 @@ def test_every_mart_for_random_requests(history: History) -> None:
             _compare(settings, request, batch.batch_id, of_workspace, app, history.now, history.seed)
 
 
+def test_random_queries(history: History) -> None:
+    """POST /analytics/query as the API answers it: rows, their order, intervals, totals and comparisons."""
+    settings, chance = history.settings, history.chance
+    latest = history.batches[-1]
+    publish_unfinished_build(settings)
+    events = reference.first_copies(history.loaded, history.now).values()
+    service = WsgiApp(settings)
+    rows_compared = 0
+    try:
+        callers = {
+            workspace: QueryCaller(Client(service), workspace, create_key(settings, workspace, name="queries"))
+            for workspace in history.apps
+        }
+        counted = {workspace: _counted(workspace, app, latest, events) for workspace, app in history.apps.items()}
+        while rows_compared < MIN_ROWS_COMPARED:
+            for workspace, caller in callers.items():
+                of_basis = counted[workspace]
+                body = random_query(chance, of_basis, history.first_days[workspace], history.now.date(), history.zones[workspace])
+                first, last = date.fromisoformat(body["start_date"]), date.fromisoformat(body["end_date"])
+                rows, totals = reference_query.answer(body, of_basis[body["basis"]], first, last)
+                found_rows, found_totals = caller.all_pages(body)
+                where = f"seed {history.seed}: {workspace} {json.dumps(body)}"
+                assert found_rows == reference_query.as_json(rows), where
+                assert found_totals == reference_query.as_json(totals), where
+                rows_compared += len(rows) + 1
+    finally:
+        service.close()
+    print(f"seed {history.seed}: {rows_compared:,} rows compared")
+
+
+def _counted(workspace: str, app: App, batch: Batch, events: Iterable[Event]) -> dict[str, list[reference_query.Counted]]:
+    return {
+        "sent": reference_query.counted_messages(
+            (mail for mail in batch.messages.values() if mail.workspace_id == workspace), app
+        ),
+        "event": reference_query.counted_events(event for event in events if event.workspace_id == workspace),
+    }
+
+
 def test_one_build_from_nothing_makes_the_same_rows(history: History, make_database: Callable[[], Settings]) -> None:
     fresh = make_database()
     load_app(fresh, history.apps.values())
@@ -226,7 +270,9 @@ def test_a_recomputation_expires_deleted_events_and_keeps_those_before_the_first
 
 def test_every_mart_has_a_reference() -> None:
     marts = {path.stem for path in (PROJECT_ROOT / "models" / "marts").glob("*/*.sql")}
-    assert marts - NOT_OF_MAIL == set(MARTS)
+    # test_random_queries compares what they answer
+    of_queries = {mart for mart in marts if mart.startswith("query_")}
+    assert marts - NOT_OF_MAIL - of_queries == set(MARTS)
 
 
 def _last_batch(settings: Settings) -> int:

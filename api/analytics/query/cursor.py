@@ -1,0 +1,65 @@
+"""Cursors of a query's pages: where the page before ended, and of which query it is."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+import orjson
+
+from api.analytics.query.request import TIME, Query
+from api.errors import INVALID, ValidationFailed
+
+# what may differ between two pages
+OF_PAGE = ("cursor", "limit")
+
+
+def encode_cursor(body: Mapping[str, Any], values: Sequence[Any]) -> str:
+    """The cursor of the page after a row with these values of the query's order."""
+    content = orjson.dumps([_digest(body), *(value.isoformat() if isinstance(value, date) else value for value in values)])
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+def decode_cursor(body: Mapping[str, Any], query: Query) -> tuple[Any, ...] | None:
+    """The values of the last row of the page before; None for the first page.
+
+    Raises:
+        ValidationFailed: the cursor is not one of this query.
+    """
+    if "cursor" not in body:
+        return None
+    try:
+        cursor = body["cursor"]
+        digest, *values = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if digest != _digest(body) or len(values) != len(query.order):
+            raise ValueError(cursor)
+        kinds = {dimension.name: dimension.kind for dimension in query.dimensions}
+        return tuple(_checked(order.field, value, kinds, query) for order, value in zip(query.order, values, strict=True))
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise ValidationFailed(INVALID, details={"cursor": ["Must be the next_cursor of a page of the same query."]}) from error
+
+
+def _checked(field: str, value: Any, kinds: Mapping[str, str], query: Query) -> Any:
+    """A value that PostgreSQL can read.
+
+    Raises:
+        ValueError: it is not of the field's type.
+    """
+    if field == TIME:
+        moment = datetime.fromisoformat(value)
+        return moment.isoformat() if query.granularity == "hour" else moment.date().isoformat()
+    expected: Any = (int, float, type(None))
+    if field in kinds:
+        expected = str if kinds[field] == "string" else int
+    if not isinstance(value, expected) or (isinstance(value, str) and "\0" in value):
+        raise ValueError(field)
+    return value
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    content = {name: value for name, value in body.items() if name not in OF_PAGE}
+    return hashlib.blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=9).hexdigest()

@@ -1,0 +1,207 @@
+"""The response of a query: its document, and its content from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import marshmallow as ma
+
+from api.analytics.query.request import TIME, Query
+from api.analytics.query.statement import metric_columns, metric_parts, row_columns
+from api.contract.parameters import TimeRange
+from api.contract.semantic_layer import SemanticLayer
+from api.web.schemas import Meta, OpenSchema, data_schema
+
+Row = tuple[Any, ...]
+
+
+class MetricValue(OpenSchema):
+    """The value of a metric."""
+
+    value = ma.fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "The value. Rates are percentages. Null if it has no meaning without messages.",
+            "example": 35.1,
+        },
+    )
+    low = ma.fields.Float(
+        allow_none=True,
+        metadata={
+            "description": "Of a rate: the lower end of its 95 % confidence interval (Wilson). Null over nothing.",
+            "example": 32.4,
+        },
+    )
+    high = ma.fields.Float(
+        allow_none=True,
+        metadata={"description": "Of a rate: the upper end of its 95 % confidence interval.", "example": 37.9},
+    )
+    previous = ma.fields.Float(
+        allow_none=True, metadata={"description": "With `compare`: the value of the compared period.", "example": 33.0}
+    )
+    change = ma.fields.Float(
+        allow_none=True,
+        metadata={
+            "description": "With `compare`: the change. Of a rate in percentage points, else in per cent (null from 0).",
+            "example": 2.1,
+        },
+    )
+
+
+class ComparedRange(OpenSchema):
+    """The period that the time range is compared with."""
+
+    start = ma.fields.DateTime(required=True, metadata={"description": "Its first second.", "example": "2025-09-22T00:00:00Z"})
+    end = ma.fields.DateTime(required=True, metadata={"description": "Its last second.", "example": "2025-10-22T23:59:59Z"})
+
+
+class Definition(OpenSchema):
+    """What a metric or a dimension means."""
+
+    label = ma.fields.String(required=True, metadata={"description": "Its name for people.", "example": "Open rate"})
+    description = ma.fields.String(
+        required=True, metadata={"description": "What it is.", "example": "Messages opened, in per cent of those delivered."}
+    )
+    unit = ma.fields.String(
+        validate=ma.validate.OneOf(["count", "number", "percent"]),
+        metadata={"description": "Of a metric.", "example": "percent", "x-enum-name": "QueryUnit"},
+    )
+    formula = ma.fields.String(
+        metadata={"description": "Of a metric that is made of others: how.", "example": "opened / delivered"}
+    )
+
+
+class QueryMeta(Meta):
+    """Metadata of a query's response."""
+
+    next_cursor = ma.fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The cursor of the next page; null on the last.", "example": None},
+    )
+    compare = ma.fields.Nested(ComparedRange, metadata={"description": "With `compare`."})
+    definitions = ma.fields.Dict(
+        required=True,
+        keys=ma.fields.String(),
+        values=ma.fields.Nested(Definition),
+        metadata={
+            "description": "What each metric and dimension of the query means.",
+            "example": {
+                "open_rate": {
+                    "label": "Open rate",
+                    "description": "Messages opened, in per cent of those delivered.",
+                    "unit": "percent",
+                    "formula": "opened / delivered",
+                }
+            },
+        },
+    )
+
+
+class QueryRow(OpenSchema):
+    """A row: what it is split by, and its metrics."""
+
+    time = ma.fields.String(
+        metadata={
+            "description": "With `granularity`: the bucket's first day in the time range, or the hour's first moment with its"
+            " difference from UTC.",
+            "example": "2025-11-03",
+        }
+    )
+    dimensions = ma.fields.Dict(
+        required=True,
+        keys=ma.fields.String(),
+        values=ma.fields.String(),
+        metadata={
+            "description": "The value of each dimension, as text. '' is mail without one.",
+            "example": {"campaign": "cmp_abc123"},
+        },
+    )
+    metrics = ma.fields.Dict(
+        required=True,
+        keys=ma.fields.String(),
+        values=ma.fields.Nested(MetricValue),
+        metadata={"description": "The value of each metric.", "example": {"sent": {"value": 1200}}},
+    )
+
+
+class QueryData(OpenSchema):
+    """The rows of a page, and the totals of all pages."""
+
+    time_range = ma.fields.Nested(TimeRange, required=True)
+    rows = ma.fields.List(ma.fields.Nested(QueryRow), required=True)
+    totals = ma.fields.Dict(
+        required=True,
+        keys=ma.fields.String(),
+        values=ma.fields.Nested(MetricValue),
+        metadata={
+            "description": "Each metric over all rows, of this page and of the others.",
+            "example": {"sent": {"value": 5000}},
+        },
+    )
+
+
+def query_response_schema() -> type[ma.Schema]:
+    """The schema of the 200 response."""
+    return data_schema(
+        "QueryMetricsResponse",
+        ma.fields.Nested(QueryData, required=True),
+        meta=ma.fields.Nested(QueryMeta, required=True),
+    )
+
+
+def page_of(query: Query, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows of a page."""
+    columns = row_columns(query)
+    return [_row(query, columns, row) for row in rows[: query.limit]]
+
+
+def totals_of(query: Query, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """The totals."""
+    return _metrics(query, rows[0])
+
+
+def order_values(query: Query, row: Row) -> list[Any]:
+    """The values of a row that a cursor needs."""
+    columns = (*row_columns(query), *metric_columns(query))
+    return [row[columns.index(order.field)] for order in query.order]
+
+
+def definitions_of(layer: SemanticLayer, query: Query) -> dict[str, dict[str, str]]:
+    """What the query's metrics and dimensions mean."""
+    definitions: dict[str, dict[str, str]] = {}
+    for metric in query.metrics:
+        definitions[metric.name] = {"label": metric.label, "description": metric.description, "unit": metric.unit}
+        if metric.formula:
+            definitions[metric.name]["formula"] = metric.formula
+    for dimension in query.dimensions:
+        definitions[dimension.name] = {"label": dimension.label, "description": dimension.description}
+    return definitions
+
+
+def _row(query: Query, columns: Sequence[str], row: Row) -> dict[str, Any]:
+    values = dict(zip(columns, row, strict=False))
+    time = {TIME: _time(values.pop(TIME), query)} if query.granularity else {}
+    return {
+        **time,
+        "dimensions": {name: str(value) for name, value in values.items()},
+        "metrics": _metrics(query, row[len(columns) :]),
+    }
+
+
+def _metrics(query: Query, values: Row) -> dict[str, dict[str, Any]]:
+    result: dict[str, dict[str, Any]] = {}
+    position = 0
+    for metric in query.metrics:
+        parts = metric_parts(metric, is_compared=bool(query.compare_days))
+        result[metric.name] = dict(zip(parts, values[position : position + len(parts)], strict=True))
+        position += len(parts)
+    return result
+
+
+def _time(value: date | datetime, query: Query) -> str:
+    return value.astimezone(ZoneInfo(query.timezone)).isoformat() if isinstance(value, datetime) else value.isoformat()

@@ -1,0 +1,187 @@
+"""The SELECT of a query: columns and expressions of the publication, put together.
+
+Values are parameters, never a part of it. Every name is one of our own manifest, and `_quoted` refuses others.
+
+The same metrics, dimensions, filtered dimensions and order make the same text, whatever the values, so PostgreSQL plans it once
+(db/prepared_statements.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from api.analytics.query.request import TIME, Filter, Query
+from api.contract.semantic_layer import Fact, Metric
+
+PARAMETERS = "(select current_setting('mailmart.query_parameters')::jsonb)"
+CASTS = {"integer": "integer", "string": "text", "boolean": "boolean"}
+PERIODS = ("current", "previous")
+
+
+@dataclass(frozen=True)
+class Key:
+    """Something that rows are ordered by: its SQL, its value in the last row of the page before, and the direction."""
+
+    sql: str
+    after: str
+    is_descending: bool
+
+    @property
+    def is_beyond(self) -> str:
+        """The condition that a row comes later."""
+        return f"{self.sql} {'<' if self.is_descending else '>'} {self.after}"
+
+    @property
+    def is_equal(self) -> str:
+        """The condition that a row has the same value."""
+        return f"{self.sql} is not distinct from {self.after}"
+
+
+def rows_statement(query: Query, fact: Fact, bucket_view: str = "") -> str:
+    """The SELECT of a page of rows, and of one row more: time if rows have it, dimensions, and of each metric its parts.
+
+    `bucket_view` has all buckets of the window: rows by time alone are a complete series.
+    """
+    keys = _keys(query)
+    later = f"\nwhere {_is_after(keys)}" if query.after is not None else ""
+    order = ", ".join(f"{key.sql}{' desc' if key.is_descending else ''}" for key in keys)
+    return (
+        f"{_measured(query, fact, row_columns(query), bucket_view)}"
+        f"\nselect {', '.join(_quoted(column) for column in (*row_columns(query), *metric_columns(query)))}"
+        f"\nfrom measured{later}" + (f"\norder by {order}" if order else "") + f"\nlimit ({PARAMETERS} ->> 'limit')::int"
+    )
+
+
+def totals_statement(query: Query, fact: Fact) -> str:
+    """The SELECT of the totals, one row: of each metric its parts."""
+    columns = ", ".join(_quoted(column) for column in metric_columns(query))
+    return f"{_measured(query, fact, ())}\nselect {columns}\nfrom measured"
+
+
+def row_columns(query: Query) -> tuple[str, ...]:
+    """What makes a row: its time and its dimensions."""
+    return (*([TIME] if query.granularity else []), *(dimension.name for dimension in query.dimensions))
+
+
+def metric_columns(query: Query) -> tuple[str, ...]:
+    """The columns of all metrics, in the order of `metric_parts`."""
+    return tuple(
+        column for metric in query.metrics for column in metric_parts(metric, is_compared=bool(query.compare_days)).values()
+    )
+
+
+def metric_parts(metric: Metric, *, is_compared: bool) -> dict[str, str]:
+    """The parts of a metric's value in a response, by their names, each with its column."""
+    parts = {"value": metric.name}
+    if metric.low_sql:
+        parts |= {"low": f"{metric.name} low", "high": f"{metric.name} high"}
+    if is_compared:
+        parts |= {"previous": f"{metric.name} previous", "change": f"{metric.name} change"}
+    return parts
+
+
+def _measured(query: Query, fact: Fact, columns: Sequence[str], bucket_view: str = "") -> str:
+    """WITH: the sums of each row, and the metrics of these sums."""
+    measures = sorted({column for metric in query.metrics for column in metric.columns})
+    # in one order, whatever that of the request
+    metrics = sorted(query.metrics, key=lambda metric: metric.name)
+    periods = PERIODS if query.compare_days else PERIODS[:1]
+    groups = [f"fact.{_quoted(query.granularity if column == TIME else column)} as {_quoted(column)}" for column in columns]
+    sums = [
+        f"coalesce(sum(fact.{_quoted(measure)}) filter (where fact.period = '{period}'), 0) as {_quoted(f'{period} {measure}')}"
+        for period in periods
+        for measure in measures
+    ]
+    conditions = [_condition(item, number) for number, item in enumerate(query.filters)]
+    if not query.compare_days:
+        # PostgreSQL leaves out the other half of the view
+        conditions.append("fact.period = 'current'")
+    where = f"\n    where {' and '.join(conditions)}" if conditions else ""
+    group_by = f"\n    group by {', '.join(map(str, range(1, len(groups) + 1)))}" if groups else ""
+    laterals = "".join(_lateral(period, metrics, measures, with_interval=period == "current") for period in periods)
+    shown = [f"cells.{_quoted(column)}" for column in columns]
+    for metric in metrics:
+        shown += [f"now.{_quoted(column)}" for column in metric_parts(metric, is_compared=False).values()]
+        if query.compare_days:
+            name = _quoted(metric.name)
+            shown.append(f"before.{name} as {_quoted(f'{metric.name} previous')}")
+            shown.append(
+                f'(select {metric.change_sql} from (select now.{name} as "current", before.{name} as "previous") as periods)'
+                f" as {_quoted(f'{metric.name} change')}"
+            )
+    cells = f"select {', '.join([*groups, *sums])}\n    from {fact.view} as fact{where}{group_by}"
+    if bucket_view and columns == (TIME,):
+        cells = _with_all_buckets(cells, f"{_quoted(query.granularity)} as {_quoted(TIME)}", bucket_view, periods, measures)
+    return f"with cells as (\n    {cells}\n),\nmeasured as (\n    select {', '.join(shown)}\n    from cells{laterals}\n)"
+
+
+def _with_all_buckets(cells: str, bucket: str, bucket_view: str, periods: Sequence[str], measures: Sequence[str]) -> str:
+    """The same cells, and zeros for each bucket of the window that they do not have."""
+    columns = [_quoted(f"{period} {measure}") for period in periods for measure in measures]
+    sums = ", ".join(f"coalesce(sums.{column}, 0) as {column}" for column in columns)
+    return (
+        f"select buckets.{_quoted(TIME)}, {sums}\n    from (select distinct {bucket} from {bucket_view}) as buckets"
+        f"\n    left join (\n    {cells}\n    ) as sums on buckets.{_quoted(TIME)} = sums.{_quoted(TIME)}"
+    )
+
+
+def _lateral(period: str, metrics: Sequence[Metric], measures: Sequence[str], *, with_interval: bool) -> str:
+    """The metrics of a period's sums, whose columns have the names that the expressions know."""
+    values = []
+    for metric in metrics:
+        values.append(f"{metric.sql} as {_quoted(metric.name)}")
+        if with_interval and metric.low_sql:
+            values.append(f"{metric.low_sql} as {_quoted(f'{metric.name} low')}")
+            values.append(f"{metric.high_sql} as {_quoted(f'{metric.name} high')}")
+    sums = ", ".join(f"cells.{_quoted(f'{period} {measure}')} as {_quoted(measure)}" for measure in measures)
+    alias = "now" if period == PERIODS[0] else "before"
+    return f"\n    cross join lateral (select {', '.join(values)} from (select {sums}) as sums) as {alias}"
+
+
+def _condition(item: Filter, number: int) -> str:
+    column = f"fact.{_quoted(item.dimension.name)}"
+    if item.dimension.kind != "string":
+        column = f"{column}::text"
+    values = f"array(select jsonb_array_elements_text({PARAMETERS} -> 'filters' -> {number}))"
+    return f"{column} = any({values})" if item.operator == "in" else f"{column} <> all({values})"
+
+
+def _keys(query: Query) -> list[Key]:
+    """The order of rows; a metric, which can be null, has two keys."""
+    kinds = {dimension.name: dimension.kind for dimension in query.dimensions}
+    keys = []
+    for number, order in enumerate(query.order):
+        after = f"({PARAMETERS} -> 'after' ->> {number})"
+        column = f"measured.{_quoted(order.field)}"
+        if order.field == TIME:
+            cast = "timestamptz" if query.granularity == "hour" else "date"
+            keys.append(Key(column, f"{after}::{cast}", order.is_descending))
+        elif order.field in kinds:
+            collation = ' collate "C"' if kinds[order.field] == "string" else ""
+            cast = CASTS[kinds[order.field]]
+            keys.append(Key(f"{column}{collation}", f"{after}::{cast}", order.is_descending))
+        else:
+            keys.append(Key(f"({column} is null)", f"({after} is null)", is_descending=False))
+            keys.append(Key(column, f"{after}::numeric", order.is_descending))
+    return keys
+
+
+def _is_after(keys: Sequence[Key]) -> str:
+    """The condition that a row comes after the last one of the page before."""
+    alternatives = []
+    for number, key in enumerate(keys):
+        alternatives.append(" and ".join([*(before.is_equal for before in keys[:number]), key.is_beyond]))
+    return " or ".join(f"({alternative})" for alternative in alternatives) or "false"
+
+
+def _quoted(name: str) -> str:
+    """An identifier.
+
+    Raises:
+        ValueError: the name has other characters than those of dbt's names.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_]+( [A-Za-z0-9_]+)?", name):
+        raise ValueError(f"{name!r} is no name of a column")
+    return f'"{name}"'

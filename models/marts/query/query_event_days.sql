@@ -1,0 +1,1 @@
+{{ query_view('event_days', ref('fct_event_days')) }}

@@ -1,0 +1,1 @@
+{{ query_view('send_slots', ref('fct_send_slots')) }}

@@ -1,0 +1,214 @@
+"""POST /analytics/query over the specification's example: numbers, intervals, pages, and errors that say what could be asked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from scipy.stats import binomtest
+
+from tests.integration.api.conftest import OTHER_WORKSPACE, Caller
+from tests.integration.api.example import CAMPAIGN, DAYS_AGO, WORKSPACE
+from tests.integration.api.test_reading_endpoints import post
+
+QUERY = f"{WORKSPACE}/analytics/query"
+
+
+def query(caller: Caller, path: str = QUERY, **body: Any) -> dict[str, Any]:
+    response = post(caller, path, body)
+    assert response.status_code == 200, response.get_json()
+    content: dict[str, Any] = response.get_json()
+    return content
+
+
+def refusal(caller: Caller, **body: Any) -> dict[str, list[str]]:
+    response = post(caller, QUERY, body)
+    assert response.status_code == 422, response.get_json()
+    details: dict[str, list[str]] = response.get_json()["error"]["details"]
+    return details
+
+
+def test_one_row_without_dimensions_is_the_total(caller: Caller) -> None:
+    content = query(caller, metrics=["sent", "open_rate", "soft_bounced", "engagement_score"])
+    (row,) = content["data"]["rows"]
+    assert row["dimensions"] == {}
+    assert row["metrics"] == content["data"]["totals"]
+    # the example's messages, and one of a campaign that only mail knows
+    assert row["metrics"]["sent"] == {"value": 5001}
+    assert row["metrics"]["open_rate"]["value"] == 30.0
+    assert content["meta"]["definitions"]["open_rate"] == {
+        "label": "Open rate",
+        "description": "Messages opened, in per cent of those delivered.",
+        "unit": "percent",
+        "formula": "opened / delivered",
+    }
+    assert content["meta"]["next_cursor"] is None
+    assert content["data"]["time_range"]["period"] == "30d"
+
+
+@pytest.mark.parametrize(("rate", "successes", "trials"), [("open_rate", 1470, 4900), ("spam_rate", 5, 5000)])
+def test_a_rate_has_its_wilson_interval(caller: Caller, rate: str, successes: int, trials: int) -> None:
+    campaign = [{"dimension": "campaign", "values": [CAMPAIGN]}]
+    value = query(caller, metrics=[rate], filters=campaign)["data"]["totals"][rate]
+    interval = binomtest(successes, trials).proportion_ci(method="wilson")
+    assert value["value"] == round(100 * successes / trials, 2)
+    assert (value["low"], value["high"]) == pytest.approx((100 * interval.low, 100 * interval.high), abs=0.0051)
+
+
+def test_rows_by_campaign_with_filters(caller: Caller) -> None:
+    by_campaign = query(caller, metrics=["sent"], dimensions=["campaign"])["data"]["rows"]
+    assert [(row["dimensions"]["campaign"], row["metrics"]["sent"]["value"]) for row in by_campaign] == [
+        (CAMPAIGN, 5000),
+        ("cmp_of_mail_alone", 1),
+    ]
+    without = [{"dimension": "campaign", "operator": "not_in", "values": [CAMPAIGN, "nobody"]}]
+    content = query(caller, metrics=["sent"], dimensions=["campaign", "mailbox"], filters=without)["data"]
+    assert content["rows"] == [
+        {"dimensions": {"campaign": "cmp_of_mail_alone", "mailbox": ""}, "metrics": {"sent": {"value": 1}}},
+    ]
+    assert content["totals"]["sent"]["value"] == 1
+    nothing = query(
+        caller,
+        metrics=["sent", "open_rate"],
+        dimensions=["campaign"],
+        filters=[
+            {"dimension": "campaign", "operator": "in", "values": ["'; drop table x; --"]},
+        ],
+    )["data"]
+    assert nothing["rows"] == []
+    assert nothing["totals"] == {"sent": {"value": 0}, "open_rate": {"value": 0, "low": None, "high": None}}
+
+
+def test_another_tenants_rows_are_invisible(caller: Caller, other_caller: Caller) -> None:
+    theirs = query(other_caller, f"{OTHER_WORKSPACE}/analytics/query", metrics=["sent"], dimensions=["campaign"])["data"]
+    assert theirs["totals"]["sent"]["value"] == 10
+    assert post(caller, f"{OTHER_WORKSPACE}/analytics/query", {"metrics": ["sent"]}).status_code == 403
+    assert post(Caller(caller.client, ""), QUERY, {"metrics": ["sent"]}).status_code == 401
+
+
+def test_a_series_without_dimensions_is_complete(caller: Caller) -> None:
+    rows = query(caller, metrics=["sent", "delivered"], granularity="day")["data"]["rows"]
+    today = datetime.now(UTC).date()
+    assert [row["time"] for row in rows] == [(today - timedelta(days=30 - number)).isoformat() for number in range(31)]
+    of_day = {row["time"]: row["metrics"]["sent"]["value"] for row in rows}
+    assert of_day[(today - timedelta(days=DAYS_AGO)).isoformat()] == 5000
+    assert sum(of_day.values()) == 5001
+
+
+def test_compare_with_the_period_before(caller: Caller) -> None:
+    today = datetime.now(UTC).date()
+    # seven days around those of the example, and seven without mail
+    first = today - timedelta(days=DAYS_AGO + 7)
+    window = {"time_range": "custom", "start_date": str(first), "end_date": str(first + timedelta(days=6))}
+    content = query(caller, metrics=["sent", "open_rate"], compare="previous_period", **window)
+    assert content["data"]["totals"]["sent"] == {"value": 0, "previous": 0, "change": None}
+    assert content["meta"]["compare"]["start"] == f"{first - timedelta(days=7)}T00:00:00Z"
+    window = {"time_range": "custom", "start_date": str(first + timedelta(days=7)), "end_date": str(first + timedelta(days=13))}
+    now = query(caller, metrics=["sent", "open_rate"], dimensions=["campaign"], compare="previous_period", **window)["data"]
+    assert now["rows"][0]["metrics"]["sent"] == {"value": 5000, "previous": 0, "change": None}
+    window = {"time_range": "custom", "start_date": str(first + timedelta(days=14)), "end_date": str(first + timedelta(days=20))}
+    later = query(caller, metrics=["sent", "open_rate"], granularity="day", compare="previous_period", **window)["data"]
+    assert later["totals"]["sent"]["previous"] == 5000
+    assert later["totals"]["open_rate"]["change"] == later["totals"]["open_rate"]["value"] - 30.0
+    # the example's day, a week later
+    assert later["rows"][0]["metrics"]["sent"]["previous"] == 5000
+
+
+def test_pages_are_the_whole(caller: Caller) -> None:
+    order: list[dict[str, Any]]
+    for order in (
+        [],
+        [{"field": "open_rate", "direction": "desc"}],
+        [{"field": "human_coverage", "direction": "desc"}],
+        [{"field": "weekday", "direction": "desc"}, {"field": "sent"}],
+    ):
+        body: dict[str, Any] = {
+            "metrics": ["sent", "open_rate", "human_coverage"],
+            "dimensions": ["campaign", "weekday"],
+            "granularity": "day",
+            "order_by": order,
+        }
+        whole = query(caller, **body, limit=1000)["data"]
+        pages: list[Any] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = query(caller, **body, limit=1, **cursor)
+            assert page["data"]["totals"] == whole["totals"]
+            pages += page["data"]["rows"]
+            if page["meta"]["next_cursor"] is None:
+                break
+            cursor = {"cursor": page["meta"]["next_cursor"]}
+        assert pages == whole["rows"]
+        assert len(pages) >= 2
+    assert list(refusal(caller, metrics=["sent"], dimensions=["campaign"], **cursor)) == ["cursor"]
+    for wrong in ("x", "!", "W10", "bm90aGluZw"):
+        assert refusal(caller, **body, cursor=wrong) == {"cursor": ["Must be the next_cursor of a page of the same query."]}
+
+
+def test_unknown_names_say_what_is_meant(caller: Caller) -> None:
+    assert refusal(caller, metrics=["open_rat"]) == {"metrics": ["0: Unknown metric open_rat. Did you mean open_rate?"]}
+    assert refusal(caller, metrics=["sent"], dimensions=["Campaign"]) == {
+        "dimensions": ["0: Unknown dimension Campaign. Did you mean campaign?"]
+    }
+    assert refusal(caller, metrics=["sent"], filters=[{"dimension": "mail_box", "values": ["x"]}]) == {
+        "filters": ["0: dimension: Unknown dimension mail_box. Did you mean mailbox?"]
+    }
+    assert refusal(caller, metrics=["sent"], order_by=[{"field": "snet"}]) == {
+        "order_by": ["0: field: Unknown field snet. Did you mean sent?"]
+    }
+    assert refusal(caller, metrics=["sent"], order_by=[{"field": "open_rate"}]) == {
+        "order_by": ["0: field: open_rate is not in the rows. Add it to metrics or dimensions, or order by something else."]
+    }
+    assert refusal(caller, metrics=["sent"], granularty="day") == {"granularty": ["Unknown field. Did you mean granularity?"]}
+    assert refusal(caller, metrics=["\ud800"])["metrics"][0].startswith("0: Unknown metric ?. Known: ")
+    assert refusal(caller, metrics=["sent"], filters=[{"dimension": "weekday", "values": ["Monday"]}]) == {
+        "filters": ["0: values: weekday is a whole number, and 'Monday' is not."]
+    }
+
+
+def test_what_no_fact_can_answer_says_what_could_be(caller: Caller) -> None:
+    assert refusal(caller, metrics=["bounce_rate"], dimensions=["bounce_reason"]) == {
+        "metrics": ["bounce_rate is not known by bounce_reason. It is known by campaign, domain, mailbox and weekday."]
+    }
+    assert refusal(caller, metrics=["sent", "bounced"], timezone="Europe/Berlin") == {
+        "metrics": ["bounced is not known in the time zone Europe/Berlin, only by days, weeks and months of UTC."]
+    }
+    assert refusal(caller, metrics=["opened"], dimensions=["mailbox"], granularity="hour") == {
+        "metrics": [
+            (
+                "opened by mailbox is not known by the hour, only by days, weeks and months of UTC."
+                " opened is known by the hour by campaign, hour_of_day and weekday."
+            )
+        ]
+    }
+    assert refusal(caller, metrics=["events"]) == {
+        "metrics": ["events is only known by the day of the event: set basis to event."]
+    }
+    assert refusal(caller, metrics=["sent"], basis="event") == {
+        "metrics": ["sent is only known by the day of sending: set basis to sent."]
+    }
+
+
+def test_events_by_the_day_of_the_event(caller: Caller) -> None:
+    rows = query(caller, metrics=["events"], dimensions=["event_type"], basis="event")["data"]["rows"]
+    counts = {row["dimensions"]["event_type"]: row["metrics"]["events"]["value"] for row in rows}
+    assert counts["sent"] == 5001
+    assert counts["opened"] == 1470
+
+
+def test_hours_in_a_time_zone(caller: Caller) -> None:
+    content = query(caller, metrics=["sent"], dimensions=["campaign"], granularity="hour", timezone="Asia/Kathmandu")["data"]
+    times = {row["time"][10:] for row in content["rows"] if row["dimensions"]["campaign"] == CAMPAIGN}
+    # 9:00 to 10:23 UTC
+    assert times == {"T14:00:00+05:45", "T15:00:00+05:45", "T16:00:00+05:45"}
+    assert content["time_range"]["start"].endswith("T00:00:00+05:45")
+
+
+def test_documented(caller: Caller) -> None:
+    document = caller.client.get("/openapi.json").get_json()
+    operation = document["paths"]["/api/v1/workspaces/{workspaceId}/analytics/query"]["post"]
+    assert operation["operationId"] == "queryMetrics"
+    metric = document["components"]["schemas"]["QueryMetric"]
+    assert metric["x-enum-descriptions"][metric["enum"].index("open_rate")] == "Messages opened, in per cent of those delivered."
+    assert "campaign" in document["components"]["schemas"]["QueryDimension"]["enum"]

@@ -1,0 +1,1 @@
+"""Tools for agents, over a real warehouse and the real API in this process."""

@@ -1,0 +1,1 @@
+"""Answers and definitions of the tools for agents."""
