@@ -137,7 +137,14 @@ def _settings(contract: Contract) -> dict[str, Any]:
                 "method": endpoint.method,
                 "parameters": {name: list(choices) for name, choices in endpoint.parameters.items()},
                 "charts": [
-                    {"name": chart.name, "title": chart.title, "description": chart.description, "params": dict(chart.params)}
+                    {
+                        "name": chart.name,
+                        "title": chart.title,
+                        "description": chart.description,
+                        # where its rows are in the endpoint's answer
+                        "path": chart.section.path,
+                        "params": chart.params,
+                    }
                     for chart in contract.charts.get(endpoint.name, ())
                 ],
                 "is_on_charts_page": endpoint.name in contract.charts and _is_on_charts_page(contract, endpoint.name),

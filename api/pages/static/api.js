@@ -13,15 +13,33 @@ export class Failure extends Error {
   }
 }
 
-async function send(path, key, { method = "GET", query = {}, body, headers = {} } = {}) {
+// of the page that is shown: its data, for the commands below it
+let sent = [];
+
+export function forgetRequests() {
+  sent = [];
+}
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** The requests of this page as commands; the key is a variable, so that they can be shown and shared. */
+export function asCurl() {
+  return [...new Set(sent)].join("\n\n");
+}
+
+function address(path, query) {
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
     if (value !== null && value !== undefined && value !== "") parameters.set(name, value);
   }
   const text = parameters.toString();
+  return text ? `${path}?${text}` : path;
+}
+
+async function send(path, key, { method = "GET", query = {}, body, headers = {} } = {}) {
   let response;
   try {
-    response = await fetch(text ? `${path}?${text}` : path, {
+    response = await fetch(address(path, query), {
       method,
       headers: {
         Accept: "application/json",
@@ -61,5 +79,12 @@ export async function identify(key) {
 export function call(path, options) {
   const { key, workspace } = session() ?? {};
   if (!key) throw new Failure(401, "UNAUTHORIZED", "Sign in first.", null, "", null);
-  return send(`api/v1/workspaces/${encodeURIComponent(workspace)}${path}`, key, options);
+  const whole = `api/v1/workspaces/${encodeURIComponent(workspace)}${path}`;
+  if (!path.includes("/charts/")) {
+    const { method = "GET", query = {}, body } = options ?? {};
+    const data = body === undefined ? "" : ` -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(body))}`;
+    const verb = method === "GET" || method === "POST" ? "" : ` -X ${method}`;
+    sent.push(`curl -s -H "Authorization: Bearer $MAILMART_KEY"${verb}${data} ${quoted(new URL(address(whole, query), document.baseURI).href)}`);
+  }
+  return send(whole, key, options);
 }

@@ -1,6 +1,6 @@
 // Starts a page: signs in, and shows what its address says.
 
-import { Failure, identify } from "./api.js";
+import { asCurl, Failure, forgetRequests, identify } from "./api.js";
 import { el, fill } from "./dom.js";
 import { moment, windowText } from "./format.js";
 import { get } from "./address.js";
@@ -36,6 +36,7 @@ function setSignedIn(credential) {
 
 function forget() {
   clear();
+  forgetRequests();
   turn += 1;
   setSignedIn(null);
   title.textContent = heading;
@@ -109,6 +110,7 @@ async function show() {
   setSignedIn(credential);
   turn += 1;
   const mine = turn;
+  forgetRequests();
   content.setAttribute("aria-busy", "true");
   status.textContent = "Loading …";
   let nodes;
@@ -132,11 +134,17 @@ async function show() {
   if (mine !== turn) return;
   title.replaceChildren(shown.title);
   document.title = `${title.textContent.slice(0, 80)} · mailmart`;
-  fill(content, nodes);
+  fill(content, nodes, commands());
   content.removeAttribute("aria-busy");
   status.textContent = "";
   document.getElementById("window").textContent = shown.range ? windowText(shown.range) : "";
   if (shown.dataAsOf) document.getElementById("freshness").textContent = `Includes all events loaded up to ${moment(shown.dataAsOf, get("timezone"))}.`;
+}
+
+/** The same numbers for a program. */
+function commands() {
+  const text = asCurl();
+  return text && el("details", { class: "commands" }, el("summary", {}, "The same as curl commands"), el("pre", { tabindex: 0 }, text));
 }
 
 /** The controls, so that whoever chose a wrong time range can choose another. */

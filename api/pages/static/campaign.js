@@ -1,8 +1,7 @@
-import { get, link, previousWindow, timeRange } from "./address.js";
-import { call } from "./api.js";
+import { get, link, timeRange } from "./address.js";
 import { name } from "./dom.js";
 import { count, date, percent, windowText } from "./format.js";
-import { anchor, chartCard, controls as timeControls, empty, groupBy, tableCard, tile, tiles } from "./parts.js";
+import { anchor, chartCard, controls as timeControls, empty, groupBy, tableCard, tile, tiles, withPrevious } from "./parts.js";
 
 export const controls = () => timeControls({ others: [groupBy()], hasComparison: true });
 
@@ -34,9 +33,7 @@ export async function render() {
   if (!id) return { nodes: [empty("No campaign is chosen", "Open one from the list of campaigns.", anchor(link("campaigns"), "Campaigns"))] };
   const path = `/campaigns/${encodeURIComponent(id)}/analytics`;
   const query = { ...timeRange(), groupBy: get("groupBy") };
-  const { data, meta } = await call(path, { query });
-  const before =
-    get("compare", "previous") === "none" ? null : (await call(path, { query: { ...previousWindow(data.time_range), groupBy: "month" } })).data;
+  const { data, meta, before } = await withPrevious("campaign_analytics", path, query);
   const { summary, rates, engagement_by_human: human } = data;
   const file = `campaign-${data.time_range.start.slice(0, 10)}-${data.time_range.end.slice(0, 10)}`;
   const nodes = [controls()];

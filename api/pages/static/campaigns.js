@@ -56,7 +56,7 @@ const rate = (title, field) => ({ title, name: field, value: (row) => row.rates[
 const WHOLE = [
   NAME,
   { title: "Status", name: "campaign_status", isText: true, value: (row) => row.campaign_status, show: (value) => (value ? sentence(value) : "–") },
-  { title: "Last sent", name: "last_sent_on", isText: true, value: (row) => row.last_sent_on, show: date },
+  { title: "Last sent", name: "last_sent_on", isText: true, isDate: true, value: (row) => row.last_sent_on, show: date },
   summary("Sent", "emails_sent"),
   rate("Delivered", "delivery_rate"),
   rate("Opened", "open_rate"),

@@ -8,17 +8,11 @@ import { chartCard, controls as timeControls, empty, groupBy, settings } from ".
 
 export const controls = () => timeControls({ others: [groupBy()] });
 
-function listsOf(data, path = []) {
-  return Object.entries(data).flatMap(([key, value]) => {
-    if (Array.isArray(value)) return [value];
-    return value && typeof value === "object" && key !== "time_range" ? listsOf(value, [...path, key]) : [];
-  });
-}
-
 /** A column for each value of the rows, those of a nested object too. */
 function columnsOf(row, path = []) {
   return Object.entries(row).flatMap(([key, value]) => {
     const whole = [...path, key];
+    if (Array.isArray(value)) return [];
     if (value && typeof value === "object") return columnsOf(value, whole);
     return [
       {
@@ -41,11 +35,13 @@ export async function render() {
     const takes = new Set(Object.keys(endpoint.parameters));
     if (takes.has("timeRange")) ["startDate", "endDate"].forEach((parameter) => takes.add(parameter));
     const query = Object.fromEntries(Object.entries(all).filter(([parameter]) => takes.has(parameter)));
-    const { data, meta } = await call(endpoint.path, { query });
-    dataAsOf = meta.data_as_of;
-    const rows = listsOf(data)[0] ?? [data];
-    const columns = rows.length ? columnsOf(rows[0]) : [];
-    for (const about of endpoint.charts) nodes.push(chartCard(key, about.name, endpoint.path, { query }, { columns, rows, file: `${key}-${about.name}`, note: about.description }));
+    for (const about of endpoint.charts) {
+      const { data, meta } = await call(endpoint.path, { query: { ...query, ...about.params } });
+      dataAsOf = meta.data_as_of;
+      const rows = [about.path.reduce((rest, part) => rest?.[part], data) ?? []].flat();
+      const columns = rows.length ? columnsOf(rows[0]) : [];
+      nodes.push(chartCard(key, about.name, endpoint.path, { query }, { columns, rows, file: `${key}-${about.name}`, note: about.description }));
+    }
   }
   if (!shown.length) nodes.push(empty("There are no other charts", "An analyst adds a chart in YAML, beside an exposure: config.meta.charts."));
   return { nodes, dataAsOf };

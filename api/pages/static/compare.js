@@ -31,7 +31,7 @@ function verdict(row, names) {
   const metric = words(row.metric);
   const better = LOWER_IS_BETTER.includes(row.metric) ? "lower" : "higher";
   const chance = row.p_value === null ? "" : row.p_value < 0.001 ? " (p below 0.001)" : ` (p = ${number(Math.round(row.p_value * 1000) / 1000)})`;
-  const interval = row.lead && row.lead.low !== null ? `, between ${points(row.lead.low)} and ${points(row.lead.high)}` : "";
+  const interval = row.lead && row.lead.low !== null ? `, between ${number(row.lead.low)} and ${number(row.lead.high)} points` : "";
   const ahead = row.lead && row.lead.difference !== null ? ` by ${points(Math.abs(row.lead.difference)).replace("+", "")}` : "";
   if (row.winner !== null) return ["good", [name(names.get(row.winner)), ` is better: its ${metric} is ${better}${ahead}${interval}. This is hardly chance${chance}.`]];
   if (row.leading === null) return ["", ["No campaign is ahead."]];

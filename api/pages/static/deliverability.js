@@ -61,8 +61,8 @@ export async function render() {
       tile({ label: "Health score", value: score === null ? "–" : `${count(score)} of 100`, detail: verdict }),
       tile({ label: "Inbox placement", value: rate(overall.estimated_inbox_placement_rate), detail: "estimated: sent without bounces and complaints" }),
       tile({ label: "Bounce rate", value: rate(overall.bounce_rate), detail: `${count(bounces.hard_bounces)} hard, ${count(bounces.soft_bounces)} soft` }),
-      tile({ label: "Hard bounce rate", value: rate(bounces.hard_bounce_rate), detail: "providers react above 2 %" }),
-      tile({ label: "Spam rate", value: rate(overall.spam_rate), detail: "Gmail's limit is 0.3 %" }),
+      tile({ label: "Hard bounce rate", value: rate(bounces.hard_bounce_rate), detail: bounces.hard_bounce_rate > 2 ? "above 2 %, where providers react" : "providers react above 2 %", isBad: bounces.hard_bounce_rate > 2 }),
+      tile({ label: "Spam rate", value: rate(overall.spam_rate), detail: overall.spam_rate > 0.3 ? "above Gmail's limit of 0.3 %" : "Gmail's limit is 0.3 %", isBad: overall.spam_rate > 0.3 }),
     ),
     card(
       "Blacklists",

@@ -17,7 +17,7 @@ export function count(value) {
 }
 
 export function number(value) {
-  return value === null || value === undefined ? NONE : decimal.format(value);
+  return value === null || value === undefined ? NONE : minus(decimal.format(value));
 }
 
 /** A rate, which the API sends in per cent. */

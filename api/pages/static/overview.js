@@ -1,8 +1,8 @@
-import { get, link, previousWindow, timeRange } from "./address.js";
+import { get, link, timeRange } from "./address.js";
 import { call } from "./api.js";
 import { name } from "./dom.js";
 import { count, date, percent, windowText } from "./format.js";
-import { anchor, chartCard, controls as timeControls, empty, groupBy, tableCard, tile, tiles } from "./parts.js";
+import { anchor, chartCard, controls as timeControls, empty, groupBy, tableCard, tile, tiles, withPrevious } from "./parts.js";
 
 export const controls = () => timeControls({ others: [groupBy()], hasComparison: true });
 
@@ -34,14 +34,10 @@ const TOP = [
 export async function render() {
   const range = timeRange();
   const seriesQuery = { ...range, groupBy: get("groupBy") };
-  const [{ data, meta }, series] = await Promise.all([
-    call("/analytics/overview", { query: range }),
+  const [{ data, meta, before }, series] = await Promise.all([
+    withPrevious("workspace_overview", "/analytics/overview", range),
     call("/analytics/series", { query: seriesQuery }),
   ]);
-  const before =
-    get("compare", "previous") === "none"
-      ? null
-      : (await call("/analytics/overview", { query: previousWindow(data.time_range) })).data;
   const { summary, rates, engagement_by_human: human } = data;
   const file = `overview-${data.time_range.start.slice(0, 10)}-${data.time_range.end.slice(0, 10)}`;
   const nodes = [controls()];

@@ -2,7 +2,8 @@
 
 import { chart } from "./chart.js";
 import { el, fill, input, select } from "./dom.js";
-import { change, get, PERIODS, timeRange } from "./address.js";
+import { call } from "./api.js";
+import { change, get, PERIODS, previousWindow, timeRange } from "./address.js";
 import { csvButton, table } from "./table.js";
 import { percent, points, relative } from "./format.js";
 
@@ -10,6 +11,19 @@ export const settings = JSON.parse(document.body.dataset.settings);
 
 export function card(title, ...children) {
   return el("section", { class: "card" }, el("h2", {}, title), children);
+}
+
+/** An endpoint's answer, and the numbers of the period before ({summary, rates, …}), or null if nothing is compared. */
+export async function withPrevious(endpointName, path, query) {
+  if (get("compare", "previous") === "none") return { ...(await call(path, { query })), before: null };
+  if ("compare_to" in (settings.endpoints[endpointName]?.parameters ?? {})) {
+    const answer = await call(path, { query: { ...query, compare_to: "previous_period" } });
+    return { ...answer, before: answer.data.previous_period };
+  }
+  const answer = await call(path, { query });
+  const { groupBy: _, ...others } = query;
+  const before = await call(path, { query: { ...others, ...previousWindow(answer.data.time_range) } });
+  return { ...answer, before: before.data };
 }
 
 /** A card with one of an endpoint's charts, its table and its CSV. */
@@ -42,13 +56,13 @@ export function tableCard(title, all, rows, { file, note, empty }) {
 }
 
 /** One number with its change. `better`: higher, lower, or null if neither is. */
-export function tile({ label, value, detail, now, before, unit = "percent", better = null, help }) {
+export function tile({ label, value, detail, isBad = false, now, before, unit = "percent", better = null, help }) {
   return el(
     "div",
     { class: "tile" },
     el("dt", { title: help }, label),
     el("dd", { class: "big" }, value),
-    detail && el("dd", { class: "detail" }, detail),
+    detail && el("dd", { class: isBad ? "detail bad" : "detail" }, detail),
     delta(now, before, unit, better),
   );
 }

@@ -7,7 +7,7 @@ import { card, controls as timeControls, tableCard } from "./parts.js";
 export const controls = () => timeControls();
 
 const zone = () => get("timezone");
-const time = (title, field) => ({ title, name: field, isText: true, value: (row) => row[field], show: (value) => moment(value, zone()) });
+const time = (title, field) => ({ title, name: field, isText: true, isDate: true, value: (row) => row[field], show: (value) => moment(value, zone()) });
 const text = (title, field, show = (value) => (value === null || value === undefined ? "–" : name(value, 300))) => ({ title, name: field, isText: true, value: (row) => row[field], show });
 const amount = (title, field) => ({ title, name: field, value: (row) => row[field], show: count });
 

@@ -24,7 +24,7 @@ export function table(caption, columns, rows) {
               const shown = column.show ? column.show(value, row) : String(value ?? "–");
               return index === 0 && !column.isCell
                 ? el("th", { scope: "row", class: column.isText ? "text" : "number" }, shown)
-                : el("td", { class: column.isText ? "text" : "number" }, shown);
+                : el("td", { class: column.isDate ? null : column.isText ? "text" : "number" }, shown);
             }),
           ),
         ),

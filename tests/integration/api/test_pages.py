@@ -201,6 +201,11 @@ def test_the_numbers_of_the_overview_are_the_apis(browser: Browser, open_page: O
         "Reply rate": rates["reply_rate"],
         "Campaigns": overview["summary"]["total_campaigns"],
     }
+    # the same as commands, without the key
+    commands = browser.run("document.querySelector('.commands pre').textContent")
+    assert f"/api/v1/workspaces/{WORKSPACE}/analytics/overview?timeRange=90d'" in commands
+    assert "Bearer $MAILMART_KEY" in commands
+    assert caller.key not in browser.run("document.documentElement.outerHTML")
     series = caller.get(f"{WORKSPACE}/analytics/series", timeRange="90d").get_json()["data"]["time_series"]
     head, *rows = table(browser, "Open, click and reply rate")
     assert head[:3] == ["Date", "Sent", "Delivered"]
