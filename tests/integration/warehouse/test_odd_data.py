@@ -255,13 +255,13 @@ def test_the_rules_that_a_row_breaks_are_named(built: Settings) -> None:
     current = "valid_to = 9223372036854775807"
     with connect(built, "mailmart_owner") as connection:
         row = connection.execute(
-            f"select campaign_id, is_hard_bounced, workspace_id, message_id from core.fct_messages where {current}"  # noqa: S608
+            f"select campaign_id, is_hard_bounced, workspace_id, message_id from core.fct_messages where {current}"
             " and not is_bounced limit 1"
         ).fetchone()
         assert row is not None
         change = (
             "update core.fct_messages set campaign_id = %s, is_hard_bounced = %s"
-            f" where workspace_id = %s and message_id = %s and {current}"  # noqa: S608
+            f" where workspace_id = %s and message_id = %s and {current}"
         )
         connection.execute(change, (None, True, *row[2:]))
     output = run_dbt(built, "test", "--select", "fct_messages,test_name:valid_rows", check=False).stdout
