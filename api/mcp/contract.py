@@ -30,8 +30,8 @@ class ContractTexts:
         """The metrics and the dimensions of a query, each with its description."""
         await self._read(rest)
         return (
-            request_enum(self._document, "queryAnalytics", "metrics"),
-            request_enum(self._document, "queryAnalytics", "dimensions"),
+            request_enum(self._document, "queryMetrics", "metrics"),
+            request_enum(self._document, "queryMetrics", "dimensions"),
         )
 
     async def _read(self, rest: RestApi) -> None:

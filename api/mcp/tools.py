@@ -75,7 +75,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
     @tool
     async def query(
         context: Context[Any, Any],
-        metrics: Annotated[list[str], Field(description="1 to 12 names of list_metrics.")],
+        metrics: Annotated[list[str], Field(description="1 to 20 names of list_metrics.")],
         dimensions: Annotated[
             list[str] | None, Field(description="Up to 3 names of list_metrics; rows have their values.")
         ] = None,
@@ -151,7 +151,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
         """Health score of each mailbox, the worst first, with what it loses points for: which mailbox should rest."""
         response = await rest_of(context).get("/mailboxes/health", limit=limit, sort="health_score", order="asc")
         data = {name: value for name, value in response["data"].items() if name != "next_cursor"}
-        return answer(data, await texts.definitions(rest_of(context), "getMailboxesHealth"))
+        return answer(data, await texts.definitions(rest_of(context), "getMailboxHealth"))
 
     @tool
     async def campaign_report(

@@ -80,6 +80,21 @@ class Oracle:
         )
         return float(value)
 
+    def difference(self, part: str, one: str, other: str, *, days: int) -> float:
+        """How many points the rate among delivered mail of one campaign is above that of another one."""
+        first = self.today - timedelta(days=days)
+        rates = dict(
+            self.rows(
+                f"""
+                select campaign_id, 100.0 * count(*) filter (where {part}) / count(*)
+                from raw.oracle_messages
+                where delivered and campaign_id in ('{one}', '{other}') and sent_on between '{first}' and '{self.today}'
+                group by 1
+                """
+            )
+        )
+        return float(round(rates[one] - rates[other], 2))
+
     def best(
         self, column: str, part: str, whole: str = "delivered", *, days: int = 30, among: str = "true", order: str = "desc"
     ) -> str:

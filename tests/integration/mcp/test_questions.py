@@ -24,4 +24,4 @@ def test_a_call_answers_a_question(agent: Agent, oracle: Oracle, number: int) ->
     assert len(text) <= MAX_CHARACTERS
     answer = json.loads(text)
     assert question.found(answer) == question.expected(oracle), text
-    assert question.tool in ("list_metrics",) or answer["definitions"]
+    assert question.tool == "list_metrics" or answer["definitions"]
