@@ -137,11 +137,11 @@ freshness = get_freshness.sync(workspace, client=client)
 assert not freshness.data.is_late
 assert freshness.data.data_through < freshness.data.late_after
 
-listed = [
+ranked = [
     row for page in pages(get_campaigns.sync, workspace, client=client, sort="open_rate", limit=2) for row in page.data.campaigns
 ]
-assert (listed[0].campaign_id, listed[0].rates.open_rate) == (campaign, 30.0)
-assert len(listed) == 3
+assert (ranked[0].campaign_id, ranked[0].rates.open_rate) == (campaign, 30.0)
+assert len(ranked) == 3
 assert [row.summary.emails_sent for row in get_mailboxes.sync(workspace, client=client, search="MBX").data.mailboxes] == [5000]
 assert get_domains.sync(workspace, client=client).data.domains == []
 assert get_mailbox_health.sync(workspace, client=client).data.mailboxes[0].factors.unsubscribe_rate == 0.24

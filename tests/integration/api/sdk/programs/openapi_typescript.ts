@@ -89,11 +89,11 @@ const freshness = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/f
 });
 assert.equal(freshness.data?.data.is_late, false);
 
-const listed = await client.GET("/api/v1/workspaces/{workspaceId}/campaigns", {
+const ranked = await client.GET("/api/v1/workspaces/{workspaceId}/campaigns", {
   params: { path: { workspaceId }, query: { sort: "open_rate", limit: 2 } },
 });
-assert.deepEqual(listed.data?.data.campaigns.map((row) => [row.campaign_id, row.rates.open_rate])[0], [campaignId, 30]);
-assert.equal(typeof listed.data?.data.next_cursor, "string");
+assert.deepEqual(ranked.data?.data.campaigns.map((row) => [row.campaign_id, row.rates.open_rate])[0], [campaignId, 30]);
+assert.equal(typeof ranked.data?.data.next_cursor, "string");
 const mailboxes = await client.GET("/api/v1/workspaces/{workspaceId}/mailboxes", {
   params: { path: { workspaceId }, query: { search: "MBX" } },
 });

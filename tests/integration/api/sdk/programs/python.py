@@ -99,10 +99,10 @@ with Client(f"{address}/", key) as client:
     assert not freshness.is_late
     assert freshness.data_through < freshness.late_after
 
-    listed = [row for page in pages(api.get_campaigns, workspace, sort="open_rate", limit=2) for row in page.data.campaigns]
-    assert (listed[0].campaign_id, listed[0].rates.open_rate) == (campaign, 30.0)
-    assert len(listed) == 3
-    last: date | None = listed[0].last_sent_on
+    ranked = [row for page in pages(api.get_campaigns, workspace, sort="open_rate", limit=2) for row in page.data.campaigns]
+    assert (ranked[0].campaign_id, ranked[0].rates.open_rate) == (campaign, 30.0)
+    assert len(ranked) == 3
+    last: date | None = ranked[0].last_sent_on
     assert last is not None
     assert [row.summary.emails_sent for row in api.get_mailboxes(workspace, search="MBX").data.mailboxes] == [5000]
     assert api.get_domains(workspace).data.domains == []

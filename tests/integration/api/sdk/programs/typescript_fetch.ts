@@ -87,11 +87,11 @@ const freshness = await api.getFreshness({ workspaceId });
 assert.equal(freshness.data.isLate, false);
 assert.ok(freshness.data.dataThrough < freshness.data.lateAfter);
 
-const listed: string[] = [];
+const ranked: string[] = [];
 for await (const page of pages((position) => api.getCampaigns({ workspaceId, sort: "open_rate", limit: 2, ...position }))) {
-  listed.push(...page.data.campaigns.map((row) => row.campaignId));
+  ranked.push(...page.data.campaigns.map((row) => row.campaignId));
 }
-assert.deepEqual([listed.length, listed[0]], [3, campaignId]);
+assert.deepEqual([ranked.length, ranked[0]], [3, campaignId]);
 const mailboxes = await api.getMailboxes({ workspaceId, search: "MBX" });
 assert.deepEqual(mailboxes.data.mailboxes.map((row) => row.summary.emailsSent), [5000]);
 assert.deepEqual((await api.getDomains({ workspaceId })).data.domains, []);
