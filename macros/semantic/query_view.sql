@@ -47,7 +47,14 @@ where
 {% macro with_lookups(sql, joins) -%}
     {%- set replaced = namespace(sql=sql) -%}
     {%- for table, relation in joins.items() -%}
-        {%- set key = graph.nodes['model.' ~ project_name ~ '.dim_' ~ table].config.unique_key -%}
+        {%- set node = graph.nodes['model.' ~ project_name ~ '.dim_' ~ table] -%}
+        {%- set key = node.config.unique_key -%}
+        {%- for column in modules.re.findall('\\b' ~ table ~ '\\.([a-z_0-9]+)\\b', sql) if column not in node.columns -%}
+            {%- do stop(
+                'the sql of a dimension is ' ~ sql ~ ', but dim_' ~ table ~ ' has no column ' ~ column ~ '. It has: '
+                ~ node.columns.keys() | join(', ') ~ '.'
+            ) -%}
+        {%- endfor -%}
         {%- set value -%}
         ((
             select jsonb_object_agg({{ map_key('versions', key) }}, versions.\1)

@@ -76,7 +76,7 @@ metrics:
     label: Mail per open
     description: How many messages are sent for one that is opened.
     type: derived
-    type_params: {expr: sent / nullif(opened, 0), metrics: [sent, opened]}
+    type_params: {expr: "sent / nullif(opened, 0)", metrics: [sent, opened]}
     config: {meta: {decimals: 1}}
 """
 DIMENSION = """
@@ -84,7 +84,7 @@ DIMENSION = """
         type: categorical
         label: Mailbox provider
         description: "{{ doc('mailbox_provider') }}"
-        config: {meta: {sql: "coalesce(mailboxes.provider, 'unknown')"}}
+        config: {meta: {sql: "coalesce(mailboxes.mailbox_provider, 'unknown')"}}
 """
 # what an analyst may get wrong, and what the build says
 WRONG_METRICS = {

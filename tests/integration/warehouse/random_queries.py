@@ -117,7 +117,7 @@ def random_query(
 
 def publish_unfinished_build(settings: Settings) -> None:
     """Publishes the last batch, whose data tests were not run."""
-    compiled = run_dbt(settings, "--quiet", "compile", "--inline", "{{ tojson(published_contract()) if execute }}").stdout
+    compiled = run_dbt(settings, "compile", "--quiet", "--inline", "{{ tojson(published_contract()) if execute }}").stdout
     contract = json.loads(compiled[compiled.index("{") :])
     with connect(settings, "mailmart_owner") as connection:
         connection.execute("delete from app.current_publication")

@@ -39,6 +39,7 @@ from mailmart_client.api.analytics import (
     get_sources,
     get_workspace_overview,
     get_workspace_series,
+    query_metrics,
 )
 from mailmart_client.api.events import send_events
 from mailmart_client.api.exports import create_export, delete_export, get_export, list_exports
@@ -56,6 +57,7 @@ from mailmart_client.models import (
     ExportRequest,
     NativeEvent,
     OptimalSendTime,
+    QueryMetricsRequest,
     ReportChanges,
     ReportExportRequest,
     ReportRequest,
@@ -129,6 +131,15 @@ comparison = compare_campaigns.sync(
 )
 assert [compared.metrics.open_rate for compared in comparison.data.comparison] == [30.0, 0.0]
 assert comparison.data.statistical_significance[0].p_value is None
+
+answer = query_metrics.sync(
+    workspace,
+    client=client,
+    body=QueryMetricsRequest(metrics=["sent", "open_rate"], dimensions=["campaign"], time_range="90d"),
+)
+assert answer.data.rows[0].dimensions["campaign"] == campaign
+assert answer.data.rows[0].metrics["open_rate"].value == 30.0
+assert answer.data.totals["sent"].value == 5001
 
 quality = get_data_quality.sync(workspace, client=client)
 assert quality.data.problems == []

@@ -79,6 +79,14 @@ const comparison = await client.POST("/api/v1/workspaces/{workspaceId}/analytics
 assert.deepEqual(comparison.data?.data.comparison.map((compared) => compared.metrics.open_rate), [30, 0]);
 assert.equal(comparison.data?.data.statistical_significance[0]?.p_value, null);
 
+const answer = await client.POST("/api/v1/workspaces/{workspaceId}/analytics/query", {
+  params: { path: { workspaceId } },
+  body: { metrics: ["sent", "open_rate"], dimensions: ["campaign"], time_range: "90d" },
+});
+assert.equal(answer.data?.data.rows[0]?.dimensions["campaign"], campaignId);
+assert.equal(answer.data?.data.rows[0]?.metrics["open_rate"]?.value, 30);
+assert.equal(answer.data?.data.totals["sent"]?.value, 5001);
+
 const quality = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/data-quality", {
   params: { path: { workspaceId } },
 });

@@ -27,6 +27,7 @@ from mailmart_client import (
     ExportTimeout,
     GroupBy,
     NativeEvent,
+    QueryMetricsRequest,
     ReportChanges,
     ReportExportRequest,
     ReportRequest,
@@ -92,6 +93,13 @@ with Client(f"{address}/", key) as client:
     )
     assert [compared.metrics.open_rate for compared in comparison.data.comparison] == [30.0, 0.0]
     assert comparison.data.statistical_significance[0].p_value is None
+
+    answer = api.query_metrics(
+        workspace, QueryMetricsRequest(metrics=["sent", "open_rate"], dimensions=["campaign"], time_range="90d")
+    )
+    assert answer.data.rows[0].dimensions == {"campaign": campaign}
+    assert answer.data.rows[0].metrics["open_rate"].value == 30.0
+    assert answer.data.totals["sent"].value == 5001
 
     assert api.get_data_quality(workspace).data.problems == []
 

@@ -83,6 +83,14 @@ const comparison = await api.compareCampaigns({
 assert.deepEqual(comparison.data.comparison.map((compared) => compared.metrics.openRate), [30, 0]);
 assert.equal(comparison.data.statisticalSignificance[0]?.pValue, null);
 
+const answer = await api.queryMetrics({
+  workspaceId,
+  queryMetricsRequest: { metrics: ["sent", "open_rate"], dimensions: ["campaign"], timeRange: "90d" },
+});
+assert.equal(answer.data.rows[0]?.dimensions["campaign"], campaignId);
+assert.equal(answer.data.rows[0]?.metrics["open_rate"]?.value, 30);
+assert.equal(answer.data.totals["sent"]?.value, 5001);
+
 const freshness = await api.getFreshness({ workspaceId });
 assert.equal(freshness.data.isLate, false);
 assert.ok(freshness.data.dataThrough < freshness.data.lateAfter);
