@@ -14,6 +14,7 @@ const MODULES = {
   deliverability: () => import("./deliverability.js"),
   heatmap: () => import("./heatmap.js"),
   sources: () => import("./sources.js"),
+  query: () => import("./query.js"),
   exports: () => import("./exports.js"),
   charts: () => import("./charts.js"),
 };
