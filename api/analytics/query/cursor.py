@@ -16,6 +16,9 @@ from api.errors import INVALID, ValidationFailed
 
 # what may differ between two pages
 OF_PAGE = ("cursor", "limit")
+# what PostgreSQL's types hold: a cursor is what a client sends
+MAX_INTEGER = 2**31 - 1
+MAX_NUMBER = 10**15
 
 
 def encode_cursor(body: Mapping[str, Any], values: Sequence[Any]) -> str:
@@ -52,10 +55,14 @@ def _checked(field: str, value: Any, kinds: Mapping[str, str], query: Query) -> 
     if field == TIME:
         moment = datetime.fromisoformat(value)
         return moment.isoformat() if query.granularity == "hour" else moment.date().isoformat()
-    expected: Any = (int, float, type(None))
-    if field in kinds:
-        expected = str if kinds[field] == "string" else int
-    if not isinstance(value, expected) or (isinstance(value, str) and "\0" in value):
+    if kinds.get(field) == "string":
+        is_valid = isinstance(value, str) and "\0" not in value
+    elif isinstance(value, bool):
+        is_valid = kinds.get(field) == "boolean"
+    else:
+        is_number = isinstance(value, int | float) and abs(value) <= (MAX_INTEGER if field in kinds else MAX_NUMBER)
+        is_valid = is_number or (value is None and field not in kinds)
+    if not is_valid:
         raise ValueError(field)
     return value
 

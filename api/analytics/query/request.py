@@ -15,7 +15,7 @@ import marshmallow as ma
 from api.contract.parameters import Id, are_distinct, is_time_zone, parameter_fields, resolve_window
 from api.contract.semantic_layer import BASES, RESERVED, Basis, Dimension, Metric, SemanticLayer
 from api.contract.suggestions import nearest
-from api.errors import INVALID, ValidationFailed
+from api.errors import INVALID, InvalidTimeRange, ValidationFailed
 
 MAX_METRICS = 20
 MAX_DIMENSIONS = 3
@@ -30,6 +30,8 @@ DAYS_OF_YEAR = 52 * WEEK
 COMPARISONS = ("previous_period", "previous_year")
 TIME = RESERVED[0]
 
+# before, some zones differ from UTC by seconds, which RFC 3339 cannot say; after, Python has no date
+FIRST_YEAR, LAST_YEAR = 1973, 9998
 # of a name that is not known, in an error
 MAX_SHOWN = 100
 
@@ -206,6 +208,9 @@ def resolve_query(layer: SemanticLayer, body: Mapping[str, Any], today: date) ->
         InvalidTimeRange: the dates are not a valid time range.
     """
     first, last = resolve_window(body, today)
+    if first.year < FIRST_YEAR or last.year > LAST_YEAR:
+        too_far = f"A query's time range is between {FIRST_YEAR} and {LAST_YEAR}"
+        raise InvalidTimeRange(too_far, details={name: [f"{too_far}."] for name in ("start_date", "end_date")})
     granularity = body.get("granularity", "")
     dimensions = tuple(layer.dimensions[name] for name in body["dimensions"])
     metrics = tuple(layer.metrics[name] for name in body["metrics"])

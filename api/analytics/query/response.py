@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -156,13 +156,13 @@ def query_response_schema() -> type[ma.Schema]:
 
 def page_of(query: Query, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows of a page."""
-    columns = row_columns(query)
-    return [_row(query, columns, row) for row in rows[: query.limit]]
+    columns = (*row_columns(query), *metric_columns(query))
+    return [_row(query, dict(zip(columns, row, strict=True))) for row in rows[: query.limit]]
 
 
 def totals_of(query: Query, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """The totals."""
-    return _metrics(query, rows[0])
+    return _metrics(query, dict(zip(metric_columns(query), rows[0], strict=True)))
 
 
 def order_values(query: Query, row: Row) -> list[Any]:
@@ -183,24 +183,17 @@ def definitions_of(layer: SemanticLayer, query: Query) -> dict[str, dict[str, st
     return definitions
 
 
-def _row(query: Query, columns: Sequence[str], row: Row) -> dict[str, Any]:
-    values = dict(zip(columns, row, strict=False))
-    time = {TIME: _time(values.pop(TIME), query)} if query.granularity else {}
+def _row(query: Query, values: Mapping[str, Any]) -> dict[str, Any]:
+    time = {TIME: _time(values[TIME], query)} if query.granularity else {}
+    dimensions = {dimension.name: str(values[dimension.name]) for dimension in query.dimensions}
+    return {**time, "dimensions": dimensions, "metrics": _metrics(query, values)}
+
+
+def _metrics(query: Query, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {
-        **time,
-        "dimensions": {name: str(value) for name, value in values.items()},
-        "metrics": _metrics(query, row[len(columns) :]),
+        metric.name: {part: values[column] for part, column in metric_parts(metric, is_compared=bool(query.compare_days)).items()}
+        for metric in query.metrics
     }
-
-
-def _metrics(query: Query, values: Row) -> dict[str, dict[str, Any]]:
-    result: dict[str, dict[str, Any]] = {}
-    position = 0
-    for metric in query.metrics:
-        parts = metric_parts(metric, is_compared=bool(query.compare_days))
-        result[metric.name] = dict(zip(parts, values[position : position + len(parts)], strict=True))
-        position += len(parts)
-    return result
 
 
 def _time(value: date | datetime, query: Query) -> str:

@@ -61,15 +61,14 @@ def totals_statement(query: Query, fact: Fact) -> str:
 
 
 def row_columns(query: Query) -> tuple[str, ...]:
-    """What makes a row: its time and its dimensions."""
-    return (*([TIME] if query.granularity else []), *(dimension.name for dimension in query.dimensions))
+    """What makes a row: its time and its dimensions, in one order, whatever that of the request."""
+    return (*([TIME] if query.granularity else []), *sorted(dimension.name for dimension in query.dimensions))
 
 
 def metric_columns(query: Query) -> tuple[str, ...]:
-    """The columns of all metrics, in the order of `metric_parts`."""
-    return tuple(
-        column for metric in query.metrics for column in metric_parts(metric, is_compared=bool(query.compare_days)).values()
-    )
+    """The columns of all metrics and of their parts, in one order."""
+    metrics = sorted(query.metrics, key=lambda metric: metric.name)
+    return tuple(column for metric in metrics for column in metric_parts(metric, is_compared=bool(query.compare_days)).values())
 
 
 def metric_parts(metric: Metric, *, is_compared: bool) -> dict[str, str]:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from scipy.stats import binomtest
 
+from api.analytics.query.cursor import encode_cursor
+from api.analytics.query.request import resolve_query
+from api.analytics.query.statement import rows_statement
+from api.contract.semantic_layer import Fact, Metric, SemanticLayer
 from tests.integration.api.conftest import OTHER_WORKSPACE, Caller
 from tests.integration.api.example import CAMPAIGN, DAYS_AGO, WORKSPACE
 from tests.integration.api.test_reading_endpoints import post
 
 QUERY = f"{WORKSPACE}/analytics/query"
+
+
+FORGED = {"metrics": ["sent"], "dimensions": ["campaign", "weekday"]}
+# with its defaults, as a cursor's hash has it
+FORGED_BODY = {**FORGED, "filters": [], "time_range": "30d", "timezone": "UTC", "basis": "sent", "order_by": []}
 
 
 def query(caller: Caller, path: str = QUERY, **body: Any) -> dict[str, Any]:
@@ -142,6 +151,8 @@ def test_pages_are_the_whole(caller: Caller) -> None:
         assert pages == whole["rows"]
         assert len(pages) >= 2
     assert list(refusal(caller, metrics=["sent"], dimensions=["campaign"], **cursor)) == ["cursor"]
+    for values in ([1e300, "", 0], [True, "", 0], ["x", "", 0], [1, "a\0", 0], [1, 2, 3], [1, "", 2**40]):
+        assert list(refusal(caller, **FORGED, cursor=encode_cursor(FORGED_BODY, values))) == ["cursor"]
     for wrong in ("x", "!", "W10", "bm90aGluZw"):
         assert refusal(caller, **body, cursor=wrong) == {"cursor": ["Must be the next_cursor of a page of the same query."]}
 
@@ -212,3 +223,27 @@ def test_documented(caller: Caller) -> None:
     metric = document["components"]["schemas"]["QueryMetric"]
     assert metric["x-enum-descriptions"][metric["enum"].index("open_rate")] == "Messages opened, in per cent of those delivered."
     assert "campaign" in document["components"]["schemas"]["QueryDimension"]["enum"]
+
+
+def test_dates_that_no_zone_has_are_refused(caller: Caller) -> None:
+    for start, end in (("0001-01-01", "0001-02-01"), ("9999-12-01", "9999-12-31")):
+        window = {"time_range": "custom", "start_date": start, "end_date": end}
+        response = post(caller, QUERY, {"metrics": ["sent"], "compare": "previous_year", **window})
+        assert response.status_code == 400
+        assert response.get_json()["error"]["code"] == "INVALID_TIME_RANGE"
+
+
+def test_the_order_of_metrics_makes_no_new_statement() -> None:
+    metrics = [
+        Metric("a", "A", "A.", columns=("x",), sql='"x"', change_sql="0"),
+        Metric("b", "B", "B.", columns=("x", "y"), sql='"x" / nullif("y", 0)', change_sql="0"),
+    ]
+    layer = SemanticLayer(None, {metric.name: metric for metric in metrics})
+    fact = Fact("f", "f", "f", "sent", 1, None, frozenset(), frozenset({"x", "y"}))
+    body = {"dimensions": [], "filters": [], "time_range": "30d", "timezone": "UTC", "basis": "sent", "limit": 10}
+    order = [{"field": "a", "direction": "asc"}]
+    texts = {
+        rows_statement(resolve_query(layer, {**body, "metrics": names, "order_by": order}, date(2026, 1, 1)), fact)
+        for names in (["a", "b"], ["b", "a"])
+    }
+    assert len(texts) == 1

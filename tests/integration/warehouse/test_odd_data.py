@@ -251,15 +251,22 @@ def test_an_unknown_zone_is_utc(built: Settings) -> None:
     assert found == [{"workspace_id": "v", "timezone": "UTC"}, {"workspace_id": "w", "timezone": "UTC"}]
 
 
-def test_a_row_without_a_required_value_is_named(built: Settings) -> None:
+def test_the_rules_that_a_row_breaks_are_named(built: Settings) -> None:
+    current = "valid_to = 9223372036854775807"
     with connect(built, "mailmart_owner") as connection:
         row = connection.execute(
-            "select workspace_id, message_id, campaign_id from core.fct_messages where valid_to = 9223372036854775807 limit 1"
+            f"select campaign_id, is_hard_bounced, workspace_id, message_id from core.fct_messages where {current}"
+            " and not is_bounced limit 1"
         ).fetchone()
         assert row is not None
-        change = "update core.fct_messages set campaign_id = %s where workspace_id = %s and message_id = %s"
-        connection.execute(change, (None, row[0], row[1]))
+        change = (
+            "update core.fct_messages set campaign_id = %s, is_hard_bounced = %s"
+            f" where workspace_id = %s and message_id = %s and {current}"
+        )
+        connection.execute(change, (None, True, *row[2:]))
     output = run_dbt(built, "test", "--select", "fct_messages,test_name:valid_rows", check=False).stdout
     with connect(built, "mailmart_owner") as connection:
-        connection.execute(change, (row[2], row[0], row[1]))
+        connection.execute(change, row)
+    assert "Failure in test valid_rows_fct_messages " in output
     assert "Without a value in fct_messages: campaign_id (rows: 1)." in output
+    assert "Too large in fct_messages: is_hard_bounced::int > is_bounced::int (rows: 1)." in output
