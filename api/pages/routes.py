@@ -47,7 +47,7 @@ PAGES = (
     Page("exports", "/exports", "Exports and reports", "Exports"),
     Page("charts", "/charts", "More charts", ""),
 )
-# asked for at once, and not one after the other as each names the next
+# fetched at once, and not one after the other as each names the next
 MODULES = ("address.js", "api.js", "chart.js", "dom.js", "format.js", "parts.js", "session.js", "table.js")
 # endpoints whose charts have a page of their own; those of all others are on the page "charts"
 WITH_PAGE = frozenset(
@@ -167,7 +167,7 @@ def _settings(contract: Contract) -> dict[str, Any]:
 
 
 def _query_settings(contract: Contract) -> dict[str, Any] | None:
-    """What can be asked; None if the contract has no queries."""
+    """What can be queried; None if the contract has no queries."""
     layer = contract.semantic_layer
     if layer.endpoint is None:
         return None

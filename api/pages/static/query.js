@@ -1,4 +1,4 @@
-// Any metrics by any dimensions. What is asked is in the address; what can be asked comes from the contract.
+// Any metrics by any dimensions. The question is in the address; metrics and dimensions come from the contract.
 
 import { change, get, getAll, timeRangeOfBody } from "./address.js";
 import { call } from "./api.js";
@@ -105,7 +105,7 @@ function documentOf(data, meta) {
 }
 
 export async function render() {
-  if (!settings.query) return { nodes: [empty("Nothing can be asked yet", "Queries come with the next build that is published.")] };
+  if (!settings.query) return { nodes: [empty("There is nothing to query yet", "Queries come with the next build that is published.")] };
   const metrics = metricsAsked();
   const dimensions = dimensionsAsked();
   const where = get("where");
