@@ -37,7 +37,7 @@ class NoFastPath(FastPath):
 
 
 def charts_operation(operation: Operation, charts: Sequence[Chart], answer: View) -> tuple[Operation, View]:
-    """The operation of the charts of an endpoint, whose operation and view are given: its path ends with the chart's name.
+    """The operation of an endpoint's charts, from the endpoint's operation and view: its path ends with the chart's name.
 
     A page shows all charts of an endpoint at once, so their limit is the endpoint's for each of them.
     """

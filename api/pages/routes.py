@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, abort, render_template, request
 
+from api.analytics.chart_theme import DARK, LIGHT
 from api.auth.guard import RequestGuard
 from api.contract.contract import Contract
 from api.errors import NotFound
@@ -41,11 +42,12 @@ PAGES = (
     Page("compare", "/compare", "Compare campaigns", "Compare"),
     Page("deliverability", "/deliverability", "Deliverability", "Deliverability"),
     Page("heatmap", "/heatmap", "Best time to send", "Best time"),
+    Page("query", "/query", "Ask a question", "Query"),
     Page("sources", "/sources", "Sources and data quality", "Data"),
     Page("exports", "/exports", "Exports and reports", "Exports"),
     Page("charts", "/charts", "More charts", ""),
 )
-# asked for at once, and not one after the other as each names the next
+# fetched at once, and not one after the other as each names the next
 MODULES = ("address.js", "api.js", "chart.js", "dom.js", "format.js", "parts.js", "session.js", "table.js")
 # endpoints whose charts have a page of their own; those of all others are on the page "charts"
 WITH_PAGE = frozenset(
@@ -65,7 +67,10 @@ def pages_blueprint(contract: Contract, guard: RequestGuard, bundle: ChartBundle
     blueprint = Blueprint("pages", __name__, template_folder="templates")
     files = static_files()
     has_more_charts = any(_is_on_charts_page(contract, name) for name in contract.charts)
-    menu = [page for page in PAGES if page.label or (page.name == "charts" and has_more_charts)]
+    hidden = {page.name for page in PAGES if not page.label} - ({"charts"} if has_more_charts else set())
+    if contract.semantic_layer.endpoint is None:
+        hidden.add("query")
+    menu = [page for page in PAGES if page.name not in hidden]
 
     def show(page: Page) -> Callable[[], Response]:
         def view() -> Response:
@@ -151,9 +156,23 @@ def _settings(contract: Contract) -> dict[str, Any]:
             }
             for endpoint in contract.endpoints
         },
+        "query": _query_settings(contract),
+        "themes": {"light": LIGHT, "dark": DARK},
         "exportTypes": {
             name: {"description": kind.description, "takesCampaigns": kind.takes_campaigns}
             for name, kind in contract.catalogue.types.items()
         },
         "exportFormats": list(FORMATS),
+    }
+
+
+def _query_settings(contract: Contract) -> dict[str, Any] | None:
+    """What can be queried; None if the contract has no queries."""
+    layer = contract.semantic_layer
+    if layer.endpoint is None:
+        return None
+    return {
+        "path": layer.endpoint.path,
+        "metrics": [[metric.name, metric.label] for metric in layer.metrics.values()],
+        "dimensions": [[dimension.name, dimension.label] for dimension in layer.dimensions.values()],
     }

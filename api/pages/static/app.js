@@ -14,6 +14,7 @@ const MODULES = {
   deliverability: () => import("./deliverability.js"),
   heatmap: () => import("./heatmap.js"),
   sources: () => import("./sources.js"),
+  query: () => import("./query.js"),
   exports: () => import("./exports.js"),
   charts: () => import("./charts.js"),
 };
@@ -130,7 +131,7 @@ async function show() {
       nodes = [problem(new Failure(0, "PAGE", "This page is broken, or was replaced by a newer one. Load it again.", null, "", null))];
     }
   }
-  // another view was asked for meanwhile
+  // another view was opened meanwhile
   if (mine !== turn) return;
   title.replaceChildren(shown.title);
   document.title = `${title.textContent.slice(0, 80)} · mailmart`;

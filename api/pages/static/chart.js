@@ -51,19 +51,30 @@ function timeLocale() {
 
 /** A figure that draws one of an endpoint's charts; its table is beside it, so a chart that fails says only that. */
 export function chart(endpoint, about, path, options = {}) {
+  return figure(about, async () => {
+    const { config, title, usermeta, ...spec } = await call(`${path}/charts/${about.name}`, options);
+    return { spec, themes: { light: config, dark: usermeta.dark } };
+  });
+}
+
+/** A figure of a document that this page made itself. */
+export function picture(about, spec, themes) {
+  return figure(about, () => ({ spec: { width: "container", autosize: { type: "fit", contains: "padding" }, ...spec }, themes }));
+}
+
+function figure(about, document_) {
   // the library changes the role of the element that it draws in
   const place = el("div", { class: "chart" });
-  const picture = el("div", { role: "img", "aria-label": `${about.title}. ${about.description}` }, place);
-  const figure = el("figure", { "data-chart": about.name, "aria-busy": "true" }, picture);
+  const frame = el("div", { role: "img", "aria-label": `${about.title}. ${about.description}` }, place);
+  const whole = el("figure", { "data-chart": about.name, "aria-busy": "true" }, frame);
   const draw = async () => {
     try {
-      const [embed, document_] = await Promise.all([load(), call(`${path}/charts/${about.name}`, options)]);
-      const { config, title, usermeta, ...spec } = document_;
+      const [embed, { spec, themes }] = await Promise.all([load(), document_()]);
       const paint = async () => {
         if (!place.isConnected) return;
         // small charts in rows have a width of their own
         const width = spec.width ?? Math.max(140, place.clientWidth - 140);
-        const theme = dark.matches ? usermeta.dark : config;
+        const theme = dark.matches ? themes.dark : themes.light;
         const legend = place.clientWidth < 480 ? { ...theme.legend, columns: 1 } : theme.legend;
         await embed(place, { ...spec, width }, {
           mode: "vega-lite",
@@ -80,14 +91,14 @@ export function chart(endpoint, about, path, options = {}) {
       await paint();
       dark.addEventListener("change", paint);
     } catch (error) {
-      picture.removeAttribute("role");
-      picture.removeAttribute("aria-label");
+      frame.removeAttribute("role");
+      frame.removeAttribute("aria-label");
       place.replaceChildren(el("p", { class: "notice" }, `This chart cannot be drawn: ${error.message} The table has the same numbers.`));
     } finally {
-      figure.removeAttribute("aria-busy");
+      whole.removeAttribute("aria-busy");
     }
   };
   // it needs a width, so it is drawn when it is in the page
   queueMicrotask(() => requestAnimationFrame(draw));
-  return figure;
+  return whole;
 }

@@ -35,7 +35,18 @@ const HEALTH = [
     ["Complaints", "spam_complaint"],
     ["Unsubscribes", "unsubscribe"],
     ["Drop of mail", "drop_of_sent"],
-  ].map(([title, factor]) => ({ title: `${title} cost`, name: `${factor}_cost`, value: (row) => row.factors[`${factor}_cost`], show: (value) => (value ? `−${number(value)}` : "0") })),
+  ].map(([title, factor]) => ({ title, name: `${factor}_cost`, value: (row) => row.factors[`${factor}_cost`], show: (value) => (value ? `−${number(value)}` : "0") })),
+];
+
+const summary = (title, field) => ({ title, name: field, value: (row) => row.summary[field], show: count });
+const rate = (title, field) => ({ title, name: field, value: (row) => row.rates[field], show: percent });
+const DOMAINS = [
+  { title: "Sending domain", name: "domain", isText: true, value: (row) => row.domain ?? row.domain_id, show: (value, row) => anchor(link("deliverability", { domainId: row.domain_id }), name(value)) },
+  summary("Sent", "emails_sent"),
+  rate("Delivered", "delivery_rate"),
+  rate("Bounced", "bounce_rate"),
+  rate("Spam", "spam_rate"),
+  rate("Opened", "open_rate"),
 ];
 
 function has(path) {
@@ -44,25 +55,26 @@ function has(path) {
 
 export async function render() {
   const query = { ...timeRange(), campaignId: get("campaignId"), domainId: get("domainId") };
-  const [{ data, meta }, health] = await Promise.all([
+  const [{ data, meta }, health, domains] = await Promise.all([
     call(PATH, { query }),
     has("/mailboxes/health") ? call("/mailboxes/health", { query: { ...query, limit: 50 } }) : null,
+    has("/domains") && !query.domainId ? call("/domains", { query: { ...timeRange(), campaignId: query.campaignId, limit: 50 } }) : null,
   ]);
   const { overall, bounce_analysis: bounces, blacklist_status: lists } = data;
   const score = overall.health_score;
   const verdict = score === null ? "No mail in the last 30 days" : score >= 80 ? "Good" : score >= 60 ? "Watch it" : "Act now";
   const file = `deliverability-${data.time_range.start.slice(0, 10)}-${data.time_range.end.slice(0, 10)}`;
   const hasMail = overall.estimated_inbox_placement_rate > 0 || overall.bounce_rate > 0 || overall.spam_rate > 0;
-  const rate = (value) => (hasMail ? percent(value) : "–");
+  const shown = (value) => (hasMail ? percent(value) : "–");
   const nodes = [
     controls(),
     tiles(
       "Deliverability",
       tile({ label: "Health score", value: score === null ? "–" : `${count(score)} of 100`, detail: verdict }),
-      tile({ label: "Inbox placement", value: rate(overall.estimated_inbox_placement_rate), detail: "estimated: sent without bounces and complaints" }),
-      tile({ label: "Bounce rate", value: rate(overall.bounce_rate), detail: `${count(bounces.hard_bounces)} hard, ${count(bounces.soft_bounces)} soft` }),
-      tile({ label: "Hard bounce rate", value: rate(bounces.hard_bounce_rate), detail: bounces.hard_bounce_rate > 2 ? "above 2 %, where providers react" : "providers react above 2 %", isBad: bounces.hard_bounce_rate > 2 }),
-      tile({ label: "Spam rate", value: rate(overall.spam_rate), detail: overall.spam_rate > 0.3 ? "above Gmail's limit of 0.3 %" : "Gmail's limit is 0.3 %", isBad: overall.spam_rate > 0.3 }),
+      tile({ label: "Inbox placement", value: shown(overall.estimated_inbox_placement_rate), detail: "estimated: sent without bounces and complaints" }),
+      tile({ label: "Bounce rate", value: shown(overall.bounce_rate), detail: `${count(bounces.hard_bounces)} hard, ${count(bounces.soft_bounces)} soft` }),
+      tile({ label: "Hard bounce rate", value: shown(bounces.hard_bounce_rate), detail: bounces.hard_bounce_rate > 2 ? "above 2 %, where providers react" : "providers react above 2 %", isBad: bounces.hard_bounce_rate > 2 }),
+      tile({ label: "Spam rate", value: shown(overall.spam_rate), detail: overall.spam_rate > 0.3 ? "above Gmail's limit of 0.3 %" : "Gmail's limit is 0.3 %", isBad: overall.spam_rate > 0.3 }),
     ),
     card(
       "Blacklists",
@@ -87,8 +99,13 @@ export async function render() {
           note: "100 is good. Hard bounces and complaints cost most, then unsubscribes and a sudden drop of mail.",
         })
       : empty("There is no health score yet", "A mailbox has one when it has sent mail in the last 30 days.", anchor(link("sources"), "What has been received")),
+    domains
+      ? tableCard("Sending domains", DOMAINS, domains.data.domains, { file: `${file}-domains`, note: "Open one to see its own numbers: a blacklist or a bad mailbox mostly hits one domain.", empty: "No domain sent mail in this time range." })
+      : get("domainId")
+        ? el("p", {}, anchor(link("deliverability"), "All sending domains"))
+        : null,
     health
-      ? tableCard("Mailboxes, the worst first", HEALTH, health.data.mailboxes, { file: `${file}-mailboxes`, note: "The costs are the points that each factor takes off 100.", empty: "No mailbox has a score." })
+      ? tableCard("Mailboxes, the worst first", HEALTH, health.data.mailboxes, { file: `${file}-mailboxes`, note: "The last four columns are the points that each factor takes off 100.", empty: "No mailbox has a score." })
       : null,
     bounces.top_bounce_reasons.length
       ? chartCard("deliverability", "bounce_reasons", PATH, { query }, { columns: REASONS, rows: bounces.top_bounce_reasons, file: `${file}-bounces`, isOpen: true })

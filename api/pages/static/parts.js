@@ -40,7 +40,7 @@ export function chartCard(endpointName, chartName, path, options, { title, colum
   );
 }
 
-const LONG = 20;
+export const LONG = 20;
 
 /** A card with a table. Columns that are empty in every row are left out, and a long table can be opened. */
 export function tableCard(title, all, rows, { file, note, empty }) {

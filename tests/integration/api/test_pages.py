@@ -38,6 +38,8 @@ PATHS = (
     "heatmap?granularity=hour&timezone=Asia%2FKathmandu",
     "sources",
     "exports",
+    "query",
+    "query?metric=open_rate&dimension=campaign&granularity=day",
 )
 # shown, and nothing is on its way
 IS_READY = (
@@ -249,6 +251,24 @@ def test_the_other_pages_have_the_apis_numbers(browser: Browser, open_page: Open
     rates = table(browser, "Rates")[1:]
     assert as_number(rates[0][1]) == 30.0
     assert text(browser, ".verdicts").startswith("Open rate")
+
+
+@in_browser
+def test_a_query_has_the_apis_numbers(browser: Browser, open_page: Open, caller: Caller) -> None:
+    open_page("query?metric=sent&metric=open_rate&dimension=campaign")
+    body = {"metrics": ["sent", "open_rate"], "dimensions": ["campaign"], "time_range": "30d"}
+    headers = {"Authorization": f"Bearer {caller.key}"}
+    response = caller.client.post(f"/api/v1/workspaces/{WORKSPACE}/analytics/query", json=body, headers=headers)
+    rows = response.get_json()["data"]["rows"]
+    shown = table(browser, "Sent, Open rate")[1:]
+    assert [(row[0], as_number(row[1]), as_number(row[2])) for row in shown] == [
+        (row["dimensions"]["campaign"] or "(none)", row["metrics"]["sent"]["value"], row["metrics"]["open_rate"]["value"])
+        for row in rows
+    ]
+    # a metric that does not exist: the API says so, and the controls are there to mend it
+    open_page("query?metric=sentt")
+    assert "sent" in text(browser, ".problem")
+    assert browser.run("document.querySelectorAll('.controls select').length") > 3
 
 
 @in_browser
