@@ -153,7 +153,7 @@ def _view(
     ) -> list[list[tuple[Any, ...]]]:
         started_at = time.perf_counter()
         try:
-            rows_by_section = services.pool.query(settings, statements)
+            rows_by_section = services.pool.query(settings, statements, is_live=not endpoint.is_cached)
         except psycopg.errors.InvalidParameterValue as error:
             # PostgreSQL has its own list of time zones, which may be older than ours
             if "timezone" not in endpoint.parameters:

@@ -66,6 +66,15 @@ class ConnectionPool:
         self.is_unavailable = False
 
     @property
+    def transaction_begin(self) -> Sequence[str]:
+        """The statements that begin a transaction under the role."""
+        return self._begin
+
+    def has_no_connection(self) -> bool:
+        """Whether the server let no connection of this pool be made, or closed all of them."""
+        return self._pool.get_stats().get("pool_size", 0) == 0
+
+    @property
     def _pool(self) -> PsycopgPool[PoolConnection]:
         if self._psycopg_pool is None:
             raise WarehouseUnavailable(DATABASE_UNAVAILABLE)
@@ -175,11 +184,19 @@ class ConnectionPool:
         if self._prepares and not _is_citus(connection):
             connection.statements = PreparedStatements(connection)
 
-    def query(self, settings: Mapping[str, str], statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:
+    def query(
+        self,
+        settings: Mapping[str, str],
+        statements: Sequence[str],
+        *,
+        is_live: bool = False,
+    ) -> list[list[tuple[Any, ...]]]:
         """The rows of each statement, read in one read-only transaction under the settings of a request context.
 
         The whole transaction is one round trip. The server keeps the plan of each statement: see db/prepared_statements.py for
         how a statement may read the settings.
+
+        `is_live`: the statements read what is not of a batch, so only the primary has its present state (db/replica.py).
 
         Raises:
             WarehouseUnavailable, QueryTimeout: see `execute`.

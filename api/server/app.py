@@ -25,6 +25,7 @@ from api.auth.rate_limit import RateLimiter
 from api.contract.contract import Contract, read_contract
 from api.contract.publication import Publication, PublicationCache
 from api.db.pool import ConnectionPool
+from api.db.replica import RoutedPool
 from api.errors import ContractError, Forbidden, InvalidHost, WarehouseUnavailable
 from api.exports.downloads import Downloads, downloads_blueprint
 from api.exports.routes import ExportServices, exports_blueprint
@@ -33,6 +34,7 @@ from api.intake.events.routes import SCOPE as INGEST
 from api.intake.events.routes import events_blueprint
 from api.net.client_address import client_address
 from api.observability.posthog import Telemetry
+from api.observability.replica_metrics import REPLICA_REPORTS
 from api.reports.opt_out import opt_out_blueprint
 from api.reports.routes import ReportServices, reports_blueprint
 from api.server.asgi import CompleteResponse, encode_headers, raw_path
@@ -72,7 +74,7 @@ class WsgiApp:
     def __init__(self, settings: Settings, telemetry: Telemetry | None = None) -> None:
         """`telemetry` is by default what the settings configure; `close` closes it too."""
         self._settings = settings
-        self._pool = ConnectionPool(settings)
+        self._pool = RoutedPool(settings, REPLICA_REPORTS)
         self._publications = PublicationCache(self._pool, settings.target)
         self._keys = ApiKeyStore(self._pool)
         self._limiter = RateLimiter(settings)
