@@ -374,6 +374,17 @@ class Settings:
             default="for ever",
         ),
     ] = None
+    columnstore_after: Annotated[
+        int | None,
+        BeforeValidator(_days),
+        EnvVar(
+            "Retention",
+            "Days after which bodies and events that are stored in hypertables of TimescaleDB are converted to its columnstore."
+            " `off`: never. See [TimescaleDB](../how-to/operators/timescale.md).",
+            (SCHEDULER, "batch"),
+            default="`7`, if the licence of TimescaleDB allows it",
+        ),
+    ] = None
     export_folder: Annotated[
         Path | None,
         AfterValidator(Path.absolute),
