@@ -35,6 +35,7 @@ from tests.integration.conftest import MakeDatabase
 from tests.integration.warehouse import current_rows
 from tests.integration.warehouse.events import Event, random_events
 from tests.integration.warehouse.loading import load_events
+from tests.support.command import mailmart
 from tests.support.dbt import WITHOUT_TESTS, WITHOUT_UNIT_TESTS, run_dbt
 from tests.support.postgres import PostgresServer, run_login
 
@@ -188,6 +189,16 @@ def test_everything_is_as_on_plain_tables(timescale: Settings, make_database: Ma
     both.build()
     both.check()
     assert rows(timescale, "select count(*) from raw.email_events") == rows(plain, "select count(*) from raw.email_events")
+
+    # a person is erased from the columnstore, and the counts stay
+    convert_old_chunks(timescale, NEVER)
+    of_person = "select count(*) from raw.webhook_payloads where payload::text like '%ann0@%'"
+    assert rows(timescale, of_person) != [(0,)]
+    before = answers(timescale)
+    erased = mailmart(timescale, "erase", "--recipient", "ann0@example.com", "--yes")
+    assert erased.exit_code == 0, erased.output
+    assert rows(timescale, of_person) == [(0,)]
+    assert answers(timescale) == before
 
     # an erased workspace is refused in chunks, too
     for settings in both.each:
