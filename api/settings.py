@@ -174,6 +174,27 @@ class Settings:
             is_secret=True,
         ),
     ] = None
+    read_database_url: Annotated[
+        str | None,
+        EnvVar(
+            "Servers",
+            "URL of a streaming replica of the database, with the same login. Answers and exports are read from it while it has"
+            " the published batch; otherwise from the primary. See [Read from a replica](../how-to/operators/replica.md).",
+            (SERVE, WORKER),
+            default="no replica",
+            is_secret=True,
+        ),
+    ] = None
+    read_max_lag_seconds: Annotated[
+        int,
+        Field(ge=0, le=3600),
+        EnvVar(
+            "Servers",
+            "Seconds for which answers stay those of the batch that the replica has, after another one was published. Then the"
+            " primary answers until the replica has it.",
+            (SERVE,),
+        ),
+    ] = 10
     target: Annotated[
         str,
         EnvVar(
@@ -361,6 +382,17 @@ class Settings:
             " Counts by day stay for ever.",
             (SCHEDULER, "batch"),
             default="for ever",
+        ),
+    ] = None
+    columnstore_after: Annotated[
+        int | None,
+        BeforeValidator(_days),
+        EnvVar(
+            "Retention",
+            "Days after which bodies and events that are stored in hypertables of TimescaleDB are converted to its columnstore."
+            " `off`: never. See [TimescaleDB](../how-to/operators/timescale.md).",
+            (SCHEDULER, "batch"),
+            default="`7`, if the licence of TimescaleDB allows it",
         ),
     ] = None
     export_folder: Annotated[

@@ -197,7 +197,7 @@ def _view(
     def query_sections(context: RequestContext, settings: Mapping[str, str], statements: Sequence[str]) -> list[Rows]:
         started_at = time.perf_counter()
         try:
-            return services.pool.query(settings, statements)
+            return services.pool.query(settings, statements, is_live=not endpoint.is_cached)
         except psycopg.errors.InvalidParameterValue as error:
             # PostgreSQL has its own list of time zones, which may be older than ours
             if "timezone" not in endpoint.parameters:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import click
 
+from api.builds.columnstore import convert_old_chunks
 from api.builds.nightly import run_manually
 from api.builds.repository import list_batches, rollback
 from api.builds.retention import remove_old_rows
@@ -87,6 +88,8 @@ def run() -> None:
     for table, rows in remove_old_rows(settings, stopping).items():
         if rows:
             click.echo(f"retention has removed {rows} rows of {table}")
+    for chunk in convert_old_chunks(settings, stopping):
+        click.echo(f"{chunk} is in the columnstore")
     if not is_published:
         click.echo("error: the run published nothing; the API still serves the earlier build", err=True)
         sys.exit(1)

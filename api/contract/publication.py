@@ -18,6 +18,7 @@ import psycopg
 
 from api.contract.contract import Contract, read_contract
 from api.db.pool import DATABASE_UNAVAILABLE, ConnectionPool
+from api.db.replica import RoutedPool
 from api.errors import NothingPublished, WarehouseUnavailable
 from api.observability.metrics import DATA_AS_OF, PUBLISHED_BATCH
 
@@ -67,6 +68,11 @@ class Publication:
         """
         return read_contract(self.manifest)
 
+    def is_same(self, other: Publication) -> bool:
+        """Whether two reads found the same publication."""
+        # a restored database reuses batch ids: the time distinguishes them
+        return (self.batch_id, self.data_as_of, self.revision) == (other.batch_id, other.data_as_of, other.revision)
+
 
 def read_publication(connection: psycopg.Connection, target: str) -> Publication | None:
     """The current publication of a target; None if nothing is published."""
@@ -106,10 +112,16 @@ def read_publication(connection: psycopg.Connection, target: str) -> Publication
 
 
 class PublicationCache:
-    """The current publication, at most a second old. One thread refreshes it; the others wait for it."""
+    """The current publication, at most a second old. One thread refreshes it; the others wait for it.
+
+    If the pool has a replica, a new publication is current once the replica has it, or after MAILMART_READ_MAX_LAG_SECONDS:
+    otherwise the primary would compute every answer anew, after each publication. What takes something back, an erasure or a
+    rollback, is current at once.
+    """
 
     def __init__(self, pool: ConnectionPool, target: str) -> None:
         self._pool = pool
+        self._replica = pool.replica if isinstance(pool, RoutedPool) else None
         self._target = target
         self._lock = threading.Lock()
         self._publication: Publication | None = None
@@ -153,14 +165,17 @@ class PublicationCache:
         publication = self._pool.execute(lambda connection: read_publication(connection, self._target))
         if publication is None:
             return None
-        if self._publication is not None and _is_same(publication, self._publication):
+        if self._replica is not None:
+            self._replica.expect(publication.batch_id, publication.data_as_of, publication.revision)
+        if self._publication is not None and publication.is_same(self._publication):
             # the same object: callers compare by identity
+            return self._publication
+        if self._publication is not None and self._awaits_replica(self._publication, publication):
             return self._publication
         PUBLISHED_BATCH.set(publication.batch_id)
         DATA_AS_OF.set(publication.data_as_of.timestamp())
         return publication
 
-
-def _is_same(one: Publication, other: Publication) -> bool:
-    # a restored database reuses batch ids: the time tells them apart
-    return (one.batch_id, one.data_as_of, one.revision) == (other.batch_id, other.data_as_of, other.revision)
+    def _awaits_replica(self, served: Publication, published: Publication) -> bool:
+        is_newer = published.batch_id > served.batch_id and published.revision == served.revision
+        return self._replica is not None and is_newer and self._replica.awaits(published.batch_id)

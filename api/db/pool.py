@@ -75,6 +75,15 @@ class ConnectionPool:
         self.is_unavailable = False
 
     @property
+    def transaction_begin(self) -> Sequence[str]:
+        """The statements that begin a transaction under the role."""
+        return self._begin
+
+    def has_no_connection(self) -> bool:
+        """Whether the server let no connection of this pool be made, or closed all of them."""
+        return self._pool.get_stats().get("pool_size", 0) == 0
+
+    @property
     def _pool(self) -> PsycopgPool[PoolConnection]:
         if self._psycopg_pool is None:
             raise WarehouseUnavailable(DATABASE_UNAVAILABLE)
@@ -208,11 +217,13 @@ class ConnectionPool:
     def _statements_of(self, connection: PoolConnection) -> PreparedStatements | None:
         return connection.statements if self._prepares and connection.attempt == self._prepare_attempt else None
 
-    def query(self, settings: Mapping[str, str], statements: Sequence[str]) -> list[Rows]:
+    def query(self, settings: Mapping[str, str], statements: Sequence[str], *, is_live: bool = False) -> list[Rows]:
         """The rows of each statement, read in one read-only transaction under the settings of a request context.
 
         The whole transaction is one round trip. The server keeps the plan of each statement: see db/prepared_statements.py for
         how a statement may read the settings.
+
+        `is_live`: the statements read what is not of a batch, so only the primary has its present state (db/replica.py).
 
         Raises:
             WarehouseUnavailable, QueryTimeout: see `execute`.

@@ -22,7 +22,8 @@ from psycopg.types.numeric import FloatLoader
 
 from api.contract.publication import Publication, read_publication
 from api.db.connection import connect
-from api.errors import ExportUnfinished, StorageError
+from api.db.replica import replica_settings
+from api.errors import ExportUnfinished, SessionError, StorageError
 from api.exports.attempt_repository import MAX_ATTEMPTS, AttemptRepository, OnEnded
 from api.exports.formats import FORMATS
 from api.exports.formats.base import Sink
@@ -56,6 +57,10 @@ class _Superseded(Exception):
 
 class _Stopped(Exception):
     """The worker is stopping."""
+
+
+class _ReplicaIsBehind(Exception):
+    """The replica does not have the publication, or not all of its erasures."""
 
 
 class _CannotExport(Exception):
@@ -92,7 +97,7 @@ def run_attempt(
         if export is None:
             exhausted = attempts.fail_exhausted(export_id, ATTEMPTS_EXHAUSTED.message)
             return ExportOutcome(exhausted, 0.0, reason=ATTEMPTS_EXHAUSTED) if exhausted else None
-        attempt = _Attempt(settings, storage, attempts, export, token, is_stopping)
+        attempt = _Attempt(settings, storage, attempts, export, token, is_stopping, connection)
         try:
             return attempt.run()
         except _Superseded:
@@ -116,15 +121,27 @@ class _Attempt:
     export: Export
     token: str
     is_stopping: Callable[[], bool]
+    connection: psycopg.Connection
     _progress_reported_at: float = 0.0
     _started_at: float = field(default_factory=time.monotonic)
 
     def run(self) -> ExportOutcome:
-        """Writes the file and completes the export."""
+        """Writes the file and completes the export; from the replica, if one is configured and has the publication."""
+        if self.settings.read_database_url is not None:
+            try:
+                return self._write(replica_settings(self.settings))
+            except _ReplicaIsBehind:
+                LOG.info("%s is read from the primary: the replica does not have the publication", self.export.export_id)
+            except (psycopg.Error, SessionError) as error:
+                # the replay can remove what a long query reads: hot standby cancels the query
+                LOG.warning("%s is read from the primary: %s", self.export.export_id, str(error).strip())
+        return self._write(self.settings)
+
+    def _write(self, source_settings: Settings) -> ExportOutcome:
         export = self.export
         form = FORMATS[export.format]
         key = f"{export.export_id}/{self.token}.{form.extension}"
-        with self._open_source() as source, self.storage.create(key, form.content_type) as upload:
+        with self._open_source(source_settings) as source, self.storage.create(key, form.content_type) as upload:
             sink = _HashingSink(upload)
             form.write(source.snapshot, sink)
             if source.snapshot.row_count == 0:
@@ -169,14 +186,27 @@ class _Attempt:
         return time.monotonic() - self._started_at
 
     @contextmanager
-    def _open_source(self) -> Iterator[_ExportSource]:
-        with connect(self.settings, "mailmart_worker", options=READ_OPTIONS) as connection:
+    def _open_source(self, source_settings: Settings) -> Iterator[_ExportSource]:
+        is_replica = source_settings.database_url_variable != self.settings.database_url_variable
+        with connect(source_settings, "mailmart_worker", options=READ_OPTIONS) as connection:
             connection.adapters.register_loader("numeric", FloatLoader)
             publication = read_publication(connection, self.settings.target)
+            if is_replica:
+                self._check_replica(publication)
+                LOG.info("%s is read from the replica", self.export.export_id)
             catalogue = publication.contract.catalogue if publication else None
             if publication is None or catalogue is None or self.export.export_type not in catalogue.types:
                 raise _CannotExport(UNKNOWN_TYPE)
             yield _ExportSource(publication, Snapshot(connection, self.export, publication, catalogue, self._on_progress))
+
+    def _check_replica(self, replicated: Publication | None) -> None:
+        """
+        Raises:
+            _ReplicaIsBehind: the primary has published another batch, or has erased something of it.
+        """
+        published = read_publication(self.connection, self.settings.target)
+        if published is None or replicated is None or not published.is_same(replicated):
+            raise _ReplicaIsBehind
 
     def _on_progress(self, units_written: int) -> None:
         now = time.monotonic()

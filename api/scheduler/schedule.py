@@ -13,6 +13,7 @@ from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from api.builds.columnstore import convert_old_chunks
 from api.builds.continuous import run_continuous_builds
 from api.builds.nightly import run_due_nightly_run
 from api.builds.retention import run_due_retention
@@ -60,6 +61,7 @@ def scheduled_jobs(settings: Settings, stopping: threading.Event) -> list[Job]:
         return builds
     return [
         *builds,
+        Job("columnstore", IntervalTrigger(hours=1), partial(convert_old_chunks, settings, stopping)),
         Job("due reports", IntervalTrigger(seconds=30, timezone=UTC), partial(run_due_reports, settings)),
         Job("export cleanup", IntervalTrigger(minutes=5, timezone=UTC), partial(clean_up, settings, storage_of(settings))),
     ]

@@ -27,6 +27,7 @@ from api.contract.contract import Contract, read_contract
 from api.contract.publication import Publication, PublicationCache
 from api.db.loop_queries import LoopQueries
 from api.db.pool import ConnectionPool
+from api.db.replica import RoutedPool
 from api.errors import ApiError, ContractError, Forbidden, InvalidHost, WarehouseUnavailable
 from api.exports.downloads import Downloads, downloads_blueprint
 from api.exports.routes import ExportServices, exports_blueprint
@@ -35,6 +36,7 @@ from api.intake.events.routes import SCOPE as INGEST
 from api.intake.events.routes import events_blueprint
 from api.net.client_address import client_address
 from api.observability.posthog import Telemetry
+from api.observability.replica_metrics import REPLICA_REPORTS
 from api.pages.chart_bundle import ChartBundle
 from api.pages.routes import pages_blueprint
 from api.reports.opt_out import opt_out_blueprint
@@ -76,7 +78,7 @@ class WsgiApp:
     def __init__(self, settings: Settings, telemetry: Telemetry | None = None) -> None:
         """`telemetry` is by default what the settings configure; `close` closes it too."""
         self._settings = settings
-        self._pool = ConnectionPool(settings)
+        self._pool = RoutedPool(settings, REPLICA_REPORTS)
         self._loop_queries = LoopQueries(self._pool, settings.pool_timeout_seconds)
         self._publications = PublicationCache(self._pool, settings.target)
         self._keys = ApiKeyStore(self._pool)
@@ -126,8 +128,8 @@ class WsgiApp:
             return None
         if_none_match = _text(headers, b"if-none-match")
         answer = fast_path.cached(found, if_none_match, publication)
-        # the threads' way of one request at a time that tries the database
-        if answer is None and self._pool.is_unavailable:
+        # the threads' way of one request at a time that tries the database, and of two databases
+        if answer is None and (self._pool.is_unavailable or self._pool.replica is not None):
             return None
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": found.path, "HTTP_X_REQUEST_ID": _text(headers, b"x-request-id")}
         context = RequestContext(environ)

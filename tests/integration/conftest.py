@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from api.db.migrate import migrate
+from api.db.timescale import make_hypertables
 from api.settings import Settings
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.support.forked_dbt import forked_dbt_command
@@ -18,6 +19,8 @@ from tests.support.run_folder import once_per_run
 NUMBERS = itertools.count(1)
 TEMPLATE = "template_migrated"
 BUILT_TEMPLATE = "template_built"
+# with MAILMART_TEST_SERVER of a server that has TimescaleDB: every test's database has hypertables
+HYPERTABLES = "MAILMART_TEST_HYPERTABLES"
 
 MakeDatabase = Callable[[], Settings]
 # name, and what is done with the database before it is copied
@@ -42,7 +45,10 @@ def template(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -
 
     def make() -> None:
         server.create_database(TEMPLATE)
-        migrate(_settings(server, TEMPLATE, tmp_path_factory))
+        settings = _settings(server, TEMPLATE, tmp_path_factory)
+        migrate(settings)
+        if os.environ.get(HYPERTABLES):
+            make_hypertables(settings, print)
 
     once_per_run(TEMPLATE, make)
     return TEMPLATE

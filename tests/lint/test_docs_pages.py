@@ -44,6 +44,8 @@ OTHER_PROGRAMS = {
     "dropdb",
     "export",
     "npm",
+    "pg_basebackup",
+    "pg_ctl",
     "pg_dump",
     "pg_dumpall",
     "pg_restore",

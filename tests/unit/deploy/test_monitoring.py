@@ -27,6 +27,7 @@ SUFFIXES = {
 # those that README.md names as worth an alert
 ALERTS = {
     "mailmart_database_up == 0",
+    'mailmart_replica_up == 0 or sum(rate(mailmart_replica_fallbacks_total{reason="behind"}[5m])) > 0',
     "mailmart_last_build_failed == 1",
     "time() - mailmart_last_published_build_timestamp_seconds > 129600",
     "mailmart_oldest_unpublished_row_age_seconds > 900 and on (target) mailmart_continuous_build_failures >= 0",
@@ -35,7 +36,7 @@ ALERTS = {
     'sum(rate(mailmart_intake_requests_total{outcome=~"warehouse_unavailable|failed"}[5m])) > 0',
 }
 # a batch's number says nothing on a graph
-NOT_SHOWN = {"mailmart_published_batch"}
+NOT_SHOWN = {"mailmart_published_batch", "mailmart_replica_published_batch"}
 
 
 @cache
