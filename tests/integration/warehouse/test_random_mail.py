@@ -48,7 +48,7 @@ WORKSPACES = 60
 # their mail has webhooks of SendGrid, whose messages have two ids
 MAIL_WORKSPACES = tuple(f"two ids {number}" for number in range(30))
 # marts whose rows have no defined order
-UNORDERED = ("campaign_performance", "unknown_campaigns", "messages")
+UNORDERED = ("campaign_performance", "campaign_link_totals", "campaign_links", "unknown_campaigns", "messages")
 # an id that does not exist
 NOBODY = "nobody"
 # about builds, sources and events, not about mail
