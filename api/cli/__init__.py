@@ -32,6 +32,7 @@ COMMANDS = {
     "mcp": "Answer an agent's tools on standard input and output.",
     "keys": "Create, list and revoke API keys.",
     "sources": "Create, list, rotate and revoke sources of webhooks.",
+    "mx": "Look up which hosts take the mail of recipient domains.",
     "erase": "Erase a workspace or a recipient.",
     "bench": "Measure builds, queries, the API, exports and the intake.",
     "openapi": "Write or check openapi.json.",

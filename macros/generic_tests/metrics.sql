@@ -9,11 +9,13 @@
 #}
 {% test rates_are_shares(model) -%}
     {%- if is_testing() -%}
+        {%- set node = tested_node(model) -%}
         {%- set shares = [] -%}
         {%- for name, definition in rates().items() if not definition.can_exceed_100 -%}
-            {%- do shares.append(name) -%}
+            {%- if not definition.only_in or node.name in definition.only_in -%}
+                {%- do shares.append(name) -%}
+            {%- endif -%}
         {%- endfor -%}
-        {%- set node = tested_node(model) -%}
         {%- set found = run_query(
             'select ' ~ rows_above_100(shares) ~ ' from ' ~ node.relation_name ~ ' where ' ~ is_current()
         ) -%}

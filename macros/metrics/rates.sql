@@ -7,6 +7,7 @@
     `better`: a rate that can be compared between campaigns, and whether a `higher` or a `lower` one wins. Each of these is a
     column of the model comparison.
     `null_over_nothing`: true for a share that has no meaning without messages.
+    `only_in`: the rollups that have its counts, if fct_campaign_days does not.
     `can_exceed_100`: true for a ratio whose numerator is no part of its denominator. Its type is numeric(18, 2).
 #}
 {% macro rates() -%}
@@ -26,6 +27,7 @@
             'numerator': 'classified_opens_and_clicks', 'denominator': 'opens_and_clicks', 'null_over_nothing': true
         },
         'hard_bounce_rate': {'numerator': 'hard_bounced', 'denominator': 'sent'},
+        'deferral_rate': {'numerator': 'deferred', 'denominator': 'sent', 'only_in': ['fct_provider_days']},
         'soft_bounce_rate': {'numerator': '(bounced - hard_bounced)', 'denominator': 'sent'},
         'estimated_inbox_placement_rate': {'numerator': '(sent - bounced - complained)', 'denominator': 'sent'},
     }) }}
@@ -39,6 +41,21 @@
     {%- set data_type = 'numeric(18, 2)' if definition.can_exceed_100 else 'numeric(5, 2)' -%}
     {%- set share = 'round(100.0 * ' ~ definition.numerator ~ ' / nullif(' ~ definition.denominator ~ ', 0), 2)' -%}
     {{ share if definition.null_over_nothing else 'coalesce(' ~ share ~ ', 0)' }}::{{ data_type }}
+{%- endmacro %}
+
+
+{#
+    A rate of a group less that of all other groups together, in percentage points; null without others. all_<count> are columns of the
+    sums over all groups. One division, so that it is rounded once.
+#}
+{% macro rate_difference_from_others(name) -%}
+    {%- set definition = rates()[name] -%}
+    {%- set part, whole = definition.numerator, definition.denominator -%}
+    round(
+        100.0 * ({{ part }}::numeric * (all_{{ whole }} - {{ whole }}) - (all_{{ part }} - {{ part }})::numeric * {{ whole }})
+        / nullif({{ whole }}::numeric * (all_{{ whole }} - {{ whole }}), 0),
+        2
+    )::numeric(5, 2)
 {%- endmacro %}
 
 

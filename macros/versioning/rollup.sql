@@ -20,9 +20,11 @@
     subtracts like any other run. A row all of whose messages are still there is counted again, too.
 
     expressions  Grain columns that are no column of the fact: name → expression.
+    fan_out      A lateral query with its alias, of which each row of a message is counted as the message would be: its rows depend on
+                 nothing but the message's columns.
     fact         The name of the fact.
 #}
-{% macro incremental_rollup(grain, measures, cluster_by, where='is_sent', expressions={}, fact='fct_messages') -%}
+{% macro incremental_rollup(grain, measures, cluster_by, where='is_sent', expressions={}, fact='fct_messages', fan_out=none) -%}
 {%- set recounts = recounts_with_removed_rows(fact) -%}
 {%- set is_incremental_run = is_incremental_run() or recounts -%}
 {%- set message_count = measures | first -%}
@@ -30,7 +32,7 @@
     {{ exceptions.raise_compiler_error("the first measure of a rollup is {'count_if': 'true'}, and " ~ message_count ~ " is not") }}
 {%- endif -%}
 with messages as not materialized (
-    {{ changed_versions(ref(fact), where, is_incremental_run) | indent }}
+    {{ changed_versions(ref(fact), where, is_incremental_run, fan_out) | indent }}
 ),
 
 changes as (
@@ -39,7 +41,7 @@ changes as (
 
 {% if recounts -%}
 current_messages as not materialized (
-    {{ changed_versions(ref(fact), where, false) | indent }}
+    {{ changed_versions(ref(fact), where, false, fan_out) | indent }}
 ),
 
 counted as (
@@ -131,14 +133,17 @@ order by {{ cluster_by | join(', ') }}
 {#
     The versions of a fact that change a rollup. `change` is 1 for a current version, and -1 for one that the model's last run
     counted and that expired since. A version that was inserted and expired since is left out. Without `is_incremental_run`: the
-    current versions.
+    current versions. `fan_out`: see incremental_rollup().
 #}
-{% macro changed_versions(relation, where, is_incremental_run) -%}
+{% macro changed_versions(relation, where, is_incremental_run, fan_out=none) -%}
     {%- set watermark = watermark() if is_incremental_run else 0 -%}
     select
         *,
         1 as change
     from {{ relation }}
+    {%- if fan_out %}
+    cross join lateral {{ fan_out }}
+    {%- endif %}
     where {{ where }} and {{ is_current() }}
     {%- if is_incremental_run %} and valid_from > {{ watermark }}
     union all
@@ -146,6 +151,9 @@ order by {{ cluster_by | join(', ') }}
         *,
         -1 as change
     from {{ relation }}
+    {%- if fan_out %}
+    cross join lateral {{ fan_out }}
+    {%- endif %}
     where {{ where }} and valid_to > {{ watermark }} and valid_to < {{ open_ended() }} and valid_from <= {{ watermark }}
     {%- endif %}
 {%- endmacro %}

@@ -93,6 +93,15 @@
 {%- endmacro %}
 
 
+{# Whether a parent's rows were inserted or expired since this model's last run. Asked when the model is compiled. #}
+{% macro has_changed_rows(relation) -%}
+    {%- if not execute -%} {{ return(false) }} {%- endif -%}
+    {{ return(run_query(
+        'select exists (' ~ changed_keys(relation, ['valid_from']) ~ ')'
+    ).rows[0][0]) }}
+{%- endmacro %}
+
+
 {# valid_to of a computed row: open-ended, or that of a tombstone, which is visible in no batch. #}
 {% macro valid_to_or_tombstone(is_deleted) -%}
     case when {{ is_deleted }} then {{ batch_id() }} else {{ open_ended() }} end::bigint

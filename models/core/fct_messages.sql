@@ -10,15 +10,42 @@
 
 {#- in an empty table every message is new #}
 {%- set is_incremental_run = is_incremental_run() and not is_empty() %}
+{#- if none has changed, which is usual, no message is looked for #}
+{%- set providers_changed = is_incremental_run and has_changed_rows(ref('dim_recipient_providers')) %}
 
 with events as not materialized (
     select * from {{ ref('fct_email_events') }}
     where {{ is_current() }}
 ),
 
+recipient_providers as (
+    select
+        domain,
+        recipient_provider
+    from {{ ref('dim_recipient_providers') }}
+    where {{ is_current() }}
+),
+
 {% if is_incremental_run %}
 changed_messages as materialized (
     {{ changed_keys(ref('fct_email_events'), ['workspace_id', 'message_id']) }}
+    {%- if providers_changed %}
+        union
+        select
+            known_messages.workspace_id,
+            known_messages.message_id
+        from {{ this }} as known_messages
+        where
+            {{ is_current('known_messages') }}
+            -- not one that was built before messages had a provider: it would be a backfill, and takes as long
+            and known_messages.recipient_provider is not null
+            and known_messages.recipient_domain in (
+                {{ changed_keys(ref('dim_recipient_providers'), ['domain']) | indent(8) }}
+            )
+            {%- if has_removed_rows('fct_email_events') %}
+            and {{ is_not_closed('known_messages') }}
+            {%- endif %}
+    {%- endif %}
 ),
 {% endif %}
 
@@ -42,6 +69,7 @@ message_events as not materialized (
         events.event_type,
         events.occurred_at,
         events.bounce_reason,
+        events.url,
         events.is_hard_bounce,
         events.is_machine
     {%- if is_incremental_run %}
@@ -97,6 +125,8 @@ aggregated as (
         min(occurred_at) filter (where event_type = 'replied') as first_replied_at,
         min(occurred_at) filter (where event_type = 'complained') as first_complained_at,
         min(occurred_at) filter (where event_type = 'unsubscribed') as first_unsubscribed_at,
+        -- of each click if it may be a person's, and its URL
+        array_agg({{ click_of_event() }}) filter (where event_type = 'clicked') as clicks,
         count(*) filter (where event_type in ('opened', 'clicked')) as opens_and_clicks,
         count(is_machine) filter (where event_type in ('opened', 'clicked')) as classified_opens_and_clicks
     from message_events
@@ -138,6 +168,10 @@ select
     variant,
     tags,
     coalesce(recipient_domain, '') as recipient_domain,
+    case
+        when coalesce(recipient_domain, '') = '' then ''
+        else coalesce(recipient_providers.recipient_provider, 'other')
+    end as recipient_provider,
     -- a hard bounce outweighs any soft one
     coalesce(hard_bounce_reason, bounce_reason, '') as bounce_reason,
     sent_at is not null as is_sent,
@@ -153,17 +187,22 @@ select
     is_delivered and first_human_clicked_at is not null as is_human_clicked,
     case when is_delivered then opens_and_clicks else 0 end::int as opens_and_clicks,
     case when is_delivered then classified_opens_and_clicks else 0 end::int as classified_opens_and_clicks,
+    case when is_delivered and clicks is not null then {{ clicked_links('clicks') }} end as clicked_links,
     coalesce(has_several_recipients, false) as has_several_recipients,
     (sent_at at time zone 'UTC')::date as sent_date,
     sent_at,
     first_delivered_at,
+    first_deferred_at,
     first_bounced_at,
     first_opened_at,
     first_clicked_at,
     first_replied_at,
     first_complained_at,
     first_unsubscribed_at,
+    first_human_opened_at,
+    first_human_clicked_at,
     {{ batch_id() }}::bigint as valid_from,
     -- a message without events any more is deleted
     {{ valid_to_or_tombstone('event_count = 0') }} as valid_to
 from with_sent_at
+left join recipient_providers on with_sent_at.recipient_domain = recipient_providers.domain

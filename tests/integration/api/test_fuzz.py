@@ -26,6 +26,8 @@ SECRET = "a secret for tests, with more than 32 bytes"
 ENDPOINTS = (
     "analytics/overview",
     "analytics/deliverability",
+    "analytics/providers",
+    "analytics/timing",
     "analytics/engagement-heatmap",
     "analytics/data-quality",
     "analytics/freshness",

@@ -75,6 +75,74 @@ def test_invalid_deliverability_filters_are_rejected(caller: Caller, query: dict
     assert (response.status_code, response.get_json()["error"]["code"]) == (status, code)
 
 
+def test_providers_have_limits_and_differences(caller: Caller) -> None:
+    data = caller.get(f"{WORKSPACE}/analytics/providers").get_json()["data"]
+    assert list(data) == ["time_range", "providers", "limits"]
+    (provider,) = data["providers"]
+    # the example names no recipients: one message of 5,000 is no difference from any other
+    assert (provider["recipient_provider"], provider["difference_from_others"]) == ("unknown", None)
+    assert provider["summary"]["emails_sent"] == 5001
+    # each message of the example was delivered after a minute
+    assert 60 / 1.19 < provider["delivery_seconds"]["p50"] < 60 * 1.19
+    # 5 complaints of 5,001 messages are less than 0.1 %
+    assert (provider["status"], provider["limits"]) == ("ok", {"spam_rate": "ok", "hard_bounce_rate": "ok"})
+    assert [(limit["recipient_provider"], limit["metric"], limit["critical_at"]) for limit in data["limits"]] == [
+        ("google", "spam_rate", 0.3),
+        (None, "hard_bounce_rate", 10),
+        (None, "spam_rate", 0.5),
+    ]
+    of_campaign = caller.get(f"{WORKSPACE}/analytics/providers", campaignId="cmp_of_mail_alone").get_json()["data"]
+    assert [(row["status"], row["delivery_seconds"]) for row in of_campaign["providers"]] == [("too_few", None)]
+    unknown = caller.get(f"{WORKSPACE}/analytics/providers", campaignId="cmp_theirs")
+    assert (unknown.status_code, unknown.get_json()["error"]["code"]) == (404, "CAMPAIGN_NOT_FOUND")
+
+
+def test_steps_of_a_campaign(caller: Caller) -> None:
+    (step,) = caller.get(f"{WORKSPACE}/campaigns/{CAMPAIGN}/steps").get_json()["data"]["steps"]
+    # the example names no steps
+    assert (step["sequence_id"], step["step"], step["variant"]) == (None, None, None)
+    assert (step["summary"]["emails_sent"], step["rates"]["open_rate"]) == (5000, 30.0)
+    assert step["engagement_by_human"]["emails_opened"] == 1100
+    assert caller.get(f"{WORKSPACE}/campaigns/cmp_idle/steps").get_json()["data"]["steps"] == []
+    unknown = caller.get(f"{WORKSPACE}/campaigns/cmp_theirs/steps")
+    assert (unknown.status_code, unknown.get_json()["error"]["code"]) == (404, "CAMPAIGN_NOT_FOUND")
+
+
+def test_links_of_a_campaign(caller: Caller) -> None:
+    data = caller.get(f"{WORKSPACE}/campaigns/{CAMPAIGN}/links").get_json()["data"]
+    assert list(data) == ["campaign_id", "campaign_name", "time_range", "summary", "links"]
+    assert data["summary"] == {
+        "emails_delivered": 4900,
+        "emails_clicked": 245,
+        "human_emails_clicked": 245,
+        "links": 1,
+        "clicks": 245,
+        "human_clicks": 245,
+    }
+    # the example's clicks name no URL
+    (link,) = data["links"]
+    assert (link["link"], link["emails_clicked"], link["share_of_clicks"]) == (None, 245, 100.0)
+    unknown = caller.get(f"{WORKSPACE}/campaigns/cmp_theirs/links")
+    assert (unknown.status_code, unknown.get_json()["error"]["code"]) == (404, "CAMPAIGN_NOT_FOUND")
+
+
+def test_timing_of_a_campaign_and_of_all(caller: Caller) -> None:
+    data = caller.get(f"{WORKSPACE}/analytics/timing", campaignId=CAMPAIGN).get_json()["data"]
+    assert list(data) == ["time_range", "percentiles", "histogram", "maturity"]
+    delivered, opened, clicked, replied = data["percentiles"]
+    assert [row["messages"] for row in data["percentiles"]] == [4900, 1470, 245, 98]
+    # each event of the example is a minute after the one before: off by less than a bucket's width
+    for row, seconds in ((delivered, 60), (opened, 120), (clicked, 180), (replied, 240)):
+        assert all(seconds / 1.19 < row[name] < seconds * 1.19 for name in ("p50_seconds", "p90_seconds", "p95_seconds")), row
+    assert sum(row["messages"] for row in data["histogram"] if row["delay"] == "opened") == 1470
+    # the example's mail is ten days old: too young to be final
+    assert [row["opened_share"] for row in data["maturity"]] == [None] * 10
+    of_all = caller.get(f"{WORKSPACE}/analytics/timing").get_json()["data"]
+    assert of_all["percentiles"] == data["percentiles"]
+    unknown = caller.get(f"{WORKSPACE}/analytics/timing", campaignId="cmp_theirs")
+    assert (unknown.status_code, unknown.get_json()["error"]["code"]) == (404, "CAMPAIGN_NOT_FOUND")
+
+
 def test_heatmap_has_28_or_168_cells(caller: Caller) -> None:
     data = caller.get(HEATMAP).get_json()["data"]
     assert data["timezone"] == "UTC"

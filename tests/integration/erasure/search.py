@@ -27,10 +27,14 @@ TABLES = """
 SECTIONS = (
     "analytics/overview",
     "analytics/deliverability",
+    "analytics/providers",
+    "analytics/timing",
     "analytics/engagement-heatmap",
     "analytics/data-quality",
     "analytics/sources",
     "campaigns/cmp_1/analytics",
+    "campaigns/cmp_1/steps",
+    "campaigns/cmp_1/links",
     "campaigns/cmp_2/analytics",
     "campaigns/cmp_3/analytics",
     "campaigns/cmp_6/analytics",
@@ -91,6 +95,18 @@ COUNTS = (
     f"select workspace_id, slot_at, sent, opened from core.fct_workspace_slots where {CURRENT} order by 1, 2",
     f"select workspace_id, hour_at, sent, opened from core.fct_workspace_hours where {CURRENT} order by 1, 2",
     f"select workspace_id, mailbox_id, sent_date, sent, bounced from core.fct_mailbox_days where {CURRENT} order by 1, 2, 3",
+    f"""
+    select workspace_id, campaign_id, recipient_provider, sent_date, sent, delivered, deferred, bounced, opened, clicked
+    from core.fct_provider_days where {CURRENT} order by 1, 2, 3, 4
+    """,
+    f"""
+    select workspace_id, campaign_id, sequence_id, step, variant, sent_date, sent, delivered, bounced, opened, clicked
+    from core.fct_step_days where {CURRENT} order by 1, 2, 3, 4, 5, 6
+    """,
+    f"""
+    select workspace_id, campaign_id, delay, bucket, sent_date, messages
+    from core.fct_delay_days where {CURRENT} order by 1, 2, 3, 4, 5
+    """,
     f"select workspace_id, provider, event_type, event_date, events from core.fct_event_days where {CURRENT} order by 1, 2, 3, 4",
     f"""
     select workspace_id, provider, smtp_status, smtp_code, bounce_reason, count(*)

@@ -44,6 +44,13 @@ ROLLUPS = (
     "fct_workspace_hours",
     "fct_mailbox_days",
     "fct_bounce_days",
+    "fct_provider_days",
+    "fct_workspace_provider_days",
+    "fct_step_days",
+    "fct_link_days",
+    "fct_delay_days",
+    "fct_workspace_delays",
+    "fct_provider_delays",
     "fct_event_days",
 )
 ANSWERS = ("campaign_performance", "campaign_series", "workspace_overview", "engagement_heatmap", "deliverability",

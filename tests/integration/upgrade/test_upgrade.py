@@ -101,9 +101,17 @@ def test_the_next_build_writes_only_new_facts(service: WsgiApp, upgraded: Settin
         ).fetchall()
         # which the release did not have
         assert sorted(written) == [
+            ("dim_published_limits", 0),
+            ("dim_recipient_providers", 0),
+            ("fct_delay_days", 0),
             ("fct_event_days", 0),
             ("fct_mailbox_days", 0),
+            ("fct_provider_days", 0),
+            ("fct_provider_delays", 0),
+            ("fct_step_days", 0),
+            ("fct_workspace_delays", 0),
             ("fct_workspace_hours", 0),
+            ("fct_workspace_provider_days", 0),
             ("fct_workspace_slots", 0),
         ]
         # its index by workspace and time made one campaign's heatmap read the slots of all campaigns

@@ -14,8 +14,12 @@ from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.reference import (
     CONTENT,
     COUNTS,
+    FIRST_HUMAN_TIMES,
+    FIRST_TIMES,
     HOUR_COUNTS,
+    LINK_COUNTS,
     MAILBOX_COUNTS,
+    PROVIDER_COUNTS,
     SLOT_COUNTS,
     SUMS,
     Cell,
@@ -34,6 +38,13 @@ VERSIONED = (
     "fct_workspace_hours",
     "fct_mailbox_days",
     "fct_bounce_days",
+    "fct_provider_days",
+    "fct_workspace_provider_days",
+    "fct_step_days",
+    "fct_link_days",
+    "fct_delay_days",
+    "fct_workspace_delays",
+    "fct_provider_delays",
     "fct_rejected_events",
     "dim_workspaces",
     "dim_app_problems",
@@ -43,25 +54,34 @@ VERSIONED = (
     "dim_ip_assignments",
     "dim_bounce_reasons",
     "dim_health_score_factors",
+    "dim_recipient_providers",
+    "dim_published_limits",
 )
 LABELS = ("sequence_id", "step", "variant")
 EVENT_COUNTS = ("events", "last_occurred_at")
-WITHOUT_WORKSPACE = ("dim_bounce_reasons", "dim_health_score_factors")
+WITHOUT_WORKSPACE = ("dim_bounce_reasons", "dim_health_score_factors", "dim_recipient_providers", "dim_published_limits")
 
 
 def messages(settings: Settings) -> dict[tuple[str, str], Message]:
     """The current messages, by (workspace_id, message_id)."""
     flags = ", ".join(f"is_{count}" for count in COUNTS)
+    times_of_message = (*FIRST_TIMES, *FIRST_HUMAN_TIMES)
     found: dict[tuple[str, str], Message] = {}
     with connect(settings, "mailmart_owner") as connection:
         rows = connection.execute(
             "select workspace_id, message_id, campaign_id, mailbox_id, domain_id, recipient_domain, sent_at,"
-            f" bounce_reason, is_hard_bounced, {', '.join(SUMS)}, {', '.join(LABELS)}, tags, {flags}"
+            f" bounce_reason, is_hard_bounced, {', '.join(SUMS)}, {', '.join(LABELS)}, tags, recipient_provider,"
+            f" clicked_links, {', '.join(times_of_message)}, {flags}"
             f" from core.fct_messages where valid_to = {OPEN_ENDED}"
         ).fetchall()
+    first_flag = 17 + len(times_of_message)
     for row in rows:
-        counts = frozenset(count for count, is_true in zip(COUNTS, row[15:], strict=True) if is_true)
-        more = dict(zip((*SUMS, *LABELS), row[9:14], strict=True)) | {"tags": None if row[14] is None else tuple(row[14])}
+        counts = frozenset(count for count, is_true in zip(COUNTS, row[first_flag:], strict=True) if is_true)
+        times = {name: at for name, at in zip(times_of_message, row[17:first_flag], strict=True) if at is not None}
+        links = {link: tuple(numbers) for link, numbers in (row[16] or {}).items()}
+        more = dict(zip((*SUMS, *LABELS), row[9:14], strict=True))
+        more |= {"tags": None if row[14] is None else tuple(row[14]), "recipient_provider": row[15]}
+        more |= {"links": links, "first_times": times}
         found[row[0], row[1]] = Message(row[0], row[1], row[2], row[3], row[4], row[5], row[6], counts, row[7], row[8], **more)
     assert len(found) == len(rows)
     return found
@@ -117,6 +137,59 @@ def differences(settings: Settings, loaded: Sequence[Event], now: datetime, with
                 ("campaigns", *MAILBOX_COUNTS),
             ),
             reference.mailbox_days(of),
+        ),
+        "fct_provider_days": (
+            _counts(
+                settings,
+                "fct_provider_days",
+                ("workspace_id", "campaign_id", "recipient_provider", "sent_date"),
+                (*COUNTS, "hard_bounced", *SUMS, "deferred"),
+            ),
+            reference.provider_days(of),
+        ),
+        "fct_workspace_provider_days": (
+            _counts(
+                settings,
+                "fct_workspace_provider_days",
+                ("workspace_id", "recipient_provider", "sent_date"),
+                ("campaigns", *PROVIDER_COUNTS),
+            ),
+            reference.workspace_provider_days(of),
+        ),
+        "fct_step_days": (
+            _counts(
+                settings,
+                "fct_step_days",
+                ("workspace_id", "campaign_id", "sequence_id", "step", "variant", "sent_date"),
+                (*COUNTS, "hard_bounced", *SUMS),
+            ),
+            reference.step_days(of),
+        ),
+        "fct_link_days": (
+            _counts(settings, "fct_link_days", ("workspace_id", "campaign_id", "link", "sent_date"), LINK_COUNTS),
+            reference.link_days(of),
+        ),
+        "fct_delay_days": (
+            {
+                row[:5]: row[5]
+                for row in _rows(settings, "fct_delay_days", "workspace_id, campaign_id, delay, bucket, sent_date", "messages")
+            },
+            reference.delay_days(of),
+        ),
+        "fct_workspace_delays": (
+            _counts(
+                settings, "fct_workspace_delays", ("workspace_id", "delay", "bucket", "sent_date"), ("campaigns", "messages")
+            ),
+            reference.workspace_delays(of),
+        ),
+        "fct_provider_delays": (
+            {
+                row[:4]: row[4]
+                for row in _rows(
+                    settings, "fct_provider_delays", "workspace_id, recipient_provider, bucket, sent_date", "messages"
+                )
+            },
+            reference.provider_delays(of),
         ),
         "fct_bounce_days": ({(row[:5], row[5]): row[6] for row in bounces}, reference.bounce_days(of)),
         "fct_rejected_events": (

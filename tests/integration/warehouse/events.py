@@ -26,6 +26,7 @@ COLUMNS = (
     "step",
     "variant",
     "tags",
+    "url",
 )
 
 TRANSPORT = ("queued", "sent", "delivered", "deferred", "bounced", "rejected", "failed")
@@ -73,6 +74,27 @@ BOUNCES = (
 )
 
 
+# URLs of clicks; the parameters that are in TRACKING_PARAMETERS, and no other, say who clicked
+URLS = (
+    "https://example.com/a",
+    "https://EXAMPLE.com/a?utm_source=x&UTM_Campaign=y",
+    "https://example.com/a?utm_source=x&id=1&gclid=7",
+    "HTTPS://example.com/a?id=1&mc_eid=5#top",
+    "https://example.com/a?id=1&fbclid",
+    "https://example.com/a?id=1&xutm_source=1&utm=2",
+    "https://example.com",
+    "https://example.com/?gclid=1#/pricing",
+    "https://example.com/#!/pricing",
+    " https://example.com/b?page=2&&fbclid=x\n",
+    "https://example.com/" + "c" * 500 + "?id=2",
+    "https://example.com/b?page=2&utm_source=" + "d" * 1500,
+    "no URL?utm_source=x",
+    "",
+    None,
+)
+TRACKING_PARAMETERS = ("utm_source", "utm_campaign", "gclid", "mc_eid", "fbclid")
+
+
 @dataclass(frozen=True)
 class Event:
     """One row of raw.email_events, without its loaded_at."""
@@ -94,6 +116,7 @@ class Event:
     step: str | None = None
     variant: str | None = None
     tags: tuple[str, ...] | None = None
+    url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -178,7 +201,7 @@ def random_events(
                     campaign_id=some_id("c", "1", "1", "1", "1", "2", "2", "3", "4"),
                     mailbox_id=some_id("b", "1", "1", "2", "3"),
                     domain_id=some_id("d", "1", "2"),
-                    recipient_domain=chance.choice(("gmail.example", "", None)),
+                    recipient_domain=chance.choice((labels.choice(("gmail.com", "aol.com", "acme.example")), "", None)),
                     smtp_status=bounce.smtp_status,
                     is_machine=chance.choice((True, False, None)),
                     smtp_code=bounce.smtp_code,
@@ -187,6 +210,7 @@ def random_events(
                     step=labels.choice(("1", " 2 ", "3", None)),
                     variant=labels.choice(("A", "B", "", None)),
                     tags=labels.choice((("cold",), ("cold", "q4"), (), ("",), None)),
+                    url=labels.choice(URLS) if kind in ("clicked", "opened") else None,
                 )
             )
     # loaded twice; sometimes the second time with other content

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from tests.integration.warehouse.events import BOUNCES, ENGAGEMENT, TRANSPORT, Bounce, Event
+from tests.integration.warehouse.events import BOUNCES, ENGAGEMENT, TRACKING_PARAMETERS, TRANSPORT, Bounce, Event
+from tests.integration.warehouse.seeds import seed
 
 COUNTS = (
     "sent",
@@ -32,6 +34,30 @@ SLOT_COUNTS = ("sent", "delivered", "opened", "clicked", "replied")
 # those of the sums over campaigns: of hours, and of the days of a mailbox
 HOUR_COUNTS = ("sent", "opened", "clicked", "replied")
 MAILBOX_COUNTS = ("sent", "delivered", "bounced", "hard_bounced", "complained", "unsubscribed")
+# those of providers of recipients over all campaigns
+PROVIDER_COUNTS = (
+    *("sent", "delivered", "deferred", "bounced", "hard_bounced"),
+    *("opened", "clicked", "replied", "complained", "unsubscribed"),
+)
+# the first event of these types is a time of the message; a click is an open, too
+FIRST_TIMES = {
+    "first_delivered_at": ("delivered",),
+    "first_deferred_at": ("deferred",),
+    "first_bounced_at": ("bounced",),
+    "first_opened_at": ("opened", "clicked"),
+    "first_clicked_at": ("clicked",),
+    "first_replied_at": ("replied",),
+    "first_complained_at": ("complained",),
+    "first_unsubscribed_at": ("unsubscribed",),
+}
+# the same of events that are not marked as a machine's
+FIRST_HUMAN_TIMES = {"first_human_opened_at": ("opened", "clicked"), "first_human_clicked_at": ("clicked",)}
+LINK_COUNTS = ("messages_clicked", "human_messages_clicked", "clicks", "human_clicks")
+# the kinds of delays; in microseconds, where each bucket from 1 on begins
+DELAYS = ("delivered", "opened", "clicked", "replied")
+DELAY_BOUNDS = [round(1_000_000 * 2 ** (number / 4)) for number in range(93)]
+MAX_LINK_LENGTH = 400
+PROVIDERS = {row["domain"]: row["provider"] for row in seed("mailbox_providers")}
 # the columns in which two copies of an event are equal or in conflict
 CONTENT = ("message_id", "event_type", "occurred_at", "campaign_id", "mailbox_id", "domain_id")
 
@@ -62,6 +88,11 @@ class Message:
     step: str | None = None
     variant: str | None = None
     tags: tuple[str, ...] | None = None
+    recipient_provider: str = ""
+    # of each link that was clicked, if it is delivered: its clicks, and those that are not marked as a machine's
+    links: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    # the times of FIRST_TIMES and FIRST_HUMAN_TIMES that it has
+    first_times: Mapping[str, datetime] = field(default_factory=dict)
     # engagement that counts nowhere, because the message is not delivered; the fact has no such column
     is_engaged_undelivered: bool = field(default=False, compare=False)
 
@@ -98,6 +129,112 @@ def campaign_days(of: Iterable[Message]) -> dict[Cell, Counter[str]]:
             )
             cells[_cell(message, message.sent_at)].update(message.sums)
     return {cell: +counts for cell, counts in cells.items()}
+
+
+def provider_days(of: Iterable[Message]) -> dict[tuple[str, str, str, date], Counter[str]]:
+    """Counts by (workspace, campaign, provider of the recipient, day of sending in UTC)."""
+    return _days(of, lambda message: (message.workspace_id, message.campaign_id, message.recipient_provider))
+
+
+def workspace_provider_days(of: Iterable[Message]) -> dict[tuple[str, str, date], Counter[str]]:
+    """Counts of all campaigns by (workspace, provider of the recipient, day), and how many campaigns there are in it."""
+    totals: dict[tuple[str, str, date], Counter[str]] = defaultdict(Counter)
+    for (workspace_id, _, provider, day), counts in provider_days(of).items():
+        totals[workspace_id, provider, day].update({"campaigns": 1} | {name: counts[name] for name in PROVIDER_COUNTS})
+    return {key: +counts for key, counts in totals.items()}
+
+
+def step_days(of: Iterable[Message]) -> dict[tuple[str, str, str, str, str, date], Counter[str]]:
+    """Counts by (workspace, campaign, sequence, step, variant, day of sending in UTC); '' for what is not named."""
+    days = _days(
+        of,
+        lambda message: (
+            *(message.workspace_id, message.campaign_id),
+            *(message.sequence_id or "", message.step or "", message.variant or ""),
+        ),
+    )
+    for counts in days.values():
+        # nothing shows them by step
+        counts.pop("deferred", None)
+    return days
+
+
+def _days(of: Iterable[Message], key: Callable[[Message], tuple[Hashable, ...]]) -> dict[Any, Counter[str]]:
+    """All counts by the key's parts and the day of sending in UTC."""
+    days: dict[tuple[Hashable, ...], Counter[str]] = defaultdict(Counter)
+    for message in of:
+        if message.sent_at is not None:
+            counts = days[*key(message), message.sent_at.astimezone(UTC).date()]
+            counts.update(message.counts)
+            counts.update(message.sums)
+            counts["hard_bounced"] += message.is_hard_bounced
+            counts["deferred"] += "first_deferred_at" in message.first_times
+    return {cell: +counts for cell, counts in days.items()}
+
+
+def link_days(of: Iterable[Message]) -> dict[tuple[str, str, str, date], Counter[str]]:
+    """Clicks by (workspace, campaign, link, day of sending in UTC)."""
+    days: dict[tuple[str, str, str, date], Counter[str]] = defaultdict(Counter)
+    for message in of:
+        for link, (clicks, human_clicks) in message.links.items():
+            assert message.sent_at is not None
+            numbers = (1, int(human_clicks > 0), clicks, human_clicks)
+            key = message.workspace_id, message.campaign_id, link, message.sent_at.astimezone(UTC).date()
+            days[key].update(dict(zip(LINK_COUNTS, numbers, strict=True)))
+    return {key: +counts for key, counts in days.items()}
+
+
+def link_of(url: str | None) -> str:
+    """The URL without the parameters that say who clicked, and without its fragment, unless that is a route."""
+    text = (url or "")[:1000].strip(" \t\r\n")
+    address, _, fragment = text.partition("#")
+    path, question_mark, query = address.partition("?")
+    kept = [part for part in query.split("&") if part.partition("=")[0].lower() not in TRACKING_PARAMETERS]
+    link = (path + question_mark + "&".join(kept)).rstrip("?&")
+    scheme, separator, rest = link.partition("://")
+    if separator:
+        host, slash, after = rest.partition("/")
+        link = f"{scheme.lower()}://{host.lower()}{slash or '/'}{after}"
+    return (link + (f"#{fragment}" if fragment.startswith(("/", "!")) else ""))[:MAX_LINK_LENGTH]
+
+
+def delays(message: Message) -> dict[str, int]:
+    """The bucket of each delay that a message has, by kind."""
+    if message.sent_at is None:
+        return {}
+    return {
+        kind: bisect_right(DELAY_BOUNDS, (message.first_times[f"first_{kind}_at"] - message.sent_at) // timedelta(microseconds=1))
+        for kind in DELAYS
+        if kind in message.counts
+    }
+
+
+def delay_days(of: Iterable[Message]) -> Counter[tuple[str, str, str, int, date]]:
+    """Messages by (workspace, campaign, kind of delay, bucket, day of sending in UTC)."""
+    return Counter(
+        (message.workspace_id, message.campaign_id, kind, bucket, message.sent_at.astimezone(UTC).date())
+        for message in of
+        for kind, bucket in delays(message).items()
+        if message.sent_at is not None
+    )
+
+
+def workspace_delays(of: Iterable[Message]) -> dict[tuple[str, str, int, date], Counter[str]]:
+    """Messages of all campaigns by (workspace, kind of delay, bucket, day), and how many campaigns there are in it."""
+    totals: dict[tuple[str, str, int, date], Counter[str]] = defaultdict(Counter)
+    for (workspace_id, _, kind, bucket, day), messages in delay_days(of).items():
+        totals[workspace_id, kind, bucket, day].update({"campaigns": 1, "messages": messages})
+    return totals
+
+
+def provider_delays(of: Iterable[Message]) -> Counter[tuple[str, str, int, date]]:
+    """Delivered messages by (workspace, provider of the recipient, bucket, day of sending in UTC)."""
+    return Counter(
+        (message.workspace_id, message.recipient_provider, bucket, message.sent_at.astimezone(UTC).date())
+        for message in of
+        for kind, bucket in delays(message).items()
+        if kind == "delivered" and message.sent_at is not None
+    )
 
 
 def send_slots(of: Iterable[Message]) -> dict[tuple[str, str, datetime], Counter[str]]:
@@ -224,6 +361,12 @@ def _bounce(in_order: Iterable[Event]) -> Bounce | None:
     return deciding[-1] if deciding else None
 
 
+def _links(events: Iterable[Event]) -> dict[str, tuple[int, int]]:
+    clicks = [(link_of(event.url), not event.is_machine) for event in events if event.event_type == "clicked"]
+    all_clicks, human_clicks = Counter(link for link, _ in clicks), Counter(link for link, is_human in clicks if is_human)
+    return {link: (number, human_clicks[link]) for link, number in all_clicks.items()}
+
+
 def _message(key: tuple[str, str], events: Sequence[Event]) -> Message:
     in_order = sorted(events, key=lambda event: (event.occurred_at, event.event_id))
 
@@ -272,13 +415,14 @@ def _message(key: tuple[str, str], events: Sequence[Event]) -> Message:
                 counts.add(kind)
     engagement = [event for event in events if event.event_type in ("opened", "clicked")] if "delivered" in counts else []
     bounce = _bounce(in_order)
+    recipient_domain = latest("recipient_domain")
     return Message(
         workspace_id=key[0],
         message_id=key[1],
         campaign_id=latest("campaign_id"),
         mailbox_id=latest("mailbox_id"),
         domain_id=latest("domain_id"),
-        recipient_domain=latest("recipient_domain"),
+        recipient_domain=recipient_domain,
         sent_at=sent_at,
         counts=frozenset(counts),
         bounce_reason=bounce.bounce_reason if bounce else "",
@@ -289,6 +433,19 @@ def _message(key: tuple[str, str], events: Sequence[Event]) -> Message:
         step=latest_label("step"),
         variant=latest_label("variant"),
         tags=latest_tags(),
+        recipient_provider=PROVIDERS.get(recipient_domain, "other") if recipient_domain else "",
+        links=_links(events) if "delivered" in counts else {},
+        first_times={
+            name: min(found)
+            for name, types in (FIRST_TIMES | FIRST_HUMAN_TIMES).items()
+            if (
+                found := [
+                    event.occurred_at
+                    for event in events
+                    if event.event_type in types and event.occurred_at and not (name in FIRST_HUMAN_TIMES and event.is_machine)
+                ]
+            )
+        },
         is_engaged_undelivered="delivered" not in counts
         and bool(times("opened", "clicked", "replied", "complained", "unsubscribed")),
     )

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from tests.integration.warehouse.events import App
-from tests.integration.warehouse.reference import Message, rate
+from tests.integration.warehouse.reference import DELAYS, Message, delays, rate
 from tests.integration.warehouse.reference_send_time import best_send_time
 from tests.integration.warehouse.seeds import seed
 
@@ -156,6 +156,90 @@ def campaign_local_series(request: Request, mail: Iterable[Message], app: App, n
         for campaign_id in sorted(_campaigns(request, sent, app))
         for day in sorted({_bucket(local, day) for day in _days(local)})
     ]
+
+
+def campaign_steps(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a campaign, sequence, step and variant with mail, by these; a step that is no number comes after those that are."""
+
+    def key(message: Message) -> tuple[str, str, str, str]:
+        return message.campaign_id, message.sequence_id or "", message.step or "", message.variant or ""
+
+    counts = _counts_by(_of_campaign(request, _inside(request, _sent(request, mail))), key)
+    return [
+        {
+            "campaign_id": campaign_id,
+            "sequence_id": sequence_id or None,
+            "step": step or None,
+            "variant": variant or None,
+            **_summary(counts[campaign_id, sequence_id, step, variant]),
+            **_rates(counts[campaign_id, sequence_id, step, variant], RATES),
+            **{
+                name: value
+                for name, value in _human(counts[campaign_id, sequence_id, step, variant]).items()
+                if name != "human_coverage"
+            },
+        }
+        for campaign_id, sequence_id, step, variant in sorted(
+            counts, key=lambda names: (names[0], names[1], int(names[2]) if names[2].isdigit() else math.inf, *names[2:])
+        )
+    ]
+
+
+def campaign_links(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a campaign and link, at most 100 a campaign, by messages clicked, then clicks, then the link."""
+    clicks = _clicks(request, mail)
+    rows: list[Row] = []
+    for campaign_id in {campaign_id for campaign_id, _ in clicks}:
+        links = {link: count for (of_campaign, link), count in clicks.items() if of_campaign == campaign_id}
+        in_order = sorted(links.items(), key=lambda item: (-item[1]["messages"], -item[1]["clicks"], item[0]))
+        for place, (link, count) in enumerate(in_order[:100], 1):
+            rows.append(
+                {
+                    "campaign_id": campaign_id,
+                    "place": place,
+                    "link": link or None,
+                    "emails_clicked": count["messages"],
+                    "human_emails_clicked": count["human_messages"],
+                    "clicks": count["clicks"],
+                    "human_clicks": count["human_clicks"],
+                    "share_of_clicks": rate(count["clicks"], sum(one["clicks"] for one in links.values())),
+                }
+            )
+    return rows
+
+
+def campaign_link_totals(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a campaign of the app or of facts, or the requested one: the clicks on all of its links."""
+    sent = _sent(request, mail)
+    clicks = _clicks(request, sent)
+    counts = _counts_by(_inside(request, sent), lambda message: message.campaign_id)
+    rows: list[Row] = []
+    for campaign_id, name in _campaigns(request, sent, app).items():
+        links = [count for (of_campaign, _), count in clicks.items() if of_campaign == campaign_id]
+        rows.append(
+            {
+                "campaign_id": campaign_id,
+                "campaign_name": name,
+                "emails_delivered": counts[campaign_id]["delivered"],
+                "emails_clicked": counts[campaign_id]["clicked"],
+                "human_emails_clicked": counts[campaign_id]["human_clicked"],
+                "links": len(links),
+                "clicks": sum(count["clicks"] for count in links),
+                "human_clicks": sum(count["human_clicks"] for count in links),
+            }
+        )
+    return rows
+
+
+def _clicks(request: Request, mail: Iterable[Message]) -> dict[tuple[str, str], Counter[str]]:
+    """Of the window's mail, by campaign and link."""
+    found: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for message in _of_campaign(request, _inside(request, _sent(request, mail))):
+        for link, (clicks, human_clicks) in message.links.items():
+            found[message.campaign_id, link].update(
+                {"messages": 1, "human_messages": int(human_clicks > 0), "clicks": clicks, "human_clicks": human_clicks}
+            )
+    return found
 
 
 def comparison(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
@@ -447,6 +531,75 @@ def blacklist_status(request: Request, mail: Iterable[Message], app: App, now: d
     ]
 
 
+def provider_performance(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a provider of recipients, the most mail first: counts, rates, limits, and the difference from all others."""
+    counts = _counts_by(_of_campaign(request, _inside(request, _sent(request, mail))), lambda message: message.recipient_provider)
+    total = sum(counts.values(), Counter())
+    rows: list[Row] = []
+    for provider, count in sorted(counts.items(), key=lambda item: (-item[1]["sent"], item[0])):
+        others = total - count
+        # known by provider or by campaign, not by both
+        known = [message for message in _inside(request, _sent(request, mail)) if message.recipient_provider == provider]
+        delivered = _delays(known).get("delivered", Counter()) if request.campaign_id is None else Counter()
+        seconds = {
+            percent: _to_places(_delay_at(math.ceil(Fraction(sum(delivered.values()) * percent, 100)), delivered), 1)
+            for percent in ((50, 95) if delivered else ())
+        }
+        statuses = {metric: limit_status(provider, metric, count) for metric in ("spam_rate", "hard_bounce_rate")}
+        rows.append(
+            {
+                "recipient_provider": provider or "unknown",
+                "status": min(statuses.values(), key=("critical", "warning", "ok", "too_few").index),
+                **{f"{metric}_status": status for metric, status in statuses.items()},
+                **_summary(count),
+                "emails_deferred": count["deferred"],
+                "hard_bounces": count["hard_bounced"],
+                **_rates(count, {name: share for name, share in RATES.items() if name != "click_to_open_rate"}),
+                "deferral_rate": rate(count["deferred"], count["sent"]),
+                "hard_bounce_rate": rate(count["hard_bounced"], count["sent"]),
+                **{
+                    f"{name}_difference": _difference(RATES[name], count, others)
+                    for name in ("delivery_rate", "bounce_rate", "open_rate", "click_rate", "reply_rate", "spam_rate")
+                },
+                "delivery_p50_seconds": seconds.get(50),
+                "delivery_p95_seconds": seconds.get(95),
+            }
+        )
+    return rows
+
+
+def _difference(share: tuple[str, str], count: Mapping[str, int], others: Mapping[str, int]) -> Decimal | None:
+    part, whole = share
+    if not count[whole] or not others[whole]:
+        return None
+    return rounded(100 * (Fraction(count[part], count[whole]) - Fraction(others[part], others[whole])), 2)
+
+
+def limit_status(provider: str, metric: str, count: Mapping[str, int]) -> str:
+    """ok, warning, critical or too_few, by the provider's own limit, else by that of all."""
+    part = {"spam_rate": "complained", "hard_bounce_rate": "hard_bounced"}[metric]
+    limits = {row["recipient_provider"]: row for row in seed("published_limits") if row["metric"] == metric}
+    limit = limits.get(provider, limits[""])
+    warning_at, critical_at = (Fraction(limit[name]) / 100 for name in ("warning_at", "critical_at"))
+    if count[part] < 2 and Fraction(1, count["sent"]) > warning_at:
+        return "too_few"
+    share = Fraction(count[part], count["sent"])
+    return "critical" if share >= critical_at else "warning" if share >= warning_at else "ok"
+
+
+def provider_limits(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a limit, those of all providers last."""
+    rows = sorted(seed("published_limits"), key=lambda row: (row["recipient_provider"] or "~", row["metric"]))
+    return [
+        {
+            "recipient_provider": row["recipient_provider"] or None,
+            **{name: row[name] for name in ("metric", "published_by", "source")},
+            **{name: Decimal(row[name]) for name in ("warning_at", "critical_at")},
+        }
+        for row in rows
+    ]
+
+
 def unknown_domains(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
     """One row for the domain that the request names, if neither the app nor mail has it."""
     known = {message.domain_id for message in _sent(request, mail)} | set(app.domains)
@@ -587,6 +740,99 @@ def _week(request: Request, mail: Iterable[Message], app: App) -> defaultdict[Sl
         return (local.weekday(), local.hour)
 
     return _counts_by(_of_campaign(request, _inside(request, _sent(request, mail))), slot)
+
+
+# ---- timing
+
+
+def delay_percentiles(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a kind of delay that any message has: the delays of the messages at three places of their order."""
+    rows: list[Row] = []
+    for kind, buckets in _delays(_of_campaign(request, _inside(request, _sent(request, mail)))).items():
+        number = sum(buckets.values())
+        rows.append(
+            {
+                "delay": kind,
+                "messages": number,
+                **{
+                    f"p{percent}_seconds": _to_places(_delay_at(math.ceil(Fraction(number * percent, 100)), buckets), 1)
+                    for percent in (50, 90, 95)
+                },
+            }
+        )
+    return rows
+
+
+def delay_histogram(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a kind of delay and bucket with messages."""
+    rows: list[Row] = []
+    for kind, buckets in _delays(_of_campaign(request, _inside(request, _sent(request, mail)))).items():
+        until = 0
+        for bucket in sorted(buckets):
+            until += buckets[bucket]
+            rows.append(
+                {
+                    "delay": kind,
+                    "from_seconds": _to_places(2 ** ((bucket - 1) / 4) if bucket else 0, 2),
+                    "to_seconds": _to_places(2 ** (bucket / 4), 2) if bucket < LAST_BUCKET else None,
+                    "messages": buckets[bucket],
+                    "cumulative_share": rate(until, sum(buckets.values())),
+                }
+            )
+    return rows
+
+
+def engagement_maturity(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row an age: the share of the engagement that was there at it, of the 90 days of mail up to 14 days before the end."""
+    last = request.end - timedelta(days=14)
+    old = [message for message in _sent(request, mail) if last - timedelta(days=89) <= _day(message) <= last]
+    by_kind = _delays(old)
+    rows: list[Row] = []
+    for hours in (1, 3, 6, 12, 24, 48, 72, 120, 168, 336):
+        row: Row = {"age_hours": hours}
+        for kind in DELAYS[1:]:
+            buckets = by_kind.get(kind, Counter())
+            number = sum(buckets.values())
+            # the part of each bucket that is before this age
+            there = sum(
+                messages * max(0.0, min(1.0, 4 * math.log(hours * 3600) / math.log(2) - (bucket - 1)))
+                for bucket, messages in buckets.items()
+            )
+            row[f"{kind}_share"] = _to_places(100 * there / number, 1) if number else None
+            row[f"emails_{kind}"] = number
+        rows.append(row)
+    return rows
+
+
+# from 97 days on
+LAST_BUCKET = 93
+
+
+def _delays(messages: Iterable[Message]) -> dict[str, Counter[int]]:
+    """The numbers of messages in each bucket, by the kind of delay, in the order of kinds."""
+    buckets: dict[str, Counter[int]] = {kind: Counter() for kind in DELAYS}
+    for message in messages:
+        for kind, bucket in delays(message).items():
+            buckets[kind][bucket] += 1
+    return {kind: counts for kind, counts in buckets.items() if counts}
+
+
+def _delay_at(place: int, buckets: Counter[int]) -> float:
+    """The seconds of the message at this place (from 1), as if those of a bucket were spread evenly over it, by logarithms."""
+    before = 0
+    for bucket in sorted(buckets):
+        if place <= before + buckets[bucket]:
+            part = (place - before - 0.5) / buckets[bucket]
+            if bucket == 0:
+                return part
+            return float(2 ** ((bucket - 1 + (0 if bucket == LAST_BUCKET else part)) / 4))
+        before += buckets[bucket]
+    raise ValueError(place)
+
+
+def _to_places(number: float, places: int) -> Decimal:
+    """Rounded half up from 15 digits, as PostgreSQL makes a numeric of a double."""
+    return Decimal(f"{number:.15g}").quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
 
 
 # ---- exports
@@ -920,6 +1166,8 @@ def _counts_by(sent: Iterable[Message], key: Callable[[Message], Key]) -> defaul
     for message in sent:
         counts[key(message)].update(message.counts)
         counts[key(message)].update(message.sums)
+        counts[key(message)]["hard_bounced"] += message.is_hard_bounced
+        counts[key(message)]["deferred"] += "first_deferred_at" in message.first_times
     return counts
 
 
@@ -957,6 +1205,9 @@ MARTS: dict[str, Mart] = {
     for mart in (
         campaign_performance,
         campaign_series,
+        campaign_steps,
+        campaign_links,
+        campaign_link_totals,
         comparison,
         significance,
         rate_intervals,
@@ -969,7 +1220,12 @@ MARTS: dict[str, Mart] = {
         top_bounce_reasons,
         reputation_trend,
         blacklist_status,
+        provider_performance,
+        provider_limits,
         unknown_domains,
+        delay_percentiles,
+        delay_histogram,
+        engagement_maturity,
         heatmap_timezone,
         engagement_heatmap,
         optimal_send_time,

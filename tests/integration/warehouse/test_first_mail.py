@@ -15,11 +15,17 @@ MESSAGES = 400
 ROLLUPS = (
     "fct_bounce_days",
     "fct_campaign_days",
+    "fct_delay_days",
     "fct_event_days",
+    "fct_link_days",
     "fct_mailbox_days",
     "fct_message_problems",
+    "fct_provider_days",
+    "fct_provider_delays",
     "fct_send_slots",
+    "fct_step_days",
     "fct_workspace_hours",
+    "fct_workspace_provider_days",
     "fct_workspace_slots",
 )
 SCANS = "select relname, seq_scan from pg_stat_user_tables where schemaname = 'core'"

@@ -65,7 +65,11 @@ SAME_BOUNCES = {
     "by class": "select hard_bounces + soft_bounces from marts.deliverability",
 }
 # without rows, because nothing that is requested is unknown, nothing is left out, no shares are planned, and no mail has a domain
-EMPTY = ("domain_list", "left_out", "sample_ratio", "unknown_campaigns", "unknown_domains")
+EMPTY = (
+    *("domain_list", "left_out", "sample_ratio", "unknown_campaigns", "unknown_domains"),
+    # nothing was delivered
+    *("campaign_links", "delay_histogram", "delay_percentiles"),
+)
 
 
 def read(settings: Settings, *, every_mart: bool = False) -> tuple[int, int]:
@@ -153,6 +157,9 @@ def test_readers_during_builds_see_only_published_batches(built_empty: Settings,
             "fct_workspace_slots": (1, 1),
             "fct_workspace_hours": (1, 1),
             "fct_mailbox_days": (1, 1),
+            "fct_provider_days": (1, 1),
+            "fct_workspace_provider_days": (1, 1),
+            "fct_step_days": (1, 1),
         }
     finally:
         stop.set()

@@ -57,6 +57,7 @@ UNORDERED = (
     *("campaign_performance", "unknown_campaigns", "messages"),
     *("campaign_list", "campaign_order", "mailbox_list", "domain_list", "mailbox_health"),
     *("campaign_previous_period", "campaign_change"),
+    *("campaign_link_totals", "campaign_links"),
 )
 # an id that does not exist
 NOBODY = "nobody"

@@ -28,6 +28,8 @@ from mailmart_client import (
 from mailmart_client.api.analytics import (
     compare_campaigns,
     get_campaign_analytics,
+    get_campaign_links,
+    get_campaign_steps,
     get_campaigns,
     get_data_quality,
     get_deliverability,
@@ -36,7 +38,9 @@ from mailmart_client.api.analytics import (
     get_freshness,
     get_mailbox_health,
     get_mailboxes,
+    get_providers,
     get_sources,
+    get_timing,
     get_workspace_overview,
     get_workspace_series,
     query_metrics,
@@ -111,6 +115,21 @@ assert sum(point.sent for point in series.data.time_series) == 5001
 deliverability = get_deliverability.sync(workspace, client=client, time_range="90d", campaign_id=campaign)
 assert deliverability.data.overall.bounce_rate == 2.0
 assert deliverability.data.blacklist_status.last_check is None
+
+providers = get_providers.sync(workspace, client=client, time_range="90d", campaign_id=campaign)
+assert [(row.recipient_provider, row.summary.emails_sent) for row in providers.data.providers] == [("unknown", 5000)]
+assert providers.data.providers[0].difference_from_others is None
+
+steps = get_campaign_steps.sync(workspace, campaign, client=client, time_range="90d")
+assert [(row.step, row.rates.open_rate) for row in steps.data.steps] == [(None, 30.0)]
+
+links = get_campaign_links.sync(workspace, campaign, client=client, time_range="90d")
+assert (links.data.summary.emails_clicked, links.data.links[0].link) == (245, None)
+
+timing = get_timing.sync(workspace, client=client, time_range="90d", campaign_id=campaign)
+assert [(row.delay, row.messages) for row in timing.data.percentiles][:2] == [("delivered", 4900), ("opened", 1470)]
+assert timing.data.histogram[-1].to_seconds is not None
+assert timing.data.maturity[0].opened_share is None
 
 heatmap = get_engagement_heatmap.sync(
     workspace,

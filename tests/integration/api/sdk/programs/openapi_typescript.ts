@@ -58,6 +58,30 @@ const deliverability = await client.GET("/api/v1/workspaces/{workspaceId}/analyt
 assert.equal(deliverability.data?.data.overall.bounce_rate, 2);
 assert.equal(deliverability.data?.data.blacklist_status.last_check, null);
 
+const providers = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/providers", {
+  params: { path: { workspaceId }, query: { timeRange: "90d", campaignId } },
+});
+assert.equal(providers.data?.data.providers[0]?.summary.emails_sent, 5000);
+assert.equal(providers.data?.data.providers[0]?.difference_from_others, null);
+
+const steps = await client.GET("/api/v1/workspaces/{workspaceId}/campaigns/{campaignId}/steps", {
+  params: { path: { workspaceId, campaignId }, query: { timeRange: "90d" } },
+});
+assert.equal(steps.data?.data.steps[0]?.step, null);
+assert.equal(steps.data?.data.steps[0]?.rates.open_rate, 30);
+
+const links = await client.GET("/api/v1/workspaces/{workspaceId}/campaigns/{campaignId}/links", {
+  params: { path: { workspaceId, campaignId }, query: { timeRange: "90d" } },
+});
+assert.equal(links.data?.data.summary.emails_clicked, 245);
+assert.equal(links.data?.data.links[0]?.link, null);
+
+const timing = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/timing", {
+  params: { path: { workspaceId }, query: { timeRange: "90d", campaignId } },
+});
+assert.equal(timing.data?.data.percentiles[1]?.messages, 1470);
+assert.equal(timing.data?.data.maturity[0]?.opened_share, null);
+
 const heatmap = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/engagement-heatmap", {
   params: { path: { workspaceId }, query: { timeRange: "90d", timezone: "Europe/Berlin", granularity: "hour" } },
 });

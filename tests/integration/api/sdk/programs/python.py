@@ -82,6 +82,21 @@ with Client(f"{address}/", key) as client:
     assert deliverability.data.overall.bounce_rate == 2.0
     assert deliverability.data.blacklist_status.last_check is None
 
+    providers = api.get_providers(workspace, time_range="90d", campaign_id=campaign)
+    assert [(row.recipient_provider, row.summary.emails_sent) for row in providers.data.providers] == [("unknown", 5000)]
+    assert providers.data.providers[0].difference_from_others is None
+
+    steps = api.get_campaign_steps(workspace, campaign, time_range="90d")
+    assert [(row.step, row.rates.open_rate) for row in steps.data.steps] == [(None, 30.0)]
+
+    links = api.get_campaign_links(workspace, campaign, time_range="90d")
+    assert (links.data.summary.emails_clicked, links.data.links[0].link) == (245, None)
+
+    timing = api.get_timing(workspace, time_range="90d", campaign_id=campaign)
+    assert [(row.delay, row.messages) for row in timing.data.percentiles][:2] == [("delivered", 4900), ("opened", 1470)]
+    assert timing.data.histogram[-1].to_seconds is not None
+    assert timing.data.maturity[0].opened_share is None
+
     heatmap = api.get_engagement_heatmap(workspace, time_range="90d", timezone="Europe/Berlin", granularity="hour")
     assert sum(cell.emails_sent for cell in heatmap.data.heatmap) == 5001
     best = heatmap.data.optimal_send_time

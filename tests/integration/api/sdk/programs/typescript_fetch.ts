@@ -63,6 +63,22 @@ const deliverability = await api.getDeliverability({
 assert.equal(deliverability.data.overall.bounceRate, 2);
 assert.equal(deliverability.data.blacklistStatus.lastCheck, null);
 
+const providers = await api.getProviders({ workspaceId, campaignId, timeRange: "90d" });
+assert.equal(providers.data.providers[0]?.summary.emailsSent, 5000);
+assert.equal(providers.data.providers[0]?.differenceFromOthers, null);
+
+const steps = await api.getCampaignSteps({ workspaceId, campaignId, timeRange: "90d" });
+assert.equal(steps.data.steps[0]?.step, null);
+assert.equal(steps.data.steps[0]?.rates.openRate, 30);
+
+const links = await api.getCampaignLinks({ workspaceId, campaignId, timeRange: "90d" });
+assert.equal(links.data.summary.emailsClicked, 245);
+assert.equal(links.data.links[0]?.link, null);
+
+const timing = await api.getTiming({ workspaceId, campaignId, timeRange: "90d" });
+assert.equal(timing.data.percentiles[1]?.messages, 1470);
+assert.equal(timing.data.maturity[0]?.openedShare, null);
+
 const heatmap = await api.getEngagementHeatmap({
   workspaceId,
   timeRange: "90d",

@@ -1,0 +1,1 @@
+"""Recipient domains: which hosts take their mail."""
