@@ -162,7 +162,8 @@ def request_fields(layer: SemanticLayer) -> dict[str, ma.fields.Field[Any]]:
             load_default="UTC",
             validate=is_time_zone,
             metadata={
-                "description": "IANA time zone of the time range, of days and of hours, such as America/New_York. Default: UTC."
+                "description": "IANA time zone of the time range, of days and of hours, such as America/New_York. Default: UTC.",
+                "example": "UTC",
             },
         ),
         "basis": ma.fields.String(
@@ -195,9 +196,18 @@ def request_fields(layer: SemanticLayer) -> dict[str, ma.fields.Field[Any]]:
         ),
         "cursor": ma.fields.String(
             validate=ma.validate.Length(min=1, max=20_000),
-            metadata={"description": "`meta.next_cursor` of the page before, with the same query."},
+            metadata={
+                "description": "`meta.next_cursor` of the page before, with the same query.",
+                "example": "WyI3ZTU0OWJjNDMyNTgzYmYyMTMiLDUwMDAsImNtcF9hYmMxMjMiXQ",
+            },
         ),
     }
+
+
+def example_body(layer: SemanticLayer) -> dict[str, Any]:
+    """A body that can be sent as it is: the first page of a query."""
+    fields = request_fields(layer)
+    return {name: fields[name].metadata["example"] for name in ("metrics", "dimensions", "time_range", "limit")}
 
 
 def resolve_query(layer: SemanticLayer, body: Mapping[str, Any], today: date) -> Query:

@@ -16,7 +16,7 @@ from api.analytics.cache import entity_tag
 from api.analytics.conditional_get import body_unless_current
 from api.analytics.query.cursor import decode_cursor, encode_cursor
 from api.analytics.query.plan import choose_fact
-from api.analytics.query.request import Query, request_fields, resolve_query
+from api.analytics.query.request import Query, example_body, request_fields, resolve_query
 from api.analytics.query.response import definitions_of, order_values, page_of, query_response_schema, totals_of
 from api.analytics.query.statement import rows_statement, totals_statement
 from api.analytics.services import AnalyticsServices
@@ -48,6 +48,7 @@ def query_operation(layer: SemanticLayer, endpoint: QueryEndpoint) -> Operation:
         path=endpoint.path,
         limit=endpoint.limit,
         responses={200: ResponseSpec(query_response_schema(), "Analytics data.")},
+        example=example_body(layer),
         arguments=type("QueryMetricsRequest", (ma.Schema,), {**request_fields(layer), "Meta": Meta}),
     )
 
