@@ -205,7 +205,7 @@ def test_the_numbers_of_the_overview_are_the_apis(browser: Browser, open_page: O
     }
     # the same as commands, without the key
     commands = browser.run("document.querySelector('.commands pre').textContent")
-    assert f"/api/v1/workspaces/{WORKSPACE}/analytics/overview?timeRange=90d'" in commands
+    assert f"/api/v1/workspaces/{WORKSPACE}/analytics/series?timeRange=90d'" in commands
     assert "Bearer $MAILMART_KEY" in commands
     assert caller.key not in browser.run("document.documentElement.outerHTML")
     series = caller.get(f"{WORKSPACE}/analytics/series", timeRange="90d").get_json()["data"]["time_series"]
