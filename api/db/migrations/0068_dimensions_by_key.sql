@@ -27,4 +27,22 @@ begin
 end
 $$;
 
+-- An endpoint of campaigns may be an export type, too, and then be of one status.
+create or replace function app.export_context_settings() returns text[]
+language sql immutable parallel safe
+set search_path = pg_catalog, pg_temp
+return array[
+    'mailmart.range_start',
+    'mailmart.range_end',
+    'mailmart.group_by',
+    'mailmart.campaign_id',
+    'mailmart.domain_id',
+    'mailmart.campaign_status',
+    'mailmart.campaign_ids',
+    'mailmart.timezone',
+    'mailmart.granularity',
+    'mailmart.metrics',
+    'mailmart.expected_shares'
+];
+
 reset role;

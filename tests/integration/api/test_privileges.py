@@ -103,12 +103,16 @@ def test_the_api_cannot(warehouse_settings: Settings, statement: str) -> None:
 
 def test_the_settings_of_a_context_are_those_of_the_parameters(warehouse_settings: Settings) -> None:
     made = {f"mailmart.{name}" for name in ("range_start", "range_end", "group_by", "campaign_ids", "granularity")}
-    made |= {f"mailmart.{name}" for name in ("campaign_id", "domain_id", "timezone", "metrics", "expected_shares")}
+    made |= {
+        f"mailmart.{name}" for name in ("campaign_id", "domain_id", "timezone", "metrics", "expected_shares", "campaign_status")
+    }
     made |= {parameter.setting for parameter in PATH_PARAMETERS.values()}
     # a new parameter has a setting that the function has to allow, in a new migration
     assert set(PARAMETERS) == {
         *("timeRange", "time_range", "groupBy", "campaignId", "domainId", "timezone", "granularity", "campaign_ids", "metrics"),
-        "expected_shares",
+        *("expected_shares", "status"),
+        # what it adds to a response is no part of an export
+        "compare_to",
     }
     with connect(warehouse_settings, "mailmart_owner") as connection:
         assert set((connection.execute(SETTINGS_OF_A_CONTEXT).fetchone() or ([],))[0]) == made
