@@ -210,7 +210,9 @@ begin
         execute format('lock table only %s in share row exclusive mode', partition_of_log.leaf);
         execute format(
             'select count(*), count(*) filter (where exists ('
-            || 'select from unnest($1) as states (state) where not pg_visible_in_snapshot(loaded_xid, states.state))) from only %s',
+            || 'select from unnest($1) as states (state) where not pg_visible_in_snapshot(loaded_xid, states.state))) from %s %s',
+            -- of a chunk, ONLY are the rows that are not in the columnstore
+            case when partition_of_log.range_end is null then 'only' else '' end,
             partition_of_log.leaf
         ) into partition_rows, unread_rows using states;
         continue when unread_rows > 0;
@@ -267,9 +269,9 @@ begin
         $statement$
         with old_rows as materialized (
             select
-                ctid as place,
+                %6$s as place,
                 loaded_at
-            from only %1$s
+            from %5$s %1$s
             where
                 %2$s
                 and not exists (
@@ -290,7 +292,9 @@ begin
             (select count(*) from removed_rows),
             (select max(loaded_at) from old_rows)
         $statement$,
-        leaf, range, max_rows, is_columnar
+        -- of a chunk, ONLY are the rows that are not in the columnstore; of a table with chunks, those in none
+        leaf, range, max_rows, is_columnar, case when is_columnar then '' else 'only' end,
+        case when is_columnar then 'null::tid' else 'ctid' end
     )
     into removed, next_since
     using states;

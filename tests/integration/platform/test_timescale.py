@@ -132,6 +132,9 @@ class _Both:
 @pytest.mark.timeout(1800)
 def test_everything_is_as_on_plain_tables(timescale: Settings, make_database: MakeDatabase, seed: int) -> None:
     plain = dataclasses.replace(make_database(), response_cache_mb=0)
+    # the same hashes of recipients
+    (key,) = rows(plain, "select inner_key, outer_key from app.recipient_hash_key")
+    rows(timescale, "update app.recipient_hash_key set inner_key = %s, outer_key = %s returning 1", *key)
     both = _Both(plain, timescale)
     events = random_events(random.Random(seed), "w", 300, NOW - timedelta(days=46))
     thirds = [events[: len(events) // 3], events[len(events) // 3 : len(events) * 2 // 3], events[len(events) * 2 // 3 :]]
@@ -174,7 +177,7 @@ def test_everything_is_as_on_plain_tables(timescale: Settings, make_database: Ma
     both.check()
 
     # everything again from the columnstore
-    both.build(*WITHOUT_TESTS, "--full-refresh")
+    both.build(*WITHOUT_TESTS, "--vars", "recompute: true")
     both.check()
 
     # retention: a chunk as a whole, and a part of another one that is in the columnstore
@@ -192,7 +195,7 @@ def test_everything_is_as_on_plain_tables(timescale: Settings, make_database: Ma
 
     # a person is erased from the columnstore, and the counts stay
     convert_old_chunks(timescale, NEVER)
-    of_person = "select count(*) from raw.webhook_payloads where payload::text like '%ann0@%'"
+    of_person = "select count(*) from raw.webhook_payloads where payload::text like '%%ann0@%%'"
     assert rows(timescale, of_person) != [(0,)]
     before = answers(timescale)
     erased = mailmart(timescale, "erase", "--recipient", "ann0@example.com", "--yes")
