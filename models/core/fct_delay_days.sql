@@ -3,10 +3,7 @@
 {{
     config(
         unique_key=grain,
-        indexes=[
-            {'columns': ['workspace_id', 'campaign_id', 'sent_date']},
-            {'columns': ['workspace_id', 'sent_date']},
-        ],
+        indexes=[{'columns': ['workspace_id', 'campaign_id', 'sent_date']}],
     )
 }}
 

@@ -34,7 +34,6 @@ SECTIONS = (
     "analytics/sources",
     "campaigns/cmp_1/analytics",
     "campaigns/cmp_1/steps",
-    "campaigns/cmp_1/links",
     "campaigns/cmp_2/analytics",
     "campaigns/cmp_3/analytics",
     "campaigns/cmp_6/analytics",
@@ -102,6 +101,11 @@ COUNTS = (
     f"""
     select workspace_id, campaign_id, sequence_id, step, variant, sent_date, sent, delivered, bounced, opened, clicked
     from core.fct_step_days where {CURRENT} order by 1, 2, 3, 4, 5, 6
+    """,
+    # a link that only the erased person clicked has another name
+    f"""
+    select workspace_id, campaign_id, sent_date, sum(messages_clicked), sum(clicks), sum(human_clicks)
+    from core.fct_link_days where {CURRENT} group by 1, 2, 3 order by 1, 2, 3
     """,
     f"""
     select workspace_id, campaign_id, delay, bucket, sent_date, messages
