@@ -354,6 +354,36 @@ QUERY_QUESTIONS = [
         {"metrics": ["sent"], "time_range": "7d", "compare": "previous_period"},
     ),
     Question(
+        "Does variant B get more human opens than A?",
+        "query",
+        lambda answer: dict(
+            sorted(_by("rows", "dimensions.variant", "metrics.human_open_rate.value")(answer).items()),
+        ),
+        lambda oracle: {
+            name: oracle.rate("human_opened", days=90, among=f"{OF_CAMPAIGN} and variant = '{name}'") for name in ("A", "B")
+        },
+        {
+            "metrics": ["human_open_rate"],
+            "dimensions": ["variant"],
+            "time_range": "90d",
+            "filters": [{"dimension": "campaign", "values": [CAMPAIGN]}],
+        },
+    ),
+    Question(
+        "Which step gets the most replies?",
+        "query",
+        _by("rows", "dimensions.step", "metrics.replied.value"),
+        lambda oracle: _counts(oracle, "step", "replied and delivered"),
+        {"metrics": ["replied", "reply_rate"], "dimensions": ["step"]},
+    ),
+    Question(
+        "How many of our recipients are at Google?",
+        "query",
+        lambda answer: _by("rows", "dimensions.recipient_provider", "metrics.sent.value")(answer)["google"],
+        lambda oracle: oracle.count(among="recipient_domain = 'gmail.com'"),
+        {"metrics": ["sent"], "dimensions": ["recipient_provider"]},
+    ),
+    Question(
         "How sure is the reply rate?",
         "query",
         lambda answer: (

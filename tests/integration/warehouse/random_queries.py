@@ -35,7 +35,7 @@ OF_MAILBOXES = (
     "estimated_inbox_placement_rate",
 )
 ALL = (*OF_MAILBOXES, *ENGAGEMENT, "human_opened", "human_clicked", "opens_and_clicks", "classified_opens_and_clicks", *RATES)
-# a name for what is there in the marts' facts: basis, dimensions, metrics, and whether hours are known
+# a name for what is there in the marts' facts: what is counted, dimensions, metrics, and whether hours are known
 KINDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], bool], ...] = (
     ("sent", ("weekday", "hour_of_day"), ENGAGEMENT, True),
     ("sent", ("mailbox", "domain", "weekday"), OF_MAILBOXES, False),
@@ -47,6 +47,10 @@ KINDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], bool], ...] = (
         True,
     ),
     ("sent", ("campaign", "mailbox", "domain", "bounce_reason", "weekday"), ("bounced",), False),
+    ("sent", ("recipient_provider", "weekday"), (*OF_MAILBOXES, "deferred", "opened", "open_rate", "reply_rate"), False),
+    ("sent", ("campaign", "recipient_provider", "weekday"), (*dict.fromkeys(ALL), "deferred"), False),
+    ("sent", ("campaign", "sequence", "step", "variant", "weekday"), tuple(dict.fromkeys(ALL)), False),
+    ("clicks", ("campaign", "link", "weekday"), ("clicks", "human_clicks"), False),
     ("event", ("provider", "event_type", "weekday"), ("events",), False),
 )
 
@@ -79,8 +83,8 @@ class QueryCaller:
 
 def random_query(
     chance: random.Random, of_basis: Mapping[str, Sequence[Counted]], first_day: date, today: date, zone: str
-) -> dict[str, Any]:
-    """The body of a query, with a custom time range."""
+) -> tuple[str, dict[str, Any]]:
+    """What is counted (a key of `of_basis`), and the body of a query, with a custom time range."""
     basis, names, known, has_hours = chance.choice(KINDS)
     metrics = chance.sample(known, k=min(len(known), chance.randint(1, 5)))
     dimensions = chance.sample(names, k=min(len(names), chance.choice((0, 1, 1, 2, 2, 3))))
@@ -92,7 +96,7 @@ def random_query(
     body: dict[str, Any] = {
         "metrics": metrics,
         "dimensions": dimensions,
-        "basis": basis,
+        "basis": "event" if basis == "event" else "sent",
         "time_range": "custom",
         "start_date": start.isoformat(),
         "end_date": (start + timedelta(days=days - 1)).isoformat(),
@@ -112,7 +116,7 @@ def random_query(
         body["timezone"] = chance.choice((zone, zone, chance.choice(ZONES)))
     if chance.random() < 0.4:
         body["compare"] = chance.choice(("previous_period", "previous_period", "previous_year"))
-    return body
+    return basis, body
 
 
 def publish_unfinished_build(settings: Settings) -> None:

@@ -61,13 +61,33 @@ def counted_messages(messages: Iterable[Message], app: App) -> list[Counted]:
                 "campaign": message.campaign_id,
                 "mailbox": message.mailbox_id,
                 "domain": domain_of(message, app),
+                "recipient_provider": message.recipient_provider,
+                "sequence": message.sequence_id or "",
+                "step": message.step or "",
+                "variant": message.variant or "",
                 # only what bounced has a reason, and is in rows by reason
                 **({"bounce_reason": message.bounce_reason} if message.bounce_reason else {}),
             },
-            Counter(message.counts) + Counter({"hard_bounced": int(message.is_hard_bounced)}) + Counter(message.sums),
+            Counter(message.counts)
+            + Counter({"hard_bounced": int(message.is_hard_bounced), "deferred": int("first_deferred_at" in message.first_times)})
+            + Counter(message.sums),
         )
         for message in messages
         if message.sent_at is not None
+    ]
+
+
+def counted_clicks(messages: Iterable[Message]) -> list[Counted]:
+    """The clicks on each link of the messages that were sent, at the time of sending."""
+    return [
+        Counted(
+            message.sent_at,
+            {"campaign": message.campaign_id, "link": link},
+            {"clicks": clicks, "human_clicks": human_clicks},
+        )
+        for message in messages
+        if message.sent_at is not None
+        for link, (clicks, human_clicks) in message.links.items()
     ]
 
 
