@@ -78,6 +78,9 @@ def _response(request: BenchRequest, transaction: Sequence[Statement]) -> Contro
     today = datetime.now(UTC).date()
     for name in request.endpoint.parameters:
         fields |= PARAMETERS[name].resolve(request.params, today).response_fields
+    if request.endpoint.page is not None:
+        # its list fits into one page
+        fields["next_cursor"] = None
     sections = [_section(section, request.params) for section in request.endpoint.sections if section.is_shown(request.params)]
     statements = [(statement.text, list(statement.values)) for statement in transaction]
     return {"transaction": statements, "fields": fields, "sections": sections}

@@ -28,6 +28,7 @@ from api.web.schemas import request_schema
 
 ALL_MAIL, ONE_CAMPAIGN, ONE_DOMAIN, BY_HOUR = "all mail", "one campaign", "one domain", "by hour"
 BY_NAME, SEARCHED = "by name", "searched"
+COMPARED, LOCAL_DAYS = "compared", "local days"
 MAX_COMPARED = 10
 # limits in milliseconds: of a request for one campaign, of a page of a list, and of any other
 LIMIT_OF_A_CAMPAIGN = 15
@@ -50,6 +51,10 @@ QUERIES: dict[str, dict[str, Any]] = {
     "by mailbox and domain": {"metrics": ["sent", "bounce_rate"], "dimensions": ["mailbox", "domain"]},
     "by campaign, mailbox and weekday": {"metrics": EVERYTHING, "dimensions": ["campaign", "mailbox", "weekday"]},
     "by bounce reason": {"metrics": ["bounced"], "dimensions": ["bounce_reason"]},
+    "by recipient provider": {"metrics": ["sent", "deferred", "open_rate"], "dimensions": ["recipient_provider"]},
+    "by campaign and recipient provider": {"metrics": EVERYTHING, "dimensions": ["campaign", "recipient_provider"]},
+    "by step and variant": {"metrics": EVERYTHING, "dimensions": ["step", "variant"]},
+    "by link": {"metrics": ["clicks", "human_clicks"], "dimensions": ["link"]},
     "by the hour of another zone": {"metrics": ["sent", "opened"], "granularity": "hour", "timezone": "Asia/Kathmandu"},
     "by campaign and hour of the day": {
         "metrics": ["sent", "open_rate"],
@@ -136,9 +141,12 @@ def _requests(endpoint: Endpoint, ids: Mapping[str, Any]) -> Iterator[tuple[str,
         (ONE_CAMPAIGN, "campaignId", ids["campaignId"]),
         (ONE_DOMAIN, "domainId", ids["domainId"]),
         (BY_HOUR, "granularity", "hour"),
+        (COMPARED, "compare_to", "previous_period"),
     ):
         if name in endpoint.parameters:
             yield about, {**parameters, name: value}
+    if any(section.if_param[0] == "timezone" for section in endpoint.sections):
+        yield LOCAL_DAYS, {**parameters, "timezone": "America/New_York"}
     if endpoint.page is not None:
         names = [name for name, column in endpoint.page.sort.items() if column.is_text]
         if names:

@@ -28,7 +28,7 @@ from api.embedded.paths import find_folders
 from api.embedded.postgres import REVOKE_LARGE_OBJECTS
 from api.server.app import WsgiApp
 from api.settings import Settings
-from tests.integration.api.conftest import OTHER_WORKSPACE, Caller, fill_example
+from tests.integration.api.conftest import HOSTILE_WORKSPACE, OTHER_WORKSPACE, Caller, fill_example
 from tests.integration.api.example import CAMPAIGN, SUMMARY, WORKSPACE, example_events
 from tests.integration.conftest import MakeWarehouse
 from tests.integration.warehouse import current_rows
@@ -137,7 +137,7 @@ def test_a_backup_is_restored_into_a_new_server(
         connection.execute(REVOKE_LARGE_OBJECTS.encode())
         assert privileges_page(connection) == privileges
 
-    assert one_table(old, COUNTS) == [(OTHER_WORKSPACE, 10, 0), (WORKSPACE, 5001, 4900)]
+    assert one_table(old, COUNTS) == [(HOSTILE_WORKSPACE, 3, 3), (OTHER_WORKSPACE, 10, 0), (WORKSPACE, 5001, 4900)]
     assert current_rows.everything(new) == current_rows.everything(old)
     app = WsgiApp(new)
     try:
@@ -155,4 +155,4 @@ def test_a_backup_is_restored_into_a_new_server(
     new_mail = Event("new", WORKSPACE, "m_new", "delivered", NOW, CAMPAIGN)
     load_events(new, [new_mail, *itertools.islice(example_events(), 10)], NOW)
     run_dbt(new, *WITHOUT_TESTS, "--exclude", "path:models/marts")
-    assert one_table(new, COUNTS) == [(OTHER_WORKSPACE, 10, 0), (WORKSPACE, 5002, 4901)]
+    assert one_table(new, COUNTS) == [(HOSTILE_WORKSPACE, 3, 3), (OTHER_WORKSPACE, 10, 0), (WORKSPACE, 5002, 4901)]
