@@ -25,7 +25,7 @@ from api.exports.storage import storage_of
 from api.processes.stack import service_programs
 from api.server.app import WsgiApp
 from api.settings import INTAKE, PROCESS_DATABASE_URLS, PROJECT_ROOT, SCHEDULER, SERVE, WORKER, Settings
-from tests.integration.api.conftest import OTHER_WORKSPACE, Caller
+from tests.integration.api.conftest import HOSTILE_WORKSPACE, OTHER_WORKSPACE, Caller
 from tests.integration.api.example import WORKSPACE
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.support.forked_dbt import run_forked
@@ -226,7 +226,7 @@ def test_an_analyst_of_all_workspaces(make_login: MakeLogin) -> None:
     own = make_login("carla", "mailmart_analyst", inherits=True)
     with connect(own, None) as connection:
         seen = connection.execute("select distinct workspace_id from core.fct_messages order by 1").fetchall()
-    assert {row[0] for row in seen} == {WORKSPACE, OTHER_WORKSPACE}
+    assert {row[0] for row in seen} == {WORKSPACE, OTHER_WORKSPACE, HOSTILE_WORKSPACE}
 
 
 def test_an_analyst_builds_marts_in_a_schema_of_the_login(anna: Settings) -> None:

@@ -39,7 +39,7 @@ def test_a_developers_scheduler_does_only_builds_and_retention(settings: Setting
         for target in ("production", "dev")
     }
     assert names == {
-        "production": ["nightly run", "retention", "continuous builds", "due reports", "export cleanup"],
+        "production": ["nightly run", "retention", "continuous builds", "columnstore", "due reports", "export cleanup"],
         "dev": ["nightly run", "retention", "continuous builds"],
     }
 
