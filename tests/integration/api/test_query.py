@@ -180,7 +180,12 @@ def test_unknown_names_say_what_is_meant(caller: Caller) -> None:
 
 def test_what_no_fact_can_answer_says_what_could_be(caller: Caller) -> None:
     assert refusal(caller, metrics=["bounce_rate"], dimensions=["bounce_reason"]) == {
-        "metrics": ["bounce_rate is not known by bounce_reason. It is known by campaign, domain, mailbox and weekday."]
+        "metrics": [
+            (
+                "bounce_rate is not known by bounce_reason. It is known by campaign, domain, mailbox, recipient_provider, sequence,"
+                " step, variant and weekday."
+            )
+        ]
     }
     assert refusal(caller, metrics=["sent", "bounced"], timezone="Europe/Berlin") == {
         "metrics": ["bounced is not known in the time zone Europe/Berlin, only by days, weeks and months of UTC."]
