@@ -182,8 +182,8 @@ def test_what_no_fact_can_answer_says_what_could_be(caller: Caller) -> None:
     assert refusal(caller, metrics=["bounce_rate"], dimensions=["bounce_reason"]) == {
         "metrics": [
             (
-                "bounce_rate is not known by bounce_reason. It is known by campaign, domain, mailbox, recipient_provider, sequence,"
-                " step, variant and weekday."
+                "bounce_rate is not known by bounce_reason. It is known by campaign, domain, mailbox, recipient_provider,"
+                " sequence, step, variant and weekday."
             )
         ]
     }
