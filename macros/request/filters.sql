@@ -10,6 +10,12 @@
 {%- endmacro %}
 
 
+{# The condition that a date is in the period that the window is compared with. #}
+{% macro is_in_previous_period(day) -%}
+    {{ day }} between {{ request_previous_start() }} and {{ request_previous_end() }}
+{%- endmacro %}
+
+
 {# The condition that a campaign is among the requested ones: in campaign_ids and equal to campaign_id, if these are set. #}
 {% macro is_requested_campaign(campaign_id) -%}
     coalesce({{ request_campaign_ids() }} ? {{ campaign_id }}, true)

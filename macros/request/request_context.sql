@@ -53,6 +53,20 @@
 {%- endmacro %}
 
 
+{# The date of the bucket that a day, a timestamp, is in: the first day of the bucket that is in the window. #}
+{% macro bucket_start(day) -%}
+    greatest(date_trunc({{ request_group_by() }}, {{ day }})::date, {{ request_range_start() }})
+{%- endmacro %}
+
+
+{# Select: the dates of all buckets of the window. #}
+{% macro request_buckets() -%}
+    select distinct {{ bucket_start('day') }} as date
+    -- timestamps: a series of dates steps in the session's zone, and loses a day if its clocks change at midnight
+    from generate_series({{ request_range_start() }}::timestamp, {{ request_range_end() }}::timestamp, interval '1 day') as day
+{%- endmacro %}
+
+
 {# The requested campaign; null: all. #}
 {% macro request_campaign_id() -%}
     (select {{ request_setting('campaign_id', 'text') }})

@@ -21,10 +21,7 @@ totals as (
     cross join
         lateral (
             select
-                {{ summed_counts(days, [
-                    'sent', 'delivered', 'opened', 'clicked', 'replied',
-                    'human_opened', 'human_clicked', 'opens_and_clicks', 'classified_opens_and_clicks',
-                ]) }}
+                {{ summed_counts(days, workspace_counts() + human_counts() + coverage_counts()) }}
             from {{ days }}
             where {{ days }}.workspace_id = workspaces.workspace_id
         ) as workspace_totals
@@ -35,18 +32,8 @@ totals as (
 select
     workspace_id,
     is_previous,
-    sent as emails_sent,
-    delivered as emails_delivered,
-    opened as emails_opened,
-    clicked as emails_clicked,
-    replied as emails_replied,
-    {{ rate('delivery_rate') }} as delivery_rate,
-    {{ rate('open_rate') }} as open_rate,
-    {{ rate('click_rate') }} as click_rate,
-    {{ rate('reply_rate') }} as reply_rate,
-    human_opened as human_emails_opened,
-    human_clicked as human_emails_clicked,
-    {{ rate('human_open_rate') }} as human_open_rate,
-    {{ rate('human_click_rate') }} as human_click_rate,
-    {{ rate('human_coverage') }} as human_coverage
+    {{ public_counts(workspace_counts()) }},
+    {{ public_rates(workspace_rates()) }},
+    {{ public_counts(human_counts()) }},
+    {{ public_rates(human_rates() + ['human_coverage']) }}
 from totals

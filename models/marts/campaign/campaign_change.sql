@@ -17,14 +17,8 @@ select
     this_period.campaign_id,
     {{
     changes(
-        counts=[
-            'emails_sent', 'emails_delivered', 'emails_bounced', 'emails_opened', 'emails_clicked',
-            'emails_replied', 'spam_complaints', 'unsubscribes', 'human_emails_opened', 'human_emails_clicked',
-        ],
-        rates=[
-            'delivery_rate', 'open_rate', 'click_rate', 'click_to_open_rate', 'reply_rate', 'bounce_rate',
-            'spam_rate', 'unsubscribe_rate', 'human_open_rate', 'human_click_rate', 'human_coverage',
-        ],
+        counts=public_names(campaign_counts() + human_counts()),
+        rates=campaign_rates() + human_rates() + ['human_coverage'],
     )
     }}
 from this_period

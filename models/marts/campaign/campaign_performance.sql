@@ -17,11 +17,7 @@ totals as (
     cross join
         lateral (
             select
-                {{ summed_counts('campaign_days', [
-                    'sent', 'delivered', 'bounced', 'opened', 'clicked',
-                    'replied', 'complained', 'unsubscribed', 'human_opened', 'human_clicked',
-                    'opens_and_clicks', 'classified_opens_and_clicks',
-                ]) }}
+                {{ summed_counts('campaign_days', campaign_counts() + human_counts() + coverage_counts()) }}
             from campaign_days
             where
                 campaign_days.workspace_id = campaigns.workspace_id
@@ -33,25 +29,8 @@ select
     workspace_id,
     campaign_id,
     campaign_name,
-    sent as emails_sent,
-    delivered as emails_delivered,
-    bounced as emails_bounced,
-    opened as emails_opened,
-    clicked as emails_clicked,
-    replied as emails_replied,
-    complained as spam_complaints,
-    unsubscribed as unsubscribes,
-    {{ rate('delivery_rate') }} as delivery_rate,
-    {{ rate('open_rate') }} as open_rate,
-    {{ rate('click_rate') }} as click_rate,
-    {{ rate('click_to_open_rate') }} as click_to_open_rate,
-    {{ rate('reply_rate') }} as reply_rate,
-    {{ rate('bounce_rate') }} as bounce_rate,
-    {{ rate('spam_rate') }} as spam_rate,
-    {{ rate('unsubscribe_rate') }} as unsubscribe_rate,
-    human_opened as human_emails_opened,
-    human_clicked as human_emails_clicked,
-    {{ rate('human_open_rate') }} as human_open_rate,
-    {{ rate('human_click_rate') }} as human_click_rate,
-    {{ rate('human_coverage') }} as human_coverage
+    {{ public_counts(campaign_counts()) }},
+    {{ public_rates(campaign_rates()) }},
+    {{ public_counts(human_counts()) }},
+    {{ public_rates(human_rates() + ['human_coverage']) }}
 from totals

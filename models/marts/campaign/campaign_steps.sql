@@ -1,7 +1,5 @@
 {%- set max_steps = 500 %}
-{%- set counts = [
-    'sent', 'delivered', 'bounced', 'opened', 'clicked', 'replied', 'complained', 'unsubscribed', 'human_opened', 'human_clicked',
-] %}
+{%- set counts = campaign_counts() + human_counts() %}
 
 with step_days as not materialized (
     {{
@@ -42,26 +40,10 @@ select
     nullif(sequence_id, '') as sequence_id,
     nullif(step, '') as step,
     nullif(variant, '') as variant,
-    sent as emails_sent,
-    delivered as emails_delivered,
-    bounced as emails_bounced,
-    opened as emails_opened,
-    clicked as emails_clicked,
-    replied as emails_replied,
-    complained as spam_complaints,
-    unsubscribed as unsubscribes,
-    {{ rate('delivery_rate') }} as delivery_rate,
-    {{ rate('open_rate') }} as open_rate,
-    {{ rate('click_rate') }} as click_rate,
-    {{ rate('click_to_open_rate') }} as click_to_open_rate,
-    {{ rate('reply_rate') }} as reply_rate,
-    {{ rate('bounce_rate') }} as bounce_rate,
-    {{ rate('spam_rate') }} as spam_rate,
-    {{ rate('unsubscribe_rate') }} as unsubscribe_rate,
-    human_opened as human_emails_opened,
-    human_clicked as human_emails_clicked,
-    {{ rate('human_open_rate') }} as human_open_rate,
-    {{ rate('human_click_rate') }} as human_click_rate
+    {{ public_counts(campaign_counts()) }},
+    {{ public_rates(campaign_rates()) }},
+    {{ public_counts(human_counts()) }},
+    {{ public_rates(human_rates()) }}
 from ranked
 where place <= {{ max_steps }}
 -- 10 comes after 9, and a step that is no number after those that are

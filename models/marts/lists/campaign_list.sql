@@ -38,7 +38,8 @@ select
     campaign_name,
     campaign_status,
     last_sent_on,
-    {{ listed_count_columns() }}
+    {{ public_counts(listed_counts()) }},
+    {{ public_rates(campaign_rates()) }}
 from totals
 -- with a domain, the campaigns that sent from it
 where {{ request_domain_id() }} is null or sent > 0

@@ -44,6 +44,7 @@ select
     campaign_id,
     campaign_name,
     last_sent_on,
-    {{ listed_count_columns() }}
+    {{ public_counts(listed_counts()) }},
+    {{ public_rates(campaign_rates()) }}
 from listed
 where {{ request_domain_id() }} is null or sent > 0

@@ -85,7 +85,8 @@ select
     domain,
     mailboxes,
     last_sent_on,
-    {{ listed_count_columns() }}
+    {{ public_counts(listed_counts()) }},
+    {{ public_rates(campaign_rates()) }}
 from listed
 -- with a campaign, the domains that it sent from
 where {{ request_campaign_id() }} is null or sent > 0

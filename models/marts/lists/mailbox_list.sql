@@ -51,7 +51,8 @@ select
     mailbox_status,
     domain_id,
     last_sent_on,
-    {{ listed_count_columns() }}
+    {{ public_counts(listed_counts()) }},
+    {{ public_rates(campaign_rates()) }}
 from listed
 where
     -- with a campaign, the mailboxes that it sent from; with a domain, its own, and those that sent its mail

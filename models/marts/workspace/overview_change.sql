@@ -16,14 +16,8 @@ select
     this_period.workspace_id,
     {{
     changes(
-        counts=[
-            'emails_sent', 'emails_delivered', 'emails_opened', 'emails_clicked', 'emails_replied',
-            'human_emails_opened', 'human_emails_clicked',
-        ],
-        rates=[
-            'delivery_rate', 'open_rate', 'click_rate', 'reply_rate', 'human_open_rate', 'human_click_rate',
-            'human_coverage',
-        ],
+        counts=public_names(workspace_counts() + human_counts()),
+        rates=workspace_rates() + human_rates() + ['human_coverage'],
     )
     }}
 from this_period

@@ -32,10 +32,7 @@ totals as (
     cross join
         lateral (
             select
-                {{ summed_counts('campaign_days', [
-                    'sent', 'delivered', 'opened', 'clicked', 'replied', 'human_opened', 'human_clicked',
-                    'opens_and_clicks', 'classified_opens_and_clicks',
-                ]) }}
+                {{ summed_counts('campaign_days', workspace_counts() + human_counts() + coverage_counts()) }}
             from campaign_days
             where campaign_days.workspace_id = workspaces.workspace_id
         ) as message_totals
@@ -45,18 +42,8 @@ select
     workspace_id,
     total_campaigns,
     active_campaigns,
-    sent as emails_sent,
-    delivered as emails_delivered,
-    opened as emails_opened,
-    clicked as emails_clicked,
-    replied as emails_replied,
-    {{ rate('delivery_rate') }} as delivery_rate,
-    {{ rate('open_rate') }} as open_rate,
-    {{ rate('click_rate') }} as click_rate,
-    {{ rate('reply_rate') }} as reply_rate,
-    human_opened as human_emails_opened,
-    human_clicked as human_emails_clicked,
-    {{ rate('human_open_rate') }} as human_open_rate,
-    {{ rate('human_click_rate') }} as human_click_rate,
-    {{ rate('human_coverage') }} as human_coverage
+    {{ public_counts(workspace_counts()) }},
+    {{ public_rates(workspace_rates()) }},
+    {{ public_counts(human_counts()) }},
+    {{ public_rates(human_rates() + ['human_coverage']) }}
 from totals

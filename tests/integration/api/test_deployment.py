@@ -132,14 +132,13 @@ def _changed(settings: Settings, folder: Path) -> Settings:
         "      - {name: human_clicked, data_type: integer, description: \"{{ doc('human_clicked') }}\"}\n",
         COUNT,
     )
-    _add(project / "models" / "intermediate" / "int_campaign_days_in_window.sql", "    unsubscribed,\n", "    named,\n")
+    _add(project / "macros" / "request" / "campaign_days.sql", "    unsubscribed,\n", "    named,\n")
     mart = campaign / "campaign_performance.sql"
-    _add(
-        mart,
-        "            'replied', 'complained', 'unsubscribed', 'human_opened', 'human_clicked',\n",
-        "            'named',\n",
-    )
-    _add(mart, "    human_clicked as human_emails_clicked,\n", "    named as emails_named,\n")
+    text = mart.read_text()
+    summed = "human_counts() + coverage_counts()"
+    assert text.count(summed) == 1
+    mart.write_text(text.replace(summed, f"{summed} + ['named']"))
+    _add(mart, "    {{ public_counts(human_counts()) }},\n", "    named as emails_named,\n")
     _add(campaign / "_campaign__models.yml", "      - name: human_open_rate\n", COLUMN, is_before=True)
     return changed
 
@@ -150,9 +149,9 @@ def _broken(settings: Settings, folder: Path) -> Settings:
     shutil.copytree(settings.project_root, project)
     mart = project / "models" / "marts" / "campaign" / "campaign_performance.sql"
     text = mart.read_text()
-    place = " sent as emails_sent,"
+    place = "{{ public_counts(campaign_counts()) }},"
     assert text.count(place) == 1
-    mart.write_text(text.replace(place, f" 2 *{place}"))
+    mart.write_text(text.replace(place, "2 * sent as emails_sent, {{ public_counts(campaign_counts()[1:]) }},"))
     (project / "tests" / "dbt" / "messages_are_counted_once.sql").write_text(
         "select 1 as campaigns from {{ ref('campaign_performance') }} having count(*) > 0\n"
     )

@@ -37,8 +37,8 @@ def project(settings: Settings, tmp_path: Path) -> Settings:
     edit_project(
         changed,
         mart,
-        "human_coverage') }} as human_coverage\n",
-        "human_coverage') }} as human_coverage,\n    {{ rate('sent_per_bounce') }} as sent_per_bounce\n",
+        "+ ['human_coverage']) }}\n",
+        "+ ['human_coverage', 'sent_per_bounce']) }}\n",
     )
     yaml = "models/marts/campaign/_campaign__models.yml"
     column = "      - {name: sent_per_bounce, data_type: 'numeric(18, 2)', description: A ratio.}\n"
