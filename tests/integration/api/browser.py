@@ -85,7 +85,7 @@ class Browser:
             assert time.monotonic() < deadline, (
                 f"not true within {seconds} s: {expression}\n{self.run('document.body.innerText')}"
             )
-            time.sleep(0.1)
+            time.sleep(0.02)
 
     def press(self, key: str, *, text: str = "") -> None:
         """Presses a key of the keyboard, such as Tab or Enter."""

@@ -130,7 +130,7 @@ def open_page(browser: Browser, running: str, key: str) -> Open:
     """Opens a page as somebody who signs in by a link; `key` is the key, if it is not that of the example workspace."""
 
     def open_(path: str, own_key: str = key) -> None:
-        browser.open(f"{running}/docs")
+        browser.open(f"{running}/healthz")
         browser.run("sessionStorage.clear()")
         browser.show_as()
         browser.open(f"{running}/{path}#key={own_key}")
@@ -315,7 +315,7 @@ def test_the_keyboard_reaches_everything(browser: Browser, open_page: Open, runn
 
 @in_browser
 def test_signing_in_by_hand_and_out_leaves_nothing(browser: Browser, running: str, key: str) -> None:
-    browser.open(f"{running}/docs")
+    browser.open(f"{running}/healthz")
     browser.run("sessionStorage.clear()")
     browser.open(f"{running}/")
     browser.wait("document.querySelector('#key') !== null")
