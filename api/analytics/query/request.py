@@ -198,7 +198,7 @@ def request_fields(layer: SemanticLayer) -> dict[str, ma.fields.Field[Any]]:
             validate=ma.validate.Length(min=1, max=20_000),
             metadata={
                 "description": "`meta.next_cursor` of the page before, with the same query.",
-                "example": "WyI3ZTU0OWJjNDMyNTgzYmYyMTMiLDUwMDAsImNtcF9hYmMxMjMiXQ",
+                "example": "9KZ61V-6WyI3ZTU0OWJjNDMyNTgzYmYyMTMiLDUwMDAsImNtcF9hYmMxMjMiXQ",
             },
         ),
     }

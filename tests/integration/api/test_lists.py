@@ -170,17 +170,17 @@ def test_a_changed_cursor_or_one_of_another_request_is_refused(tenants: dict[str
         {"domainId": "d1"},
     ):
         error = caller.get(path, **{**query, **other, "cursor": cursor})
-        assert (error.status_code, error.get_json()["error"]["code"]) == (400, "INVALID_CURSOR"), other
+        assert (error.status_code, error.get_json()["error"]["code"]) == (422, "INVALID_CURSOR"), other
         assert "another request" in error.get_json()["error"]["details"]["cursor"][0]
     for changed in (cursor[:-2], cursor + "A", cursor[:20] + ("A" if cursor[20] != "A" else "B") + cursor[21:], "x", ""):
         error = caller.get(path, **query, cursor=changed)
-        assert (error.status_code, error.get_json()["error"]["code"]) == (400, "INVALID_CURSOR"), changed
+        assert (error.status_code, error.get_json()["error"]["code"]) == (422, "INVALID_CURSOR"), changed
     # of another tenant, and of another list
     for error in (
         tenants[SMALL].get(f"{SMALL}/campaigns", **query, cursor=cursor),
         caller.get(f"{LARGE}/mailboxes", **query, cursor=cursor),
     ):
-        assert (error.status_code, error.get_json()["error"]["code"]) == (400, "INVALID_CURSOR")
+        assert (error.status_code, error.get_json()["error"]["code"]) == (422, "INVALID_CURSOR")
 
 
 @pytest.mark.parametrize(

@@ -153,8 +153,20 @@ def test_pages_are_the_whole(caller: Caller) -> None:
     assert list(refusal(caller, metrics=["sent"], dimensions=["campaign"], **cursor)) == ["cursor"]
     for values in ([1e300, "", 0], [True, "", 0], ["x", "", 0], [1, "a\0", 0], [1, 2, 3], [1, "", 2**40]):
         assert list(refusal(caller, **FORGED, cursor=encode_cursor(FORGED_BODY, values))) == ["cursor"]
-    for wrong in ("x", "!", "W10", "bm90aGluZw"):
-        assert refusal(caller, **body, cursor=wrong) == {"cursor": ["Must be the next_cursor of a page of the same query."]}
+    whole_cursor = cursor["cursor"]
+    changed = [
+        whole_cursor[:20] + ("A" if whole_cursor[20] != "A" else "B") + whole_cursor[21:],
+        whole_cursor[:-2],
+        whole_cursor + "A",
+    ]
+    for wrong in ("x", "!", "W10", "bm90aGluZw", "ä", *changed):
+        response = post(caller, QUERY, {**body, "cursor": wrong})
+        error = response.get_json()["error"]
+        assert (response.status_code, error["code"]) == (422, "INVALID_CURSOR")
+        assert error["details"] == {"cursor": ["Must be the next_cursor of another page, unchanged."]}
+    assert refusal(caller, **{**body, "metrics": ["sent"], "order_by": []}, cursor=whole_cursor) == {
+        "cursor": ["Is of another query: except for limit, send the body of the first page."]
+    }
 
 
 def test_unknown_names_say_what_is_meant(caller: Caller) -> None:
