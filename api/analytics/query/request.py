@@ -275,6 +275,8 @@ def _order(
     return tuple(order.values())
 
 
+# one class a layer: apispec documents two classes of the same name as two schemas
+@lru_cache(maxsize=4)
 def _filter_schema(layer: SemanticLayer) -> type[ma.Schema]:
     return _strict(
         "QueryFilter",
@@ -299,6 +301,7 @@ def _filter_schema(layer: SemanticLayer) -> type[ma.Schema]:
     )
 
 
+@lru_cache(maxsize=4)
 def _order_schema(layer: SemanticLayer) -> type[ma.Schema]:
     fields = [TIME, *layer.dimensions, *layer.metrics]
     return _strict(

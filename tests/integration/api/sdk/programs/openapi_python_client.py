@@ -58,6 +58,7 @@ from mailmart_client.api.reports import (
 from mailmart_client.models import (
     CompareCampaignsRequest,
     EventsRequest,
+    ExportQuery,
     ExportRequest,
     NativeEvent,
     OptimalSendTime,
@@ -213,6 +214,12 @@ for page in pages(list_exports.sync, workspace, client=client, limit=1):
     if export.data.export_id in listed_ids:
         break
 assert listed_ids.index(created.export_id) == listed_ids.index(export.data.export_id) - 1, listed_ids
+
+query = ExportQuery(metrics=["sent"], dimensions=["campaign"], time_range="90d", limit=10)
+of_query = ExportRequest(export_type="query", format="csv", query=query)
+queried = create_export.sync(workspace, client=client, body=of_query, idempotency_key="openapi-python-client-query").data
+assert (queried.export_type, queried.status) == ("query", "processing")
+delete_export.sync_detailed(workspace, queried.export_id, client=client)
 
 
 async def asynchronous() -> None:

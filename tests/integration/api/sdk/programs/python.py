@@ -22,6 +22,7 @@ from mailmart_client import (
     ErrorCode,
     EventsRequest,
     ExportFailed,
+    ExportQuery,
     ExportRequest,
     ExportStatus,
     ExportTimeout,
@@ -175,6 +176,11 @@ with Client(f"{address}/", key) as client:
             break
     assert listed.index(created.export_id) == listed.index(export.export_id) - 1, listed
     exports.delete_export(workspace, created.export_id)
+    query = ExportQuery(metrics=["sent"], dimensions=["campaign"], time_range="90d", limit=10)
+    of_query = ExportRequest(export_type="query", format="csv", query=query)
+    queried = exports.create_export(workspace, of_query, idempotency_key="python-query").data
+    assert (queried.export_type, queried.status) == ("query", ExportStatus.PROCESSING)
+    exports.delete_export(workspace, queried.export_id)
 
     reports = client.reports
     new = ReportRequest(
