@@ -55,7 +55,7 @@ MAIL_WORKSPACES = tuple(f"two ids {number}" for number in range(30))
 # marts whose rows have no defined order
 UNORDERED = (
     *("campaign_performance", "unknown_campaigns", "messages"),
-    *("campaign_list", "campaign_order", "mailbox_list", "domain_list", "mailbox_health"),
+    *("campaign_list", "campaign_order", "mailbox_list", "domain_list", "mailbox_health", "link_list"),
     *("campaign_previous_period", "campaign_change"),
     *("campaign_link_totals", "campaign_links"),
 )

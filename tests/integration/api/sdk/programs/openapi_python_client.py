@@ -36,6 +36,7 @@ from mailmart_client.api.analytics import (
     get_domains,
     get_engagement_heatmap,
     get_freshness,
+    get_links,
     get_mailbox_health,
     get_mailboxes,
     get_providers,
@@ -175,6 +176,7 @@ assert (ranked[0].campaign_id, ranked[0].rates.open_rate) == (campaign, 30.0)
 assert len(ranked) == 3
 assert [row.summary.emails_sent for row in get_mailboxes.sync(workspace, client=client, search="MBX").data.mailboxes] == [5000]
 assert get_domains.sync(workspace, client=client).data.domains == []
+assert get_links.sync(workspace, client=client, sort="clicks").data.links == []
 assert get_mailbox_health.sync(workspace, client=client).data.mailboxes[0].factors.unsubscribe_rate == 0.24
 
 received = get_sources.sync(workspace, client=client)

@@ -130,6 +130,7 @@ with Client(f"{address}/", key) as client:
     assert last is not None
     assert [row.summary.emails_sent for row in api.get_mailboxes(workspace, search="MBX").data.mailboxes] == [5000]
     assert api.get_domains(workspace).data.domains == []
+    assert api.get_links(workspace, sort="clicks").data.links == []
     assert api.get_mailbox_health(workspace, order="desc").data.mailboxes[0].factors.unsubscribe_rate == 0.24
     compared = api.get_workspace_overview(workspace, time_range="30d", compare_to="previous_period").data
     assert compared.previous_period is not None
