@@ -214,6 +214,7 @@ def _counted(workspace: str, app: App, batch: Batch, events: Iterable[Event]) ->
     return {
         "sent": reference_query.counted_messages(messages, app),
         "clicks": reference_query.counted_clicks(messages),
+        "mail by event": reference_query.counted_messages_by_event(messages, app),
         "event": reference_query.counted_events(event for event in events if event.workspace_id == workspace),
     }
 
