@@ -206,9 +206,9 @@ class InvalidTimeRange(ApiError):
 
 
 class InvalidCursor(ApiError):
-    """The cursor of a list is none, was changed, or belongs to another request."""
+    """The cursor of a list or a query is none, was changed, or belongs to another request."""
 
-    status = 400
+    status = 422
     code = "INVALID_CURSOR"
 
     def __init__(self, problem: str = "Must be the next_cursor of another page, unchanged.") -> None:

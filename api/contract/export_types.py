@@ -12,6 +12,8 @@ table (default: the first section's). `series`: the view that `include_time_seri
 An exposure without an endpoint exports the rows of one view:
 
     {type: messages, parameters: [campaign_ids], list: messages}
+
+The exposure with `config.meta.query` exports what a query in the request asks for: {type: query}.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ Units = Literal["workspace", "campaigns", "campaigns_asked_for"]
 UNITS: tuple[Units, ...] = ("workspace", "campaigns", "campaigns_asked_for")
 KEYS_WITH_ENDPOINT = ("series", "table", "type", "units")
 KEYS_WITHOUT_ENDPOINT = ("list", "parameters", "type")
+KEYS_OF_QUERIES = ("type",)
 # every export has these parameters in another form
 COMMON_PARAMETERS = {"timeRange", "time_range", "campaignId"}
 # the exposure of this name lists the views that every export reads
@@ -49,6 +52,7 @@ class ExportType:
         series: the view that is included if a time series is requested; '' for none.
         parameters: the endpoint's parameters, by their names in an export's body.
         is_rows: the export is one list of rows, maybe millions.
+        is_query: the export is the answer to a query in the request; it has no sections.
         choices: the allowed values of list parameters that choose columns.
         defaults: the values of list parameters that a body does not have.
     """
@@ -63,6 +67,7 @@ class ExportType:
     is_rows: bool
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     defaults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    is_query: bool = False
 
     def field(self, parameter: str) -> ma.fields.Field[Any]:
         """The field of an endpoint's parameter."""
@@ -129,12 +134,16 @@ def _export_type(
     exposure: Mapping[str, Any], meta: Mapping[str, Any], endpoint: Endpoint | None, models: Mapping[str, Any]
 ) -> ExportType:
     where = f"the export of exposure {exposure['name']}"
-    check_keys(meta, KEYS_WITH_ENDPOINT if endpoint else KEYS_WITHOUT_ENDPOINT, where)
+    is_query = "query" in exposure["config"]["meta"]
+    check_keys(meta, KEYS_OF_QUERIES if is_query else KEYS_WITH_ENDPOINT if endpoint else KEYS_WITHOUT_ENDPOINT, where)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", str(meta.get("type", ""))):
         raise ContractError(f"{where} has no valid type", hint="Add one in lower case, for example {type: campaign_performance}.")
     units = meta.get("units", "workspace")
     if units not in UNITS:
         raise ContractError(f"{where} has the unknown units {units}", hint=suggest(str(units), UNITS))
+    description = str(exposure.get("description") or "").strip()
+    if is_query:
+        return ExportType(meta["type"], description, "workspace", (), "", "", {}, is_rows=False, is_query=True)
     if endpoint is None:
         if "list" not in meta:
             raise ContractError(f"{where} has no list", hint="Without an endpoint, list is the view whose rows are exported.")
@@ -155,7 +164,7 @@ def _export_type(
             raise ContractError(f"{where}: {key} is {view}, which is not one of its views", hint=suggest(view, section_names))
     return ExportType(
         name=meta["type"],
-        description=str(exposure.get("description") or "").strip(),
+        description=description,
         units=units,
         sections=sections,
         table=table,

@@ -95,7 +95,8 @@ class QueryEndpoint:
     position: int
 
 
-@dataclass(frozen=True)
+# compared by identity, so that what is made of a layer can be cached
+@dataclass(frozen=True, eq=False)
 class SemanticLayer:
     """What can be queried. Without an endpoint, nothing can be: the publication is older than queries.
 

@@ -215,13 +215,16 @@ def _finish(settings: Settings, connection: psycopg.Connection, erasure: Erasure
 
 
 def _countable_types(connection: psycopg.Connection, target: str) -> list[str]:
-    """The types of export that have no row of a message. Of types that are not known any more, nobody can say that."""
+    """The types of export that have no row of a message.
+
+    Of types that are not known any more, nobody can say that; and a query can have rows by link, which may name a person.
+    """
     with connection.transaction():
         publication = read_publication(connection, target)
     if publication is None:
         return []
     try:
-        return [name for name, kind in publication.contract.catalogue.types.items() if not kind.is_rows]
+        return [name for name, kind in publication.contract.catalogue.types.items() if not (kind.is_rows or kind.is_query)]
     except ContractError:
         return []
 

@@ -34,10 +34,12 @@ from api.exports.outcome import (
     INTERNAL_ERROR,
     MESSAGE_PREFIX,
     UNKNOWN_TYPE,
+    CannotExport,
     ExportOutcome,
     FailureReason,
     WrittenFile,
 )
+from api.exports.query.snapshot import QuerySnapshot
 from api.exports.repository import Export
 from api.exports.snapshot import Snapshot
 from api.exports.storage import Storage
@@ -61,14 +63,6 @@ class _Stopped(Exception):
 
 class _ReplicaIsBehind(Exception):
     """The replica does not have the publication, or not all of its erasures."""
-
-
-class _CannotExport(Exception):
-    """There is nothing to write."""
-
-    def __init__(self, reason: FailureReason) -> None:
-        super().__init__(reason.message)
-        self.reason = reason
 
 
 def run_attempt(
@@ -107,7 +101,7 @@ def run_attempt(
             if attempts.release(token):
                 raise ExportUnfinished(seconds=0) from None
             return None
-        except _CannotExport as error:
+        except CannotExport as error:
             return attempt.fail(error.reason)
         except Exception as error:  # noqa: BLE001 - after any error the export either ends or is retried
             return attempt.retry_or_fail(error)
@@ -145,7 +139,7 @@ class _Attempt:
             sink = _HashingSink(upload)
             form.write(source.snapshot, sink)
             if source.snapshot.row_count == 0:
-                raise _CannotExport(INSUFFICIENT_DATA)
+                raise CannotExport(INSUFFICIENT_DATA)
             file = WrittenFile(source.snapshot.row_count, sink.size, sink.digest.hexdigest(), key, source.publication.data_as_of)
         if not self.attempts.complete(export.export_id, self.token, file):
             self.storage.delete(key)
@@ -196,8 +190,13 @@ class _Attempt:
                 LOG.info("%s is read from the replica", self.export.export_id)
             catalogue = publication.contract.catalogue if publication else None
             if publication is None or catalogue is None or self.export.export_type not in catalogue.types:
-                raise _CannotExport(UNKNOWN_TYPE)
-            yield _ExportSource(publication, Snapshot(connection, self.export, publication, catalogue, self._on_progress))
+                raise CannotExport(UNKNOWN_TYPE)
+            snapshot: Snapshot | QuerySnapshot
+            if catalogue.types[self.export.export_type].is_query:
+                snapshot = QuerySnapshot(connection, self.export, publication, self._on_progress)
+            else:
+                snapshot = Snapshot(connection, self.export, publication, catalogue, self._on_progress)
+            yield _ExportSource(publication, snapshot)
 
     def _check_replica(self, replicated: Publication | None) -> None:
         """
@@ -222,7 +221,7 @@ class _Attempt:
 @dataclass(frozen=True)
 class _ExportSource:
     publication: Publication
-    snapshot: Snapshot
+    snapshot: Snapshot | QuerySnapshot
 
 
 class _HashingSink:

@@ -30,6 +30,14 @@ DATABASE_UNAVAILABLE = FailureReason("database_unavailable", f"{MESSAGE_PREFIX}:
 ATTEMPTS_EXHAUSTED = FailureReason("attempts_exhausted", f"{MESSAGE_PREFIX}: three attempts did not finish")
 
 
+class CannotExport(Exception):
+    """There is nothing to write, and no other attempt would write it either."""
+
+    def __init__(self, reason: FailureReason) -> None:
+        super().__init__(reason.message)
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class WrittenFile:
     """A file that was written completely.

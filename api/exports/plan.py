@@ -9,12 +9,16 @@ from datetime import date
 from typing import Any
 
 import marshmallow as ma
+import psycopg
 
+from api.contract.contract import Contract
 from api.contract.export_types import Catalogue, ExportType
-from api.contract.parameters import PARAMETERS
+from api.contract.parameters import PARAMETERS, UNKNOWN_ZONE
 from api.contract.publication import Publication
 from api.db.request_context import tenant_settings
 from api.errors import INVALID, NotFound, ValidationFailed
+from api.exports.query.plan import CHECK_TIME_ZONE, plan_query
+from api.exports.query.schemas import is_query
 
 # runs statements in a request context, and returns the rows of each
 ReadRows = Callable[[Mapping[str, str], Sequence[str]], list[list[tuple[Any, ...]]]]
@@ -51,7 +55,7 @@ class ExportPlan:
 
     Attributes:
         request: the resolved request.
-        units_total: messages for exports of single messages, otherwise campaigns, or 1 for the whole workspace.
+        units_total: messages for exports of single messages, otherwise campaigns, or 1 for the whole workspace and for a query.
     """
 
     request: ResolvedRequest
@@ -59,15 +63,18 @@ class ExportPlan:
 
 
 def plan_export(
-    read: ReadRows, catalogue: Catalogue, publication: Publication, workspace_id: str, body: Mapping[str, Any], today: date
+    read: ReadRows, contract: Contract, publication: Publication, workspace_id: str, body: Mapping[str, Any], today: date
 ) -> ExportPlan:
     """Plans an export of a validated body on a day (UTC).
 
     Raises:
-        ValidationFailed: a field does not apply to the export type.
+        ValidationFailed: a field does not apply to the export type, or its query cannot be answered.
         InvalidTimeRange: the dates are not a valid time range.
         NotFound: a campaign or a domain is not in the workspace.
     """
+    catalogue = contract.catalogue
+    if is_query(catalogue, body):
+        return ExportPlan(_resolve_query_request(read, contract, publication, workspace_id, body, today), 1)
     request = resolve_request(body, catalogue, today)
     context = {**request.context, **tenant_settings(workspace_id, publication.batch_id)}
     unknown_campaigns, unknown_domains, sizes = read(
@@ -115,6 +122,29 @@ def resolve_request(body: Mapping[str, Any], catalogue: Catalogue, today: date) 
     )
 
 
+def _resolve_query_request(
+    read: ReadRows, contract: Contract, publication: Publication, workspace_id: str, body: Mapping[str, Any], today: date
+) -> ResolvedRequest:
+    """The context has the window and its time zone. All else is read from the request again when the file is written."""
+    _check_fields_of_type(body, contract.catalogue.types[body["export_type"]])
+    if "query" not in body:
+        raise ValidationFailed(INVALID, details={"query": [f"Required for exports of type {body['export_type']}."]})
+    planned = plan_query(contract.semantic_layer, body["query"], today)
+    query = planned.query
+    context = {
+        "mailmart.range_start": query.first.isoformat(),
+        "mailmart.range_end": query.last.isoformat(),
+        "mailmart.timezone": query.timezone,
+    }
+    try:
+        read({**context, **tenant_settings(workspace_id, publication.batch_id)}, [CHECK_TIME_ZONE])
+    except psycopg.errors.InvalidParameterValue as error:
+        raise ValidationFailed(INVALID, details={"query": [f"timezone: {UNKNOWN_ZONE}"]}) from error
+    return ResolvedRequest(
+        context, {"time_range": query.time_range(planned.period)}, {}, None, False, body.get("byte_order_mark", False)
+    )
+
+
 def _value_or_default(body: Mapping[str, Any], name: str, field: ma.fields.Field[Any]) -> Any:
     if name in body:
         return body[name]
@@ -126,7 +156,10 @@ def _check_fields_of_type(body: Mapping[str, Any], kind: ExportType) -> None:
     problems: dict[str, list[str]] = {}
     common = {"export_type", "format", "include_time_series", "byte_order_mark", *PARAMETERS["time_range"].fields(())}
     for name in body:
-        if name not in common and name not in kind.parameters and not (name == "campaign_ids" and kind.takes_campaigns):
+        is_of_type = (
+            name in kind.parameters or (name == "campaign_ids" and kind.takes_campaigns) or (name == "query" and kind.is_query)
+        )
+        if name not in common and not is_of_type:
             problems[name] = [f"Not allowed for exports of type {kind.name}."]
     # a report that was stored before the option existed does not have it
     if body.get("byte_order_mark", False) and body["format"] != "csv":

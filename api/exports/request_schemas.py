@@ -7,9 +7,11 @@ from typing import Any
 
 import marshmallow as ma
 
+from api.contract.contract import Contract
 from api.contract.export_types import Catalogue
 from api.contract.parameters import PARAMETERS, Id, are_distinct
 from api.exports.formats import FORMATS
+from api.exports.query.schemas import OwnWindow, query_field, query_schema
 
 MAX_PAGE_SIZE = 100
 MAX_CAMPAIGNS = 1000
@@ -47,8 +49,9 @@ class PageQuery(ma.Schema):
     cursor = ma.fields.String(metadata={"description": "`next_cursor` of the previous page."})
 
 
-def export_fields(catalogue: Catalogue) -> dict[str, Any]:
-    """The fields of a body, by name: those of all exports, and those of some types."""
+def export_fields(contract: Contract, query: type[ma.Schema] | None = None) -> dict[str, Any]:
+    """The fields of a body, by name: those of all exports, and those of some types. `query` is the schema of a query."""
+    catalogue = contract.catalogue
     fields: dict[str, Any] = {
         "export_type": ma.fields.String(
             required=True,
@@ -64,7 +67,7 @@ def export_fields(catalogue: Catalogue) -> dict[str, Any]:
             validate=ma.validate.OneOf(list(FORMATS)),
             metadata={
                 "description": "The file format. csv, ndjson and parquet contain one table; xlsx contains a sheet per table;"
-                " json contains the objects that the endpoint returns.",
+                " json contains the objects that the endpoint returns; of a query, its rows.",
                 "example": "csv",
                 "x-enum-name": "ExportFormat",
             },
@@ -100,6 +103,9 @@ def export_fields(catalogue: Catalogue) -> dict[str, Any]:
             "example": False,
         },
     )
+    if any(kind.is_query for kind in catalogue.types.values()):
+        layer = contract.semantic_layer
+        fields["query"] = query_field(layer, query or query_schema(layer))
     for kind in catalogue.types.values():
         for name, parameter in kind.parameters.items():
             if name not in fields:
@@ -111,14 +117,15 @@ def export_fields(catalogue: Catalogue) -> dict[str, Any]:
     return fields
 
 
-def export_schema(catalogue: Catalogue) -> type[ma.Schema]:
+def export_schema(contract: Contract) -> type[ma.Schema]:
     """The schema of a body that requests an export. Unknown fields are rejected."""
 
     class Meta:
         unknown = ma.RAISE
         register = False
 
-    return type("ExportRequest", (ma.Schema,), {**export_fields(catalogue), "Meta": Meta})
+    content = {**export_fields(contract), "catalogue": contract.catalogue, "Meta": Meta}
+    return type("ExportRequest", (OwnWindow, ma.Schema), content)
 
 
 def _type_descriptions(catalogue: Catalogue) -> str:

@@ -6,7 +6,6 @@ from typing import Any
 
 import marshmallow as ma
 
-from api.contract.export_types import Catalogue
 from api.exports.formats import FORMATS
 from api.exports.repository import STATUSES, Export
 from api.web.schemas import OpenSchema, data_schema
@@ -47,7 +46,7 @@ class ExportProblem(OpenSchema):
     )
 
 
-def export_status_schema(catalogue: Catalogue) -> type[ma.Schema]:
+def export_status_schema() -> type[ma.Schema]:
     """The schema of an export."""
 
     def text(description: str, example: Any, **more: Any) -> ma.fields.String:

@@ -13,7 +13,7 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from api.auth.guard import RequestGuard
-from api.contract.export_types import Catalogue
+from api.contract.contract import Contract
 from api.contract.publication import PublicationCache
 from api.db.pool import ConnectionPool
 from api.errors import INVALID, NotFound, NothingPublished, ValidationFailed
@@ -53,14 +53,14 @@ class ExportServices:
     publications: PublicationCache
     guard: RequestGuard
     downloads: Downloads
-    catalogue: Catalogue
+    contract: Contract
     # of the public URL
     public_path: str
 
 
 def exports_blueprint(services: ExportServices) -> Blueprint:
     """The operations, below /workspaces/{workspaceId}."""
-    status = export_status_schema(services.catalogue)
+    status = export_status_schema()
     response = export_response_schema(status)
     page = page_response_schema("ExportList", "exports", status, CURSOR_EXAMPLE)
     exports = ExportRepository(services.pool)
@@ -73,14 +73,14 @@ def exports_blueprint(services: ExportServices) -> Blueprint:
                     operation_id="createExport",
                     name="exports",
                     label="Export analytics data",
-                    description="Creates a file with the data of an endpoint, or with single messages. The file is written in the"
-                    " background: poll the export for its progress and the download link. A workspace has a quota of exports that"
-                    " are processing, and of bytes of files: 429 `QUOTA_EXCEEDED`.",
+                    description="Creates a file with the data of an endpoint, with single messages, or with all rows of a query."
+                    " The file is written in the background: poll the export for its progress and the download link. A workspace"
+                    " has a quota of exports that are processing, and of bytes of files: 429 `QUOTA_EXCEEDED`.",
                     method="post",
                     path="/analytics/export",
                     limit=10,
                     scope="export",
-                    arguments=export_schema(services.catalogue),
+                    arguments=export_schema(services.contract),
                     example=EXAMPLE,
                     demo_fields={"campaign_ids": ["cmp_demo_1"]},
                     not_found=("CAMPAIGN_NOT_FOUND", "DOMAIN_NOT_FOUND"),
@@ -150,12 +150,12 @@ def exports_blueprint(services: ExportServices) -> Blueprint:
 def _create(services: ExportServices, exports: ExportRepository) -> View:
     def create(body: dict[str, Any], path: Mapping[str, str]) -> Response:
         publication = services.publications.require()
-        if not services.catalogue.types:
+        if not services.contract.catalogue.types:
             raise NothingPublished
         workspace_id = authorized_workspace()
         key = _idempotency_key()
         stored_body = _as_stored(body)
-        plan = plan_export(services.pool.query, services.catalogue, publication, workspace_id, body, datetime.now(UTC).date())
+        plan = plan_export(services.pool.query, services.contract, publication, workspace_id, body, datetime.now(UTC).date())
         export = exports.request(workspace_id, stored_body, plan, key)
         if export.request != stored_body:
             raise ValidationFailed(

@@ -161,6 +161,8 @@ def _settings(contract: Contract) -> dict[str, Any]:
         "exportTypes": {
             name: {"description": kind.description, "takesCampaigns": kind.takes_campaigns}
             for name, kind in contract.catalogue.types.items()
+            # the form has no place for a query
+            if not kind.is_query
         },
         "exportFormats": list(FORMATS),
     }

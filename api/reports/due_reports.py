@@ -12,12 +12,13 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
-from api.contract.export_types import Catalogue
+from api.contract.contract import Contract
 from api.contract.publication import Publication, read_publication
 from api.db.connection import connect
 from api.db.request_context import apply_settings
 from api.errors import ApiError
 from api.exports.plan import ExportPlan, plan_export
+from api.exports.query.plan import sentences
 from api.exports.repository import new_export_id, request_export
 from api.reports.cleanup import clean_up_runs
 from api.reports.repository import REPORT_COLUMNS, Report
@@ -28,6 +29,8 @@ LOG = logging.getLogger(__name__)
 FAILED_FOR_AN_HOUR = "The report could not be created in an hour of attempts"
 UNKNOWN_TYPE = "This export type no longer exists"
 MAX_REPORTS_PER_CALL = 500
+# a sentence can list all metrics
+MAX_MESSAGE_LENGTH = 1_000
 
 # reports that fail may be slow: they come after all others
 NEXT_DUE = """
@@ -63,7 +66,7 @@ def run_due_reports(settings: Settings) -> int:
 
 
 def _run_all(connection: psycopg.Connection, publication: Publication) -> int:
-    catalogue = publication.contract.catalogue
+    contract = publication.contract
     seen: list[Report] = []
     run_count = 0
     while len(seen) < MAX_REPORTS_PER_CALL:
@@ -74,7 +77,7 @@ def _run_all(connection: psycopg.Connection, publication: Publication) -> int:
                 if report is None:
                     break
                 seen.append(report)
-                run_count += _run(connection, report, publication, catalogue)
+                run_count += _run(connection, report, publication, contract)
         except Exception as error:
             # an error that is not caused by one report would also hit the next one
             if connection.closed or len(seen) == seen_before:
@@ -120,19 +123,20 @@ def _lock_next_due(connection: psycopg.Connection, seen: Sequence[Report]) -> Re
         return cursor.execute(sql.SQL(NEXT_DUE).format(REPORT_COLUMNS), ([report.report_id for report in seen],)).fetchone()
 
 
-def _run(connection: psycopg.Connection, report: Report, publication: Publication, catalogue: Catalogue) -> int:
+def _run(connection: psycopg.Connection, report: Report, publication: Publication, contract: Contract) -> int:
     """Creates the run of a locked report and its export; returns 0 if the run exists already."""
     now = _database_time(connection)
     run_id = _create_run(connection, report, report.schedule.previous_run(now), report.schedule.next_run(now))
     if run_id is None:
         return 0
     try:
-        plan = _plan(connection, report, publication, catalogue, now)
+        plan = _plan(connection, report, publication, contract, now)
         export = request_export(connection, report.workspace_id, new_export_id(), report.request, plan)
     except ApiError as error:
-        # a campaign was deleted since, or the workspace has reached its quota of exports: the recipients are notified
-        LOG.info("report %s cannot be exported: %s", report.report_id, error.message)
-        _end_without_export(connection, run_id, error.message)
+        # a campaign or a metric was deleted since, or the workspace has reached its quota of exports: the recipients are notified
+        message = ": ".join([error.message, *([" ".join(sentences(error))] if error.details else [])])[:MAX_MESSAGE_LENGTH]
+        LOG.info("report %s cannot be exported: %s", report.report_id, message)
+        _end_without_export(connection, run_id, message)
         return 1
     connection.execute("update app.report_runs set export_id = %s where run_id = %s", (export.export_id, run_id))
     return 1
@@ -161,21 +165,23 @@ def _end_without_export(connection: psycopg.Connection, run_id: str, message: st
 
 
 def _plan(
-    connection: psycopg.Connection, report: Report, publication: Publication, catalogue: Catalogue, now: datetime
+    connection: psycopg.Connection, report: Report, publication: Publication, contract: Contract, now: datetime
 ) -> ExportPlan:
     """Plans the report's export.
 
     Raises:
         ApiError: the request is no longer valid.
     """
-    if report.request["export_type"] not in catalogue.types:
+    if report.request["export_type"] not in contract.catalogue.types:
         raise ApiError(UNKNOWN_TYPE)
 
     def read(context: Mapping[str, str], statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:
-        apply_settings(connection, context)
-        return [connection.execute(statement.encode()).fetchall() for statement in statements]
+        # a savepoint: after an error that the plan explains, the run is recorded
+        with connection.transaction():
+            apply_settings(connection, context)
+            return [connection.execute(statement.encode()).fetchall() for statement in statements]
 
-    return plan_export(read, catalogue, publication, report.workspace_id, report.request, now.astimezone(UTC).date())
+    return plan_export(read, contract, publication, report.workspace_id, report.request, now.astimezone(UTC).date())
 
 
 def _database_time(connection: psycopg.Connection) -> datetime:

@@ -9,8 +9,9 @@ from typing import Any
 
 import marshmallow as ma
 
-from api.contract.export_types import Catalogue
+from api.contract.contract import Contract
 from api.contract.parameters import DAYS, PARAMETERS, is_time_zone
+from api.exports.query.schemas import OwnWindow, report_query_schema
 from api.exports.request_schemas import StrictBoolean, export_fields
 from api.net.ssrf import Network
 from api.reports.one_line import is_forbidden, one_line
@@ -119,16 +120,24 @@ def _check_schedule(schema: ma.Schema, data: Mapping[str, Any], **_: Any) -> Non
         raise ma.ValidationError(problems)
 
 
-def relative_export_fields(catalogue: Catalogue) -> dict[str, ma.fields.Field[Any]]:
-    """The fields of an export request with a relative time range."""
-    fields: dict[str, ma.fields.Field[Any]] = export_fields(catalogue)
+def relative_export_fields(contract: Contract, query: type[ma.Schema]) -> dict[str, ma.fields.Field[Any]]:
+    """The fields of an export request with a relative time range; `query` is the schema of its query."""
+    fields: dict[str, ma.fields.Field[Any]] = export_fields(contract, query)
     relative = PARAMETERS["time_range"].fields(tuple(DAYS))
     return {name: relative.get(name, field) for name, field in fields.items() if name not in ("start_date", "end_date")}
 
 
-def request_schemas(catalogue: Catalogue, allowed: tuple[Network, ...]) -> tuple[type[ma.Schema], type[ma.Schema]]:
+def request_schemas(contract: Contract, allowed: tuple[Network, ...]) -> tuple[type[ma.Schema], type[ma.Schema]]:
     """The schemas of the bodies that create and change a report; `allowed` are private networks that webhooks may use."""
-    export = type("ReportExportRequest", (ma.Schema,), {**relative_export_fields(catalogue), "Meta": _Strict})
+    export = type(
+        "ReportExportRequest",
+        (OwnWindow, ma.Schema),
+        {
+            **relative_export_fields(contract, report_query_schema(contract.semantic_layer)),
+            "catalogue": contract.catalogue,
+            "Meta": _Strict,
+        },
+    )
     schedule = type(
         "ReportScheduleRequest",
         (ma.Schema,),

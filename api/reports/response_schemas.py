@@ -7,7 +7,8 @@ from typing import Any
 
 import marshmallow as ma
 
-from api.contract.export_types import Catalogue
+from api.contract.contract import Contract
+from api.exports.query.schemas import query_fields
 from api.reports.repository import CHANNELS, DELIVERY_STATUSES, RUN_STATUSES, Report, Run
 from api.reports.request_schemas import URL_EXAMPLE, Unregistered, relative_export_fields, schedule_fields
 from api.web.schemas import OpenSchema
@@ -37,9 +38,10 @@ def _count(description: str, example: int) -> ma.fields.Integer:
     return ma.fields.Integer(required=True, metadata={"description": description, "example": example})
 
 
-def report_schema(catalogue: Catalogue) -> type[ma.Schema]:
+def report_schema(contract: Contract) -> type[ma.Schema]:
     """The schema of a report."""
-    export = type("ReportExport", (ma.Schema,), {**relative_export_fields(catalogue), "Meta": _Open})
+    query = type("ReportExportQuery", (ma.Schema,), {**query_fields(contract.semantic_layer, is_relative=True), "Meta": _Open})
+    export = type("ReportExport", (ma.Schema,), {**relative_export_fields(contract, query), "Meta": _Open})
     schedule = type("ReportSchedule", (ma.Schema,), {**schedule_fields(is_request=False), "Meta": _Open})
     fields: dict[str, Any] = {
         "report_id": _text("The report's id.", "rep_xyz123"),

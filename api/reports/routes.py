@@ -14,11 +14,12 @@ from flask import Response
 from flask_smorest import Blueprint
 
 from api.auth.guard import RequestGuard
-from api.contract.export_types import Catalogue
+from api.contract.contract import Contract
 from api.contract.publication import PublicationCache
 from api.db.pool import ConnectionPool
 from api.errors import INVALID, LimitExceeded, NotFound, NothingPublished, ValidationFailed
 from api.exports.plan import plan_export
+from api.exports.query.plan import sentences
 from api.exports.request_schemas import PageQuery
 from api.exports.response_schemas import page_response_schema
 from api.net.ssrf import Network
@@ -48,7 +49,7 @@ class ReportServices:
     pool: ConnectionPool
     publications: PublicationCache
     guard: RequestGuard
-    catalogue: Catalogue
+    contract: Contract
     webhook_allowed_networks: tuple[Network, ...]
     # of the public URL
     public_path: str
@@ -57,11 +58,11 @@ class ReportServices:
 def reports_blueprint(services: ReportServices) -> Blueprint:
     """The operations, below /workspaces/{workspaceId}."""
     reports = ReportRepository(services.pool)
-    report = report_schema(services.catalogue)
+    report = report_schema(services.contract)
     response = data_schema("ReportResponse", ma.fields.Nested(report, required=True))
     report_page = page_response_schema("ReportList", "reports", report, CURSOR_EXAMPLE)
     run_page = page_response_schema("ReportRunList", "runs", run_schema(), CURSOR_EXAMPLE)
-    new, changes = request_schemas(services.catalogue, services.webhook_allowed_networks)
+    new, changes = request_schemas(services.contract, services.webhook_allowed_networks)
 
     def operation(operation_id: str, name: str, label: str, description: str, method: str, path: str, **more: Any) -> Operation:
         limit = READ_LIMIT if method == "get" else WRITE_LIMIT
@@ -292,17 +293,16 @@ def _checked_export(services: ReportServices, workspace_id: str, body: Mapping[s
     """The body of an export request as it is stored, after planning an export to validate it.
 
     Raises:
-        ValidationFailed: a field does not apply to the export type.
+        ValidationFailed: a field does not apply to the export type, or its query cannot be answered.
         NotFound: a campaign or a domain is not in the workspace.
     """
     publication = services.publications.require()
-    if not services.catalogue.types:
+    if not services.contract.catalogue.types:
         raise NothingPublished
     try:
-        plan_export(services.pool.query, services.catalogue, publication, workspace_id, body, now.date())
+        plan_export(services.pool.query, services.contract, publication, workspace_id, body, now.date())
     except ValidationFailed as error:
-        problems = [f"{name}: {message}" for name, messages in (error.details or {}).items() for message in messages]
-        raise ValidationFailed(error.message, details={"export": problems}) from error
+        raise ValidationFailed(error.message, details={"export": sentences(error)}) from error
     stored: dict[str, Any] = orjson.loads(orjson.dumps(body))
     return stored
 

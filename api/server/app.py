@@ -319,14 +319,12 @@ def api_document(settings: Settings, manifest: Mapping[str, Any]) -> dict[str, A
 def _register_exports_and_reports(
     api: EnvelopeApi, settings: Settings, contract: Contract, services: AnalyticsServices, downloads: Downloads
 ) -> None:
-    exports = ExportServices(
-        services.pool, services.publications, services.guard, downloads, contract.catalogue, settings.public_path
-    )
+    exports = ExportServices(services.pool, services.publications, services.guard, downloads, contract, settings.public_path)
     reports = ReportServices(
         services.pool,
         services.publications,
         services.guard,
-        contract.catalogue,
+        contract,
         settings.webhook_allowed_networks,
         settings.public_path,
     )

@@ -55,6 +55,8 @@ def error_examples(
         Forbidden("The credential is not for this workspace"),
         *(NotFound(code, id=IDS.get(code, ""), workspace=WORKSPACE_ID) for code in dict.fromkeys(not_found) or ("NOT_FOUND",)),
         ValidationFailed(INVALID, details=_invalid_field(fields)),
+        # of lists with an order and of queries; the pages of exports and reports go by time
+        *([InvalidCursor()] if "cursor" in fields and {"order", "order_by"} & set(fields) else []),
         RateLimitExceeded(limit, 12, {}),
         ApiError("Internal server error; report the request's X-Request-Id."),
         WarehouseUnavailable("The database is unavailable; try again later."),
@@ -74,9 +76,9 @@ def _bad_requests(fields: Sequence[str], *, has_body: bool) -> list[ApiError]:
         if start in fields:
             details = {start: [f"Must not be after {end}."], end: [f"Must not be before {start}."]}
             found.append(InvalidTimeRange("Start date must be before end date", details=details))
-    # a list with an order; the pages of exports and reports go by time, and have no batch
+    # the pages of a list with an order are of one batch
     if {"cursor", "order"} <= set(fields):
-        found += [InvalidCursor(), CursorExpired()]
+        found.append(CursorExpired())
     found.append(MalformedRequest("Expecting ',' delimiter: line 3, column 3.") if has_body else InvalidHost())
     return found
 

@@ -144,7 +144,7 @@ class StrictParser(FlaskParser):
     def handle_error(self, error: Any, req: Any, schema: ma.Schema, **kwargs: Any) -> NoReturn:
         by_location: dict[str, dict[str, Any]] = error.normalized_messages()
         details = {
-            name: list(_flatten(messages))
+            name: list(flatten_messages(messages))
             for part in by_location.values()
             for name, messages in _with_suggestions(part, schema).items()
         }
@@ -294,11 +294,11 @@ def _known_fields(name: str, schema: ma.Schema) -> str:
     return f"Known: {', '.join(schema.fields)}." if schema.fields else "This operation has none."
 
 
-def _flatten(messages: Any) -> Iterator[str]:
+def flatten_messages(messages: Any) -> Iterator[str]:
     """marshmallow's messages for a field: a list of texts, or for a list field a mapping from index to messages."""
     if isinstance(messages, Mapping):
         for index, inner in messages.items():
-            yield from (f"{index}: {message}" for message in _flatten(inner))
+            yield from (f"{index}: {message}" for message in flatten_messages(inner))
     else:
         yield from messages
 

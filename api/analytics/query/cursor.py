@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -11,9 +9,11 @@ from typing import Any
 
 import orjson
 
+from api.analytics.cursor_text import decode, encode
 from api.analytics.query.request import TIME, Query
-from api.errors import INVALID, ValidationFailed
+from api.errors import InvalidCursor
 
+KIND = "mailmart query"
 # what may differ between two pages
 OF_PAGE = ("cursor", "limit")
 # what PostgreSQL's types hold: a cursor is what a client sends
@@ -23,27 +23,25 @@ MAX_NUMBER = 10**15
 
 def encode_cursor(body: Mapping[str, Any], values: Sequence[Any]) -> str:
     """The cursor of the page after a row with these values of the query's order."""
-    content = orjson.dumps([_digest(body), *(value.isoformat() if isinstance(value, date) else value for value in values)])
-    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+    return encode(KIND, [_digest(body), *(value.isoformat() if isinstance(value, date) else value for value in values)])
 
 
 def decode_cursor(body: Mapping[str, Any], query: Query) -> tuple[Any, ...] | None:
     """The values of the last row of the page before; None for the first page.
 
     Raises:
-        ValidationFailed: the cursor is not one of this query.
+        InvalidCursor: the cursor is not one of this query, or was changed.
     """
     if "cursor" not in body:
         return None
     try:
-        cursor = body["cursor"]
-        digest, *values = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if digest != _digest(body) or len(values) != len(query.order):
-            raise ValueError(cursor)
+        digest, *values = decode(KIND, body["cursor"])
+        if digest != _digest(body):
+            raise InvalidCursor("Is of another query: except for limit, send the body of the first page.")
         kinds = {dimension.name: dimension.kind for dimension in query.dimensions}
         return tuple(_checked(order.field, value, kinds, query) for order, value in zip(query.order, values, strict=True))
-    except (ValueError, TypeError, binascii.Error) as error:
-        raise ValidationFailed(INVALID, details={"cursor": ["Must be the next_cursor of a page of the same query."]}) from error
+    except (ValueError, TypeError) as error:
+        raise InvalidCursor from error
 
 
 def _checked(field: str, value: Any, kinds: Mapping[str, str], query: Query) -> Any:

@@ -198,7 +198,7 @@ def request_fields(layer: SemanticLayer) -> dict[str, ma.fields.Field[Any]]:
             validate=ma.validate.Length(min=1, max=20_000),
             metadata={
                 "description": "`meta.next_cursor` of the page before, with the same query.",
-                "example": "WyI3ZTU0OWJjNDMyNTgzYmYyMTMiLDUwMDAsImNtcF9hYmMxMjMiXQ",
+                "example": "9KZ61V-6WyI3ZTU0OWJjNDMyNTgzYmYyMTMiLDUwMDAsImNtcF9hYmMxMjMiXQ",
             },
         ),
     }
@@ -275,6 +275,8 @@ def _order(
     return tuple(order.values())
 
 
+# one class a layer: apispec documents two classes of the same name as two schemas
+@lru_cache(maxsize=4)
 def _filter_schema(layer: SemanticLayer) -> type[ma.Schema]:
     return _strict(
         "QueryFilter",
@@ -299,6 +301,7 @@ def _filter_schema(layer: SemanticLayer) -> type[ma.Schema]:
     )
 
 
+@lru_cache(maxsize=4)
 def _order_schema(layer: SemanticLayer) -> type[ma.Schema]:
     fields = [TIME, *layer.dimensions, *layer.metrics]
     return _strict(

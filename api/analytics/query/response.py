@@ -157,7 +157,7 @@ def query_response_schema() -> type[ma.Schema]:
 def page_of(query: Query, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows of a page."""
     columns = (*row_columns(query), *metric_columns(query))
-    return [_row(query, dict(zip(columns, row, strict=True))) for row in rows[: query.limit]]
+    return [row_of(query, dict(zip(columns, row, strict=True))) for row in rows[: query.limit]]
 
 
 def totals_of(query: Query, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
@@ -183,7 +183,8 @@ def definitions_of(layer: SemanticLayer, query: Query) -> dict[str, dict[str, st
     return definitions
 
 
-def _row(query: Query, values: Mapping[str, Any]) -> dict[str, Any]:
+def row_of(query: Query, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A row, from its values by the names of their columns."""
     time = {TIME: _time(values[TIME], query)} if query.granularity else {}
     dimensions = {dimension.name: str(values[dimension.name]) for dimension in query.dimensions}
     return {**time, "dimensions": dimensions, "metrics": _metrics(query, values)}

@@ -62,6 +62,12 @@ QUERIES: dict[str, dict[str, Any]] = {
         "timezone": "Europe/Berlin",
     },
     "events by type and day": {"metrics": ["events"], "dimensions": ["event_type"], "basis": "event", "granularity": "day"},
+    "by campaign and day of the event": {
+        "metrics": EVERYTHING,
+        "dimensions": ["campaign"],
+        "basis": "event",
+        "granularity": "day",
+    },
 }
 
 

@@ -36,7 +36,7 @@ HOSTILE_NAMES = {
 # the only message of the workspace "w"
 ONE_MESSAGE = Event("e0", "w", "m0", "sent", datetime.now(UTC) - timedelta(days=1), campaign_id="c", recipient_domain="x.example")
 # two tenants of one warehouse, and how many messages each has sent in DAYS, with ten campaigns
-LARGE, SMALL = "large", "small"
+LARGE, SMALL, LINKED = "large", "small", "linked"
 MESSAGES = {LARGE: 3_000, SMALL: 20}
 DAYS = 60
 
@@ -123,10 +123,25 @@ def _fill_two_tenants(settings: Settings) -> None:
                 sent,
                 dataclasses.replace(sent, event_id=f"{message}-e", event_type=kind, occurred_at=sent_at + timedelta(minutes=5)),
             ]
-    load_events(settings, events, now + timedelta(hours=1))
+    load_events(settings, [*events, *_clicked(now)], now + timedelta(hours=1))
     run_dbt(settings, *WITHOUT_UNIT_TESTS)
     with connect(settings, "mailmart_owner", autocommit=True) as connection:
         connection.execute("analyze")
+
+
+def _clicked(now: datetime) -> Iterator[Event]:
+    """Messages of a third tenant, each clicked at one of five links, and one at a click without a URL."""
+    for number in range(24):
+        for minutes, kind in enumerate(("sent", "delivered", "clicked")):
+            yield Event(
+                f"l{number}-{kind}",
+                LINKED,
+                f"l{number}",
+                kind,
+                now - timedelta(days=1 + number % 7, minutes=-minutes),
+                campaign_id=f"c{number % 2}",
+                url=f"https://Shop.example/{'äbcde'[number % 5]}?utm_source=x" if kind == "clicked" and number else None,
+            )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from api.auth.api_keys import create_key
 from api.db.connection import connect
 from api.server.app import WsgiApp
 from api.settings import Settings
-from tests.integration.api.conftest import LARGE, SMALL, Caller
+from tests.integration.api.conftest import LARGE, LINKED, SMALL, Caller
 from tests.integration.api.example import CAMPAIGN, RATES, SUMMARY, WORKSPACE
 
 Row = dict[str, Any]
@@ -23,6 +23,7 @@ LISTS = (
     ("mailboxes", "mailboxes", "mailbox_id", 7),
     ("domains", "domains", "domain_id", 3),
     ("mailboxes/health", "mailboxes", "mailbox_id", 7),
+    ("links", "links", "link", 5),
 )
 
 
@@ -31,7 +32,7 @@ def tenants(two_tenants: Settings) -> Iterator[dict[str, Caller]]:
     """A caller for each of the two tenants."""
     service = WsgiApp(two_tenants)
     client = Client(service)
-    yield {name: Caller(client, create_key(two_tenants, name, name="lists")) for name in (LARGE, SMALL)}
+    yield {name: Caller(client, create_key(two_tenants, name, name="lists")) for name in (LARGE, SMALL, LINKED)}
     service.close()
 
 
@@ -71,8 +72,9 @@ def test_every_row_once_in_every_order(tenants: dict[str, Caller], path: str, ke
     operation = document["paths"][f"/api/v1/workspaces/{{workspaceId}}/{path}"]["get"]
     name = next(one for one in operation["parameters"] if one["name"] == "sort")["schema"]["$ref"].split("/")[-1]
     sorts = document["components"]["schemas"][name]["enum"]
-    assert len(sorts) > 10
-    for tenant, caller in tenants.items():
+    assert len(sorts) > 7
+    for tenant in (LINKED,) if path == "links" else (LARGE, SMALL):
+        caller = tenants[tenant]
         whole = caller.get(f"{tenant}/{path}", timeRange="90d", limit=200).get_json()["data"]
         assert list(whole) == ["time_range", key, "next_cursor"]
         assert (len(whole[key]), whole["next_cursor"]) == (count, None)
@@ -145,6 +147,28 @@ def test_filters(caller: Caller, tenants: dict[str, Caller]) -> None:
     assert sum(row["summary"]["emails_sent"] for row in of_domain) == domain["summary"]["emails_sent"] == 1000
 
 
+def test_links_of_the_mail_of_a_window(tenants: dict[str, Caller]) -> None:
+    caller, path = tenants[LINKED], f"{LINKED}/links"
+    data = caller.get(path).get_json()["data"]
+    # 24 messages, the first of which was clicked without a URL
+    assert [(row["link"], row["emails_clicked"]) for row in data["links"]] == [
+        (f"https://shop.example/{page}", messages) for page, messages in zip("bcdeä", (5, 5, 5, 4, 4), strict=True)
+    ]
+    assert sum(row["clicks"] for row in data["links"]) == 23
+    assert data["links"][0]["share_of_clicks"] == 20.83
+    assert [row["campaigns"] for row in data["links"]] == [2] * 5
+    of_campaign = caller.get(path, campaignId="c1", sort="link", order="asc").get_json()["data"]["links"]
+    assert sum(row["clicks"] for row in of_campaign) == 12
+    assert {row["campaigns"] for row in of_campaign} == {1}
+    found = caller.get(path, search="EXAMPLE/B").get_json()["data"]["links"]
+    assert [row["link"] for row in found] == ["https://shop.example/b"]
+    response = caller.get(path, campaignId="nowhere")
+    assert (response.status_code, response.get_json()["error"]["code"]) == (404, "CAMPAIGN_NOT_FOUND")
+    # of other tenants, none
+    assert tenants[SMALL].get(f"{SMALL}/links").get_json()["data"]["links"] == []
+    assert caller.get(f"{SMALL}/links").status_code == 403
+
+
 def test_the_costs_of_the_factors_make_the_score(caller: Caller) -> None:
     (row,) = caller.get(f"{WORKSPACE}/mailboxes/health").get_json()["data"]["mailboxes"]
     # 100 of 5,000 bounced, all of them softly or hard; 5 complained: at the start of both factors
@@ -170,17 +194,17 @@ def test_a_changed_cursor_or_one_of_another_request_is_refused(tenants: dict[str
         {"domainId": "d1"},
     ):
         error = caller.get(path, **{**query, **other, "cursor": cursor})
-        assert (error.status_code, error.get_json()["error"]["code"]) == (400, "INVALID_CURSOR"), other
+        assert (error.status_code, error.get_json()["error"]["code"]) == (422, "INVALID_CURSOR"), other
         assert "another request" in error.get_json()["error"]["details"]["cursor"][0]
     for changed in (cursor[:-2], cursor + "A", cursor[:20] + ("A" if cursor[20] != "A" else "B") + cursor[21:], "x", ""):
         error = caller.get(path, **query, cursor=changed)
-        assert (error.status_code, error.get_json()["error"]["code"]) == (400, "INVALID_CURSOR"), changed
+        assert (error.status_code, error.get_json()["error"]["code"]) == (422, "INVALID_CURSOR"), changed
     # of another tenant, and of another list
     for error in (
         tenants[SMALL].get(f"{SMALL}/campaigns", **query, cursor=cursor),
         caller.get(f"{LARGE}/mailboxes", **query, cursor=cursor),
     ):
-        assert (error.status_code, error.get_json()["error"]["code"]) == (400, "INVALID_CURSOR")
+        assert (error.status_code, error.get_json()["error"]["code"]) == (422, "INVALID_CURSOR")
 
 
 @pytest.mark.parametrize(

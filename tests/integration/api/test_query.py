@@ -153,8 +153,20 @@ def test_pages_are_the_whole(caller: Caller) -> None:
     assert list(refusal(caller, metrics=["sent"], dimensions=["campaign"], **cursor)) == ["cursor"]
     for values in ([1e300, "", 0], [True, "", 0], ["x", "", 0], [1, "a\0", 0], [1, 2, 3], [1, "", 2**40]):
         assert list(refusal(caller, **FORGED, cursor=encode_cursor(FORGED_BODY, values))) == ["cursor"]
-    for wrong in ("x", "!", "W10", "bm90aGluZw"):
-        assert refusal(caller, **body, cursor=wrong) == {"cursor": ["Must be the next_cursor of a page of the same query."]}
+    whole_cursor = cursor["cursor"]
+    changed = [
+        whole_cursor[:20] + ("A" if whole_cursor[20] != "A" else "B") + whole_cursor[21:],
+        whole_cursor[:-2],
+        whole_cursor + "A",
+    ]
+    for wrong in ("x", "!", "W10", "bm90aGluZw", "ä", *changed):
+        response = post(caller, QUERY, {**body, "cursor": wrong})
+        error = response.get_json()["error"]
+        assert (response.status_code, error["code"]) == (422, "INVALID_CURSOR")
+        assert error["details"] == {"cursor": ["Must be the next_cursor of another page, unchanged."]}
+    assert refusal(caller, **{**body, "metrics": ["sent"], "order_by": []}, cursor=whole_cursor) == {
+        "cursor": ["Is of another query: except for limit, send the body of the first page."]
+    }
 
 
 def test_unknown_names_say_what_is_meant(caller: Caller) -> None:
@@ -201,8 +213,11 @@ def test_what_no_fact_can_answer_says_what_could_be(caller: Caller) -> None:
     assert refusal(caller, metrics=["events"]) == {
         "metrics": ["events is only known by the day of the event: set basis to event."]
     }
-    assert refusal(caller, metrics=["sent"], basis="event") == {
-        "metrics": ["sent is only known by the day of sending: set basis to sent."]
+    assert refusal(caller, metrics=["opens_and_clicks"], basis="event") == {
+        "metrics": ["opens_and_clicks is only known by the day of sending: set basis to sent."]
+    }
+    assert refusal(caller, metrics=["opened"], dimensions=["recipient_provider"], basis="event") == {
+        "metrics": ["opened is not known by recipient_provider. It is known by campaign, domain, mailbox and weekday."]
     }
 
 
@@ -211,6 +226,15 @@ def test_events_by_the_day_of_the_event(caller: Caller) -> None:
     counts = {row["dimensions"]["event_type"]: row["metrics"]["events"]["value"] for row in rows}
     assert counts["sent"] == 5001
     assert counts["opened"] == 1470
+
+
+def test_mail_by_the_day_of_the_event(caller: Caller) -> None:
+    body: dict[str, Any] = {"metrics": ["sent", "delivered", "opened", "replied"], "dimensions": ["campaign"]}
+    (by_sending, *_) = query(caller, **body)["data"]["rows"]
+    by_event = query(caller, **body, basis="event")["data"]["rows"]
+    assert by_sending == by_event[0]
+    with_days = query(caller, **body, basis="event", granularity="day", time_range="90d")["data"]["rows"]
+    assert sum(row["metrics"]["opened"]["value"] for row in with_days) == 1470
 
 
 def test_hours_in_a_time_zone(caller: Caller) -> None:

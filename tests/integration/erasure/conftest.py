@@ -38,10 +38,10 @@ class Tenants:
         assert response.status_code < 300, response.text
         return response.get_json()["data"]
 
-    def export(self, workspace: str, export_type: str = "messages", *, is_written: bool = True) -> str:
+    def export(self, workspace: str, export_type: str = "messages", *, is_written: bool = True, **body: Any) -> str:
         """Requests an export, and writes it as a worker does."""
-        body = {"export_type": export_type, "format": "csv", "time_range": "30d"}
-        export_id: str = self.call("POST", workspace, "export", json=body)["export_id"]
+        request = {"export_type": export_type, "format": "csv", **body}
+        export_id: str = self.call("POST", workspace, "export", json=request)["export_id"]
         if is_written:
             run_attempt(self.settings, storage_of(self.settings), export_id, lambda: False, export_ended)
         return export_id

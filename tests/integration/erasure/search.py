@@ -111,6 +111,10 @@ COUNTS = (
     select workspace_id, campaign_id, delay, bucket, sent_date, messages
     from core.fct_delay_days where {CURRENT} order by 1, 2, 3, 4, 5
     """,
+    f"""
+    select workspace_id, campaign_id, mailbox_id, event_date, messages, delivered, opened
+    from core.fct_event_day_shifts where {CURRENT} order by 1, 2, 3, 4
+    """,
     f"select workspace_id, provider, event_type, event_date, events from core.fct_event_days where {CURRENT} order by 1, 2, 3, 4",
     f"""
     select workspace_id, provider, smtp_status, smtp_code, bounce_reason, count(*)

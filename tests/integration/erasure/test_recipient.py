@@ -32,6 +32,8 @@ def test_nothing_is_left_and_every_count_stays(tenants: Tenants, server: Postgre
     run_reports(tenants)
     written = tenants.export(TENANT)
     counted = tenants.export(TENANT, "campaign_performance")
+    # a query can have rows by link, which may name a person
+    queried = tenants.export(TENANT, "query", query={"metrics": ["sent", "opened"]})
     waiting = tenants.export(TENANT, is_written=False)
     with connect(settings, "mailmart_worker", autocommit=True) as worker:
         # an attempt that reads the rows of before the erasure
@@ -55,6 +57,7 @@ def test_nothing_is_left_and_every_count_stays(tenants: Tenants, server: Postgre
         assert list(answers(tenants.client, tenants.keys[workspace], workspace)) == shown[workspace]
     assert tenants.status(TENANT, written)["status"] == "expired"
     assert tenants.status(TENANT, counted)["status"] == "completed"
+    assert tenants.status(TENANT, queried)["status"] == "expired"
     assert tenants.status(TENANT, waiting)["status"] == "processing"
     assert tenants.etag(TENANT) != tag
     assert tenants.call("GET", TENANT, f"reports/{report}")["recipients"] == [FRIEND]

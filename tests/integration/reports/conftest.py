@@ -8,7 +8,7 @@ import pytest
 from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
-from api.contract.export_types import Catalogue
+from api.contract.contract import Contract
 from api.contract.publication import read_publication
 from api.db.connection import connect
 from api.server.app import WsgiApp
@@ -56,9 +56,9 @@ def reporter(reporter_of: Callable[[str], Reporter]) -> Reporter:
 
 
 @pytest.fixture(scope="session")
-def report_catalogue(report_warehouse: Settings) -> Catalogue:
-    """The export types of the project."""
+def report_contract(report_warehouse: Settings) -> Contract:
+    """The contract of the project."""
     with connect(report_warehouse, "mailmart_owner") as connection:
         publication = read_publication(connection, report_warehouse.target)
     assert publication is not None
-    return publication.contract.catalogue
+    return publication.contract

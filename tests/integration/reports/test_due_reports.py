@@ -168,10 +168,10 @@ def test_a_database_error_of_one_report_does_not_block_others(reporter: Reporter
     for report, ago in ((failing, "2 minutes"), (other, "1 minute")):
         reporter.make_due(report["report_id"], ago)
 
-    def fail_for_json(read: Any, catalogue: Any, publication: Any, workspace_id: str, body: dict[str, Any], today: Any) -> Any:
+    def fail_for_json(read: Any, contract: Any, publication: Any, workspace_id: str, body: dict[str, Any], today: Any) -> Any:
         if body["format"] == "json":
             raise psycopg.errors.LockNotAvailable("it is locked")
-        return plan_export(read, catalogue, publication, workspace_id, body, today)
+        return plan_export(read, contract, publication, workspace_id, body, today)
 
     monkeypatch.setattr("api.reports.due_reports.plan_export", fail_for_json)
     assert reporter.run_due() == 1
@@ -209,6 +209,44 @@ def test_a_report_of_a_deleted_campaign_fails(reporter: Reporter) -> None:
     assert (run["status"], run["export_id"]) == ("failed", None)
     assert "cmp_gone" in run["error"]
     assert reporter.runs(other["report_id"])[0]["status"] == "processing"
+
+
+def test_a_report_of_a_query_runs_over_the_days_before_each_run(reporter: Reporter) -> None:
+    query = {"metrics": ["sent"], "dimensions": ["campaign"], "time_range": "7d"}
+    made = reporter.create(export={"export_type": "query", "format": "csv", "query": query})
+    run = reporter.run_now(made["report_id"])
+    reporter.write(run["export_id"])
+    export = reporter.data(reporter.call("GET", f"exports/{run['export_id']}"))
+    assert (export["status"], export["row_count"]) == ("completed", 1)
+    today = datetime.now(UTC).date()
+    ((resolved,),) = reporter.execute("select resolved from app.exports where export_id = %s", run["export_id"])
+    assert resolved["context"]["mailmart.range_end"] == today.isoformat()
+    file = reporter.client.get(export["download_url"].removeprefix(reporter.settings.public_url), buffered=True).data
+    assert file == b"campaign,sent\ncmp_1,10\n"
+
+
+def test_a_report_whose_query_cannot_be_answered_any_more_fails_and_says_why(
+    reporter: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = reporter.create(export={"export_type": "query", "format": "csv", "query": {"metrics": ["sent"]}})
+    for change, sentence in (
+        ('["opened_twice"]', "query: metrics: 0: Unknown metric opened_twice."),
+        ('["events"]', "query: metrics: events is only known by the day of the event"),
+    ):
+        reporter.execute(
+            "update app.reports set request = jsonb_set(request, '{query,metrics}', %s) where report_id = %s",
+            change,
+            made["report_id"],
+        )
+        run = reporter.run_now(made["report_id"])
+        assert (run["status"], run["export_id"]) == ("failed", None)
+        assert sentence in run["error"]
+    # a zone that this PostgreSQL does not know any more: an error of the database, after which the run is recorded
+    zoned = reporter.create(export={"export_type": "query", "format": "csv", "query": {"metrics": ["sent"]}})
+    monkeypatch.setattr("api.exports.plan.CHECK_TIME_ZONE", "select now() at time zone 'Mars/Base'")
+    run = reporter.run_now(zoned["report_id"])
+    assert (run["status"], run["export_id"]) == ("failed", None)
+    assert "query: timezone: " in run["error"]
 
 
 def test_a_run_ends_if_its_export_is_canceled_or_deleted(reporter: Reporter) -> None:

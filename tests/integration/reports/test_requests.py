@@ -111,6 +111,11 @@ def test_a_report_is_created_read_listed_and_deleted(reporter: Reporter) -> None
         ({"export": {**EXPORT, "format": "doc"}}, "export"),
         ({"export": {**EXPORT, "else": 1}}, "export"),
         ({"export": {**EXPORT, "export_type": "workspace_overview", "campaign_ids": ["cmp_1"]}}, "export"),
+        ({"export": {"export_type": "query", "format": "csv"}}, "export"),
+        ({"export": {"export_type": "query", "format": "csv", "query": {"metrics": ["open_rat"]}}}, "export"),
+        ({"export": {"export_type": "query", "format": "csv", "query": {"metrics": ["events"]}}}, "export"),
+        ({"export": {"export_type": "query", "format": "csv", "query": {"metrics": ["sent"], "time_range": "custom"}}}, "export"),
+        ({"export": {"export_type": "query", "format": "csv", "query": {"metrics": ["sent"]}, "time_range": "7d"}}, "export"),
         ({"export": {**EXPORT, "export_type": "workspace_overview", "include_time_series": True}}, "export"),
     ],
 )
@@ -296,9 +301,26 @@ def test_a_workspace_has_at_most_100_reports(reporter: Reporter) -> None:
     assert (response.status_code, response.get_json()["error"]["code"]) == (422, "VALIDATION_ERROR")
 
 
-def test_responses_match_their_schema(reporter: Reporter, report_catalogue: Any) -> None:
-    schema = report_schema(report_catalogue)()
+def test_a_report_of_a_query(reporter: Reporter) -> None:
+    query = {"metrics": ["sent"], "dimensions": ["campaign"], "time_range": "7d"}
+    made = reporter.create(export={"export_type": "query", "format": "csv", "query": query})
+    assert "time_range" not in made["export"]
+    assert {name: made["export"]["query"][name] for name in query} == query
+    assert reporter.get(made["report_id"]) == made
+    # what is read can be sent back
+    changed = reporter.call("PATCH", f"reports/{made['report_id']}", json={"export": made["export"]})
+    assert reporter.data(changed)["export"] == made["export"]
+    # the sentences of the query's own refusal
+    response = reporter.call("POST", "reports", json={**BODY, "export": {**made["export"], "query": {"metrics": ["events"]}}})
+    assert response.get_json()["error"]["details"] == {
+        "export": ["query: metrics: events is only known by the day of the event: set basis to event."]
+    }
+
+
+def test_responses_match_their_schema(reporter: Reporter, report_contract: Any) -> None:
+    schema = report_schema(report_contract)()
     monthly = {**DAILY, "frequency": "monthly", "day_of_month": 3}
-    for made in (reporter.create(webhook_url=HOOK), reporter.create(schedule=monthly)):
+    of_query = {"export_type": "query", "format": "csv", "query": {"metrics": ["sent"]}}
+    for made in (reporter.create(webhook_url=HOOK), reporter.create(schedule=monthly), reporter.create(export=of_query)):
         assert schema.validate(made) == {}
         assert set(made) == set(schema.fields)

@@ -51,6 +51,7 @@ ROLLUPS = (
     "fct_delay_days",
     "fct_workspace_delays",
     "fct_provider_delays",
+    "fct_event_day_shifts",
     "fct_event_days",
 )
 ANSWERS = ("campaign_performance", "campaign_series", "workspace_overview", "engagement_heatmap", "deliverability",

@@ -20,6 +20,7 @@ from tests.integration.warehouse.reference import (
     LINK_COUNTS,
     MAILBOX_COUNTS,
     PROVIDER_COUNTS,
+    SHIFTED_COUNTS,
     SLOT_COUNTS,
     SUMS,
     Cell,
@@ -45,6 +46,7 @@ VERSIONED = (
     "fct_delay_days",
     "fct_workspace_delays",
     "fct_provider_delays",
+    "fct_event_day_shifts",
     "fct_rejected_events",
     "dim_workspaces",
     "dim_app_problems",
@@ -190,6 +192,18 @@ def differences(settings: Settings, loaded: Sequence[Event], now: datetime, with
                 )
             },
             reference.provider_delays(of),
+        ),
+        "fct_event_day_shifts": (
+            {
+                row[:5]: row[5:]
+                for row in _rows(
+                    settings,
+                    "fct_event_day_shifts",
+                    "workspace_id, campaign_id, mailbox_id, domain_id, event_date",
+                    *("messages", *SHIFTED_COUNTS),
+                )
+            },
+            reference.event_day_shifts(of),
         ),
         "fct_bounce_days": ({(row[:5], row[5]): row[6] for row in bounces}, reference.bounce_days(of)),
         "fct_rejected_events": (

@@ -35,6 +35,9 @@ OF_MAILBOXES = (
     "estimated_inbox_placement_rate",
 )
 ALL = (*OF_MAILBOXES, *ENGAGEMENT, "human_opened", "human_clicked", "opens_and_clicks", "classified_opens_and_clicks", *RATES)
+BY_EVENT = tuple(
+    name for name in dict.fromkeys(ALL) if name not in ("opens_and_clicks", "classified_opens_and_clicks", "human_coverage")
+)
 # a name for what is there in the marts' facts: what is counted, dimensions, metrics, and whether hours are known
 KINDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], bool], ...] = (
     ("sent", ("weekday", "hour_of_day"), ENGAGEMENT, True),
@@ -52,6 +55,7 @@ KINDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], bool], ...] = (
     ("sent", ("campaign", "sequence", "step", "variant", "weekday"), tuple(dict.fromkeys(ALL)), False),
     ("clicks", ("campaign", "link", "weekday"), ("clicks", "human_clicks"), False),
     ("event", ("provider", "event_type", "weekday"), ("events",), False),
+    ("mail by event", ("campaign", "mailbox", "domain", "weekday"), BY_EVENT, False),
 )
 
 
@@ -96,7 +100,7 @@ def random_query(
     body: dict[str, Any] = {
         "metrics": metrics,
         "dimensions": dimensions,
-        "basis": "event" if basis == "event" else "sent",
+        "basis": "event" if basis in ("event", "mail by event") else "sent",
         "time_range": "custom",
         "start_date": start.isoformat(),
         "end_date": (start + timedelta(days=days - 1)).isoformat(),

@@ -52,6 +52,12 @@ FIRST_TIMES = {
 }
 # the same of events that are not marked as a machine's
 FIRST_HUMAN_TIMES = {"first_human_opened_at": ("opened", "clicked"), "first_human_clicked_at": ("clicked",)}
+# the time that decides on which day a message counts
+TIME_OF_COUNT = {
+    **{count: f"first_{count}_at" for count in COUNTS if count != "sent"},
+    "hard_bounced": "first_bounced_at",
+}
+SHIFTED_COUNTS = tuple(TIME_OF_COUNT)
 LINK_COUNTS = ("messages_clicked", "human_messages_clicked", "clicks", "human_clicks")
 # the kinds of delays; in microseconds, where each bucket from 1 on begins
 DELAYS = ("delivered", "opened", "clicked", "replied")
@@ -235,6 +241,34 @@ def provider_delays(of: Iterable[Message]) -> Counter[tuple[str, str, int, date]
         for kind, bucket in delays(message).items()
         if kind == "delivered" and message.sent_at is not None
     )
+
+
+def times_of_counts(message: Message) -> dict[str, datetime]:
+    """Of a sent message: each of its counts, with the time of the first event that makes it count."""
+    assert message.sent_at is not None
+    counts = message.counts | ({"hard_bounced"} if message.is_hard_bounced else set())
+    return {"sent": message.sent_at} | {count: message.first_times[TIME_OF_COUNT[count]] for count in counts - {"sent"}}
+
+
+def event_day_shifts(of: Iterable[Message]) -> dict[Cell, tuple[int, ...]]:
+    """Messages that count on another day than that of sending, and what is added to each count of SHIFTED_COUNTS.
+
+    By (workspace, campaign, mailbox, domain, day in UTC).
+    """
+    cells: dict[Cell, Counter[str]] = defaultdict(Counter)
+    for message in of:
+        if message.sent_at is None:
+            continue
+        at_sending = _cell(message, message.sent_at)
+        by_count = {count: _cell(message, at) for count, at in times_of_counts(message).items()}
+        if set(by_count.values()) == {at_sending}:
+            continue
+        for cell in set(by_count.values()):
+            cells[cell]["messages"] += 1
+        for count, cell in by_count.items():
+            cells[at_sending][count] -= 1
+            cells[cell][count] += 1
+    return {cell: (counts["messages"], *(counts[count] for count in SHIFTED_COUNTS)) for cell, counts in cells.items()}
 
 
 def send_slots(of: Iterable[Message]) -> dict[tuple[str, str, datetime], Counter[str]]:

@@ -1054,6 +1054,29 @@ def domain_list(request: Request, mail: Iterable[Message], app: App, now: dateti
     ]
 
 
+def link_list(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """One row a link that was clicked in the mail of the window, of all campaigns or the requested one."""
+    clicked = [message for message in _of_campaign(request, _inside(request, _sent(request, mail))) if message.links]
+    all_clicks = sum(clicks for message in clicked for clicks, _ in message.links.values())
+    rows: list[Row] = []
+    for link in {link for message in clicked for link in message.links if link}:
+        of_link = [message for message in clicked if link in message.links]
+        clicks, human_clicks = (sum(message.links[link][part] for message in of_link) for part in (0, 1))
+        rows.append(
+            {
+                "link": link,
+                "campaigns": len({message.campaign_id for message in of_link if message.campaign_id}),
+                "last_sent_on": max(map(_day, of_link)),
+                "emails_clicked": len(of_link),
+                "human_emails_clicked": sum(message.links[link][1] > 0 for message in of_link),
+                "clicks": clicks,
+                "human_clicks": human_clicks,
+                "share_of_clicks": rate(clicks, all_clicks),
+            }
+        )
+    return rows
+
+
 def mailbox_health(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
     """One row a mailbox with a score on the window's last day: what its four factors measured and cost, in per cent."""
     sent = _sent(request, mail)
@@ -1236,6 +1259,7 @@ MARTS: dict[str, Mart] = {
         campaign_order,
         mailbox_list,
         domain_list,
+        link_list,
         mailbox_health,
         campaign_previous_period,
         campaign_change,

@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.integration.warehouse.events import App, Event
-from tests.integration.warehouse.reference import KNOWN_TYPES, Message
+from tests.integration.warehouse.reference import KNOWN_TYPES, Message, times_of_counts
 from tests.integration.warehouse.reference_marts import domain_of, rounded, wilson_lower_bound
 
 Value = dict[str, Any]
@@ -74,6 +74,20 @@ def counted_messages(messages: Iterable[Message], app: App) -> list[Counted]:
         )
         for message in messages
         if message.sent_at is not None
+    ]
+
+
+def counted_messages_by_event(messages: Iterable[Message], app: App) -> list[Counted]:
+    """Each count of the messages that were sent, at the time of the event that makes them count."""
+    return [
+        Counted(
+            at,
+            {"campaign": message.campaign_id, "mailbox": message.mailbox_id, "domain": domain_of(message, app)},
+            {count: 1},
+        )
+        for message in messages
+        if message.sent_at is not None
+        for count, at in times_of_counts(message).items()
     ]
 
 
@@ -261,7 +275,8 @@ def _interval(metric: str, counts: Counts) -> Value:
     if metric not in RATES:
         return {}
     successes, trials = (part(counts) for part in RATES[metric])
-    if not trials:
+    # on a day of events, what is counted above is no part of what is counted below
+    if not trials or not 0 <= successes <= trials:
         return {"low": None, "high": None}
     low, high = wilson_lower_bound(successes, trials), 1 - wilson_lower_bound(trials - successes, trials)
     return {"low": _per_cent(low), "high": _per_cent(high)}

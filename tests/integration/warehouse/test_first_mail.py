@@ -14,6 +14,7 @@ MESSAGES = 400
 # before anything is inserted, a rollup looks for the row that each new one is added to: in no pages, which costs nothing
 ROLLUPS = (
     "fct_bounce_days",
+    "fct_event_day_shifts",
     "fct_campaign_days",
     "fct_delay_days",
     "fct_event_days",

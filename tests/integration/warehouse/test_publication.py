@@ -68,7 +68,7 @@ SAME_BOUNCES = {
 EMPTY = (
     *("domain_list", "left_out", "sample_ratio", "unknown_campaigns", "unknown_domains"),
     # nothing was delivered
-    *("campaign_links", "delay_histogram", "delay_percentiles", "query_link_days"),
+    *("campaign_links", "link_list", "delay_histogram", "delay_percentiles", "query_link_days"),
 )
 
 

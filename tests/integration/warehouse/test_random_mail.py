@@ -55,7 +55,7 @@ MAIL_WORKSPACES = tuple(f"two ids {number}" for number in range(30))
 # marts whose rows have no defined order
 UNORDERED = (
     *("campaign_performance", "unknown_campaigns", "messages"),
-    *("campaign_list", "campaign_order", "mailbox_list", "domain_list", "mailbox_health"),
+    *("campaign_list", "campaign_order", "mailbox_list", "domain_list", "mailbox_health", "link_list"),
     *("campaign_previous_period", "campaign_change"),
     *("campaign_link_totals", "campaign_links"),
 )
@@ -214,6 +214,7 @@ def _counted(workspace: str, app: App, batch: Batch, events: Iterable[Event]) ->
     return {
         "sent": reference_query.counted_messages(messages, app),
         "clicks": reference_query.counted_clicks(messages),
+        "mail by event": reference_query.counted_messages_by_event(messages, app),
         "event": reference_query.counted_events(event for event in events if event.workspace_id == workspace),
     }
 

@@ -7,6 +7,7 @@ from datetime import date
 
 import pytest
 
+from api.analytics.cursor_text import decode, encode
 from api.analytics.cursors import Cursor, decode_cursor
 from api.contract.page_query import Position
 from api.errors import InvalidCursor
@@ -40,6 +41,18 @@ def test_a_cursor_with_one_other_character_is_refused() -> None:
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(InvalidCursor):
         decode_cursor(text)
+
+
+def test_a_cursor_is_of_one_kind() -> None:
+    text = encode("mailmart query", ["digest", None, 2.5, "ä"])
+    assert decode("mailmart query", text) == ["digest", None, 2.5, "ä"]
+    with pytest.raises(InvalidCursor):
+        decode("mailmart cursor", text)
+    with pytest.raises(InvalidCursor):
+        decode_cursor(text)
+    # right by its checksum, and no list
+    with pytest.raises(InvalidCursor):
+        decode("mailmart query", encode("mailmart query", {"not": "a list"}))  # type: ignore[arg-type]
 
 
 def pad(text: str) -> str:

@@ -25,10 +25,12 @@ def test_the_project_defines_these_export_types(manifest: dict[str, Any]) -> Non
         "deliverability",
         "engagement_heatmap",
         "messages",
+        "query",
         "workspace_overview",
     ]
     assert types["campaign_performance"].series == "campaign_series"
-    assert [name for name, kind in types.items() if not kind.takes_campaigns] == ["workspace_overview"]
+    assert [name for name, kind in types.items() if not kind.takes_campaigns] == ["query", "workspace_overview"]
+    assert [name for name, kind in types.items() if kind.is_query] == ["query"]
 
 
 def test_one_line_of_yaml_defines_a_type(manifest: dict[str, Any]) -> None:
@@ -47,6 +49,7 @@ def test_one_line_of_yaml_defines_a_type(manifest: dict[str, Any]) -> None:
         ("data_quality", {"type": "data", "table": "campaigns"}, "table is campaigns, which is not one of its views"),
         ("data_quality", {"type": "data", "series": "campaign_series"}, "series is campaign_series"),
         ("data_quality", {"type": "data", "sheet": "x"}, "has the unknown key sheet"),
+        ("query_metrics", {"type": "query", "units": "campaigns"}, "has the unknown key units"),
         ("messages", {"type": "messages"}, "has no list"),
         ("messages", {"type": "messages", "list": "nowhere"}, "does not depend on a view nowhere"),
         ("messages", {"type": "messages", "list": "messages", "parameters": ["colour"]}, "unknown parameter colour"),

@@ -36,6 +36,7 @@ from mailmart_client.api.analytics import (
     get_domains,
     get_engagement_heatmap,
     get_freshness,
+    get_links,
     get_mailbox_health,
     get_mailboxes,
     get_providers,
@@ -58,6 +59,7 @@ from mailmart_client.api.reports import (
 from mailmart_client.models import (
     CompareCampaignsRequest,
     EventsRequest,
+    ExportQuery,
     ExportRequest,
     NativeEvent,
     OptimalSendTime,
@@ -174,6 +176,7 @@ assert (ranked[0].campaign_id, ranked[0].rates.open_rate) == (campaign, 30.0)
 assert len(ranked) == 3
 assert [row.summary.emails_sent for row in get_mailboxes.sync(workspace, client=client, search="MBX").data.mailboxes] == [5000]
 assert get_domains.sync(workspace, client=client).data.domains == []
+assert get_links.sync(workspace, client=client, sort="clicks").data.links == []
 assert get_mailbox_health.sync(workspace, client=client).data.mailboxes[0].factors.unsubscribe_rate == 0.24
 
 received = get_sources.sync(workspace, client=client)
@@ -213,6 +216,12 @@ for page in pages(list_exports.sync, workspace, client=client, limit=1):
     if export.data.export_id in listed_ids:
         break
 assert listed_ids.index(created.export_id) == listed_ids.index(export.data.export_id) - 1, listed_ids
+
+query = ExportQuery(metrics=["sent"], dimensions=["campaign"], time_range="90d", limit=10)
+of_query = ExportRequest(export_type="query", format="csv", query=query)
+queried = create_export.sync(workspace, client=client, body=of_query, idempotency_key="openapi-python-client-query").data
+assert (queried.export_type, queried.status) == ("query", "processing")
+delete_export.sync_detailed(workspace, queried.export_id, client=client)
 
 
 async def asynchronous() -> None:

@@ -132,6 +132,8 @@ const mailboxes = await client.GET("/api/v1/workspaces/{workspaceId}/mailboxes",
 assert.deepEqual(mailboxes.data?.data.mailboxes.map((row) => row.summary.emails_sent), [5000]);
 const domains = await client.GET("/api/v1/workspaces/{workspaceId}/domains", { params: { path: { workspaceId } } });
 assert.deepEqual(domains.data?.data.domains, []);
+const clicked = await client.GET("/api/v1/workspaces/{workspaceId}/links", { params: { path: { workspaceId }, query: { sort: "clicks" } } });
+assert.deepEqual(clicked.data?.data.links, []);
 const health = await client.GET("/api/v1/workspaces/{workspaceId}/mailboxes/health", { params: { path: { workspaceId } } });
 assert.equal(health.data?.data.mailboxes[0]?.factors.unsubscribe_rate, 0.24);
 

@@ -22,6 +22,7 @@ from mailmart_client import (
     ErrorCode,
     EventsRequest,
     ExportFailed,
+    ExportQuery,
     ExportRequest,
     ExportStatus,
     ExportTimeout,
@@ -129,6 +130,7 @@ with Client(f"{address}/", key) as client:
     assert last is not None
     assert [row.summary.emails_sent for row in api.get_mailboxes(workspace, search="MBX").data.mailboxes] == [5000]
     assert api.get_domains(workspace).data.domains == []
+    assert api.get_links(workspace, sort="clicks").data.links == []
     assert api.get_mailbox_health(workspace, order="desc").data.mailboxes[0].factors.unsubscribe_rate == 0.24
     compared = api.get_workspace_overview(workspace, time_range="30d", compare_to="previous_period").data
     assert compared.previous_period is not None
@@ -175,6 +177,11 @@ with Client(f"{address}/", key) as client:
             break
     assert listed.index(created.export_id) == listed.index(export.export_id) - 1, listed
     exports.delete_export(workspace, created.export_id)
+    query = ExportQuery(metrics=["sent"], dimensions=["campaign"], time_range="90d", limit=10)
+    of_query = ExportRequest(export_type="query", format="csv", query=query)
+    queried = exports.create_export(workspace, of_query, idempotency_key="python-query").data
+    assert (queried.export_type, queried.status) == ("query", ExportStatus.PROCESSING)
+    exports.delete_export(workspace, queried.export_id)
 
     reports = client.reports
     new = ReportRequest(

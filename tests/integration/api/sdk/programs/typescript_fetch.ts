@@ -119,6 +119,7 @@ assert.deepEqual([ranked.length, ranked[0]], [3, campaignId]);
 const mailboxes = await api.getMailboxes({ workspaceId, search: "MBX" });
 assert.deepEqual(mailboxes.data.mailboxes.map((row) => row.summary.emailsSent), [5000]);
 assert.deepEqual((await api.getDomains({ workspaceId })).data.domains, []);
+assert.deepEqual((await api.getLinks({ workspaceId, sort: "clicks" })).data.links, []);
 assert.equal((await api.getMailboxHealth({ workspaceId })).data.mailboxes[0]?.factors.unsubscribeRate, 0.24);
 
 const received = await api.getSources({ workspaceId });
