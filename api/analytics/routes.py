@@ -55,7 +55,7 @@ def analytics_blueprint(contract: Contract, services: AnalyticsServices, fast_pa
         )
     no_fast_path = NoFastPath(services.guard, services.cache)
     charts = [
-        charts_operation(_operation(endpoint), contract.charts[endpoint.name], _view(endpoint, services, no_fast_path))
+        charts_operation(_operation(endpoint), contract.charts[endpoint.name], _view(endpoint, services, no_fast_path), services)
         for endpoint in contract.endpoints
         if contract.charts.get(endpoint.name)
     ]

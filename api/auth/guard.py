@@ -87,12 +87,20 @@ class RequestGuard:
             return None
         return principal.workspace_id if principal is not None and scope in principal.scopes else None
 
-    def _count(self, principal: Principal, name: str, limit: int) -> AuthorizedRequest:
-        quota = self._limiter.acquire(principal.workspace_id, name, limit)
+    def count(self, workspace_id: str, name: str, limit: int) -> Quota:
+        """Counts something that an authorized request costs beside itself.
+
+        Raises:
+            RateLimitExceeded: the workspace exceeded the limit.
+        """
+        quota = self._limiter.acquire(workspace_id, name, limit)
         if not quota.is_allowed:
             RATE_LIMITED.labels(name).inc()
             raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
-        return AuthorizedRequest(principal.workspace_id, quota)
+        return quota
+
+    def _count(self, principal: Principal, name: str, limit: int) -> AuthorizedRequest:
+        return AuthorizedRequest(principal.workspace_id, self.count(principal.workspace_id, name, limit))
 
     def _authenticate(self, authorization: str | None, address: str) -> Principal:
         principal = self._principal(authorization, address)

@@ -28,6 +28,7 @@ from api.contract.publication import Publication, PublicationCache
 from api.db.loop_queries import LoopQueries
 from api.db.pool import ConnectionPool
 from api.db.replica import RoutedPool
+from api.drawing.drawer import Drawer
 from api.errors import ApiError, ContractError, Forbidden, InvalidHost, WarehouseUnavailable
 from api.exports.downloads import Downloads, downloads_blueprint
 from api.exports.routes import ExportServices, exports_blueprint
@@ -84,7 +85,8 @@ class WsgiApp:
         self._keys = ApiKeyStore(self._pool)
         self._limiter = RateLimiter(settings)
         guard = RequestGuard(self._keys, JwtVerifier(settings), self._limiter)
-        self._services = AnalyticsServices(self._pool, self._publications, guard, ResponseCache(settings.response_cache_mb))
+        cache = ResponseCache(settings.response_cache_mb)
+        self._services = AnalyticsServices(self._pool, self._publications, guard, cache, Drawer())
         self._chart_bundle = ChartBundle(settings.home)
         self._downloads = Downloads(settings, storage_of(settings), self._pool)
         self._telemetry = telemetry or Telemetry(settings, "mailmart_api")
@@ -175,7 +177,8 @@ class WsgiApp:
         return self._services.guard.workspace_of(authorization, INGEST, address=self._client_address(environ))
 
     def close(self) -> None:
-        """Closes all connections, and sends what telemetry still has."""
+        """Closes all connections, ends the process that draws, and sends what telemetry still has."""
+        self._services.drawer.close()
         self._limiter.close()
         self._keys.close()
         self._pool.close()
@@ -308,7 +311,7 @@ def api_document(settings: Settings, manifest: Mapping[str, Any]) -> dict[str, A
     """The OpenAPI document of a manifest; needs no database and no storage."""
     pool = ConnectionPool(settings)
     guard = RequestGuard(ApiKeyStore(pool), JwtVerifier(settings), RateLimiter(settings))
-    services = AnalyticsServices(pool, PublicationCache(pool, settings.target), guard, ResponseCache(0))
+    services = AnalyticsServices(pool, PublicationCache(pool, settings.target), guard, ResponseCache(0), Drawer())
     downloads = Downloads(settings, storage_of(settings), pool)
     fast_path = FastPath(guard, services.cache)
     app = create_app(settings, read_contract(manifest), services, downloads, fast_path, ChartBundle(settings.home))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import marshmallow as ma
-from flask import Blueprint as PlainBlueprint
 from flask import Response, request
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
@@ -70,6 +69,8 @@ class ResponseSpec:
     headers: Mapping[str, Any] = field(default_factory=dict)
     # a whole body; without it, tools build one from the fields' examples
     example: Mapping[str, Any] | None = None
+    # other content types that a client can ask for, and their schemas in OpenAPI's form
+    more_content: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,6 @@ class Operation:
         responses: the successful responses by status.
         headers: header parameters, in OpenAPI's form.
         max_body_bytes: a longer body is a 413.
-        is_documented: whether it is in the OpenAPI document, and so in the SDKs.
     """
 
     operation_id: str
@@ -108,7 +108,6 @@ class Operation:
     path_parameters: tuple[Mapping[str, Any], ...] = ()
     headers: tuple[Mapping[str, Any], ...] = ()
     max_body_bytes: int = MAX_BODY_BYTES
-    is_documented: bool = True
 
     @property
     def has_body(self) -> bool:
@@ -235,15 +234,17 @@ def _add_route(blueprint: Blueprint, operation: Operation, view: Callable[..., R
             headers={**LIMIT_HEADERS, **spec.headers},
             **({"example": spec.example} if spec.example is not None else {}),
         )(documented)
+        for content_type, schema in spec.more_content.items():
+            documented = blueprint.alt_response(
+                status,
+                schema=dict(schema),
+                description=spec.description,
+                content_type=content_type,
+                headers={**LIMIT_HEADERS, **spec.headers},
+            )(documented)
     rule = "/" + "/".join(
         f"<string:{part[1:-1]}>" if part.startswith("{") else part for part in operation.path.strip("/").split("/")
     )
-    if not operation.is_documented:
-        # flask-smorest's own method adds it to the document
-        PlainBlueprint.add_url_rule(
-            blueprint, rule, endpoint=operation.operation_id, view_func=documented, methods=[operation.method.upper()]
-        )
-        return
     names = list(operation.arguments().fields) if operation.arguments is not None else []
     body_bytes = operation.max_body_bytes if operation.has_body else None
     examples = error_examples(names, operation.not_found, operation.limit, body_bytes)
