@@ -15,7 +15,7 @@ import orjson
 from flask import Response, request
 from werkzeug.http import parse_etags
 
-from api.analytics.chart_document import chart_document
+from api.analytics.chart_document import chart_document, rows_of
 from api.analytics.chart_pictures import draw
 from api.analytics.fast_path import FastPath, ResolvedRequest
 from api.analytics.services import AnalyticsServices
@@ -122,17 +122,6 @@ def charts_operation(
         ),
         view,
     )
-
-
-def rows_of(chart: Chart, data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The rows of the chart's section in the endpoint's `data`; of an object, one or none."""
-    value: Any = data
-    for part in chart.section.path:
-        value = value.get(part) if isinstance(value, Mapping) else None
-    if chart.section.is_list:
-        return list(value or [])
-    names = {shown.group or shown.name for shown in chart.section.fields}
-    return [{name: value[name] for name in names if name in value}] if value else []
 
 
 def _description(operation: Operation, charts: Sequence[Chart]) -> str:

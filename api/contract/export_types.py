@@ -51,6 +51,7 @@ class ExportType:
         is_rows: the export is one list of rows, maybe millions.
         choices: the allowed values of list parameters that choose columns.
         defaults: the values of list parameters that a body does not have.
+        endpoint: the name of the endpoint with the same numbers; '' for none.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ExportType:
     is_rows: bool
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     defaults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    endpoint: str = ""
 
     def field(self, parameter: str) -> ma.fields.Field[Any]:
         """The field of an endpoint's parameter."""
@@ -164,4 +166,5 @@ def _export_type(
         is_rows=endpoint is None,
         choices={name: endpoint.parameters[name] for name in endpoint.defaults} if endpoint else {},
         defaults=endpoint.defaults if endpoint else {},
+        endpoint=endpoint.name if endpoint else "",
     )

@@ -37,8 +37,9 @@ class DrawingFailed(Exception):
 class Drawer:
     """Draws one picture at a time; for all threads of a process."""
 
-    def __init__(self, *, max_callers: int = 2) -> None:
+    def __init__(self, *, max_callers: int = 2, seconds_to_wait: float = SECONDS_TO_WAIT) -> None:
         """At most `max_callers` draw or wait; more of them are refused at once, so that the threads of a server stay free."""
+        self._seconds_to_wait = seconds_to_wait
         self._callers = threading.BoundedSemaphore(max_callers)
         self._turn = threading.Lock()
         self._child: _Child | None = None
@@ -54,7 +55,7 @@ class Drawer:
         if not self._callers.acquire(blocking=False):
             raise DrawerBusy
         try:
-            if not self._turn.acquire(timeout=SECONDS_TO_WAIT):
+            if not self._turn.acquire(timeout=self._seconds_to_wait):
                 raise DrawerBusy
             try:
                 return self._draw(picture)

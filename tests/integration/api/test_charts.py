@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import orjson
 import pytest
@@ -187,7 +187,7 @@ def test_hostile_names_are_drawn_as_text(service: WsgiApp, warehouse_settings: S
     hostile = Caller(Client(service), create_key(warehouse_settings, HOSTILE_WORKSPACE, name="pictures"))
     url = f"/api/v1/workspaces/{HOSTILE_WORKSPACE}/analytics/overview/charts/top_campaigns"
     svg = picture(hostile, url, format="svg").data
-    tags = {node.tag.rpartition("}")[2] for node in ElementTree.fromstring(svg).iter()}  # noqa: S314 - our own text
+    tags = {node.tag.rpartition("}")[2] for node in ET.fromstring(svg).iter()}  # noqa: S314 - our own text
     assert not tags & {"script", "image", "foreignObject", "a"}
     assert len(svg) < 100_000
     assert picture(hostile, url, format="png").data.startswith(b"\x89PNG")
