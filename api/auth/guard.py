@@ -59,6 +59,14 @@ class RequestGuard:
         principal = self._authenticate(authorization, address)
         return principal, self._count(principal, name, limit)
 
+    def authorize_token(self, workspace_id: str, digest: str, name: str, limit: int) -> AuthorizedRequest:
+        """A request with a signed token that was verified already; counted by the token, and not by its workspace.
+
+        Raises:
+            RateLimitExceeded: requests with the token exceeded the limit.
+        """
+        return AuthorizedRequest(workspace_id, self.count(digest, name, limit))
+
     def is_known(self, authorization: str, workspace_id: str, scope: str) -> bool:
         """Whether a credential was checked within the last second and may do this; if not, `authorize` decides. Never waits."""
         scheme, _, credential = authorization.partition(" ")
@@ -87,13 +95,13 @@ class RequestGuard:
             return None
         return principal.workspace_id if principal is not None and scope in principal.scopes else None
 
-    def count(self, workspace_id: str, name: str, limit: int) -> Quota:
-        """Counts something that an authorized request costs beside itself.
+    def count(self, counted: str, name: str, limit: int) -> Quota:
+        """Counts a request, or what it costs beside itself, by a workspace or a token.
 
         Raises:
-            RateLimitExceeded: the workspace exceeded the limit.
+            RateLimitExceeded: the limit was exceeded.
         """
-        quota = self._limiter.acquire(workspace_id, name, limit)
+        quota = self._limiter.acquire(counted, name, limit)
         if not quota.is_allowed:
             RATE_LIMITED.labels(name).inc()
             raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))

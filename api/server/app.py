@@ -17,7 +17,7 @@ from flask_cors import CORS
 
 from api.analytics.cache import ResponseCache
 from api.analytics.fast_path import FastPath
-from api.analytics.routes import analytics_blueprint
+from api.analytics.routes import analytics_blueprint, chart_operations
 from api.analytics.services import AnalyticsServices
 from api.auth.api_keys import ApiKeyStore
 from api.auth.guard import RequestGuard
@@ -39,6 +39,8 @@ from api.net.client_address import client_address
 from api.observability.posthog import Telemetry
 from api.observability.replica_metrics import REPLICA_REPORTS
 from api.pages.chart_bundle import ChartBundle
+from api.pages.embed import embed_blueprint
+from api.pages.embed_token import EmbedTokenVerifier
 from api.pages.routes import pages_blueprint
 from api.reports.opt_out import opt_out_blueprint
 from api.reports.routes import ReportServices, reports_blueprint
@@ -294,6 +296,16 @@ def create_app(
     app.register_blueprint(downloads_blueprint(downloads))
     app.register_blueprint(opt_out_blueprint(services.pool))
     app.register_blueprint(pages_blueprint(contract, services.guard, chart_bundle))
+    app.register_blueprint(
+        embed_blueprint(
+            chart_operations(contract, services),
+            services.guard,
+            chart_bundle,
+            EmbedTokenVerifier(settings),
+            settings.embed_origins,
+            services.publications.require,
+        )
+    )
     if settings.cors_origins:
         CORS(
             app,
