@@ -51,7 +51,7 @@ export function link(page, own = {}) {
   const next = new URLSearchParams();
   for (const name of ["timeRange", "startDate", "endDate", "timezone", "compare"]) {
     const value = get(name);
-    if (value) next.set(name, value);
+    if (value && !(name in own)) next.set(name, value);
   }
   for (const [name, value] of Object.entries(own)) for (const item of [value].flat()) next.append(name, item);
   const text = next.toString();

@@ -1,6 +1,6 @@
 // Starts a page: signs in, and shows what its address says.
 
-import { asCurl, Failure, forgetRequests, identify } from "./api.js";
+import { asCurl, asPython, Failure, forgetRequests, identify } from "./api.js";
 import { el, fill } from "./dom.js";
 import { moment, windowText } from "./format.js";
 import { get } from "./address.js";
@@ -135,7 +135,7 @@ async function show() {
   if (mine !== turn) return;
   title.replaceChildren(shown.title);
   document.title = `${title.textContent.slice(0, 80)} · mailmart`;
-  fill(content, nodes, commands());
+  fill(content, nodes, commands().filter(Boolean));
   content.removeAttribute("aria-busy");
   status.textContent = "";
   document.getElementById("window").textContent = shown.range ? windowText(shown.range) : "";
@@ -144,8 +144,8 @@ async function show() {
 
 /** The same numbers for a program. */
 function commands() {
-  const text = asCurl();
-  return text && el("details", { class: "commands" }, el("summary", {}, "The same as curl commands"), el("pre", { tabindex: 0 }, text));
+  const kinds = [["The same as curl commands", asCurl()], ["The same in Python", asPython()]];
+  return kinds.map(([about, text]) => text && el("details", { class: "commands" }, el("summary", {}, about), el("pre", { tabindex: 0 }, text)));
 }
 
 /** The controls, so that whoever chose a wrong time range can choose another. */

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -269,6 +272,47 @@ def test_a_query_has_the_apis_numbers(browser: Browser, open_page: Open, caller:
     open_page("query?metric=sentt")
     assert "sent" in text(browser, ".problem")
     assert browser.run("document.querySelectorAll('.controls select').length") > 3
+
+
+@in_browser
+def test_the_programs_below_a_page_run(browser: Browser, open_page: Open, key: str) -> None:
+    open_page("query?metric=sent&dimension=campaign&where=campaign&is=cmp_of_mail_alone")
+    program = browser.run("[...document.querySelectorAll('.commands pre')][1].textContent")
+    assert key not in program
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "MAILMART_KEY": key}, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "'campaign': 'cmp_of_mail_alone'" in ran.stdout
+
+
+@in_browser
+def test_an_export_has_a_range_of_its_own(browser: Browser, open_page: Open) -> None:
+    open_page("exports")
+    shown = "[...document.querySelectorAll('form:first-of-type label')].filter((label) => label.checkVisibility()).length"
+    assert browser.run(shown) == 4
+    browser.run(
+        "(() => { const form = document.querySelector('form'); const [, , period] = form.querySelectorAll('select');"
+        " period.value = 'custom'; period.dispatchEvent(new Event('change'));"
+        " const [from, to] = form.querySelectorAll('input[type=date]'); from.value = '2026-01-01'; to.value = '2026-01-31';"
+        " form.requestSubmit(); })()"
+    )
+    browser.wait("document.querySelector('form [role=status]').textContent.startsWith('The export is being written')")
+
+
+@in_browser
+def test_focus_is_shown_on_controls_and_not_around_the_page(browser: Browser, running: str, key: str) -> None:
+    browser.open(f"{running}/docs")
+    browser.run("sessionStorage.clear()")
+    browser.open(f"{running}/")
+    browser.wait("document.querySelector('#key') !== null")
+    browser.type(key)
+    browser.press("Enter", text="\r")
+    browser.wait("document.activeElement.id === 'main'")
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert browser.run(outline) == "none"
+    browser.press("Tab")
+    assert browser.run(outline) == "solid"
 
 
 @in_browser
