@@ -49,9 +49,11 @@ export function change(changes) {
 /** A link to a page that keeps the time range, the zone and the comparison. */
 export function link(page, own = {}) {
   const next = new URLSearchParams();
-  for (const name of ["timeRange", "startDate", "endDate", "timezone", "compare"]) {
+  // a link with a time range of its own has no dates of another one
+  const range = "timeRange" in own ? [] : ["timeRange", "startDate", "endDate"];
+  for (const name of [...range, "timezone", "compare"]) {
     const value = get(name);
-    if (value && !(name in own)) next.set(name, value);
+    if (value) next.set(name, value);
   }
   for (const [name, value] of Object.entries(own)) for (const item of [value].flat()) next.append(name, item);
   const text = next.toString();

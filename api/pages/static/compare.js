@@ -61,6 +61,17 @@ export async function render() {
   }
   const body = { campaign_ids: ids, ...timeRangeOfBody(), metrics: METRICS };
   const { data, meta } = await call(PATH, { method: "POST", body });
+  if (data.confidence_intervals.every((row) => !row.trials)) {
+    nodes.push(
+      empty(
+        "These campaigns sent no mail in this time range",
+        "There is nothing to compare. Choose a longer time range, or other campaigns.",
+        anchor(link("compare", { id: ids, timeRange: "90d" }), "Last 90 days"),
+        anchor(link("campaigns"), "Campaigns"),
+      ),
+    );
+    return { nodes, range: data.time_range, dataAsOf: meta.data_as_of };
+  }
   const names = new Map(data.comparison.map((row) => [row.campaign_id, row.campaign_name ?? row.campaign_id]));
   const rates = [
     { title: "Campaign", name: "campaign_name", isText: true, value: (row) => row.campaign_name ?? row.campaign_id, show: (value, row) => anchor(link("campaign", { id: row.campaign_id }), name(value)) },

@@ -30,8 +30,8 @@ const TREND = [
 const verdictOf = (score) => (score === null ? "No mail in the last 30 days" : score >= 80 ? "Good" : score >= 60 ? "Watch it" : "Act now");
 const HEALTH = [
   { title: "Mailbox", name: "email", isText: true, value: (row) => row.email ?? row.mailbox_id, show: (value) => name(value) },
-  { title: "Health score", name: "health_score", value: (row) => row.health_score, show: count },
   { title: "Verdict", name: "verdict", isText: true, value: (row) => verdictOf(row.health_score), show: (value) => (value === "Act now" ? el("strong", { class: "bad" }, "Rest it") : value) },
+  { title: "Health score", name: "health_score", value: (row) => row.health_score, show: count },
   { title: "Change", name: "health_score_change", value: (row) => row.health_score_change, show: (value) => (value > 0 ? `+${number(value)}` : number(value)) },
   { title: "Sent in 30 days", name: "sent_last_30_days", value: (row) => row.sent_last_30_days, show: count },
   ...[

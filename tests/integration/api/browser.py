@@ -130,6 +130,10 @@ class Browser:
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
+    def set_timezone(self, zone: str) -> None:
+        """The time zone of the person; '' for that of this machine."""
+        self._call("Emulation.setTimezoneOverride", timezoneId=zone)
+
     def screenshot(self, file: Path) -> None:
         """A picture of the whole page."""
         answer = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=True)

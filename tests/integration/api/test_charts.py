@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 from xml.etree import ElementTree as ET
 
 import orjson
@@ -21,6 +24,8 @@ from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.api.conftest import HOSTILE_WORKSPACE, OTHER_WORKSPACE, Caller
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
+from tests.integration.api.serving import serving
+from tests.support.waiting import wait_until
 
 ANALYTICS = f"{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
 COMPARE = {"campaign_ids": [CAMPAIGN, "cmp_of_mail_alone"]}
@@ -191,6 +196,40 @@ def test_hostile_names_are_drawn_as_text(service: WsgiApp, warehouse_settings: S
     assert not tags & {"script", "image", "foreignObject", "a"}
     assert len(svg) < 100_000
     assert picture(hostile, url, format="png").data.startswith(b"\x89PNG")
+
+
+def processes_below(parent: int) -> list[int]:
+    """The processes that a process has started, and those that these have."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found = [parent]
+    for process in found:
+        found += [child for child, of in parents.items() if of == process]
+    return found[1:]
+
+
+def is_running(process: int) -> bool:
+    """Whether a process runs; of one that has ended and that nobody waits for, the command is empty."""
+    try:
+        return bool(Path(f"/proc/{process}/cmdline").read_bytes())
+    except OSError:
+        return False
+
+
+def test_a_server_that_is_killed_leaves_no_process(warehouse_settings: Settings, key: str, tmp_path: Path) -> None:
+    with serving(warehouse_settings, tmp_path / "log") as service:
+        request = Request(f"{service.address}{SERIES}?format=png", headers={"Authorization": f"Bearer {key}"})
+        with urlopen(request, timeout=60) as response:
+            assert response.read(4) == b"\x89PNG"
+        started = processes_below(service.process.pid)
+        commands = {process: Path(f"/proc/{process}/cmdline").read_bytes() for process in started}
+        assert [process for process, command in commands.items() if b"api.drawing.child" in command]
+        service.process.kill()
+        service.process.wait()
+        wait_until(lambda: not any(is_running(process) for process in started), "all processes have ended", seconds=30)
 
 
 DRAW = """

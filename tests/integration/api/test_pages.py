@@ -390,6 +390,54 @@ def test_signing_in_by_hand_and_out_leaves_nothing(browser: Browser, running: st
 
 
 @in_browser
+def test_a_time_range_without_mail_says_what_to_do(browser: Browser, open_page: Open, warehouse_settings: Settings) -> None:
+    nothing = create_key(warehouse_settings, "ws_without_mail", name="empty", scopes=("read", "export", "reports"))
+    old = "timeRange=custom&startDate=2020-01-01&endDate=2020-01-31"
+    for path, own_key, sentence in (
+        (f"?{old}", "", "No mail was sent in this time range"),
+        (f"compare?id={CAMPAIGN}&id=cmp_of_mail_alone&{old}", "", "These campaigns sent no mail in this time range"),
+        (f"campaign?id={CAMPAIGN}&{old}", "", "This campaign sent nothing in this time range"),
+        (f"query?metric=sent&{old}", "", "No mail is like that in this time range"),
+        (f"heatmap?{old}", "", "No mail was sent in this time range"),
+        ("", nothing, "No mail was sent in this time range"),
+        ("campaigns", nothing, "No campaign sent mail in this time range"),
+        ("deliverability", nothing, "There is no health score yet"),
+        ("sources", nothing, "Nothing was ever received"),
+        ("exports", nothing, "There is no export yet"),
+    ):
+        open_page(path, *([own_key] if own_key else []))
+        assert sentence in text(browser), path
+        assert browser.run("document.querySelector('.problem') === null"), path
+    # the way out keeps the question, and leaves the dates behind
+    open_page(f"query?metric=bounced&{old}")
+    href = browser.run("[...document.querySelectorAll('.empty a')][0].getAttribute('href')")
+    assert href == "./query?metric=bounced&timeRange=90d"
+
+
+@in_browser
+def test_days_are_the_same_in_every_zone(browser: Browser, open_page: Open) -> None:
+    shown = {}
+    for zone in ("UTC", "America/New_York", "Pacific/Kiritimati"):
+        browser.set_timezone(zone)
+        open_page("")
+        labels = browser.run("[...document.querySelectorAll('figure svg')].map((svg) => svg.textContent)")
+        shown[zone] = (text(browser, "#window"), table(browser, "Mail sent"), labels)
+    browser.set_timezone("")
+    assert shown["UTC"] == shown["America/New_York"] == shown["Pacific/Kiritimati"]
+
+
+@in_browser
+def test_a_day_of_the_overview_leads_to_its_deliverability(browser: Browser, open_page: Open) -> None:
+    open_page("")
+    table(browser, "Mail sent")
+    browser.run("document.querySelector('tbody th a').click()")
+    browser.wait(f"location.pathname === '/deliverability' && {IS_READY}")
+    query = browser.run("Object.fromEntries(new URLSearchParams(location.search))")
+    assert query["timeRange"] == "custom"
+    assert query["startDate"] == query["endDate"]
+
+
+@in_browser
 def test_a_key_of_another_workspace_sees_nothing_of_this_one(
     browser: Browser, open_page: Open, warehouse_settings: Settings
 ) -> None:
