@@ -264,7 +264,7 @@ class Settings:
         BeforeValidator(_origins),
         EnvVar(
             "API",
-            "Origins of web pages that may show a chart in a frame, separated by commas: `https://app.example.com`.",
+            "Origins of web pages that may show a chart in a frame, separated by commas: `https://dashboard.example.com`.",
             (SERVE,),
             default="none",
         ),

@@ -16,7 +16,7 @@ from flask import Response, request
 from werkzeug.http import parse_etags
 
 from api.analytics.chart_document import chart_document, rows_of
-from api.analytics.chart_pictures import draw
+from api.analytics.chart_pictures import BUSY, draw
 from api.analytics.fast_path import FastPath, ResolvedRequest
 from api.analytics.services import AnalyticsServices
 from api.contract.charts import Chart
@@ -34,7 +34,7 @@ from api.drawing.picture import (
     PictureFormat,
     PictureOptions,
 )
-from api.errors import NotFound
+from api.errors import ChartUnavailable, NotFound
 from api.web.operations import ETAG_HEADER, Operation, ResponseSpec, authorized_workspace
 from api.web.responses import cache_headers, data_response, document_body, not_modified
 from api.web.schemas import VegaLiteDocument
@@ -99,6 +99,7 @@ def charts_operation(
             arguments=_arguments(operation),
             demo_fields={},
             not_found=(*operation.not_found, "CHART_NOT_FOUND"),
+            errors=(ChartUnavailable(BUSY, retry_after=2),),
             path_parameters=(
                 *operation.path_parameters,
                 {

@@ -16,7 +16,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.auth.guard import RequestGuard
 from api.contract.suggestions import nearest
-from api.errors import INVALID, ContentTooLarge, Forbidden, MalformedRequest, UnsupportedMediaType, ValidationFailed
+from api.errors import INVALID, ApiError, ContentTooLarge, Forbidden, MalformedRequest, UnsupportedMediaType, ValidationFailed
 from api.web.error_examples import MAX_BODY_BYTES, error_examples
 from api.web.request_context import current_request_context
 from api.web.schemas import ErrorResponse
@@ -88,6 +88,7 @@ class Operation:
         demo_fields: fields of the example that have other values in the demo.
         not_found: the codes of its 404.
         responses: the successful responses by status.
+        errors: examples of errors that others do not have.
         headers: header parameters, in OpenAPI's form.
         max_body_bytes: a longer body is a 413.
     """
@@ -100,6 +101,7 @@ class Operation:
     path: str
     limit: int
     responses: Mapping[int, ResponseSpec]
+    errors: tuple[ApiError, ...] = ()
     scope: str = "read"
     arguments: type[ma.Schema] | None = None
     example: Mapping[str, Any] | None = None
@@ -247,7 +249,7 @@ def _add_route(blueprint: Blueprint, operation: Operation, view: Callable[..., R
     )
     names = list(operation.arguments().fields) if operation.arguments is not None else []
     body_bytes = operation.max_body_bytes if operation.has_body else None
-    examples = error_examples(names, operation.not_found, operation.limit, body_bytes)
+    examples = error_examples(names, operation.not_found, operation.limit, body_bytes, operation.errors)
     for status, description in {**ERRORS, **(BODY_ERRORS if operation.has_body else {})}.items():
         documented = blueprint.alt_response(
             status,
