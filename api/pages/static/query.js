@@ -58,6 +58,9 @@ function question() {
   return own;
 }
 
+/** A description of dbt's, whose words of code are in backquotes. */
+const withCode = (text) => String(text).split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
+
 const SHOWN = { percent, count, number };
 
 function columnsOf(data, meta) {
@@ -153,7 +156,7 @@ export async function render() {
       "section",
       { class: "card" },
       el("h2", {}, "What the numbers mean"),
-      el("dl", { class: "definitions" }, Object.values(meta.definitions).map(({ label, description, formula }) => [el("dt", {}, label), el("dd", {}, description, formula && el("span", { class: "note" }, ` ${formula}`))])),
+      el("dl", { class: "definitions" }, Object.values(meta.definitions).map(({ label, description, formula }) => [el("dt", {}, label), el("dd", {}, withCode(description), formula && el("span", { class: "note" }, ` ${formula}`))])),
     ),
   );
   return { nodes, range: data.time_range, dataAsOf: meta.data_as_of };
