@@ -91,7 +91,11 @@ const HINTS = {
   INVALID_TIME_RANGE: "Choose other dates.",
 };
 
+/** Whether this page was made before anything was published: the contract has no endpoint. */
+const isBeforeTheFirstBuild = () => Object.keys(JSON.parse(document.body.dataset.settings).endpoints).length === 0;
+
 function problem(error) {
+  if (error.code === "WAREHOUSE_UNAVAILABLE" && isBeforeTheFirstBuild()) return noNumbersYet();
   const details = Object.entries(error.details ?? {}).flatMap(([name, texts]) => texts.map((text) => `${name}: ${text}`));
   return el(
     "section",
@@ -102,6 +106,17 @@ function problem(error) {
     HINTS[error.code] ? el("p", {}, HINTS[error.code]) : null,
     el("p", {}, el("button", { type: "button", onclick: error.code === "PAGE" ? () => location.reload() : show }, error.code === "PAGE" ? "Load it again" : "Try again")),
     error.requestId ? el("p", { class: "note" }, `${error.code}, request ${error.requestId}`) : null,
+  );
+}
+
+function noNumbersYet() {
+  return el(
+    "section",
+    { class: "card empty" },
+    el("h2", {}, "There are no numbers yet"),
+    el("p", {}, "Nothing was built and published so far. The operator connects a provider (", el("code", {}, "mailmart sources create"), ") or loads a file (", el("code", {}, "mailmart ingest"), "), then runs ", el("code", {}, "mailmart build"), ". A running scheduler builds every day."),
+    // the page itself changes with the first publication
+    el("p", {}, el("button", { type: "button", onclick: () => location.reload() }, "Look again")),
   );
 }
 

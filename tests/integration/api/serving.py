@@ -28,8 +28,11 @@ class Running:
 
 
 @contextmanager
-def serving(settings: Settings, log: Path, *, workers: int = 1, **environment: str) -> Iterator[Running]:
-    """Serves while the block runs. Fails if the service does not start, or does not exit with status 0."""
+def serving(settings: Settings, log: Path, *, workers: int = 1, ready: str = "/readyz", **environment: str) -> Iterator[Running]:
+    """Serves while the block runs; it begins when the path `ready` is answered.
+
+    Fails if the service does not start, or does not exit with status 0.
+    """
     port = free_port()
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -50,7 +53,7 @@ def serving(settings: Settings, log: Path, *, workers: int = 1, **environment: s
         deadline = time.monotonic() + 30
         while True:
             try:
-                urllib.request.urlopen(f"{address}/readyz", timeout=5)
+                urllib.request.urlopen(f"{address}{ready}", timeout=5)
                 break
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 if time.monotonic() > deadline or process.poll() is not None:

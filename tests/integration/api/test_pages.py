@@ -415,6 +415,19 @@ def test_a_time_range_without_mail_says_what_to_do(browser: Browser, open_page: 
 
 
 @in_browser
+def test_before_the_first_build_a_page_says_what_to_do(browser: Browser, settings: Settings, tmp_path: Path) -> None:
+    key = create_key(settings, WORKSPACE, name="first")
+    with serving(settings, tmp_path / "log", ready="/healthz") as service:
+        browser.show_as()
+        for path in ("", "deliverability", "sources", "campaigns"):
+            browser.open(f"{service.address}/{path}#key={key}")
+            browser.wait(IS_READY)
+            assert "There are no numbers yet" in text(browser), path
+            assert "mailmart build" in text(browser)
+        browser.run("document.querySelector('#sign-out').click()")
+
+
+@in_browser
 def test_days_are_the_same_in_every_zone(browser: Browser, open_page: Open) -> None:
     shown = {}
     for zone in ("UTC", "America/New_York", "Pacific/Kiritimati"):
