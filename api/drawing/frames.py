@@ -1,4 +1,4 @@
-"""How the two processes speak: frames of one letter, a length and as many bytes."""
+"""How the two processes speak: frames of a kind, a length and as many bytes."""
 
 from __future__ import annotations
 

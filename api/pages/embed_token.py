@@ -122,7 +122,7 @@ def _read(claims: Mapping[str, Any], token: str) -> EmbedToken:
     if not isinstance(params, Mapping):
         raise InvalidToken("The claim params is not an object of parameters.")
     if theme not in ("", *THEMES):
-        raise InvalidToken(f"The claim theme is none of {', '.join(THEMES)}.")
+        raise InvalidToken(f"The claim theme must be one of {', '.join(THEMES)}.")
     return EmbedToken(workspace_id, chart, params, theme, hashlib.sha256(token.encode()).hexdigest()[:32])
 
 

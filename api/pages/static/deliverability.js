@@ -5,7 +5,7 @@ import { count, date, moment, number, percent, share } from "./format.js";
 import { anchor, card, chartCard, controls as timeControls, empty, settings, tableCard, tile, tiles } from "./parts.js";
 
 const PATH = "/analytics/deliverability";
-const MOST_DOMAINS_ASKED = 5;
+const MAX_DOMAINS = 5;
 const parameters = () => settings.endpoints.deliverability?.parameters ?? {};
 
 export const controls = () => {
@@ -57,9 +57,9 @@ function has(path) {
   return Object.values(settings.endpoints).some((endpoint) => endpoint.path === path && endpoint.method === "get");
 }
 
-/** The domains whose addresses are on a blacklist. Each is a request, so it is asked of a few domains only. */
+/** The domains whose addresses are on a blacklist. Each is a request, so this is for a few domains only. */
 async function listedDomains(query, domains) {
-  if (domains.length > MOST_DOMAINS_ASKED) return [];
+  if (domains.length > MAX_DOMAINS) return [];
   const answers = await Promise.all(domains.map((row) => call(PATH, { query: { ...query, domainId: row.domain_id } }).catch(() => null)));
   return domains.filter((row, index) => answers[index]?.data.blacklist_status.any_ip_blacklisted);
 }

@@ -1,4 +1,4 @@
-// One chart in a page of somebody else. Its document is in this page: nothing is asked for, and nothing is kept.
+// One chart in a page of somebody else. Its document is in this page: it sends no request, and keeps nothing.
 
 import { picture } from "./chart.js";
 import { el } from "./dom.js";

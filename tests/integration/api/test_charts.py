@@ -164,7 +164,7 @@ def test_a_busy_drawer_and_a_broken_one_say_so(caller: Caller, service: WsgiApp,
     drawer = service._services.drawer
     for error, seconds in ((DrawerBusy(), "2"), (DrawingFailed(), "60")):
 
-        def fail(asked: Picture, error: Exception = error) -> bytes:
+        def fail(picture: Picture, error: Exception = error) -> bytes:
             raise error
 
         monkeypatch.setattr(drawer, "draw", fail)
