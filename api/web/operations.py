@@ -228,22 +228,20 @@ def _add_route(blueprint: Blueprint, operation: Operation, view: Callable[..., R
             **({"examples": _body_examples(example, operation.demo_fields)} if example else {}),
         )(documented)
     for number, (status, spec) in enumerate(operation.responses.items()):
+        headers = {**LIMIT_HEADERS, **spec.headers}
+        # the last one comes first in the document
+        for content_type, schema in spec.more_content.items():
+            documented = blueprint.alt_response(
+                status, schema=dict(schema), description=spec.description, content_type=content_type, headers=headers
+            )(documented)
         add_response = blueprint.alt_response if number else blueprint.response
         documented = add_response(
             status,
             schema=spec.schema,
             description=spec.description,
-            headers={**LIMIT_HEADERS, **spec.headers},
+            headers=headers,
             **({"example": spec.example} if spec.example is not None else {}),
         )(documented)
-        for content_type, schema in spec.more_content.items():
-            documented = blueprint.alt_response(
-                status,
-                schema=dict(schema),
-                description=spec.description,
-                content_type=content_type,
-                headers={**LIMIT_HEADERS, **spec.headers},
-            )(documented)
     rule = "/" + "/".join(
         f"<string:{part[1:-1]}>" if part.startswith("{") else part for part in operation.path.strip("/").split("/")
     )
