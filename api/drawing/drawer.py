@@ -18,8 +18,7 @@ from api.drawing.picture import Picture, TooLargeToDraw
 from api.settings import PROJECT_ROOT
 
 LOG = logging.getLogger(__name__)
-# the first picture waits for the libraries, too
-SECONDS_TO_ANSWER = SECONDS_TO_DRAW + 5
+SECONDS_TO_ANSWER = SECONDS_TO_DRAW + 5.0
 # to wait for the pictures before this one
 SECONDS_TO_WAIT = 5.0
 # the process gets nothing else of our environment, which has passwords
@@ -69,6 +68,7 @@ class Drawer:
         child, self._child = self._child, None
         if child is not None:
             child.end()
+            child.last_words()
 
     @property
     def process_id(self) -> int | None:
@@ -101,7 +101,12 @@ class Drawer:
             DrawingFailed: it ended at the picture, or did not answer in time.
         """
         child = self._child
-        if child is None or child.process.poll() is not None:
+        if child is not None and child.process.poll() is not None:
+            # after a minute without a picture
+            child.end()
+            child.last_words()
+            child = None
+        if child is None:
             try:
                 child = self._child = _Child()
             except OSError as error:
@@ -111,16 +116,17 @@ class Drawer:
             write_frame(child.stdin, DRAW, content)
             return read_frame(child.stdout, SECONDS_TO_ANSWER)
         except (OSError, NoFrame, FrameTimeout) as error:
-            status = child.end()
+            status, words = child.end(), child.last_words()
             self._child = None
             if can_retry and status == 0:
                 return None
             reason = "was too slow" if isinstance(error, FrameTimeout) else f"ended with status {status}"
-            LOG.warning("the process that draws charts %s: %s", reason, child.last_words())
+            LOG.warning("the process that draws charts %s: %s", reason, words)
             raise DrawingFailed from error
         except BaseException:
             # half a frame would be read as the next picture
             child.end()
+            child.last_words()
             self._child = None
             raise
 
@@ -163,7 +169,7 @@ class _Child:
         return status
 
     def last_words(self) -> str:
-        """The end of what it wrote as an error, on one line."""
+        """The end of what it wrote as an error, on one line; once, after its end."""
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(size - 2000, 0))
         lines = self._errors.read().decode(errors="replace").split("\n")

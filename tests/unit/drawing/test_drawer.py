@@ -20,6 +20,7 @@ import pytest
 from api.analytics.chart_theme import DARK, LIGHT
 from api.drawing import child, drawer
 from api.drawing.drawer import Drawer, DrawerBusy, DrawingFailed
+from api.drawing.frames import DRAW, write_frame
 from api.drawing.picture import MAX_VALUES, PictureOptions, TooLargeToDraw, prepare_picture
 from api.settings import PROJECT_ROOT
 from tests.support.waiting import wait_until
@@ -211,3 +212,16 @@ def test_a_parent_that_is_killed_while_it_draws_leaves_no_process() -> None:
         return not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
 
     wait_until(has_ended, "the process has ended", seconds=child.SECONDS_TO_DRAW + 5)
+
+
+def test_a_picture_that_takes_too_long_ends_its_process() -> None:
+    command = (
+        "import api.drawing.child as child; child.PROCESSOR_SECONDS_TO_DRAW = 0.2;"
+        " child._draw = lambda **options: sum(iter(int, 1));"
+        " child.main()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", command], cwd=PROJECT_ROOT, stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    write_frame(process.stdin.fileno(), DRAW, b"{}")
+    assert process.wait(60) == -signal.SIGPROF
+    process.stdin.close()
