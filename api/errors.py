@@ -352,6 +352,16 @@ class StorageUnavailable(ApiError):
         super().__init__("The file is temporarily unavailable; try again later.", headers={"Retry-After": "30"})
 
 
+class ChartUnavailable(ApiError):
+    """A chart cannot be drawn as a picture: others are being drawn, or the library failed."""
+
+    status = 503
+    code = "CHART_UNAVAILABLE"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message, headers={"Retry-After": str(retry_after)})
+
+
 class DeliveryFailed(Exception):
     """A report could not be delivered. `is_lasting`: retrying does not help. `is_gone`: the receiver answered 410 Gone."""
 

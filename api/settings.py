@@ -248,6 +248,27 @@ class Settings:
             default="none",
         ),
     ] = ()
+    embed_secret: Annotated[
+        str | None,
+        EnvVar(
+            "API",
+            "Secret that signs the tokens of embedded charts, at least 32 bytes; to replace it, the new one, a comma and the one"
+            " before it. See [Embed a chart](../how-to/consumers/embed.md).",
+            (SERVE,),
+            default="no embedded charts",
+            is_secret=True,
+        ),
+    ] = None
+    embed_origins: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_origins),
+        EnvVar(
+            "API",
+            "Origins of web pages that may show a chart in a frame, separated by commas: `https://dashboard.example.com`.",
+            (SERVE,),
+            default="none",
+        ),
+    ] = ()
     trusted_proxies: Annotated[
         tuple[Network, ...],
         BeforeValidator(_networks),

@@ -12,9 +12,10 @@ from api.contract.charts import SERIES, TYPE_BY_KIND, VALUE, Chart
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 # days are UTC, and a program in another zone must not draw the day before
 DATE_UNIT = "utcyearmonthdate"
-# "Nov 3", and below the first day and the first of a year which year it is
+# "Nov 3", and below the first day and the first of a year which year it is; nothing at a tick within a day, of a few days
 DATE_LABELS = (
-    "[utcFormat(datum.value, '%b %-d'), datum.index === 0 || utcdayofyear(datum.value) === 1 ? utcFormat(datum.value, '%Y') : '']"
+    "utchours(datum.value) ? '' : [utcFormat(datum.value, '%b %-d'),"
+    " datum.index === 0 || utcdayofyear(datum.value) === 1 ? utcFormat(datum.value, '%Y') : '']"
 )
 MAX_TEXT = 120
 # a chart of small ones has a width of its own, not that of the page
@@ -33,13 +34,32 @@ def chart_document(chart: Chart, rows: Iterable[Mapping[str, Any]], data_as_of: 
         **({"resolve": {"scale": dict.fromkeys(chart.independent, "independent")}} if chart.independent else {}),
         "autosize": {"type": "fit", "contains": "padding"},
         "data": {"values": list(_values(chart, rows))},
-        "mark": chart.mark,
+        "mark": _mark(chart),
         "encoding": {channel: _channels(chart, channel, definitions) for channel, definitions in chart.encoding.items()},
         "config": LIGHT,
     }
     if "width" not in document:
         del document["autosize"]
     return document
+
+
+def rows_of(chart: Chart, data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rows of the chart's section in the endpoint's `data`; of an object, one or none."""
+    value: Any = data
+    for part in chart.section.path:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    if chart.section.is_list:
+        return list(value or [])
+    names = {shown.group or shown.name for shown in chart.section.fields}
+    return [{name: value[name] for name in names if name in value}] if value else []
+
+
+def value_at(row: Mapping[str, Any], name: str) -> Any:
+    """The value of a field of a row; None if there is none. A field of a group has a dot in its name."""
+    value: Any = row
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def _values(chart: Chart, rows: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
@@ -51,7 +71,7 @@ def _values(chart: Chart, rows: Iterable[Mapping[str, Any]]) -> Iterable[dict[st
         # the fields that are folded would be there twice
         kept = {name: value for name, value in shown.items() if name not in chart.fold and not isinstance(value, dict | list)}
         for name in chart.fold:
-            yield {**kept, SERIES: chart.labels[name], VALUE: _value_at(row, name)}
+            yield {**kept, SERIES: chart.labels[name], VALUE: value_at(row, name)}
 
 
 def _short(value: Any) -> Any:
@@ -59,11 +79,9 @@ def _short(value: Any) -> Any:
     return f"{value[: MAX_TEXT - 1]}…" if isinstance(value, str) and len(value) > MAX_TEXT else value
 
 
-def _value_at(row: Mapping[str, Any], name: str) -> Any:
-    value: Any = row
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+def _mark(chart: Chart) -> dict[str, Any]:
+    """The mark; points of a line without an outline, which would be dashed as the line is."""
+    return {**chart.mark, "point": {"strokeWidth": 0, "size": 36}} if chart.mark.get("point") is True else dict(chart.mark)
 
 
 def _channels(chart: Chart, channel: str, definitions: Any) -> Any:
@@ -94,6 +112,9 @@ def _channel(chart: Chart, channel: str, definition: Mapping[str, Any]) -> dict[
         if channel in ("color", "fill", "stroke", "strokeDash", "shape"):
             # in the order of the YAML, whatever the alphabet says
             result["scale"] = {"domain": [chart.labels[folded] for folded in chart.fold], **(result.get("scale") or {})}
+            if chart.mark.get("type") == "line":
+                # a piece of each line, and not of its points
+                result.setdefault("legend", {"symbolType": "stroke"})
         elif channel in ("x", "y", "row", "column", "facet"):
             result.setdefault("sort", [chart.labels[folded] for folded in chart.fold])
     elif not channel.endswith("2"):

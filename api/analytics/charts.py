@@ -1,4 +1,4 @@
-"""The route of an endpoint's charts: the endpoint's own answer to the same parameters, as a Vega-Lite document.
+"""The route of an endpoint's charts: the endpoint's own answer to the same parameters, as a Vega-Lite document or as a picture.
 
 A page asks for an endpoint and for its charts, so the answer is mostly cached, and all of them agree.
 """
@@ -10,23 +10,44 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import marshmallow as ma
 import orjson
 from flask import Response, request
 from werkzeug.http import parse_etags
 
-from api.analytics.chart_document import chart_document
+from api.analytics.chart_document import chart_document, rows_of
+from api.analytics.chart_pictures import BUSY, draw
 from api.analytics.fast_path import FastPath, ResolvedRequest
+from api.analytics.services import AnalyticsServices
 from api.contract.charts import Chart
 from api.contract.suggestions import suggest
-from api.errors import NotFound
-from api.web.operations import Operation
-from api.web.responses import data_response, document_body, not_modified
+from api.drawing.picture import (
+    CONTENT_TYPES,
+    DEFAULT_LOCALE,
+    DEFAULT_WIDTH,
+    FORMATS,
+    LOCALES,
+    MAX_SCALE,
+    MAX_WIDTH,
+    MIN_WIDTH,
+    THEMES,
+    PictureFormat,
+    PictureOptions,
+)
+from api.errors import ChartUnavailable, NotFound
+from api.web.operations import ETAG_HEADER, Operation, ResponseSpec, authorized_workspace
+from api.web.responses import cache_headers, data_response, document_body, not_modified
+from api.web.schemas import VegaLiteDocument
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 # what a route calls with the request's parameters and its path parameters
 View = Callable[[Mapping[str, Any], Mapping[str, str]], Response]
+DOCUMENT = "vega-lite"
+JSON = "application/json"
+FORMAT_BY_TYPE: Mapping[str, PictureFormat] = {CONTENT_TYPES[form]: form for form in FORMATS}
+OPTION_NAMES = ("format", "theme", "locale", "width", "scale")
 
 
 class NoFastPath(FastPath):
@@ -36,7 +57,9 @@ class NoFastPath(FastPath):
         """Remembers nothing."""
 
 
-def charts_operation(operation: Operation, charts: Sequence[Chart], answer: View) -> tuple[Operation, View]:
+def charts_operation(
+    operation: Operation, charts: Sequence[Chart], answer: View, services: AnalyticsServices
+) -> tuple[Operation, View]:
     """The operation of an endpoint's charts, from the endpoint's operation and view: its path ends with the chart's name.
 
     A page shows all charts of an endpoint at once, so their limit is the endpoint's for each of them.
@@ -47,44 +70,142 @@ def charts_operation(operation: Operation, charts: Sequence[Chart], answer: View
         chart = by_name.get(path["chart"])
         if chart is None:
             raise NotFound("CHART_NOT_FOUND", id=path["chart"], details={"chart": [suggest(path["chart"], by_name)]})
-        response = answer({**params, **chart.params}, path)
-        etag = _etag(response, chart)
+        options = _options(params)
+        of_endpoint = {name: value for name, value in params.items() if name not in OPTION_NAMES}
+        response = answer({**of_endpoint, **chart.params}, path)
+        etag = _etag(response, chart, params["theme"], options)
         # the client's copy has the chart's ETag; the endpoint itself answers 304 to "*" only
         if response.status_code == 304 or (etag and _is_current(etag)):
-            return not_modified(etag)
+            return _varying(not_modified(etag))
         body = orjson.loads(response.get_data())
         document = chart_document(chart, rows_of(chart, body["data"]), datetime.fromisoformat(body["meta"]["data_as_of"]))
-        return data_response(document_body(document), etag)
+        if options is None:
+            shown = {**document, "config": document["usermeta"]["dark"]} if params["theme"] == "dark" else document
+            return _varying(data_response(document_body(shown), etag))
+        picture = draw(services, authorized_workspace(), document, options)
+        disposition = f'inline; filename="{chart.name}.{options.format}"'
+        headers = [("Content-Type", CONTENT_TYPES[options.format]), ("Content-Disposition", disposition), *cache_headers(etag)]
+        return _varying(Response(picture, 200, headers=headers))
 
     return (
         replace(
             operation,
             operation_id=f"{operation.operation_id}Chart",
             name=f"{operation.name}_charts",
+            label=f"{operation.label}: chart",
+            description=_description(operation, charts),
             limit=operation.limit * len(charts),
             path=f"{operation.path}/charts/{{chart}}",
-            is_documented=False,
+            arguments=_arguments(operation),
+            demo_fields={},
+            not_found=(*operation.not_found, "CHART_NOT_FOUND"),
+            errors=(ChartUnavailable(BUSY, retry_after=2),),
+            path_parameters=(
+                *operation.path_parameters,
+                {
+                    "name": "chart",
+                    "description": "Name of the chart.",
+                    "example": charts[0].name,
+                    "schema": {"type": "string", "enum": [chart.name for chart in charts]},
+                },
+            ),
+            responses={
+                200: ResponseSpec(
+                    VegaLiteDocument,
+                    "The chart.",
+                    ETAG_HEADER if operation.responses[200].headers else {},
+                    more_content={
+                        CONTENT_TYPES["svg"]: {"type": "string"},
+                        CONTENT_TYPES["png"]: {"type": "string", "format": "binary"},
+                    },
+                )
+            },
         ),
         view,
     )
 
 
-def rows_of(chart: Chart, data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The rows of the chart's section in the endpoint's `data`; of an object, one or none."""
-    value: Any = data
-    for part in chart.section.path:
-        value = value.get(part) if isinstance(value, Mapping) else None
-    if chart.section.is_list:
-        return list(value or [])
-    names = {shown.group or shown.name for shown in chart.section.fields}
-    return [{name: value[name] for name in names if name in value}] if value else []
+def _description(operation: Operation, charts: Sequence[Chart]) -> str:
+    names = " ".join(f"`{chart.name}`: {chart.title}." for chart in charts)
+    return (
+        f"A picture of the response of {operation.operation_id}, as a Vega-Lite document with its data, as SVG or as PNG. {names}"
+        " Drawn pictures are cached; a workspace may have 60 others drawn in a minute."
+    )
 
 
-def _etag(response: Response, chart: Chart) -> str:
-    """The chart's ETag: the endpoint's, and the chart's name; '' if the endpoint's answers are not cached."""
+def _arguments(operation: Operation) -> type[ma.Schema]:
+    """The endpoint's parameters, and how the chart is drawn."""
+    base = operation.arguments or ma.Schema
+    ending = "Request" if operation.has_body else "Query"
+    name = f"{base.__name__.removesuffix(ending)}Chart{ending}"
+
+    class Meta:
+        unknown = ma.RAISE
+        register = False
+
+    return type(name, (base,), {**_option_fields(), "Meta": Meta})
+
+
+def _option_fields() -> dict[str, ma.fields.Field[Any]]:
+    return {
+        "format": ma.fields.String(
+            validate=ma.validate.OneOf((DOCUMENT, *FORMATS)),
+            metadata={
+                "description": "What the chart is sent as. Default: the type that `Accept` prefers, else `vega-lite`.",
+                "x-enum-name": "ChartFormat",
+                "x-enum-varnames": ["VEGA_LITE", "SVG", "PNG"],
+            },
+        ),
+        "theme": ma.fields.String(
+            load_default=THEMES[0],
+            validate=ma.validate.OneOf(THEMES),
+            metadata={"description": "Colours.", "example": "light", "x-enum-name": "ChartTheme"},
+        ),
+        "locale": ma.fields.String(
+            load_default=DEFAULT_LOCALE,
+            validate=ma.validate.OneOf(LOCALES),
+            metadata={
+                "description": "How a picture writes numbers, months and days.",
+                "example": DEFAULT_LOCALE,
+                "x-enum-name": "ChartLocale",
+            },
+        ),
+        "width": ma.fields.Integer(
+            load_default=DEFAULT_WIDTH,
+            validate=ma.validate.Range(MIN_WIDTH, MAX_WIDTH),
+            metadata={"description": "Width of a picture in pixels.", "example": DEFAULT_WIDTH},
+        ),
+        "scale": ma.fields.Integer(
+            load_default=1,
+            validate=ma.validate.Range(1, MAX_SCALE),
+            metadata={"description": "Multiplies the pixels of a PNG: 2 for dense screens.", "example": 1},
+        ),
+    }
+
+
+def _options(params: Mapping[str, Any]) -> PictureOptions | None:
+    """How to draw; None for the document."""
+    preferred = request.accept_mimetypes.best_match([JSON, *FORMAT_BY_TYPE], default=JSON)
+    form: Any = params.get("format") or FORMAT_BY_TYPE.get(preferred or JSON, DOCUMENT)
+    if form == DOCUMENT:
+        return None
+    return PictureOptions(form, params["theme"], params["locale"], params["width"], params["scale"])
+
+
+def _etag(response: Response, chart: Chart, theme: str, options: PictureOptions | None) -> str:
+    """The chart's ETag: the endpoint's, the chart's name, and how it is drawn; '' if the endpoint's answers are not cached."""
     tag = response.headers.get("ETag", "").strip('"')
-    return f'"{tag}-{chart.name}"' if tag else ""
+    if not tag:
+        return ""
+    if options is None:
+        return f'"{tag}-{chart.name}"' if theme == THEMES[0] else f'"{tag}-{chart.name}-{theme}"'
+    return f'"{tag}-{chart.name}-{options.format}-{theme}-{options.locale}-{options.width}-{options.scale}"'
 
 
 def _is_current(etag: str) -> bool:
     return request.method == "GET" and parse_etags(request.headers.get("If-None-Match")).contains_weak(etag.strip('"'))
+
+
+def _varying(response: Response) -> Response:
+    response.headers["Vary"] = "Accept"
+    return response

@@ -12,7 +12,7 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from api.analytics.cache import entity_tag
-from api.analytics.charts import NoFastPath, charts_operation
+from api.analytics.charts import NoFastPath, View, charts_operation
 from api.analytics.conditional_get import body_unless_current
 from api.analytics.cursors import cursor_after, decode_cursor, published_state, request_hash
 from api.analytics.fast_path import FastPath, ResolvedRequest
@@ -53,18 +53,22 @@ def analytics_blueprint(contract: Contract, services: AnalyticsServices, fast_pa
                 (query_operation(contract.semantic_layer, query), query_view(contract.semantic_layer, query, services)),
             )
         )
-    no_fast_path = NoFastPath(services.guard, services.cache)
-    charts = [
-        charts_operation(_operation(endpoint), contract.charts[endpoint.name], _view(endpoint, services, no_fast_path))
-        for endpoint in contract.endpoints
-        if contract.charts.get(endpoint.name)
-    ]
     return operations_blueprint(
         "Analytics",
         "Campaign, workspace, deliverability and heatmap analytics.",
-        [*(operation for _, operation in sorted(by_position, key=lambda item: item[0])), *charts],
+        [*(operation for _, operation in sorted(by_position, key=lambda item: item[0])), *chart_operations(contract, services)],
         services.guard,
     )
+
+
+def chart_operations(contract: Contract, services: AnalyticsServices) -> list[tuple[Operation, View]]:
+    """The operation and the view of each endpoint's charts."""
+    no_fast_path = NoFastPath(services.guard, services.cache)
+    return [
+        charts_operation(_operation(endpoint), contract.charts[endpoint.name], _view(endpoint, services, no_fast_path), services)
+        for endpoint in contract.endpoints
+        if contract.charts.get(endpoint.name)
+    ]
 
 
 def resolve_settings(

@@ -8,6 +8,7 @@ from api.analytics.cache import ResponseCache
 from api.auth.guard import RequestGuard
 from api.contract.publication import PublicationCache
 from api.db.pool import ConnectionPool
+from api.drawing.drawer import Drawer
 
 
 @dataclass(frozen=True)
@@ -18,3 +19,4 @@ class AnalyticsServices:
     publications: PublicationCache
     guard: RequestGuard
     cache: ResponseCache
+    drawer: Drawer

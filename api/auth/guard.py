@@ -59,6 +59,14 @@ class RequestGuard:
         principal = self._authenticate(authorization, address)
         return principal, self._count(principal, name, limit)
 
+    def authorize_token(self, workspace_id: str, digest: str, name: str, limit: int) -> AuthorizedRequest:
+        """A request with a signed token that was verified already; counted by the token, and not by its workspace.
+
+        Raises:
+            RateLimitExceeded: requests with the token exceeded the limit.
+        """
+        return AuthorizedRequest(workspace_id, self.count(digest, name, limit))
+
     def is_known(self, authorization: str, workspace_id: str, scope: str) -> bool:
         """Whether a credential was checked within the last second and may do this; if not, `authorize` decides. Never waits."""
         scheme, _, credential = authorization.partition(" ")
@@ -87,12 +95,20 @@ class RequestGuard:
             return None
         return principal.workspace_id if principal is not None and scope in principal.scopes else None
 
-    def _count(self, principal: Principal, name: str, limit: int) -> AuthorizedRequest:
-        quota = self._limiter.acquire(principal.workspace_id, name, limit)
+    def count(self, counted: str, name: str, limit: int) -> Quota:
+        """Counts a request, or what it costs beside itself, by a workspace or a token.
+
+        Raises:
+            RateLimitExceeded: the limit was exceeded.
+        """
+        quota = self._limiter.acquire(counted, name, limit)
         if not quota.is_allowed:
             RATE_LIMITED.labels(name).inc()
             raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
-        return AuthorizedRequest(principal.workspace_id, quota)
+        return quota
+
+    def _count(self, principal: Principal, name: str, limit: int) -> AuthorizedRequest:
+        return AuthorizedRequest(principal.workspace_id, self.count(principal.workspace_id, name, limit))
 
     def _authenticate(self, authorization: str | None, address: str) -> Principal:
         principal = self._principal(authorization, address)

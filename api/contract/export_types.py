@@ -55,6 +55,7 @@ class ExportType:
         is_query: the export is the answer to a query in the request; it has no sections.
         choices: the allowed values of list parameters that choose columns.
         defaults: the values of list parameters that a body does not have.
+        endpoint: the name of the endpoint with the same numbers; '' for none.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ExportType:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     defaults: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     is_query: bool = False
+    endpoint: str = ""
 
     def field(self, parameter: str) -> ma.fields.Field[Any]:
         """The field of an endpoint's parameter."""
@@ -173,4 +175,5 @@ def _export_type(
         is_rows=endpoint is None,
         choices={name: endpoint.parameters[name] for name in endpoint.defaults} if endpoint else {},
         defaults=endpoint.defaults if endpoint else {},
+        endpoint=endpoint.name if endpoint else "",
     )

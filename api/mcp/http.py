@@ -15,6 +15,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 
+from api.errors import RequestTimeout
 from api.mcp.rest import TIMEOUT_SECONDS, RestApi
 from api.mcp.server import create_server
 
@@ -53,11 +54,22 @@ class McpEndpoint:
             return
         scope[WORKSPACE] = credential.json()["data"]["workspace_id"]
         await self._start()
+        has_begun = False
+
+        async def sending(message: Any) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
         try:
             async with asyncio.timeout(SECONDS_TO_READ + TIMEOUT_SECONDS):
-                await self._manager.handle_request(scope, receive, send)
+                await self._manager.handle_request(scope, receive, sending)
         except TimeoutError:
-            return
+            # without a response, the server would say that it is broken
+            if not has_begun:
+                error = RequestTimeout()
+                body = {"success": False, "error": {"code": error.code, "message": error.message, "details": error.details}}
+                await _send(send, httpx2.Response(error.status, json=body))
 
     async def _credential(self, headers: Mapping[str, str], client: Any) -> httpx2.Response:
         """The API's own response to the credential: 401 and 429 are the client's response, too."""

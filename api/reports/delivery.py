@@ -15,6 +15,7 @@ from api.db.connection import connect
 from api.errors import DeliveryFailed
 from api.exports.signed_urls import PATH, signed_url
 from api.reports import run_repository as runs
+from api.reports.mail_charts import NO_CHARTS, ChartMaker
 from api.reports.opt_out_link import opt_out_url
 from api.reports.run_repository import DeliveryTarget
 from api.reports.smtp import MailServer, send
@@ -54,10 +55,11 @@ def run_delivery(
     channel: str,
     address: str,
     *,
+    charts: ChartMaker | None = None,
     resolve: Resolve = resolve,
     retry_saving: bool = True,
 ) -> None:
-    """Attempts a delivery if it is due.
+    """Attempts a delivery if it is due. Without `charts`, mails have none.
 
     The result is saved as soon as it is known. If the database is unavailable at that moment, saving is retried for a while
     (unless `retry_saving` is false): a delivery whose result is lost would be sent twice.
@@ -77,7 +79,7 @@ def run_delivery(
         return
     try:
         if channel == "email":
-            _send_mail(settings, delivery, address, opt_out)
+            _send_mail(settings, delivery, address, opt_out, charts)
         else:
             _send_webhook(settings, delivery, address, resolve)
     except DeliveryFailed as error:
@@ -95,14 +97,18 @@ def _retry_or_fail(connection: psycopg.Connection, target: DeliveryTarget, attem
         runs.retry_later(connection, target, attempt, failure.message)
 
 
-def _send_mail(settings: Settings, delivery: _Delivery, address: str, opt_out: _OptOut | None) -> None:
+def _send_mail(settings: Settings, delivery: _Delivery, address: str, opt_out: _OptOut | None, charts: ChartMaker | None) -> None:
     if address not in delivery.recipients:
         raise DeliveryFailed("The recipient was removed from the report", is_lasting=True)
     if opt_out is None or opt_out.has_opted_out:
         raise DeliveryFailed("The recipient has opted out of report mail", is_lasting=True)
     if settings.smtp_url is None:
         raise DeliveryFailed("No mail server is configured", is_lasting=True)
-    send(MailServer.of(settings.smtp_url, settings.mail_from or ""), run_mail(delivery.notification, address, opt_out.url))
+    notification = delivery.notification
+    made = NO_CHARTS
+    if charts is not None and notification.export_id is not None and notification.download_url is not None:
+        made = charts.charts_of(notification.export_id)
+    send(MailServer.of(settings.smtp_url, settings.mail_from or ""), run_mail(notification, address, opt_out.url, made))
 
 
 def _send_webhook(settings: Settings, delivery: _Delivery, address: str, resolve: Resolve) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.header import Header
 from email.headerregistry import Address
+from email.mime.image import MIMEImage
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from email.policy import compat32
@@ -79,6 +80,15 @@ class MailServer:
 
 
 @dataclass(frozen=True)
+class InlineImage:
+    """A PNG that the HTML of a mail shows by `cid:` and its id."""
+
+    content_id: str
+    file_name: str
+    png: bytes
+
+
+@dataclass(frozen=True)
 class Mail:
     """A mail to one address.
 
@@ -90,6 +100,7 @@ class Mail:
         message_id: the part of the Message-ID before the @; the same at each attempt.
         date: the Date header; the same at each attempt.
         opt_out_url: a POST to it opts the recipient out; empty: the mail has no such header.
+        images: those that the HTML shows.
     """
 
     recipient: str
@@ -99,6 +110,7 @@ class Mail:
     message_id: str
     date: datetime
     opt_out_url: str = ""
+    images: tuple[InlineImage, ...] = ()
 
 
 def build_message(mail: Mail, sender: Address) -> MIMEMultipart:
@@ -125,7 +137,19 @@ def build_message(mail: Mail, sender: Address) -> MIMEMultipart:
         if mail.opt_out_url.startswith("https://"):
             message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     message.attach(MIMEText(mail.text, "plain", "utf-8"))
-    message.attach(MIMEText(mail.html, "html", "utf-8"))
+    html = MIMEText(mail.html, "html", "utf-8")
+    if not mail.images:
+        message.attach(html)
+        return message
+    # the images belong to the HTML alone (RFC 2387): programs that show the text do not list them as attachments
+    related = MIMEMultipart("related", type="text/html")
+    related.attach(html)
+    for image in mail.images:
+        part = MIMEImage(image.png, "png")
+        part["Content-ID"] = f"<{image.content_id}>"
+        part["Content-Disposition"] = f'inline; filename="{image.file_name}"'
+        related.attach(part)
+    message.attach(related)
     return message
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
@@ -10,9 +11,11 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from api.reports.smtp import Mail
+from api.reports.mail_charts import NO_CHARTS, MailChart, MailCharts
+from api.reports.smtp import InlineImage, Mail
 
 STOP = "Stop the report mail of this workspace"
+NO_MAIL = "There is nothing to draw in this time range."
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,8 @@ def webhook_body(notification: RunNotification) -> bytes:
     return orjson.dumps(body, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS)
 
 
-def run_mail(notification: RunNotification, recipient: str, opt_out_url: str) -> Mail:
-    """The mail to one recipient of a report, with a link to opt out of such mail."""
+def run_mail(notification: RunNotification, recipient: str, opt_out_url: str, made: MailCharts = NO_CHARTS) -> Mail:
+    """The mail to one recipient of a report, with its charts, and with a link to opt out of such mail."""
     zone = ZoneInfo(notification.timezone)
     facts = [("Report", notification.name), ("Due", _local_time(notification.scheduled_for, zone))]
     facts.append(("Contents", f"{notification.export_type.replace('_', ' ')} ({notification.format})"))
@@ -94,17 +97,80 @@ def run_mail(notification: RunNotification, recipient: str, opt_out_url: str) ->
         )
     why = f"You receive this mail because your address is a recipient of the report (workspace {notification.workspace_id})."
     facts_as_text = [f"{label}: {value}" for label, value in facts]
-    text = "\n".join([f"{title}.", "", *facts_as_text, "", link_as_text, "", why, f"{STOP}: {opt_out_url}", ""])
+    note = [made.note, ""] if made.note else []
+    charts_as_text = [line for chart in made.charts for line in _chart_as_text(chart)]
+    text = "\n".join(
+        [f"{title}.", "", *facts_as_text, "", link_as_text, "", *charts_as_text, *note, why, f"{STOP}: {opt_out_url}", ""]
+    )
     rows = "".join(f"<tr><td>{label}&nbsp;</td><td>{escape(value)}</td></tr>" for label, value in facts)
+    charts_as_html, images = _charts_as_html(made, notification.run_id)
     html = (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"></head><body>'
-        f'<p>{title}.</p><table dir="auto">{rows}</table><p>{link_as_html}</p><p><small>{escape(why)}'
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark"></head>'
+        '<body style="font-family: sans-serif; line-height: 1.4">'
+        f'<p>{title}.</p><table dir="auto">{rows}</table><p>{link_as_html}</p>{charts_as_html}<p><small>{escape(why)}'
         f' <a href="{escape(opt_out_url)}">{STOP}</a>.</small></p></body></html>'
     )
     subject = notification.name if notification.download_url is not None else f"{notification.name}: could not be created"
     # different for each recipient and the same at each attempt, so that mail clients can detect duplicates
     name = f"{notification.run_id}.{hashlib.sha256(recipient.encode()).hexdigest()[:12]}"
-    return Mail(recipient, subject, text, html, name, notification.exported_at, opt_out_url)
+    return Mail(recipient, subject, text, html, name, notification.exported_at, opt_out_url, images)
+
+
+def _chart_as_text(chart: MailChart) -> list[str]:
+    """Title, description and numbers, for those who do not see the picture."""
+    lines = [chart.title, "-" * min(len(chart.title), 60)]
+    if chart.description:
+        lines.append(chart.description)
+    if not chart.rows:
+        return [*lines, NO_MAIL, ""]
+    widths = [max(len(row[index]) for row in (chart.columns, *chart.rows)) for index in range(len(chart.columns))]
+    for row in (chart.columns, *chart.rows) if any(chart.columns) else chart.rows:
+        # the first column is what the numbers are of
+        numbers = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        cells = [row[0].ljust(widths[0]), *numbers]
+        lines.append("  ".join(cells).rstrip())
+    return [*lines, *([_left_out(chart)] if chart.rows_left_out else []), ""]
+
+
+def _charts_as_html(made: MailCharts, run_id: str) -> tuple[str, tuple[InlineImage, ...]]:
+    """The pictures with what programs show in their place; numbers as a table where there is no picture."""
+    parts: list[str] = []
+    images: list[InlineImage] = []
+    for number, chart in enumerate(made.charts, 1):
+        parts.append(f'<h2 dir="auto" style="font-size: 1.1em; margin: 1.5em 0 0.3em">{escape(chart.title)}</h2>')
+        if chart.description:
+            parts.append(f"<p><small>{escape(chart.description)}</small></p>")
+        if chart.png:
+            content_id = f"chart{number}.{run_id}@mailmart"
+            images.append(InlineImage(content_id, f"{chart.name}.png", chart.png))
+            width, height = chart.size
+            alternative = f"{chart.title}. {chart.description} The numbers are in the text of this mail and in the file."
+            parts.append(
+                f'<p><img src="cid:{content_id}" alt="{escape(alternative)}" width="{width}" height="{height}"'
+                ' style="max-width: 100%; height: auto"></p>'
+            )
+        elif chart.rows:
+            parts.append(f"<p>This chart could not be drawn. These are its numbers:</p>{_table_as_html(chart)}")
+        else:
+            parts.append(f"<p>{NO_MAIL}</p>")
+    if made.note:
+        parts.append(f"<p>{escape(made.note)}</p>")
+    return "".join(parts), tuple(images)
+
+
+def _table_as_html(chart: MailChart) -> str:
+    rows = "".join(_row_as_html("td", row) for row in chart.rows)
+    left_out = f"<p>{_left_out(chart)}</p>" if chart.rows_left_out else ""
+    return f'<table dir="auto" cellpadding="4">{_row_as_html("th", chart.columns)}{rows}</table>{left_out}'
+
+
+def _row_as_html(tag: str, cells: Sequence[str]) -> str:
+    aligned = (f'<{tag} align="{"right" if index else "left"}">{escape(cell)}</{tag}>' for index, cell in enumerate(cells))
+    return f"<tr>{''.join(aligned)}</tr>"
+
+
+def _left_out(chart: MailChart) -> str:
+    return f"… and {chart.rows_left_out:,} rows more, which are in the file."
 
 
 def _local_time(moment: datetime, zone: ZoneInfo) -> str:

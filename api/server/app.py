@@ -17,7 +17,7 @@ from flask_cors import CORS
 
 from api.analytics.cache import ResponseCache
 from api.analytics.fast_path import FastPath
-from api.analytics.routes import analytics_blueprint
+from api.analytics.routes import analytics_blueprint, chart_operations
 from api.analytics.services import AnalyticsServices
 from api.auth.api_keys import ApiKeyStore
 from api.auth.guard import RequestGuard
@@ -28,6 +28,7 @@ from api.contract.publication import Publication, PublicationCache
 from api.db.loop_queries import LoopQueries
 from api.db.pool import ConnectionPool
 from api.db.replica import RoutedPool
+from api.drawing.drawer import Drawer
 from api.errors import ApiError, ContractError, Forbidden, InvalidHost, WarehouseUnavailable
 from api.exports.downloads import Downloads, downloads_blueprint
 from api.exports.routes import ExportServices, exports_blueprint
@@ -38,6 +39,8 @@ from api.net.client_address import client_address
 from api.observability.posthog import Telemetry
 from api.observability.replica_metrics import REPLICA_REPORTS
 from api.pages.chart_bundle import ChartBundle
+from api.pages.embed import embed_blueprint
+from api.pages.embed_token import EmbedTokenVerifier
 from api.pages.routes import pages_blueprint
 from api.reports.opt_out import opt_out_blueprint
 from api.reports.routes import ReportServices, reports_blueprint
@@ -84,7 +87,8 @@ class WsgiApp:
         self._keys = ApiKeyStore(self._pool)
         self._limiter = RateLimiter(settings)
         guard = RequestGuard(self._keys, JwtVerifier(settings), self._limiter)
-        self._services = AnalyticsServices(self._pool, self._publications, guard, ResponseCache(settings.response_cache_mb))
+        cache = ResponseCache(settings.response_cache_mb)
+        self._services = AnalyticsServices(self._pool, self._publications, guard, cache, Drawer())
         self._chart_bundle = ChartBundle(settings.home)
         self._downloads = Downloads(settings, storage_of(settings), self._pool)
         self._telemetry = telemetry or Telemetry(settings, "mailmart_api")
@@ -175,7 +179,8 @@ class WsgiApp:
         return self._services.guard.workspace_of(authorization, INGEST, address=self._client_address(environ))
 
     def close(self) -> None:
-        """Closes all connections, and sends what telemetry still has."""
+        """Closes all connections, ends the process that draws, and sends what telemetry still has."""
+        self._services.drawer.close()
         self._limiter.close()
         self._keys.close()
         self._pool.close()
@@ -291,6 +296,16 @@ def create_app(
     app.register_blueprint(downloads_blueprint(downloads))
     app.register_blueprint(opt_out_blueprint(services.pool))
     app.register_blueprint(pages_blueprint(contract, services.guard, chart_bundle))
+    app.register_blueprint(
+        embed_blueprint(
+            chart_operations(contract, services),
+            services.guard,
+            chart_bundle,
+            EmbedTokenVerifier(settings),
+            settings.embed_origins,
+            services.publications.require,
+        )
+    )
     if settings.cors_origins:
         CORS(
             app,
@@ -308,7 +323,7 @@ def api_document(settings: Settings, manifest: Mapping[str, Any]) -> dict[str, A
     """The OpenAPI document of a manifest; needs no database and no storage."""
     pool = ConnectionPool(settings)
     guard = RequestGuard(ApiKeyStore(pool), JwtVerifier(settings), RateLimiter(settings))
-    services = AnalyticsServices(pool, PublicationCache(pool, settings.target), guard, ResponseCache(0))
+    services = AnalyticsServices(pool, PublicationCache(pool, settings.target), guard, ResponseCache(0), Drawer())
     downloads = Downloads(settings, storage_of(settings), pool)
     fast_path = FastPath(guard, services.cache)
     app = create_app(settings, read_contract(manifest), services, downloads, fast_path, ChartBundle(settings.home))

@@ -141,10 +141,12 @@ class AsgiAdapter:
         threads: int,
         limits: ClientLimits | None = None,
         health_paths: Collection[str] = (),
+        token_paths: Collection[str] = (),
         large_bodies: LargeBodies | None = None,
         on_loop: OnLoop | None = None,
     ) -> None:
         """`threads` answer requests with a credential. A request for one of `health_paths` never waits behind other requests.
+        `token_paths` are those whose credential is in the query.
 
         `on_loop` is tried first for a GET with a credential and without a body.
         """
@@ -152,6 +154,7 @@ class AsgiAdapter:
         self._number_of_threads = threads
         self._limits = limits or ClientLimits()
         self._health_paths = frozenset(health_paths)
+        self._token_paths = frozenset(token_paths)
         self._large_bodies = large_bodies
         self._on_loop = on_loop
         max_held_bytes = large_bodies.max_held_bytes if large_bodies is not None else 0
@@ -207,7 +210,8 @@ class AsgiAdapter:
     def _queue(self, queues: _Queues, scope: Scope, announced: _Announced, body: bytes | ApiError) -> Handoff:
         if scope["path"] in self._health_paths:
             return queues.health
-        return queues.others if isinstance(body, ApiError) or not announced.has_credential else queues.with_credential
+        has_credential = announced.has_credential or scope["path"] in self._token_paths
+        return queues.others if isinstance(body, ApiError) or not has_credential else queues.with_credential
 
     async def _read_body(self, announced: _Announced, receive: Receive) -> bytes | ApiError:
         """The body; or the error that whoever reads it gets.

@@ -6,6 +6,7 @@ from multiprocessing.util import Finalize
 
 from api.intake.events.routes import MAX_BODY_BYTES, PATH
 from api.observability.logs import configure_server_logs
+from api.pages.embed import PATH as EMBED_PATH
 from api.processes.parent_death import end_with_parent
 from api.server.app import WsgiApp
 from api.server.asgi import AsgiAdapter, CompleteResponse, LargeBodies, Unfinished
@@ -35,6 +36,7 @@ def create_asgi_app() -> McpMount:
         app,
         threads=THREADS,
         health_paths={"/healthz", f"{settings.public_path}/healthz"},
+        token_paths={EMBED_PATH, f"{settings.public_path}{EMBED_PATH}"},
         large_bodies=LargeBodies(PATH, MAX_BODY_BYTES, app.workspace_of_large_body),
         on_loop=respond_on_loop,
     )

@@ -38,7 +38,7 @@ IDS = {
 
 
 def error_examples(
-    fields: Sequence[str], not_found: Iterable[str], limit: int, max_body_bytes: int | None
+    fields: Sequence[str], not_found: Iterable[str], limit: int, max_body_bytes: int | None, more: Iterable[ApiError] = ()
 ) -> dict[int, dict[str, dict[str, Any]]]:
     """The examples of an operation by status: name → `{"summary", "value"}`, as OpenAPI's `examples`.
 
@@ -47,6 +47,7 @@ def error_examples(
         not_found: the codes of its 404.
         limit: requests a minute.
         max_body_bytes: of its JSON body; None if it has none.
+        more: errors that others do not have.
     """
     has_body = max_body_bytes is not None
     errors: list[ApiError] = [
@@ -61,6 +62,7 @@ def error_examples(
         ApiError("Internal server error; report the request's X-Request-Id."),
         WarehouseUnavailable("The database is unavailable; try again later."),
         QueryTimeout(),
+        *more,
     ]
     if max_body_bytes is not None:
         errors += [RequestTimeout(), ContentTooLarge(max_body_bytes), UnsupportedMediaType()]

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import marshmallow as ma
-from flask import Blueprint as PlainBlueprint
 from flask import Response, request
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
@@ -17,7 +16,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from api.auth.guard import RequestGuard
 from api.contract.suggestions import nearest
-from api.errors import INVALID, ContentTooLarge, Forbidden, MalformedRequest, UnsupportedMediaType, ValidationFailed
+from api.errors import INVALID, ApiError, ContentTooLarge, Forbidden, MalformedRequest, UnsupportedMediaType, ValidationFailed
 from api.web.error_examples import MAX_BODY_BYTES, error_examples
 from api.web.request_context import current_request_context
 from api.web.schemas import ErrorResponse
@@ -70,6 +69,8 @@ class ResponseSpec:
     headers: Mapping[str, Any] = field(default_factory=dict)
     # a whole body; without it, tools build one from the fields' examples
     example: Mapping[str, Any] | None = None
+    # other content types that a client can ask for, and their schemas in OpenAPI's form
+    more_content: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,9 @@ class Operation:
         demo_fields: fields of the example that have other values in the demo.
         not_found: the codes of its 404.
         responses: the successful responses by status.
+        errors: examples of errors that others do not have.
         headers: header parameters, in OpenAPI's form.
         max_body_bytes: a longer body is a 413.
-        is_documented: whether it is in the OpenAPI document, and so in the SDKs.
     """
 
     operation_id: str
@@ -100,6 +101,7 @@ class Operation:
     path: str
     limit: int
     responses: Mapping[int, ResponseSpec]
+    errors: tuple[ApiError, ...] = ()
     scope: str = "read"
     arguments: type[ma.Schema] | None = None
     example: Mapping[str, Any] | None = None
@@ -108,7 +110,6 @@ class Operation:
     path_parameters: tuple[Mapping[str, Any], ...] = ()
     headers: tuple[Mapping[str, Any], ...] = ()
     max_body_bytes: int = MAX_BODY_BYTES
-    is_documented: bool = True
 
     @property
     def has_body(self) -> bool:
@@ -227,26 +228,26 @@ def _add_route(blueprint: Blueprint, operation: Operation, view: Callable[..., R
             **({"examples": _body_examples(example, operation.demo_fields)} if example else {}),
         )(documented)
     for number, (status, spec) in enumerate(operation.responses.items()):
+        headers = {**LIMIT_HEADERS, **spec.headers}
+        # the last one comes first in the document
+        for content_type, schema in spec.more_content.items():
+            documented = blueprint.alt_response(
+                status, schema=dict(schema), description=spec.description, content_type=content_type, headers=headers
+            )(documented)
         add_response = blueprint.alt_response if number else blueprint.response
         documented = add_response(
             status,
             schema=spec.schema,
             description=spec.description,
-            headers={**LIMIT_HEADERS, **spec.headers},
+            headers=headers,
             **({"example": spec.example} if spec.example is not None else {}),
         )(documented)
     rule = "/" + "/".join(
         f"<string:{part[1:-1]}>" if part.startswith("{") else part for part in operation.path.strip("/").split("/")
     )
-    if not operation.is_documented:
-        # flask-smorest's own method adds it to the document
-        PlainBlueprint.add_url_rule(
-            blueprint, rule, endpoint=operation.operation_id, view_func=documented, methods=[operation.method.upper()]
-        )
-        return
     names = list(operation.arguments().fields) if operation.arguments is not None else []
     body_bytes = operation.max_body_bytes if operation.has_body else None
-    examples = error_examples(names, operation.not_found, operation.limit, body_bytes)
+    examples = error_examples(names, operation.not_found, operation.limit, body_bytes, operation.errors)
     for status, description in {**ERRORS, **(BODY_ERRORS if operation.has_body else {})}.items():
         documented = blueprint.alt_response(
             status,

@@ -35,6 +35,7 @@ ERROR_CODES = (
     "WAREHOUSE_UNAVAILABLE",
     "QUERY_TIMEOUT",
     "STORAGE_UNAVAILABLE",
+    "CHART_UNAVAILABLE",
 )
 
 # fields by name; a dict is a nested object
@@ -92,6 +93,47 @@ class ErrorResponse(OpenSchema):
         metadata={"description": "Always false for an error.", "x-constant": False, "example": False},
     )
     error = ma.fields.Nested(Problem, required=True)
+
+
+class VegaLiteDocument(OpenSchema):
+    """A chart with its data, as a Vega-Lite document: https://vega.github.io/vega-lite/docs/spec.html."""
+
+    schema = ma.fields.String(
+        required=True,
+        data_key="$schema",
+        metadata={
+            "description": "The version of Vega-Lite that the document is of.",
+            "example": "https://vega.github.io/schema/vega-lite/v6.json",
+        },
+    )
+    title = ma.fields.String(
+        required=True, metadata={"description": "Title of the chart.", "example": "Open, click and reply rate"}
+    )
+    description = ma.fields.String(
+        metadata={"description": "What the chart shows, for people who do not see it.", "example": "Rates by day of sending."}
+    )
+    data = ma.fields.Dict(
+        required=True,
+        metadata={
+            "description": "`values`: the rows that are drawn.",
+            "example": {"values": [{"series": "Opened", "value": 45}]},
+        },
+    )
+    mark = ma.fields.Raw(required=True, metadata={"description": "The kind of mark.", "example": {"type": "line"}})
+    encoding = ma.fields.Dict(
+        required=True,
+        metadata={"description": "Which field each channel shows.", "example": {"y": {"field": "value", "type": "quantitative"}}},
+    )
+    config = ma.fields.Dict(
+        required=True, metadata={"description": "Colours and fonts of the theme.", "example": {"background": "transparent"}}
+    )
+    usermeta = ma.fields.Dict(
+        required=True,
+        metadata={
+            "description": "`data_as_of`, as in `meta` of other responses; and `dark`, the config of the dark theme.",
+            "example": {"data_as_of": "2025-11-26T02:00:00Z", "dark": {"background": "transparent"}},
+        },
+    )
 
 
 def request_schema(endpoint: Endpoint) -> type[ma.Schema]:

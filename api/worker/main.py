@@ -9,6 +9,7 @@ import psycopg
 from procrastinate import App
 
 from api.db.connection import connect
+from api.drawing.drawer import Drawer
 from api.errors import SettingsError
 from api.exports.attempt import run_attempt
 from api.exports.events import report_outcome
@@ -18,9 +19,13 @@ from api.jobs.running_jobs import RunningJobs
 from api.jobs.tasks import make_queue
 from api.observability.posthog import Telemetry
 from api.reports.delivery import run_delivery
+from api.reports.mail_charts import ChartMaker
 from api.reports.run_repository import export_ended
 from api.reports.smtp import MailServer
 from api.settings import Settings
+
+# an attempt at a mail may take four minutes; nobody waits for it
+SECONDS_TO_WAIT_FOR_PICTURES = 30.0
 
 
 def run_worker(settings: Settings, concurrency: int) -> None:
@@ -45,6 +50,8 @@ def run_worker(settings: Settings, concurrency: int) -> None:
         connect(settings, "mailmart_worker").close()
 
     telemetry = Telemetry(settings)
+    drawer = Drawer(max_callers=concurrency, seconds_to_wait=SECONDS_TO_WAIT_FOR_PICTURES)
+    charts = ChartMaker(settings, drawer)
 
     def export(export_id: str, is_stopping: Callable[[], bool]) -> None:
         outcome = run_attempt(settings, storage, export_id, is_stopping, export_ended)
@@ -52,7 +59,7 @@ def run_worker(settings: Settings, concurrency: int) -> None:
             report_outcome(settings, telemetry, outcome)
 
     def deliver(run_id: str, channel: str, target: str) -> None:
-        run_delivery(settings, run_id, channel, target)
+        run_delivery(settings, run_id, channel, target, charts=charts)
 
     def make(running: RunningJobs) -> App:
         return make_queue(settings, export, deliver, running)
@@ -60,4 +67,5 @@ def run_worker(settings: Settings, concurrency: int) -> None:
     try:
         run_jobs(make, concurrency)
     finally:
+        drawer.close()
         telemetry.close()

@@ -49,7 +49,9 @@ export function change(changes) {
 /** A link to a page that keeps the time range, the zone and the comparison. */
 export function link(page, own = {}) {
   const next = new URLSearchParams();
-  for (const name of ["timeRange", "startDate", "endDate", "timezone", "compare"]) {
+  // a link with a time range of its own has no dates of another one
+  const range = "timeRange" in own ? [] : ["timeRange", "startDate", "endDate"];
+  for (const name of [...range, "timezone", "compare"]) {
     const value = get(name);
     if (value) next.set(name, value);
   }

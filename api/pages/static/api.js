@@ -24,7 +24,37 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** The requests of this page as commands; the key is a variable, so that they can be shown and shared. */
 export function asCurl() {
-  return [...new Set(sent)].join("\n\n");
+  const commands = sent.map(({ method, url, query, body }) => {
+    const data = body === undefined ? "" : ` -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(body))}`;
+    const verb = method === "GET" || method === "POST" ? "" : ` -X ${method}`;
+    return `curl -s -H "Authorization: Bearer $MAILMART_KEY"${verb}${data} ${quoted(address(url, query))}`;
+  });
+  return [...new Set(commands)].join("\n\n");
+}
+
+/** The same as a Python program. */
+export function asPython() {
+  const calls = sent.map(({ method, url, query, body }) => {
+    const params = Object.fromEntries(Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== ""));
+    const options = [
+      Object.keys(params).length ? `, params=${python(params)}` : "",
+      body === undefined ? "" : `, json=${python(body)}`,
+    ].join("");
+    return `answer = session.request(${python(method)}, ${python(url)}${options}, timeout=30)\nanswer.raise_for_status()\nprint(answer.json())`;
+  });
+  if (!calls.length) return "";
+  const head = 'import os\n\nimport requests\n\nsession = requests.Session()\nsession.headers["Authorization"] = f"Bearer {os.environ[\'MAILMART_KEY\']}"';
+  return [head, ...new Set(calls)].join("\n\n");
+}
+
+/** A value of JSON as Python writes it; a text of JSON is one of Python. */
+function python(value) {
+  if (value === null) return "None";
+  if (value === true) return "True";
+  if (value === false) return "False";
+  if (Array.isArray(value)) return `[${value.map(python).join(", ")}]`;
+  if (typeof value === "object") return `{${Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${python(item)}`).join(", ")}}`;
+  return JSON.stringify(value);
 }
 
 function address(path, query) {
@@ -82,9 +112,7 @@ export function call(path, options) {
   const whole = `api/v1/workspaces/${encodeURIComponent(workspace)}${path}`;
   if (!path.includes("/charts/")) {
     const { method = "GET", query = {}, body } = options ?? {};
-    const data = body === undefined ? "" : ` -H 'Content-Type: application/json' -d ${quoted(JSON.stringify(body))}`;
-    const verb = method === "GET" || method === "POST" ? "" : ` -X ${method}`;
-    sent.push(`curl -s -H "Authorization: Bearer $MAILMART_KEY"${verb}${data} ${quoted(new URL(address(whole, query), document.baseURI).href)}`);
+    sent.push({ method, url: new URL(whole, document.baseURI).href, query, body });
   }
   return send(whole, key, options);
 }

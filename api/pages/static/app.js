@@ -1,6 +1,6 @@
 // Starts a page: signs in, and shows what its address says.
 
-import { asCurl, Failure, forgetRequests, identify } from "./api.js";
+import { asCurl, asPython, Failure, forgetRequests, identify } from "./api.js";
 import { el, fill } from "./dom.js";
 import { moment, windowText } from "./format.js";
 import { get } from "./address.js";
@@ -91,7 +91,11 @@ const HINTS = {
   INVALID_TIME_RANGE: "Choose other dates.",
 };
 
+/** Whether this page was made before anything was published: the contract has no endpoint. */
+const isBeforeTheFirstBuild = () => Object.keys(JSON.parse(document.body.dataset.settings).endpoints).length === 0;
+
 function problem(error) {
+  if (error.code === "WAREHOUSE_UNAVAILABLE" && isBeforeTheFirstBuild()) return noNumbersYet();
   const details = Object.entries(error.details ?? {}).flatMap(([name, texts]) => texts.map((text) => `${name}: ${text}`));
   return el(
     "section",
@@ -102,6 +106,17 @@ function problem(error) {
     HINTS[error.code] ? el("p", {}, HINTS[error.code]) : null,
     el("p", {}, el("button", { type: "button", onclick: error.code === "PAGE" ? () => location.reload() : show }, error.code === "PAGE" ? "Load it again" : "Try again")),
     error.requestId ? el("p", { class: "note" }, `${error.code}, request ${error.requestId}`) : null,
+  );
+}
+
+function noNumbersYet() {
+  return el(
+    "section",
+    { class: "card empty" },
+    el("h2", {}, "There are no numbers yet"),
+    el("p", {}, "Nothing was built and published so far. The operator connects a provider (", el("code", {}, "mailmart sources create"), ") or loads a file (", el("code", {}, "mailmart ingest"), "), then runs ", el("code", {}, "mailmart build"), ". A running scheduler builds every day."),
+    // the page itself changes with the first publication
+    el("p", {}, el("button", { type: "button", onclick: () => location.reload() }, "Look again")),
   );
 }
 
@@ -135,7 +150,7 @@ async function show() {
   if (mine !== turn) return;
   title.replaceChildren(shown.title);
   document.title = `${title.textContent.slice(0, 80)} · mailmart`;
-  fill(content, nodes, commands());
+  fill(content, nodes, commands().filter(Boolean));
   content.removeAttribute("aria-busy");
   status.textContent = "";
   document.getElementById("window").textContent = shown.range ? windowText(shown.range) : "";
@@ -144,8 +159,8 @@ async function show() {
 
 /** The same numbers for a program. */
 function commands() {
-  const text = asCurl();
-  return text && el("details", { class: "commands" }, el("summary", {}, "The same as curl commands"), el("pre", { tabindex: 0 }, text));
+  const kinds = [["The same as curl commands", asCurl()], ["The same in Python", asPython()]];
+  return kinds.map(([about, text]) => text && el("details", { class: "commands" }, el("summary", {}, about), el("pre", { tabindex: 0 }, text)));
 }
 
 /** The controls, so that whoever chose a wrong time range can choose another. */

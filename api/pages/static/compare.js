@@ -40,6 +40,18 @@ function verdict(row, names) {
   return ["", [name(names.get(row.leading)), ` is ahead${ahead}. That can be chance${chance}.${needed}`]];
 }
 
+/** All rates in a sentence: which campaign to take, as far as the numbers say. */
+function summary(rows, names) {
+  const clear = rows.filter((row) => row.winner !== null);
+  if (!clear.length) return "No rate differs by more than chance would explain. Take either, or send more mail first.";
+  const winners = [...new Set(clear.map((row) => row.winner))];
+  const parts = winners.map((winner, index) => {
+    const rates = clear.filter((row) => row.winner === winner).map((row) => words(row.metric));
+    return [index ? "; " : "", name(names.get(winner)), ` is better in ${rates.join(", ")}`];
+  });
+  return [parts, winners.length === 1 ? ". No other rate differs by more than chance would explain." : ". Decide by the rate that matters to you."];
+}
+
 export async function render() {
   const ids = getAll("id");
   const nodes = [controls(), chooser(ids)];
@@ -49,6 +61,17 @@ export async function render() {
   }
   const body = { campaign_ids: ids, ...timeRangeOfBody(), metrics: METRICS };
   const { data, meta } = await call(PATH, { method: "POST", body });
+  if (data.confidence_intervals.every((row) => !row.trials)) {
+    nodes.push(
+      empty(
+        "These campaigns sent no mail in this time range",
+        "There is nothing to compare. Choose a longer time range, or other campaigns.",
+        anchor(link("compare", { id: ids, timeRange: "90d" }), "Last 90 days"),
+        anchor(link("campaigns"), "Campaigns"),
+      ),
+    );
+    return { nodes, range: data.time_range, dataAsOf: meta.data_as_of };
+  }
   const names = new Map(data.comparison.map((row) => [row.campaign_id, row.campaign_name ?? row.campaign_id]));
   const rates = [
     { title: "Campaign", name: "campaign_name", isText: true, value: (row) => row.campaign_name ?? row.campaign_id, show: (value, row) => anchor(link("campaign", { id: row.campaign_id }), name(value)) },
@@ -65,6 +88,7 @@ export async function render() {
   nodes.push(
     card(
       "What the comparison says",
+      el("p", {}, summary(data.statistical_significance, names)),
       el(
         "ul",
         { class: "verdicts" },
@@ -79,6 +103,7 @@ export async function render() {
       columns: intervals,
       rows: data.confidence_intervals,
       file: "comparison-intervals",
+      names: { field: "campaign_id", of: names },
       note: "Each bar covers the values that the true rate may have. If two bars overlap much, the difference may be chance.",
     }),
   );

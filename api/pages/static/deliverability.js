@@ -5,6 +5,7 @@ import { count, date, moment, number, percent, share } from "./format.js";
 import { anchor, card, chartCard, controls as timeControls, empty, settings, tableCard, tile, tiles } from "./parts.js";
 
 const PATH = "/analytics/deliverability";
+const MAX_DOMAINS = 5;
 const parameters = () => settings.endpoints.deliverability?.parameters ?? {};
 
 export const controls = () => {
@@ -25,8 +26,11 @@ const TREND = [
   { title: "Date", name: "date", isText: true, value: (row) => row.date, show: date },
   { title: "Health score", name: "score", value: (row) => row.score, show: count },
 ];
+/** What a health score asks for. */
+const verdictOf = (score) => (score === null ? "No mail in the last 30 days" : score >= 80 ? "Good" : score >= 60 ? "Watch it" : "Act now");
 const HEALTH = [
   { title: "Mailbox", name: "email", isText: true, value: (row) => row.email ?? row.mailbox_id, show: (value) => name(value) },
+  { title: "Verdict", name: "verdict", isText: true, value: (row) => verdictOf(row.health_score), show: (value) => (value === "Act now" ? el("strong", { class: "bad" }, "Rest it") : value) },
   { title: "Health score", name: "health_score", value: (row) => row.health_score, show: count },
   { title: "Change", name: "health_score_change", value: (row) => row.health_score_change, show: (value) => (value > 0 ? `+${number(value)}` : number(value)) },
   { title: "Sent in 30 days", name: "sent_last_30_days", value: (row) => row.sent_last_30_days, show: count },
@@ -53,6 +57,13 @@ function has(path) {
   return Object.values(settings.endpoints).some((endpoint) => endpoint.path === path && endpoint.method === "get");
 }
 
+/** The domains whose addresses are on a blacklist. Each is a request, so this is for a few domains only. */
+async function listedDomains(query, domains) {
+  if (domains.length > MAX_DOMAINS) return [];
+  const answers = await Promise.all(domains.map((row) => call(PATH, { query: { ...query, domainId: row.domain_id } }).catch(() => null)));
+  return domains.filter((row, index) => answers[index]?.data.blacklist_status.any_ip_blacklisted);
+}
+
 export async function render() {
   const query = { ...timeRange(), campaignId: get("campaignId"), domainId: get("domainId") };
   const [{ data, meta }, health, domains] = await Promise.all([
@@ -62,7 +73,8 @@ export async function render() {
   ]);
   const { overall, bounce_analysis: bounces, blacklist_status: lists } = data;
   const score = overall.health_score;
-  const verdict = score === null ? "No mail in the last 30 days" : score >= 80 ? "Good" : score >= 60 ? "Watch it" : "Act now";
+  const verdict = verdictOf(score);
+  const listed = lists.any_ip_blacklisted && domains ? await listedDomains(query, domains.data.domains) : [];
   const file = `deliverability-${data.time_range.start.slice(0, 10)}-${data.time_range.end.slice(0, 10)}`;
   const hasMail = overall.estimated_inbox_placement_rate > 0 || overall.bounce_rate > 0 || overall.spam_rate > 0;
   const shown = (value) => (hasMail ? percent(value) : "–");
@@ -88,6 +100,7 @@ export async function render() {
           : lists.any_ip_blacklisted
             ? `At least one of ${count(lists.ips_checked)} sending addresses is on a blacklist. Rest its domains until it is removed.`
             : `None of ${count(lists.ips_checked)} sending addresses is on a blacklist.`,
+        listed.length ? [" It sends for ", listed.map((row, index) => [index ? ", " : "", anchor(link("deliverability", { domainId: row.domain_id }), name(row.domain ?? row.domain_id))]), "."] : "",
         lists.last_check ? ` Last check: ${moment(lists.last_check, get("timezone"))}.` : "",
       ),
     ),
@@ -105,7 +118,7 @@ export async function render() {
         ? el("p", {}, anchor(link("deliverability"), "All sending domains"))
         : null,
     health
-      ? tableCard("Mailboxes, the worst first", HEALTH, health.data.mailboxes, { file: `${file}-mailboxes`, note: "The last four columns are the points that each factor takes off 100.", empty: "No mailbox has a score." })
+      ? tableCard("Mailboxes, the worst first", HEALTH, health.data.mailboxes, { file: `${file}-mailboxes`, note: "Rest a mailbox below 60: send nothing from it for some days, then little. The last four columns are the points that each factor takes off 100.", empty: "No mailbox has a score." })
       : null,
     bounces.top_bounce_reasons.length
       ? chartCard("deliverability", "bounce_reasons", PATH, { query }, { columns: REASONS, rows: bounces.top_bounce_reasons, file: `${file}-bounces`, isOpen: true })

@@ -16,6 +16,8 @@ let looks = 0;
 const typeOptions = () => Object.keys(settings.exportTypes).map((key) => [key, sentence(key)]);
 const formatOptions = () => settings.exportFormats.map((key) => [key, key === "json" || key === "csv" ? key.toUpperCase() : sentence(key)]);
 const PERIODS = [["7d", "Last 7 days"], ["30d", "Last 30 days"], ["90d", "Last 90 days"]];
+const DAY = 86_400_000;
+const isoDate = (time) => new Date(time).toISOString().slice(0, 10);
 
 function field(node) {
   return node.querySelector("select, input, textarea");
@@ -51,17 +53,41 @@ function form(title, fields, button, send) {
   );
 }
 
+/** A select of time ranges, the dates of a custom one, and what both say as the API takes it. */
+function rangeFields() {
+  const from = input("From", { type: "date", required: true, value: isoDate(Date.now() - 30 * DAY) });
+  const to = input("To", { type: "date", required: true, value: isoDate(Date.now()) });
+  const show = (period) => [from, to].forEach((node) => {
+    node.hidden = period !== "custom";
+    // a hidden field that is required could not be sent
+    field(node).disabled = node.hidden;
+  });
+  const period = select("Time range", [...PERIODS, ["custom", "From … to …"]], "30d", show);
+  show("30d");
+  return {
+    nodes: [period, from, to],
+    body: () => ({
+      time_range: field(period).value,
+      ...(field(period).value === "custom" ? { start_date: field(from).value, end_date: field(to).value } : {}),
+    }),
+  };
+}
+
 function exportForm(reload) {
-  const type = select("What", typeOptions(), "campaign_performance");
-  const format = select("Format", formatOptions(), "csv");
-  const period = select("Time range", PERIODS, "30d");
+  const range = rangeFields();
   const campaigns = input("Campaign ids, with commas", { type: "text", placeholder: "all" });
-  return form("Make an export", [type, format, period, campaigns], "Make it", async () => {
-    const ids = field(campaigns).value.split(",").map((text) => text.trim()).filter(Boolean);
+  const showCampaigns = (kind) => {
+    campaigns.hidden = !settings.exportTypes[kind]?.takesCampaigns;
+  };
+  const type = select("What", typeOptions(), "campaign_performance", showCampaigns);
+  showCampaigns(field(type).value);
+  const format = select("Format", formatOptions(), "csv");
+  return form("Make an export", [type, format, range.nodes, campaigns], "Make it", async () => {
+    const ids = campaigns.hidden ? [] : field(campaigns).value.split(",").map((text) => text.trim()).filter(Boolean);
     await call("/analytics/export", {
       method: "POST",
       headers: { "Idempotency-Key": crypto.randomUUID() },
-      body: { export_type: field(type).value, format: field(format).value, time_range: field(period).value, ...(ids.length ? { campaign_ids: ids } : {}) },
+      body: { export_type: field(type).value, format: field(format).value, ...range.body(), ...(ids.length ? { campaign_ids: ids } : {}) },
     });
     await reload();
     return "The export is being written. It appears in the list.";

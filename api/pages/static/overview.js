@@ -6,8 +6,14 @@ import { anchor, chartCard, controls as timeControls, empty, groupBy, tableCard,
 
 export const controls = () => timeControls({ others: [groupBy()], hasComparison: true });
 
+/** A day leads to what happened to its mail; a week or a month is only a date. */
+function dateLink(value) {
+  if (get("groupBy", "day") !== "day") return date(value);
+  return anchor(link("deliverability", { timeRange: "custom", startDate: value, endDate: value }), date(value));
+}
+
 const SERIES = [
-  { title: "Date", name: "date", value: (row) => row.date, show: date, isText: true },
+  { title: "Date", name: "date", value: (row) => row.date, show: dateLink, isText: true },
   ...[
     ["Sent", "sent"],
     ["Delivered", "delivered"],
@@ -67,7 +73,7 @@ export async function render() {
       columns: SERIES,
       rows: series.data.time_series,
       file,
-      note: "Every message counts on the day it was sent. The latest days still rise: people open and reply later.",
+      note: "Every message counts on the day it was sent. The latest days still rise: people open and reply later. A day's date in the table leads to its bounces, domains and mailboxes.",
     }),
     chartCard("workspace_series", "volume", "/analytics/series", { query: seriesQuery }, { columns: SERIES, rows: series.data.time_series, file: `${file}-mail` }),
     tableCard("Best campaigns", TOP, data.top_campaigns, {

@@ -1,11 +1,11 @@
 // Any metrics by any dimensions. The question is in the address; metrics and dimensions come from the contract.
 
-import { change, get, getAll, timeRangeOfBody } from "./address.js";
+import { change, get, getAll, link, timeRangeOfBody } from "./address.js";
 import { call } from "./api.js";
 import { picture } from "./chart.js";
 import { el, name, select } from "./dom.js";
 import { count, date, number, percent, relative, points } from "./format.js";
-import { controls as timeControls, empty, LONG, settings } from "./parts.js";
+import { anchor, controls as timeControls, empty, LONG, settings } from "./parts.js";
 import { csvButton, table } from "./table.js";
 
 const MOST_METRICS = 4;
@@ -50,6 +50,16 @@ export const controls = () => {
     ],
   });
 };
+
+/** The question of the address, without its time range. */
+function question() {
+  const own = { metric: metricsAsked(), dimension: dimensionsAsked(), is: getAll("is") };
+  for (const name of ["granularity", "against", "where"]) if (get(name)) own[name] = get(name);
+  return own;
+}
+
+/** A description of dbt's, whose words of code are in backquotes. */
+const withCode = (text) => String(text).split("`").map((part, index) => (index % 2 ? el("code", {}, part) : part));
 
 const SHOWN = { percent, count, number };
 
@@ -124,8 +134,11 @@ export async function render() {
   const { data, meta } = await call(settings.query.path, { method: "POST", body });
   const columns = columnsOf(data, meta);
   const nodes = [controls()];
-  if (!data.rows.length) {
-    nodes.push(empty("No mail is like that in this time range", "Choose a longer time range, or remove the filter."));
+  const isNothing = ({ value }) => !value;
+  if (data.rows.every((row) => Object.values(row.metrics).every(isNothing))) {
+    nodes.push(
+      empty("No mail is like that in this time range", "Choose a longer time range, or remove the filter.", anchor(link("query", { ...question(), timeRange: "90d" }), "Last 90 days"), anchor(link("sources"), "What has been received")),
+    );
     return { nodes, range: data.time_range, dataAsOf: meta.data_as_of };
   }
   const spec = documentOf(data, meta);
@@ -143,7 +156,7 @@ export async function render() {
       "section",
       { class: "card" },
       el("h2", {}, "What the numbers mean"),
-      el("dl", { class: "definitions" }, Object.values(meta.definitions).map(({ label, description, formula }) => [el("dt", {}, label), el("dd", {}, description, formula && el("span", { class: "note" }, ` ${formula}`))])),
+      el("dl", { class: "definitions" }, Object.values(meta.definitions).map(({ label, description, formula }) => [el("dt", {}, label), el("dd", {}, withCode(description), formula && el("span", { class: "note" }, ` ${formula}`))])),
     ),
   );
   return { nodes, range: data.time_range, dataAsOf: meta.data_as_of };

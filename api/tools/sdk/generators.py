@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from api.tools.sdk.documents_only import without_pictures
 from api.tools.sdk.exceptions import raise_errors, without_errors
 from api.tools.sdk.npm import npm_packages
 from api.tools.sdk.plain_values import accept_plain_values
@@ -55,7 +56,11 @@ def generate(name: str, document: Path, folder: Path) -> None:
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    GENERATORS[name].write(document.absolute(), folder.absolute())
+    read = without_pictures(orjson.loads(document.read_bytes()))
+    with tempfile.TemporaryDirectory() as scratch:
+        simplified = Path(scratch) / "openapi.json"
+        simplified.write_bytes(orjson.dumps(read))
+        GENERATORS[name].write(simplified, folder.absolute())
     # our own package files: those of the generators name a repository that does not exist
     for source in (FILES / SHARED[name], FILES / name):
         for file in sorted(path for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"):
@@ -64,7 +69,7 @@ def generate(name: str, document: Path, folder: Path) -> None:
                 target.with_suffix("").write_text(Template(file.read_text()).substitute(version=version("mailmart")))
             else:
                 shutil.copy(file, target)
-    write_reference(name, orjson.loads(document.read_bytes()), folder / "REFERENCE.md")
+    write_reference(name, read, folder / "REFERENCE.md")
     if (folder / "tsconfig.json").exists():
         # an installed folder gets no development packages: npm could not compile it
         run(npm_packages() / ".bin" / "tsc", cwd=folder)

@@ -16,8 +16,11 @@ import websocket
 
 RECORD_VIOLATIONS = """
     window.policyViolations = [];
-    document.addEventListener("securitypolicyviolation", (event) =>
-        window.policyViolations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
+    document.addEventListener("securitypolicyviolation", (event) => {
+        window.policyViolations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`);
+        // for other worlds of the same frame
+        document.documentElement.dataset.policyViolations = window.policyViolations.join("; ");
+    });
 """
 FILL = """((selector, value) => {
     const input = document.querySelector(selector);
@@ -87,6 +90,30 @@ class Browser:
             )
             time.sleep(0.02)
 
+    def run_in_frame(self, url_part: str, expression: str) -> Any:
+        """The value of a JavaScript expression in the frame whose URL has this part; None if there is no such frame."""
+        frames = [child["frame"] for child in self._call("Page.getFrameTree")["frameTree"].get("childFrames", [])]
+        frame = next((frame for frame in frames if url_part in frame["url"]), None)
+        if frame is None:
+            return None
+        world = self._call("Page.createIsolatedWorld", frameId=frame["id"])
+        answer = self._call(
+            "Runtime.evaluate",
+            expression=expression,
+            contextId=world["executionContextId"],
+            returnByValue=True,
+            awaitPromise=True,
+        )
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def wait_in_frame(self, url_part: str, expression: str, seconds: float = 30) -> None:
+        """Waits until an expression is true in a frame."""
+        deadline = time.monotonic() + seconds
+        while not self.run_in_frame(url_part, expression):
+            assert time.monotonic() < deadline, f"not true within {seconds} s: {expression}\n{self._call('Page.getFrameTree')}"
+            time.sleep(0.1)
+
     def press(self, key: str, *, text: str = "") -> None:
         """Presses a key of the keyboard, such as Tab or Enter."""
         code = {"Tab": 9, "Enter": 13, " ": 32, "ArrowDown": 40, "Escape": 27}.get(key, 0)
@@ -102,6 +129,10 @@ class Browser:
         """The size of the window, and the colour scheme that the person prefers."""
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def set_timezone(self, zone: str) -> None:
+        """The time zone of the person; '' for that of this machine."""
+        self._call("Emulation.setTimezoneOverride", timezoneId=zone)
 
     def screenshot(self, file: Path) -> None:
         """A picture of the whole page."""

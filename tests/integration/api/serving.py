@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -27,8 +28,11 @@ class Running:
 
 
 @contextmanager
-def serving(settings: Settings, log: Path, *, workers: int = 1, **environment: str) -> Iterator[Running]:
-    """Serves while the block runs. Fails if the service does not start, or does not exit with status 0."""
+def serving(settings: Settings, log: Path, *, workers: int = 1, ready: str = "/readyz", **environment: str) -> Iterator[Running]:
+    """Serves while the block runs; it begins when the path `ready` is answered.
+
+    Fails if the service does not start, or does not exit with status 0.
+    """
     port = free_port()
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -49,7 +53,7 @@ def serving(settings: Settings, log: Path, *, workers: int = 1, **environment: s
         deadline = time.monotonic() + 30
         while True:
             try:
-                urllib.request.urlopen(f"{address}/readyz", timeout=5)
+                urllib.request.urlopen(f"{address}{ready}", timeout=5)
                 break
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 if time.monotonic() > deadline or process.poll() is not None:
@@ -58,4 +62,5 @@ def serving(settings: Settings, log: Path, *, workers: int = 1, **environment: s
         yield Running(address, process, log)
     finally:
         process.terminate()
-        assert process.wait(timeout=30) == 0, log.read_text()
+        # a test may have killed it
+        assert process.wait(timeout=30) in (0, -signal.SIGKILL), log.read_text()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -272,6 +275,47 @@ def test_a_query_has_the_apis_numbers(browser: Browser, open_page: Open, caller:
 
 
 @in_browser
+def test_the_programs_below_a_page_run(browser: Browser, open_page: Open, key: str) -> None:
+    open_page("query?metric=sent&dimension=campaign&where=campaign&is=cmp_of_mail_alone")
+    program = browser.run("[...document.querySelectorAll('.commands pre')][1].textContent")
+    assert key not in program
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "MAILMART_KEY": key}, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "'campaign': 'cmp_of_mail_alone'" in ran.stdout
+
+
+@in_browser
+def test_an_export_has_a_range_of_its_own(browser: Browser, open_page: Open) -> None:
+    open_page("exports")
+    shown = "[...document.querySelectorAll('form:first-of-type label')].filter((label) => label.checkVisibility()).length"
+    assert browser.run(shown) == 4
+    browser.run(
+        "(() => { const form = document.querySelector('form'); const [, , period] = form.querySelectorAll('select');"
+        " period.value = 'custom'; period.dispatchEvent(new Event('change'));"
+        " const [from, to] = form.querySelectorAll('input[type=date]'); from.value = '2026-01-01'; to.value = '2026-01-31';"
+        " form.requestSubmit(); })()"
+    )
+    browser.wait("document.querySelector('form [role=status]').textContent.startsWith('The export is being written')")
+
+
+@in_browser
+def test_focus_is_shown_on_controls_and_not_around_the_page(browser: Browser, running: str, key: str) -> None:
+    browser.open(f"{running}/docs")
+    browser.run("sessionStorage.clear()")
+    browser.open(f"{running}/")
+    browser.wait("document.querySelector('#key') !== null")
+    browser.type(key)
+    browser.press("Enter", text="\r")
+    browser.wait("document.activeElement.id === 'main'")
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert browser.run(outline) == "none"
+    browser.press("Tab")
+    assert browser.run(outline) == "solid"
+
+
+@in_browser
 def test_the_address_is_the_view(browser: Browser, open_page: Open, running: str) -> None:
     open_page("")
     browser.run("(() => { const s = document.querySelector('.controls select'); s.value = '7d';"
@@ -343,6 +387,67 @@ def test_signing_in_by_hand_and_out_leaves_nothing(browser: Browser, running: st
     browser.open(f"{running}/deliverability")
     browser.wait("document.querySelector('#key') !== null")
     assert browser.run("document.querySelector('.tiles')") is None
+
+
+@in_browser
+def test_a_time_range_without_mail_says_what_to_do(browser: Browser, open_page: Open, warehouse_settings: Settings) -> None:
+    nothing = create_key(warehouse_settings, "ws_without_mail", name="empty", scopes=("read", "export", "reports"))
+    old = "timeRange=custom&startDate=2020-01-01&endDate=2020-01-31"
+    for path, own_key, sentence in (
+        (f"?{old}", "", "No mail was sent in this time range"),
+        (f"compare?id={CAMPAIGN}&id=cmp_of_mail_alone&{old}", "", "These campaigns sent no mail in this time range"),
+        (f"campaign?id={CAMPAIGN}&{old}", "", "This campaign sent nothing in this time range"),
+        (f"query?metric=sent&{old}", "", "No mail is like that in this time range"),
+        (f"heatmap?{old}", "", "No mail was sent in this time range"),
+        ("", nothing, "No mail was sent in this time range"),
+        ("campaigns", nothing, "No campaign sent mail in this time range"),
+        ("deliverability", nothing, "There is no health score yet"),
+        ("sources", nothing, "Nothing was ever received"),
+        ("exports", nothing, "There is no export yet"),
+    ):
+        open_page(path, *([own_key] if own_key else []))
+        assert sentence in text(browser), path
+        assert browser.run("document.querySelector('.problem') === null"), path
+    # the way out keeps the question, and leaves the dates behind
+    open_page(f"query?metric=bounced&{old}")
+    href = browser.run("[...document.querySelectorAll('.empty a')][0].getAttribute('href')")
+    assert href == "./query?metric=bounced&timeRange=90d"
+
+
+@in_browser
+def test_before_the_first_build_a_page_says_what_to_do(browser: Browser, settings: Settings, tmp_path: Path) -> None:
+    key = create_key(settings, WORKSPACE, name="first")
+    with serving(settings, tmp_path / "log", ready="/healthz") as service:
+        browser.show_as()
+        for path in ("", "deliverability", "sources", "campaigns"):
+            browser.open(f"{service.address}/{path}#key={key}")
+            browser.wait(IS_READY)
+            assert "There are no numbers yet" in text(browser), path
+            assert "mailmart build" in text(browser)
+        browser.run("document.querySelector('#sign-out').click()")
+
+
+@in_browser
+def test_days_are_the_same_in_every_zone(browser: Browser, open_page: Open) -> None:
+    shown = {}
+    for zone in ("UTC", "America/New_York", "Pacific/Kiritimati"):
+        browser.set_timezone(zone)
+        open_page("")
+        labels = browser.run("[...document.querySelectorAll('figure svg')].map((svg) => svg.textContent)")
+        shown[zone] = (text(browser, "#window"), table(browser, "Mail sent"), labels)
+    browser.set_timezone("")
+    assert shown["UTC"] == shown["America/New_York"] == shown["Pacific/Kiritimati"]
+
+
+@in_browser
+def test_a_day_of_the_overview_leads_to_its_deliverability(browser: Browser, open_page: Open) -> None:
+    open_page("")
+    table(browser, "Mail sent")
+    browser.run("document.querySelector('tbody th a').click()")
+    browser.wait(f"location.pathname === '/deliverability' && {IS_READY}")
+    query = browser.run("Object.fromEntries(new URLSearchParams(location.search))")
+    assert query["timeRange"] == "custom"
+    assert query["startDate"] == query["endDate"]
 
 
 @in_browser

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from mcp import Client
 
 from api.auth.api_keys import create_key
+from api.mcp import http
 from api.mcp.http import MAX_BODY_BYTES
 from api.server.app import WsgiApp
 from api.settings import Settings
@@ -21,8 +23,8 @@ HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "app
 
 def post(agent: Agent, body: bytes) -> tuple[int, bytes]:
     async def send() -> tuple[int, bytes]:
-        async with agent.http() as http:
-            response = await http.post("/mcp", content=body, headers=HEADERS)
+        async with agent.http() as client:
+            response = await client.post("/mcp", content=body, headers=HEADERS)
             return response.status_code, response.content
 
     return asyncio.run(send())
@@ -33,6 +35,23 @@ def test_without_a_valid_key_nothing_is_answered(seeded_service: WsgiApp, key: s
     status, body = post(Agent(seeded_service, key), json.dumps(PING).encode())
     assert status == 401
     assert json.loads(body)["error"]["code"] == "UNAUTHORIZED"
+
+
+def test_a_body_that_does_not_come_is_a_408(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "SECONDS_TO_READ", 0.2)
+    monkeypatch.setattr(http, "TIMEOUT_SECONDS", 0.3)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(20)
+
+    async def send() -> tuple[int, bytes]:
+        async with agent.http() as client:
+            response = await client.post("/mcp", content=slow(), headers=HEADERS)
+            return response.status_code, response.content
+
+    status, body = asyncio.run(send())
+    assert (status, json.loads(body)["error"]["code"]) == (408, "REQUEST_TIMEOUT")
 
 
 def test_a_key_sees_its_own_workspace_alone(seeded: Settings, seeded_service: WsgiApp, agent: Agent) -> None:

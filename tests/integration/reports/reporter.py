@@ -13,6 +13,7 @@ from api.exports.attempt import run_attempt
 from api.exports.storage import storage_of
 from api.reports.delivery import run_delivery
 from api.reports.due_reports import run_due_reports
+from api.reports.mail_charts import ChartMaker
 from api.reports.run_repository import export_ended
 from api.reports.webhook import Resolve, resolve
 from api.settings import Settings
@@ -55,6 +56,7 @@ class Reporter:
     key: str
     workspace_id: str
     resolve: Resolve = resolve
+    charts: ChartMaker | None = None
 
     def with_settings(self, **changes: Any) -> Reporter:
         return replace(self, settings=replace(self.settings, **changes))
@@ -117,7 +119,7 @@ class Reporter:
             " returning args ->> 'run_id', args ->> 'channel', args ->> 'target'"
         )
         for job in jobs:
-            run_delivery(self.settings, *job, resolve=self.resolve, retry_saving=False)
+            run_delivery(self.settings, *job, charts=self.charts, resolve=self.resolve, retry_saving=False)
         return len(jobs)
 
     def deliver_all(self) -> None:

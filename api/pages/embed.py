@@ -1,0 +1,123 @@
+"""GET /embed: one chart, for a frame in a page of the operator's product. The signed token is the only credential."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+import marshmallow as ma
+import orjson
+from flask import Blueprint, Response, render_template, request
+
+from api.analytics.charts import DOCUMENT, OPTION_NAMES, View
+from api.auth.guard import RequestGuard
+from api.errors import INVALID, ApiError, NotFound, ValidationFailed
+from api.pages.assets import static_files
+from api.pages.chart_bundle import ChartBundle
+from api.pages.embed_token import EmbedToken, EmbedTokenVerifier
+from api.web.operations import Operation
+from api.web.request_context import current_request_context
+from api.web.security_headers import POLICY_HEADER
+
+PATH = "/embed"
+MODULES = ("api.js", "chart.js", "dom.js", "embed.js", "session.js")
+# requests a minute, of one token
+LIMIT = 120
+COUNTED_AS = "embed"
+
+
+def embed_blueprint(
+    operations: Sequence[tuple[Operation, View]],
+    guard: RequestGuard,
+    bundle: ChartBundle,
+    verifier: EmbedTokenVerifier,
+    origins: Sequence[str],
+    check_published: Callable[[], object],
+) -> Blueprint:
+    """`operations` are the charts that can be shown; `origins` those of the pages that may show them in a frame.
+
+    `check_published` raises an ApiError if nothing is published yet.
+    """
+    blueprint = Blueprint("embed", __name__, template_folder="templates")
+    files = static_files()
+    policy = embed_policy(origins)
+
+    def show(status: int, headers: Mapping[str, str], **values: Any) -> Response:
+        html = render_template(
+            "embed.html", assets=f"assets/{files.digest}", modules=MODULES, bundle=f"assets/{bundle.name}", **values
+        )
+        own = {POLICY_HEADER: policy, "Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
+        return Response(html, status, mimetype="text/html", headers={**headers, **own})
+
+    @blueprint.get(PATH)
+    def embed() -> Response:
+        context = current_request_context()
+        context.endpoint = "embed"
+        # the answer behind the page is another one than the page
+        request.environ.pop("HTTP_IF_NONE_MATCH", None)
+        token = None
+        try:
+            if not verifier.is_configured:
+                raise NotFound("NOT_FOUND")
+            token = verifier.verify(request.args.get("token", ""))
+            context.authorized = guard.authorize_token(token.workspace_id, token.digest, COUNTED_AS, LIMIT)
+            check_published()
+            document = _document(operations, token)
+        except ApiError as error:
+            context.error_code = error.code
+            theme = token.theme if token else ""
+            details = [text for texts in (error.details or {}).values() for text in texts]
+            return show(error.status, error.headers, theme=theme, message=error.message, details=details, document=None)
+        return show(200, {}, theme=token.theme, message="", details=[], document=orjson.dumps(document).decode())
+
+    return blueprint
+
+
+def embed_policy(origins: Sequence[str]) -> str:
+    """The policy of the page: its own script and style, no connection, and a frame in pages of these origins only."""
+    ancestors = " ".join(origins) or "'none'"
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none';"
+        f" frame-ancestors {ancestors}"
+    )
+
+
+def _document(operations: Sequence[tuple[Operation, View]], token: EmbedToken) -> dict[str, Any]:
+    operation, view, path = _find(operations, token.chart)
+    schema: ma.Schema = (operation.arguments or ma.Schema)()
+    options = [name for name in token.params if name in OPTION_NAMES]
+    if options:
+        raise ValidationFailed(INVALID, details={options[0]: [f"{options[0]} is no parameter of an embedded chart."]})
+    try:
+        params = schema.load(token.params)
+    except ma.ValidationError as error:
+        messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
+        details = {name: [f"{name}: {text}" for text in _texts(texts)] for name, texts in messages.items()}
+        raise ValidationFailed(INVALID, details=details) from error
+    response = view({**params, "format": DOCUMENT}, {**path, "workspaceId": token.workspace_id})
+    document: dict[str, Any] = orjson.loads(response.get_data())
+    return document
+
+
+def _find(operations: Sequence[tuple[Operation, View]], path: str) -> tuple[Operation, View, dict[str, str]]:
+    """The operation of a path below the workspace, and the parameters in the path.
+
+    Raises:
+        NotFound: there is no such chart.
+    """
+    parts = path.split("/")
+    for operation, view in operations:
+        template = operation.path.split("/")
+        pairs = list(zip(template, parts, strict=False))
+        if (
+            operation.method == "get"
+            and len(template) == len(parts)
+            and all(name[:1] == "{" or name == part for name, part in pairs)
+        ):
+            return operation, view, {name[1:-1]: unquote(part) for name, part in pairs if name[:1] == "{"}
+    raise NotFound("CHART_NOT_FOUND", id=path)
+
+
+def _texts(messages: Any) -> list[str]:
+    return [str(text) for text in (messages if isinstance(messages, list) else [messages])]
