@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -156,13 +156,22 @@ def query_response_schema() -> type[ma.Schema]:
 
 def page_of(query: Query, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows of a page."""
-    columns = (*row_columns(query), *metric_columns(query))
-    return [_row(query, dict(zip(columns, row, strict=True))) for row in rows[: query.limit]]
+    places = _places((*row_columns(query), *metric_columns(query)))
+    dimensions = [(dimension.name, places[dimension.name]) for dimension in query.dimensions]
+    metrics = _metric_places(query, places)
+    page = [
+        {"dimensions": {name: str(row[place]) for name, place in dimensions}, "metrics": _metrics(metrics, row)}
+        for row in rows[: query.limit]
+    ]
+    if not query.granularity:
+        return page
+    time_of, time_place = _time_of(query), places[TIME]
+    return [{TIME: time_of(row[time_place]), **shown} for row, shown in zip(rows, page, strict=False)]
 
 
 def totals_of(query: Query, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """The totals."""
-    return _metrics(query, dict(zip(metric_columns(query), rows[0], strict=True)))
+    return _metrics(_metric_places(query, _places(metric_columns(query))), rows[0])
 
 
 def order_values(query: Query, row: Row) -> list[Any]:
@@ -183,18 +192,30 @@ def definitions_of(layer: SemanticLayer, query: Query) -> dict[str, dict[str, st
     return definitions
 
 
-def _row(query: Query, values: Mapping[str, Any]) -> dict[str, Any]:
-    time = {TIME: _time(values[TIME], query)} if query.granularity else {}
-    dimensions = {dimension.name: str(values[dimension.name]) for dimension in query.dimensions}
-    return {**time, "dimensions": dimensions, "metrics": _metrics(query, values)}
+# of each metric its parts, each with its place in a row of values: made once for a page
+MetricPlaces = Sequence[tuple[str, Sequence[tuple[str, int]]]]
 
 
-def _metrics(query: Query, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {
-        metric.name: {part: values[column] for part, column in metric_parts(metric, is_compared=bool(query.compare_days)).items()}
+def _places(columns: Sequence[str]) -> dict[str, int]:
+    return {column: place for place, column in enumerate(columns)}
+
+
+def _metric_places(query: Query, places: Mapping[str, int]) -> MetricPlaces:
+    return [
+        (
+            metric.name,
+            [(part, places[column]) for part, column in metric_parts(metric, is_compared=bool(query.compare_days)).items()],
+        )
         for metric in query.metrics
-    }
+    ]
 
 
-def _time(value: date | datetime, query: Query) -> str:
-    return value.astimezone(ZoneInfo(query.timezone)).isoformat() if isinstance(value, datetime) else value.isoformat()
+def _metrics(metrics: MetricPlaces, row: Row) -> dict[str, dict[str, Any]]:
+    return {name: {part: row[place] for part, place in parts} for name, parts in metrics}
+
+
+def _time_of(query: Query) -> Callable[[Any], str]:
+    if query.granularity != "hour":
+        return date.isoformat
+    zone = ZoneInfo(query.timezone)
+    return lambda moment: moment.astimezone(zone).isoformat()
