@@ -1,6 +1,6 @@
 """Measures queries of metrics by campaign and day beside Cube, over the same fact in the same run, and their SQL in pgbench.
 
-npm installs Cube into the temporary home folder, without its native extension, which is not on npm: 0.35 is the last release that
+npm installs Cube into the temporary home folder, without its native extension, which is not on npm: 0.31 is the last release that
 answers without it. Its sessions have the settings of the request from their start. It checks no key, counts no limit, and has
 no totals and no intervals.
 """
@@ -36,8 +36,8 @@ from api.tools.bench.statement_log import sent_transaction, statements_logged
 from api.tools.demo.build import build
 from api.tools.synthetic.generate import GenerateOptions, generate
 
-# the last release whose REST API needs no native extension
-PACKAGES = ("@cubejs-backend/server@0.35.81", "@cubejs-backend/postgres-driver@0.35.81")
+# the last release that starts without its native extension
+PACKAGES = ("@cubejs-backend/server@0.31.69", "@cubejs-backend/postgres-driver@0.31.69")
 UNCACHED, CACHED = "mailmart, uncached", "mailmart, cached"
 CUBE_UNCACHED, CUBE_CACHED = "Cube, uncached", "Cube, cached"
 PREPARED, PLANNED = "pgbench, prepared", "pgbench"
@@ -193,8 +193,8 @@ def _cube(
     folder = programs.parent.parent
     model = MODEL.replace("BATCH", str(publication.batch_id)).replace("WORKSPACE", workspace.replace("'", "''"))
     (folder / "cube.js").write_text(CONFIGURATION)
-    (folder / "model").mkdir()
-    (folder / "model" / "mail.js").write_text(model)
+    (folder / "schema").mkdir()
+    (folder / "schema" / "mail.js").write_text(model)
     port = free_port()
     postgres = connection_environment(scratch, context)
     environment = {
