@@ -156,22 +156,27 @@ def query_response_schema() -> type[ma.Schema]:
 
 def page_of(query: Query, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows of a page."""
-    places = _places((*row_columns(query), *metric_columns(query)))
-    dimensions = [(dimension.name, places[dimension.name]) for dimension in query.dimensions]
-    metrics = _metric_places(query, places)
-    page = [
-        {"dimensions": {name: str(row[place]) for name, place in dimensions}, "metrics": _metrics(metrics, row)}
-        for row in rows[: query.limit]
-    ]
+    page = rows[: query.limit]
+    # column by column: an object with one or three fixed keys is made in a fifth of the time of one whose keys are looked up
+    columns = dict(zip((*row_columns(query), *metric_columns(query)), zip(*page, strict=True), strict=True)) if page else {}
+    if not columns:
+        return []
+    names = [dimension.name for dimension in query.dimensions]
+    dimensions = _objects(names, [list(map(str, columns[name])) for name in names], len(page))
+    metrics = _metrics(query, columns, len(page))
     if not query.granularity:
-        return page
-    time_of, time_place = _time_of(query), places[TIME]
-    return [{TIME: time_of(row[time_place]), **shown} for row, shown in zip(rows, page, strict=False)]
+        return [{"dimensions": split, "metrics": values} for split, values in zip(dimensions, metrics, strict=True)]
+    times = map(_time_of(query), columns[TIME])
+    return [
+        {TIME: time, "dimensions": split, "metrics": values}
+        for time, split, values in zip(times, dimensions, metrics, strict=True)
+    ]
 
 
 def totals_of(query: Query, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """The totals."""
-    return _metrics(_metric_places(query, _places(metric_columns(query))), rows[0])
+    columns = {column: [value] for column, value in zip(metric_columns(query), rows[0], strict=True)}
+    return _metrics(query, columns, 1)[0]
 
 
 def order_values(query: Query, row: Row) -> list[Any]:
@@ -192,26 +197,26 @@ def definitions_of(layer: SemanticLayer, query: Query) -> dict[str, dict[str, st
     return definitions
 
 
-# of each metric its parts, each with its place in a row of values: made once for a page
-MetricPlaces = Sequence[tuple[str, Sequence[tuple[str, int]]]]
+def _objects(names: Sequence[str], columns: Sequence[Sequence[Any]], number: int) -> list[dict[str, Any]]:
+    """An object for each row, from its columns."""
+    if not names:
+        return [{} for _ in range(number)]
+    return [dict(zip(names, values, strict=False)) for values in zip(*columns, strict=True)]
 
 
-def _places(columns: Sequence[str]) -> dict[str, int]:
-    return {column: place for place, column in enumerate(columns)}
-
-
-def _metric_places(query: Query, places: Mapping[str, int]) -> MetricPlaces:
-    return [
-        (
-            metric.name,
-            [(part, places[column]) for part, column in metric_parts(metric, is_compared=bool(query.compare_days)).items()],
-        )
-        for metric in query.metrics
-    ]
-
-
-def _metrics(metrics: MetricPlaces, row: Row) -> dict[str, dict[str, Any]]:
-    return {name: {part: row[place] for part, place in parts} for name, parts in metrics}
+def _metrics(query: Query, columns: Mapping[str, Sequence[Any]], number: int) -> list[dict[str, Any]]:
+    """The metrics of each row."""
+    values = []
+    for metric in query.metrics:
+        parts = metric_parts(metric, is_compared=bool(query.compare_days))
+        of_parts = [columns[column] for column in parts.values()]
+        if tuple(parts) == ("value",):
+            values.append([{"value": value} for value in of_parts[0]])
+        elif tuple(parts) == ("value", "low", "high"):
+            values.append([{"value": value, "low": low, "high": high} for value, low, high in zip(*of_parts, strict=True)])
+        else:
+            values.append(_objects(tuple(parts), of_parts, number))
+    return _objects([metric.name for metric in query.metrics], values, number)
 
 
 def _time_of(query: Query) -> Callable[[Any], str]:
