@@ -10,6 +10,7 @@ import click
 
 from api.exports.formats import FORMATS
 from api.settings import Settings
+from api.tools.bench import cube as cube_bench
 from api.tools.bench.api import bench_api
 from api.tools.bench.batch import History, Run, bench_batch
 from api.tools.bench.erase import MeasuredErase
@@ -17,7 +18,8 @@ from api.tools.bench.export import COPY, bench_export
 from api.tools.bench.fresh import bench_fresh
 from api.tools.bench.intake import INTAKE, PGBENCH, STATIC, bench_intake
 from api.tools.bench.marts import MeasuredQuery, bench_marts
-from api.tools.bench.postgraphile import MAILMART, POSTGRAPHILE, bench_postgraphile, is_available
+from api.tools.bench.node_program import is_available
+from api.tools.bench.postgraphile import MAILMART, POSTGRAPHILE, bench_postgraphile
 from api.tools.bench.report import (
     BARE,
     CACHED,
@@ -260,6 +262,43 @@ def postgraphile(messages: int, connections: tuple[int, ...], rounds: int, secon
         ours, theirs = ([one.rate for one in results[label, number]] for label in (MAILMART, POSTGRAPHILE))
         ratio = median(one / other for one, other in zip(ours, theirs, strict=True))
         click.echo(f"{number:<12}{median(ours):>20,.0f}{median(theirs):>14,.0f}{ratio:>8.2f}")
+
+
+@command.command("cube")
+@click.option("--messages", type=click.IntRange(1000), default=200_000, show_default=True, help="Messages of one workspace.")
+@load_options(seconds=3.0)
+def cube(messages: int, connections: tuple[int, ...], rounds: int, seconds: float) -> None:
+    """Measure queries of metrics (campaign by day) beside Cube over the same fact, which npm installs into a temporary folder.
+
+    Cube checks no key, counts no limit, and computes no totals and no intervals. Also compared with the queries' own SQL in
+    pgbench, prepared and planned each time. Without npm, nothing is measured.
+    """
+    if not is_available():
+        click.echo("npm or node is missing: nothing is measured")
+        return
+    results = cube_bench.bench_cube(
+        Settings.from_environment(), messages, connections, rounds, seconds, lambda line: click.echo(f"  {line}", err=True)
+    )
+    click.echo("requests a second, medians; 50th percentile of the response times in ms\n")
+    click.echo(f"{'connections':<32}" + "".join(f"{number:>20}" for number in connections))
+    for label in dict.fromkeys(label for label, _ in results):
+        cells = [results[label, number] for number in connections]
+        click.echo(
+            f"{label:<32}"
+            + "".join(f"{median(one.rate for one in cell):>12,.0f}{median(one.p50 for one in cell):>8.1f}" for cell in cells)
+        )
+    click.echo("\nratios")
+    for label, control in (
+        (cube_bench.UNCACHED, cube_bench.CUBE_UNCACHED),
+        (cube_bench.CACHED, cube_bench.CUBE_CACHED),
+        (cube_bench.UNCACHED, cube_bench.PREPARED),
+        (cube_bench.UNCACHED, cube_bench.PLANNED),
+    ):
+        ratios = [
+            median(one.rate / other.rate for one, other in zip(results[label, number], results[control, number], strict=True))
+            for number in connections
+        ]
+        click.echo(f"{label + ' / ' + control:<40}" + "".join(f"{ratio:>12.2f}" for ratio in ratios))
 
 
 def _show_measured(report: Report, connections: tuple[int, ...]) -> None:

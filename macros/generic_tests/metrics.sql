@@ -41,19 +41,17 @@
 {%- endmacro %}
 
 
-{# No row of a rollup lacks a measure. One that was added later is null in old rows, and marts would show it as 0. Warns. #}
-{% test measures_are_backfilled(model) -%}
-    {{ config(severity='warn') }}
-    {%- set missing = missing_measures(tested_node(model)) if is_testing() else [] -%}
+{# Warns of measures of a rollup that were added later and are null in old rows: marts would show them as 0. #}
+{% macro warn_of_missing_measures(node) -%}
+    {%- set missing = missing_measures(node) -%}
     {%- if missing -%}
         {%- set command = 'mailmart build' if warehouse_name() == 'production' else 'dbt build' -%}
         {%- do exceptions.warn(
-            'Marts show 0 for days that nobody counted: ' ~ missing | join(', ') ~ ' of ' ~ tested_node(model).name
+            'Marts show 0 for days that nobody counted: ' ~ missing | join(', ') ~ ' of ' ~ node.name
             ~ ' has no value in old rows. Backfill: ' ~ command ~ " --vars '{recompute: true}' --exclude-resource-type unit_test"
         ) -%}
-    {%- endif %}
-    select measure from unnest({{ sql_array(missing) }}) as measure
-{%- endtest %}
+    {%- endif -%}
+{%- endmacro %}
 
 
 {#

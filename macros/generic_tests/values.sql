@@ -3,10 +3,12 @@
     next one ([clicked, opened, delivered, sent]). One test reads the rows once, whatever the number of rules, and its error names
     those that are broken.
 
-    not_null: columns that are not null. not_empty: columns that are neither null nor ''.
+    not_null: columns that are not null. not_empty: columns that are neither null nor ''. is_rollup: also warns of measures that old
+    rows do not have yet, in the same session.
 #}
-{% test valid_rows(model, not_empty=[], not_null=[], chains=[]) -%}
+{% test valid_rows(model, not_empty=[], not_null=[], chains=[], is_rollup=false) -%}
     {%- if is_testing() -%}
+        {%- if is_rollup -%} {%- do warn_of_missing_measures(tested_node(model)) -%} {%- endif -%}
         {%- set found = run_query('select ' ~ invalid_rows(not_empty, not_null, chains) ~ ' from ' ~ model).rows[0] -%}
         {%- set without_value = [] -%}
         {%- for name in not_empty + not_null -%}

@@ -82,8 +82,9 @@ where
     {{ request_compare_days() }} is not null
     and {% endif -%}
     {%- if meta.resolution_minutes is defined -%}
-    {{ time }} >= {{ first }}::timestamp at time zone {{ query_timezone() }}
-    and {{ time }} < ({{ last }} + 1)::timestamp at time zone {{ query_timezone() }}
+    {#- as subqueries, which are computed once, and not for each row -#}
+    {{ time }} >= (select {{ first }}::timestamp at time zone {{ query_timezone() }})
+    and {{ time }} < (select ({{ last }} + 1)::timestamp at time zone {{ query_timezone() }})
     {%- else -%}
     {{ time }} between {{ first }} and {{ last }}
     {%- endif -%}
@@ -113,8 +114,8 @@ where
         date_trunc(
             'hour', {{ time if period == 'current' else '(' ~ at ~ ') at time zone ' ~ query_timezone() }}, {{ query_timezone() }}
         )
-    {%- elif name == 'weekday' -%} extract(isodow from {{ at }})
-    {%- elif name == 'hour_of_day' -%} extract(hour from {{ at }})
+    {%- elif name == 'weekday' -%} date_part('isodow', {{ at }})
+    {%- elif name == 'hour_of_day' -%} date_part('hour', {{ at }})
     {%- endif -%}
 {%- endmacro %}
 

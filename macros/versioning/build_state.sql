@@ -9,12 +9,25 @@
         'invocation_id': invocation_id,
         'batch_id': batch_id(),
         'published_batch': published_batch(),
+        'watermarks': read_watermarks(),
     } -%}
     {#- a continuous build makes no views -#}
     {%- if not is_continuous_build() -%}
         {%- do state.update({'view_definitions': read_view_definitions(), 'served_views': read_served_views()}) -%}
     {%- endif -%}
     {%- do graph.update({'mailmart_build': state}) -%}
+{%- endmacro %}
+
+
+{# The batch of each model's last run. A model runs once in a build, so that it does not change before the model reads it. #}
+{% macro read_watermarks() -%}
+    {%- set watermarks = {} -%}
+    {%- for row in run_query(
+        "select model, max(batch_id) from app.model_runs where target = '" ~ warehouse_name() ~ "' group by model"
+    ).rows -%}
+        {%- do watermarks.update({row[0]: row[1]}) -%}
+    {%- endfor -%}
+    {{ return(watermarks) }}
 {%- endmacro %}
 
 

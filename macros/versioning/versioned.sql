@@ -31,8 +31,9 @@
     {%- set and_in_scope = ' and ' ~ recompute_scope if recompute_scope else '' -%}
 
     {% if not insert_only -%}
-    -- the statements below are planned by what the model has returned
-    analyze {{ incoming_relation }};
+    -- The statements below are planned by what the model has returned. They join by the key alone, and statistics of thirty columns
+    -- take longer than the join.
+    analyze {{ incoming_relation }} ({{ key | join(', ') }}, valid_from, valid_to);
 
     with incoming as materialized (
         select * from {{ incoming_relation }}

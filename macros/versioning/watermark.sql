@@ -12,6 +12,8 @@
 {# The highest batch whose rows this model has read; 0 before its first run. #}
 {% macro watermark() -%}
     {%- if not execute -%} {{ return(0) }} {%- endif -%}
+    {%- set watermarks = kept('watermarks') -%}
+    {%- if watermarks is not none -%} {{ return(watermarks.get(this.identifier, 0)) }} {%- endif -%}
     {%- set result = run_query(
         "select coalesce(max(batch_id), 0) from app.model_runs"
         ~ " where target = '" ~ warehouse_name() ~ "' and model = '" ~ this.identifier ~ "'"

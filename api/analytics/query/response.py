@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -156,13 +156,31 @@ def query_response_schema() -> type[ma.Schema]:
 
 def page_of(query: Query, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows of a page."""
-    columns = (*row_columns(query), *metric_columns(query))
-    return [row_of(query, dict(zip(columns, row, strict=True))) for row in rows[: query.limit]]
+    return rows_of(query, (*row_columns(query), *metric_columns(query)), rows[: query.limit])
+
+
+def rows_of(query: Query, names: Sequence[str], rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows as a response has them. `names` are those of their columns."""
+    # column by column: an object with one or three fixed keys is made in a fifth of the time of one whose keys are looked up
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True)) if rows else {}
+    if not columns:
+        return []
+    split_by = [dimension.name for dimension in query.dimensions]
+    dimensions = _objects(split_by, [list(map(str, columns[name])) for name in split_by], len(rows))
+    metrics = _metrics(query, columns, len(rows))
+    if not query.granularity:
+        return [{"dimensions": split, "metrics": values} for split, values in zip(dimensions, metrics, strict=True)]
+    times = map(_time_of(query), columns[TIME])
+    return [
+        {TIME: time, "dimensions": split, "metrics": values}
+        for time, split, values in zip(times, dimensions, metrics, strict=True)
+    ]
 
 
 def totals_of(query: Query, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """The totals."""
-    return _metrics(query, dict(zip(metric_columns(query), rows[0], strict=True)))
+    columns = {column: [value] for column, value in zip(metric_columns(query), rows[0], strict=True)}
+    return _metrics(query, columns, 1)[0]
 
 
 def order_values(query: Query, row: Row) -> list[Any]:
@@ -183,19 +201,30 @@ def definitions_of(layer: SemanticLayer, query: Query) -> dict[str, dict[str, st
     return definitions
 
 
-def row_of(query: Query, values: Mapping[str, Any]) -> dict[str, Any]:
-    """A row, from its values by the names of their columns."""
-    time = {TIME: _time(values[TIME], query)} if query.granularity else {}
-    dimensions = {dimension.name: str(values[dimension.name]) for dimension in query.dimensions}
-    return {**time, "dimensions": dimensions, "metrics": _metrics(query, values)}
+def _objects(names: Sequence[str], columns: Sequence[Sequence[Any]], number: int) -> list[dict[str, Any]]:
+    """An object for each row, from its columns."""
+    if not names:
+        return [{} for _ in range(number)]
+    return [dict(zip(names, values, strict=False)) for values in zip(*columns, strict=True)]
 
 
-def _metrics(query: Query, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {
-        metric.name: {part: values[column] for part, column in metric_parts(metric, is_compared=bool(query.compare_days)).items()}
-        for metric in query.metrics
-    }
+def _metrics(query: Query, columns: Mapping[str, Sequence[Any]], number: int) -> list[dict[str, Any]]:
+    """The metrics of each row."""
+    values = []
+    for metric in query.metrics:
+        parts = metric_parts(metric, is_compared=bool(query.compare_days))
+        of_parts = [columns[column] for column in parts.values()]
+        if tuple(parts) == ("value",):
+            values.append([{"value": value} for value in of_parts[0]])
+        elif tuple(parts) == ("value", "low", "high"):
+            values.append([{"value": value, "low": low, "high": high} for value, low, high in zip(*of_parts, strict=True)])
+        else:
+            values.append(_objects(tuple(parts), of_parts, number))
+    return _objects([metric.name for metric in query.metrics], values, number)
 
 
-def _time(value: date | datetime, query: Query) -> str:
-    return value.astimezone(ZoneInfo(query.timezone)).isoformat() if isinstance(value, datetime) else value.isoformat()
+def _time_of(query: Query) -> Callable[[Any], str]:
+    if query.granularity != "hour":
+        return date.isoformat
+    zone = ZoneInfo(query.timezone)
+    return lambda moment: moment.astimezone(zone).isoformat()

@@ -18,6 +18,9 @@ from api.contract.semantic_layer import Fact, Metric
 PARAMETERS = "(select current_setting('mailmart.query_parameters')::jsonb)"
 CASTS = {"integer": "integer", "string": "text", "boolean": "boolean"}
 PERIODS = ("current", "previous")
+# Of a window, the planner expects a few rows, and would sort all of them by text. Transaction ids can be hashed, but not sorted:
+# with a constant one among the keys, groups are found by hashing.
+HASHED = "'0'::xid"
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,10 @@ def _measured(query: Query, fact: Fact, columns: Sequence[str], bucket_view: str
     metrics = sorted(query.metrics, key=lambda metric: metric.name)
     periods = PERIODS if query.compare_days else PERIODS[:1]
     groups = [f"fact.{_quoted(query.granularity if column == TIME else column)} as {_quoted(column)}" for column in columns]
+    # without a comparison there is one period, which need not be looked at for each measure of each row
+    of_period = " filter (where fact.period = '{}')" if query.compare_days else ""
     sums = [
-        f"coalesce(sum(fact.{_quoted(measure)}) filter (where fact.period = '{period}'), 0) as {_quoted(f'{period} {measure}')}"
+        f"coalesce(sum(fact.{_quoted(measure)}){of_period.format(period)}, 0) as {_quoted(f'{period} {measure}')}"
         for period in periods
         for measure in measures
     ]
@@ -98,7 +103,7 @@ def _measured(query: Query, fact: Fact, columns: Sequence[str], bucket_view: str
         # PostgreSQL leaves out the other half of the view
         conditions.append("fact.period = 'current'")
     where = f"\n    where {' and '.join(conditions)}" if conditions else ""
-    group_by = f"\n    group by {', '.join(map(str, range(1, len(groups) + 1)))}" if groups else ""
+    group_by = f"\n    group by {', '.join([*map(str, range(1, len(groups) + 1)), HASHED])}" if groups else ""
     laterals = "".join(_lateral(period, metrics, measures, with_interval=period == "current") for period in periods)
     shown = [f"cells.{_quoted(column)}" for column in columns]
     for metric in metrics:

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from api.analytics.query.response import definitions_of, row_of, totals_of
+from api.analytics.query.response import definitions_of, rows_of, totals_of
 from api.contract.publication import Publication
 from api.db.request_context import apply_settings, tenant_settings
 from api.errors import InvalidTimeRange, ValidationFailed
@@ -124,8 +124,7 @@ class QuerySnapshot:
         """Each row, as the response of a query has it."""
         names = list(self._plan.columns)
         for batch in self.rows(self._rows):
-            for row in batch:
-                yield row_of(self._plan.query, dict(zip(names, row, strict=True)))
+            yield from rows_of(self._plan.query, names, batch)
 
     def _select(self, statement: str, columns: Mapping[str, Column], *, for_csv: bool = False) -> sql.Composed:
         """The statement's columns in the order of the file."""

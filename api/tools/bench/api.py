@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from api.auth.api_keys import create_key
 from api.contract.exposures import Endpoint
@@ -34,7 +34,7 @@ from api.tools.bench.report import (
 from api.tools.bench.requests import BenchRequest, bench_requests
 from api.tools.bench.scratch import current_publication, scratch_servers, vacuum_analyze
 from api.tools.bench.services import body_and_etag, control, service
-from api.tools.bench.statement_log import log_all_statements, log_size, stop_logging_statements, transactions_since
+from api.tools.bench.statement_log import sent_transaction, statements_logged
 from api.tools.demo.build import build
 from api.tools.synthetic.generate import GenerateOptions, generate
 
@@ -42,7 +42,6 @@ from api.tools.synthetic.generate import GenerateOptions, generate
 STATIC_ENDPOINT = "campaign_analytics"
 WARM_UP_SHARE = 0.25
 MAX_WARM_UP = 1.0
-LOG_TIMEOUT_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -115,24 +114,11 @@ def _transactions(scratch: Settings, port: int, requests: Sequence[BenchRequest]
     Raises:
         MailmartError: a transaction is not in the log.
     """
-    transactions = {}
-    log_all_statements(scratch)
-    try:
-        for request in requests:
-            deadline = time.monotonic() + LOG_TIMEOUT_SECONDS
-            sent: list[list[Statement]] = []
-            # a session applies a new setting with a delay
-            while not sent:
-                if time.monotonic() > deadline:
-                    raise MailmartError(f"the transaction of {request.endpoint.name} is not in the server's log")
-                since = log_size(scratch)
-                body_and_etag(port, request, key)
-                time.sleep(0.05)
-                sent = transactions_since(scratch, since)
-            transactions[request.endpoint.name] = sent[-1]
-    finally:
-        stop_logging_statements(scratch)
-    return transactions
+    with statements_logged(scratch):
+        return {
+            request.endpoint.name: sent_transaction(scratch, request.endpoint.name, partial(body_and_etag, port, request, key))
+            for request in requests
+        }
 
 
 def _check_same(request: BenchRequest, label: str, service: str, control: str) -> None:

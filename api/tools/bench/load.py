@@ -14,8 +14,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, repeat
 
 from api.errors import MailmartError
 
@@ -37,6 +38,7 @@ class Load:
         status: expected status of each response.
         connections: number of connections; each sends the next request as soon as it has the response.
         seconds: length of the measurement after `warm_up` seconds; longer if there are too few responses by then.
+        number: digits in `request` in whose place each request has the next number, so that no two are equal; '' for none.
     """
 
     port: int
@@ -45,6 +47,7 @@ class Load:
     connections: int
     seconds: float
     warm_up: float
+    number: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,17 @@ class _Connection:
         self.socket.sendall(request)
 
 
+def requests_of(load: Load) -> Iterator[bytes]:
+    """The requests of a load, without end."""
+    if not load.number:
+        yield from repeat(load.request.encode("latin-1"))
+    before, _, after = (part.encode("latin-1") for part in load.request.partition(load.number))
+    for number in count(int(load.number)):
+        yield b"%b%d%b" % (before, number, after)
+
+
 def _drive(load: Load) -> Measured:
-    request = load.request.encode("latin-1")
+    requests = requests_of(load)
     start = f"HTTP/1.1 {load.status} ".encode()
     times: list[int] = []
     with selectors.DefaultSelector() as selector:
@@ -119,7 +131,7 @@ def _drive(load: Load) -> Measured:
         counted_from = now + int(load.warm_up * 1e9)
         until = counted_from + int(load.seconds * 1e9)
         for connection in connections:
-            connection.send(request)
+            connection.send(next(requests))
         open_requests = len(connections)
         enough = open_requests * MIN_RESPONSES
         counted_until = until
@@ -138,7 +150,7 @@ def _drive(load: Load) -> Measured:
                     times.append(now - connection.sent_at)
                     counted_until = max(until, now)
                 if should_continue:
-                    connection.send(request)
+                    connection.send(next(requests))
                 else:
                     open_requests -= 1
         for connection in connections:

@@ -16,7 +16,7 @@ from api.analytics.query.request import request_fields, resolve_query
 from api.analytics.query.statement import rows_statement
 from api.analytics.routes import resolve_settings
 from api.contract.exposures import Endpoint
-from api.contract.page_query import section_statement
+from api.contract.page_query import PAGE_AFTER, Position, section_statement
 from api.contract.publication import Publication
 from api.db.connection import connect
 from api.db.request_context import apply_settings, tenant_settings
@@ -27,7 +27,7 @@ from api.tools.synthetic.generate import GenerateOptions, generate
 from api.web.schemas import request_schema
 
 ALL_MAIL, ONE_CAMPAIGN, ONE_DOMAIN, BY_HOUR = "all mail", "one campaign", "one domain", "by hour"
-BY_NAME, SEARCHED = "by name", "searched"
+BY_NAME, SEARCHED, DEEP = "by name", "searched", "deep cursor"
 COMPARED, LOCAL_DAYS = "compared", "local days"
 MAX_COMPARED = 10
 # limits in milliseconds: of a request for one campaign, of a page of a list, and of any other
@@ -159,6 +159,7 @@ def _requests(endpoint: Endpoint, ids: Mapping[str, Any]) -> Iterator[tuple[str,
             yield BY_NAME, {**parameters, "sort": names[0], "order": "asc"}
         if endpoint.page.search:
             yield SEARCHED, {**parameters, "search": "1"}
+        yield DEEP, parameters
 
 
 def _measure(
@@ -176,12 +177,15 @@ def _measure(
     limit = LIMIT_OF_A_CAMPAIGN if about == ONE_CAMPAIGN and endpoint.name in OF_A_CAMPAIGN else LIMIT
     with connect(scratch, "mailmart_api") as connection:
         apply_settings(connection, {**fixed, **context})
+        after = _middle(connection, endpoint) if about == DEEP else None
+        if after is not None:
+            apply_settings(connection, {PAGE_AFTER: after.setting()})
         return [
             _explain(
                 connection,
                 endpoint.name,
                 section.name,
-                section_statement(section, params),
+                section_statement(section, params, after),
                 about,
                 limit if section.page is None else LIMIT_OF_A_LIST,
                 rounds,
@@ -189,6 +193,23 @@ def _measure(
             for section in endpoint.sections
             if section.is_shown(params)
         ]
+
+
+def _middle(connection: Connection, endpoint: Endpoint) -> Position | None:
+    """The row in the middle of a list in its default order; None if the list has no rows."""
+    section = next(section for section in endpoint.sections if section.page is not None)
+    page = endpoint.page
+    assert page is not None  # noqa: S101 - only lists have a deep cursor
+    column, row_id = f'listed."{page.sort[page.default_sort].column}"', f'listed."{page.id_column}"'
+    view = page.sort_view or section.view
+    # names are from our own manifest
+    query = (
+        f"select {column}::text, {row_id} from {view} as listed"  # noqa: S608
+        f' order by {column} {page.order} nulls last, {row_id} collate "C"'
+        f" offset (select count(*) / 2 from {view}) limit 1"
+    )
+    row = connection.execute(query.encode()).fetchone()
+    return None if row is None else Position(*row)
 
 
 def _measure_query(

@@ -90,8 +90,15 @@ def as_pipeline(statements: Sequence[Statement]) -> tuple[str, dict[str, str]]:
     lines = ["\\startpipeline"]
     variables: dict[str, str] = {}
     for place, statement in enumerate(statements):
-        lines.append(PARAMETER.sub(rf":p{place}_\1", statement.text) + ";")
-        variables |= {f"p{place}_{number}": value for number, value in enumerate(statement.values, 1)}
+        text = statement.text
+        # from the last one: $1 begins $10
+        for number in range(len(statement.values), 0, -1):
+            value = statement.values[number - 1]
+            # pgbench refuses an empty variable
+            text = text.replace(f"${number}", f":p{place}_{number}" if value else "''")
+            if value:
+                variables[f"p{place}_{number}"] = value
+        lines.append(text + ";")
     return "\n".join([*lines, "\\endpipeline"]) + "\n", variables
 
 

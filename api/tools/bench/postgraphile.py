@@ -9,10 +9,7 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import json
-import os
 import re
-import shutil
-import socket
 import subprocess
 import time
 from collections import defaultdict
@@ -22,16 +19,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from psycopg.conninfo import conninfo_to_dict
-
 from api.analytics.routes import resolve_settings
 from api.auth.api_keys import create_key
 from api.contract.exposures import Section
-from api.db.connection import conninfo
 from api.db.request_context import tenant_settings
 from api.errors import MailmartError
 from api.settings import Settings
 from api.tools.bench.load import HOST, Load, Measured, measure
+from api.tools.bench.node_program import connection_environment, free_port, install, running
 from api.tools.bench.requests import BenchRequest, bench_requests
 from api.tools.bench.scratch import current_publication, scratch_servers, vacuum_analyze
 from api.tools.bench.services import body_and_etag, service
@@ -41,7 +36,6 @@ from api.tools.synthetic.generate import GenerateOptions, generate
 PACKAGE = "postgraphile@4"
 ENDPOINT = "campaign_analytics"
 POSTGRAPHILE, MAILMART = "PostGraphile", "mailmart, uncached"
-INSTALL_TIMEOUT_SECONDS = 300
 START_TIMEOUT_SECONDS = 60
 WARM_UP_SECONDS = 1.0
 DAYS = 120
@@ -49,11 +43,6 @@ INTROSPECTION = (
     "{__schema{queryType{fields{name type{...t}}} types{name fields{name}}}}"
     " fragment t on __Type{name ofType{name ofType{name ofType{name}}}}"
 )
-
-
-def is_available() -> bool:
-    """Whether npm and node are installed."""
-    return shutil.which("npm") is not None and shutil.which("node") is not None
 
 
 def bench_postgraphile(
@@ -71,7 +60,7 @@ def bench_postgraphile(
     """
     with scratch_servers(dataclasses.replace(settings, host=HOST)) as scratch:
         progress(f"npm install {PACKAGE}")
-        program = _install(scratch.home / "postgraphile")
+        program = install(scratch.home / "postgraphile", PACKAGE) / "postgraphile"
         progress(f"generating {messages:,} messages, dbt build")
         generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=DAYS, is_flat=True))
         build(scratch)
@@ -96,20 +85,6 @@ def bench_postgraphile(
             return dict(results)
 
 
-def _install(folder: Path) -> Path:
-    folder.mkdir()
-    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder), PACKAGE]
-    try:
-        completed = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise MailmartError(f"npm did not install {PACKAGE} within {INSTALL_TIMEOUT_SECONDS} s") from error
-    if completed.returncode != 0:
-        raise MailmartError(f"npm cannot install {PACKAGE}", hint=completed.stderr.strip()[-2000:])
-    return folder / "node_modules" / ".bin" / "postgraphile"
-
-
 def _request_settings(request: BenchRequest, workspace: str, batch_id: int) -> dict[str, str]:
     """The settings that the service sets for the request."""
     pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", request.endpoint.path)
@@ -124,9 +99,7 @@ def _postgraphile(
     scratch: Settings, program: Path, context: Mapping[str, str], sections: Sequence[Section]
 ) -> Iterator[tuple[int, str]]:
     """Runs PostGraphile, and yields its port and the HTTP request of a query for all columns of the sections."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     schema = sections[0].view.split(".")[0].strip('"')
     command = [
         *(str(program), "--schema", schema, "--host", HOST, "--port", str(port), "--max-pool-size", str(scratch.pool_size)),
@@ -139,34 +112,8 @@ def _postgraphile(
             "--disable-default-mutations",
         ),
     ]
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **_connection(scratch, context), "NODE_ENV": "production"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with running(command, connection_environment(scratch, context)) as process:
         yield port, _query(port, _introspect(process, port), sections)
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _connection(scratch: Settings, context: Mapping[str, str]) -> dict[str, str]:
-    params = conninfo_to_dict(conninfo(scratch, "mailmart_api"))
-    variables = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
-    environment = {variable: str(params[name]) for name, variable in variables.items() if params.get(name) is not None}
-    options = [
-        str(params.get("options") or ""),
-        "-c role=mailmart_api",
-        *(f"-c {name}={value}" for name, value in context.items()),
-    ]
-    return {**environment, "PGOPTIONS": " ".join(options).strip()}
 
 
 def _introspect(process: subprocess.Popen[bytes], port: int) -> dict[str, Any]:

@@ -96,13 +96,22 @@ def body_and_etag(port: int, request: BenchRequest, key: str) -> tuple[str, str]
     Raises:
         MailmartError: the status is not 200.
     """
+    return send(port, request.to_http(key), request.endpoint.name)
+
+
+def send(port: int, request: str, name: str) -> tuple[str, str]:
+    """Sends a whole HTTP request. Body of the response, and its ETag or ''.
+
+    Raises:
+        MailmartError: the status is not 200.
+    """
     with socket.create_connection((HOST, port), timeout=30) as connection:
-        connection.sendall(request.to_http(key).encode("latin-1"))
-        response = http.client.HTTPResponse(connection, method=request.method)
+        connection.sendall(request.encode("latin-1"))
+        response = http.client.HTTPResponse(connection, method=request.split(" ", 1)[0])
         response.begin()
         body = response.read().decode()
     if response.status != 200:
-        raise MailmartError(f"{request.endpoint.name} responds with {response.status}: {body[:500]}")
+        raise MailmartError(f"{name} responds with {response.status}: {body[:500]}")
     return body, response.headers.get("ETag") or ""
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import LiteralString
@@ -14,8 +16,10 @@ import psycopg
 from api.db.prepared_statements import Statement as PreparedStatement
 from api.embedded.paths import find_folders
 from api.embedded.postgres import superuser_conninfo
+from api.errors import MailmartError
 from api.settings import Settings
 
+LOG_TIMEOUT_SECONDS = 10
 # further lines of an entry begin with a tab
 ENTRY_END = re.compile(r"\n(?!\t)")
 # the run of a prepared statement: session and text. The values of its parameters are the next entry.
@@ -69,8 +73,8 @@ def log_size(scratch: Settings) -> int:
 def statements_since(scratch: Settings, since: int) -> list[Statement]:
     """The statements of dbt in the log, from byte `since` on."""
     statements = []
-    for time, milliseconds, node in DBT_STATEMENT.findall(_logged(scratch, since)):
-        ended = datetime.fromisoformat(time).timestamp()
+    for logged_at, milliseconds, node in DBT_STATEMENT.findall(_logged(scratch, since)):
+        ended = datetime.fromisoformat(logged_at).timestamp()
         statements.append(Statement(ended - float(milliseconds) / 1000, ended, node))
     return statements
 
@@ -96,6 +100,34 @@ def busy_seconds(statements: Iterable[Statement]) -> float:
 def transactions_since(scratch: Settings, since: int) -> list[list[PreparedStatement]]:
     """The transactions of prepared statements in the log, from byte `since` on."""
     return prepared_transactions(_logged(scratch, since))
+
+
+@contextmanager
+def statements_logged(scratch: Settings) -> Iterator[None]:
+    """Lets the server log each statement during the block."""
+    log_all_statements(scratch)
+    try:
+        yield
+    finally:
+        stop_logging_statements(scratch)
+
+
+def sent_transaction(scratch: Settings, name: str, send: Callable[[], object]) -> list[PreparedStatement]:
+    """The transaction that the service sends for a request, while statements are logged. `send` sends the request.
+
+    Raises:
+        MailmartError: it is not in the log.
+    """
+    deadline = time.monotonic() + LOG_TIMEOUT_SECONDS
+    # a session applies a new setting with a delay
+    while time.monotonic() <= deadline:
+        since = log_size(scratch)
+        send()
+        time.sleep(0.05)
+        sent = transactions_since(scratch, since)
+        if sent:
+            return sent[-1]
+    raise MailmartError(f"the transaction of {name} is not in the server's log")
 
 
 def prepared_transactions(log: str) -> list[list[PreparedStatement]]:

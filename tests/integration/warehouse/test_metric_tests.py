@@ -1,7 +1,8 @@
-"""Data tests that protect an analyst's new metric: a rate over 100 %, and a measure that old days do not have."""
+"""Data tests that protect an analyst's new metric: a rate over 100 %, a measure that old days do not have, two rows of a day."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -74,3 +75,12 @@ def test_a_new_metric_is_right_or_reported(project: Settings) -> None:
 
     backfilled = run_dbt(project, *BUILD, "--vars", "recompute: true")
     assert "no value in old rows" not in backfilled.stdout
+
+    # without the unique index of the current rows, the data test finds what it would have kept out
+    columns = "workspace_id, campaign_id, mailbox_id, domain_id, sent_date, sent, valid_from, valid_to"
+    with connect(project, "mailmart_owner") as connection:
+        connection.execute("drop index core.fct_campaign_days_current")
+        connection.execute(f"insert into core.fct_campaign_days ({columns}) select {columns} from core.fct_campaign_days")
+    test = "one_version_at_a_time_fct_campaign_days_"
+    tested = run_dbt(project, "test", "--target", "production", "--select", test, check=False)
+    assert re.search(rf"FAIL \d+ {test}", tested.stdout), tested.stdout

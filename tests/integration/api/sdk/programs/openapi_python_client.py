@@ -161,6 +161,9 @@ answer = query_metrics.sync(
 assert answer.data.rows[0].dimensions["campaign"] == campaign
 assert answer.data.rows[0].metrics["open_rate"].value == 30.0
 assert answer.data.totals["sent"].value == 5001
+one_a_page = QueryMetricsRequest(metrics=["sent"], dimensions=["campaign"], time_range="90d", limit=1)
+asked = [page.data.rows for page in pages(query_metrics.sync, workspace, client=client, body=one_a_page)]
+assert [row.metrics["sent"].value for rows in asked for row in rows] == [5000, 1]
 
 quality = get_data_quality.sync(workspace, client=client)
 assert quality.data.problems == []

@@ -110,6 +110,18 @@ const answer = await client.POST("/api/v1/workspaces/{workspaceId}/analytics/que
 assert.equal(answer.data?.data.rows[0]?.dimensions["campaign"], campaignId);
 assert.equal(answer.data?.data.rows[0]?.metrics["open_rate"]?.value, 30);
 assert.equal(answer.data?.data.totals["sent"]?.value, 5001);
+const asked: unknown[] = [];
+for await (const page of pages((position) =>
+  ok(
+    client.POST("/api/v1/workspaces/{workspaceId}/analytics/query", {
+      params: { path: { workspaceId } },
+      body: { metrics: ["sent"], dimensions: ["campaign"], time_range: "90d", limit: 1, ...position },
+    }),
+  ),
+)) {
+  asked.push(...page.data.rows.map((row) => row.metrics["sent"]?.value));
+}
+assert.deepEqual(asked, [5000, 1]);
 
 const quality = await client.GET("/api/v1/workspaces/{workspaceId}/analytics/data-quality", {
   params: { path: { workspaceId } },

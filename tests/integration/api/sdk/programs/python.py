@@ -116,6 +116,10 @@ with Client(f"{address}/", key) as client:
     assert answer.data.rows[0].dimensions == {"campaign": campaign}
     assert answer.data.rows[0].metrics["open_rate"].value == 30.0
     assert answer.data.totals["sent"].value == 5001
+    one_a_page = QueryMetricsRequest(metrics=["sent"], dimensions=["campaign"], time_range="90d", limit=1)
+    asked = [page.data.rows for page in pages(api.query_metrics, workspace, one_a_page)]
+    assert [row.metrics["sent"].value for rows in asked for row in rows] == [5000, 1]
+    assert one_a_page.cursor is None
 
     assert api.get_data_quality(workspace).data.problems == []
 

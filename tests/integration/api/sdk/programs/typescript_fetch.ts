@@ -106,6 +106,16 @@ const answer = await api.queryMetrics({
 assert.equal(answer.data.rows[0]?.dimensions["campaign"], campaignId);
 assert.equal(answer.data.rows[0]?.metrics["open_rate"]?.value, 30);
 assert.equal(answer.data.totals["sent"]?.value, 5001);
+const asked: unknown[] = [];
+for await (const page of pages((position) =>
+  api.queryMetrics({
+    workspaceId,
+    queryMetricsRequest: { metrics: ["sent"], dimensions: ["campaign"], timeRange: "90d", limit: 1, ...position },
+  }),
+)) {
+  asked.push(...page.data.rows.map((row) => row.metrics["sent"]?.value));
+}
+assert.deepEqual(asked, [5000, 1]);
 
 const freshness = await api.getFreshness({ workspaceId });
 assert.equal(freshness.data.isLate, false);

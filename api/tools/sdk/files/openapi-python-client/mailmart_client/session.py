@@ -13,6 +13,7 @@ from mailmart_client.api.exports import get_export
 from mailmart_client.client import AuthenticatedClient
 from mailmart_client.failures import ConnectionFailed, seconds_of_retry_after
 from mailmart_client.models.export import Export
+from mailmart_client.pages import Arguments, next_arguments
 from mailmart_client.policy import STATUSES, Retries, checked, is_repeatable
 from mailmart_client.waiting import ExportWait
 
@@ -93,13 +94,12 @@ async def wait_for_export_async(client: Client, workspace_id: str, export_id: st
 async def pages_async(operation: Callable[P, Awaitable[PageT]], *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[PageT]:
     """`pages` for asyncio: `async for page in pages_async(list_exports.asyncio, "ws_demo_1", client=client)`."""
     call = cast(Callable[..., Awaitable[PageT]], operation)
-    cursor: str | None = None
-    while True:
-        page = await call(*args, **(kwargs if cursor is None else {**kwargs, "cursor": cursor}))
+    arguments: Arguments | None = (args, kwargs)
+    while arguments is not None:
+        positional, named = arguments
+        page = await call(*positional, **named)
         yield page
-        cursor = cast(Any, page).data.next_cursor
-        if cursor is None:
-            return
+        arguments = next_arguments(page, args, kwargs)
 
 
 def _wait(

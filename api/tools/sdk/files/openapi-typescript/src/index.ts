@@ -51,20 +51,27 @@ export async function ok<R extends { data?: unknown }>(call: Promise<R>): Promis
   return (await call).data as Exclude<R['data'], undefined>;
 }
 
+/** A page of a list, or of a query, whose cursor is in the metadata. */
+type Page = { data: { next_cursor: string | null } } | { data: object; meta: { next_cursor: string | null } };
+
 /**
  * The pages of a list, each requested when the loop needs it.
  *
  *     for await (const page of pages((position) => ok(client.GET(path, { params: { …, query: { ...position } } })))) …
+ *
+ * The cursor of a query is a field of its body: `body: { metrics: ['sent'], ...position }`.
  */
-export async function* pages<P extends { data: { next_cursor: string | null } }>(
+export async function* pages<P extends Page>(
   list: (position: { cursor?: string }) => Promise<P>,
 ): AsyncGenerator<P, void, undefined> {
   let position: { cursor?: string } = {};
   for (;;) {
     const page = await list(position);
     yield page;
-    if (page.data.next_cursor === null) return;
-    position = { cursor: page.data.next_cursor };
+    const { next_cursor } =
+      'meta' in page && 'next_cursor' in page.meta ? page.meta : (page.data as { next_cursor: string | null });
+    if (next_cursor === null) return;
+    position = { cursor: next_cursor };
   }
 }
 

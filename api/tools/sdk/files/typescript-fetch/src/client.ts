@@ -81,14 +81,15 @@ export class Client {
   }
 }
 
-interface Page {
-  data: { nextCursor: string | null };
-}
+/** A page of a list, or of a query, whose cursor is in the metadata. */
+type Page = { data: { nextCursor: string | null } } | { data: object; meta: { nextCursor: string | null } };
 
 /**
  * The pages of a list, each requested when the loop needs it.
  *
  *     for await (const page of pages((position) => client.exports.listExports({ workspaceId, ...position }))) …
+ *
+ * The cursor of a query is a field of its request: `queryMetricsRequest: { metrics: ['sent'], ...position }`.
  */
 export async function* pages<P extends Page>(
   list: (position: { cursor?: string }) => Promise<P>,
@@ -97,7 +98,8 @@ export async function* pages<P extends Page>(
   for (;;) {
     const page = await list(position);
     yield page;
-    if (page.data.nextCursor === null) return;
-    position = { cursor: page.data.nextCursor };
+    const { nextCursor } = 'meta' in page && 'nextCursor' in page.meta ? page.meta : (page.data as { nextCursor: string | null });
+    if (nextCursor === null) return;
+    position = { cursor: nextCursor };
   }
 }
