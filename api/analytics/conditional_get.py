@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from werkzeug.http import parse_etags
 
@@ -11,8 +11,7 @@ from api.analytics.cache import ResponseCache
 from api.web.request_context import RequestContext
 
 
-@dataclass(frozen=True)
-class CachedAnswer:
+class CachedAnswer(NamedTuple):
     """An answer that needs no query.
 
     Attributes:

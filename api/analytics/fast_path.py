@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 from cachetools import LRUCache
@@ -91,8 +91,7 @@ class ResolvedRequest:
         return etag
 
 
-@dataclass(frozen=True)
-class LoopAnswer:
+class LoopAnswer(NamedTuple):
     """An answer that the event loop made.
 
     Attributes:

@@ -129,7 +129,6 @@ def _operation(endpoint: Endpoint) -> Operation:
 def _view(
     endpoint: Endpoint, services: AnalyticsServices, fast_path: FastPath
 ) -> Callable[[Mapping[str, Any], Mapping[str, str]], Response]:
-    assemble = assembler(endpoint.sections)
     # of a page, the text depends on the request
     whole = [statement(section) if section.page is None else "" for section in endpoint.sections]
 
@@ -152,6 +151,7 @@ def _view(
         ]
         if state.batch_id != publication.batch_id:
             statements.append(IS_STILL_READABLE)
+        assemble = assembler(endpoint.sections, response_fields, params)
 
         def body_of(results: Sequence[Rows], publication: Publication) -> bytes:
             read_as_of = state if cursor else publication.readable[0]
@@ -166,7 +166,7 @@ def _view(
                 pages["next_cursor"] = (
                     None if last is None else cursor_after(last, endpoint, settings, publication, read_as_of, day).encode()
                 )
-            return data_body({**assemble(rows_by_section, response_fields, params), **pages}, read_as_of.data_as_of)
+            return data_body({**assemble(rows_by_section), **pages}, read_as_of.data_as_of)
 
         def build_body(context: RequestContext, publication: Publication, settings: Mapping[str, str]) -> bytes:
             return body_of(query_sections(context, settings, statements), publication)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from api.auth.api_keys import KEY_PREFIX, ApiKeyStore
 from api.auth.failed_logins import FailedLogins
@@ -15,8 +15,7 @@ from api.observability.metrics import RATE_LIMITED
 CREDENTIAL_HINT = "Send an API key (Authorization: Bearer mm_…)"
 
 
-@dataclass(frozen=True)
-class AuthorizedRequest:
+class AuthorizedRequest(NamedTuple):
     """An allowed request: the workspace of its credential, and what is left of the rate limit."""
 
     workspace_id: str

@@ -13,10 +13,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import hiredis
 import redis
@@ -40,8 +39,7 @@ RETRY_INTERVAL_SECONDS = 1.0
 MAX_TRACKED_LIMITS = 10_000
 
 
-@dataclass(frozen=True)
-class Quota:
+class Quota(NamedTuple):
     """What a workspace has left of an endpoint's limit.
 
     Attributes:

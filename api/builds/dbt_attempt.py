@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import orjson
 import psycopg
 
-from api.builds.repository import find_build, latest_build
+from api.builds.repository import find_build, is_anything_published, latest_build
 from api.builds.slow_payloads import needs_search, set_slow_payloads_aside
 from api.db.advisory_lock import AdvisoryLock
-from api.dbt.build_process import ANOTHER_BUILD_IS_RUNNING, CANNOT_CONTINUE, build_command
+from api.dbt.build_process import ANOTHER_BUILD_IS_RUNNING, CANNOT_CONTINUE, WHOLE_BUILD_IS_NEEDED, build_command
 from api.dbt.profile import dbt_environment
 from api.processes.run import Ended, run_child
 from api.settings import Settings
@@ -24,6 +25,11 @@ from api.settings import Settings
 # the unit tests say nothing about the data
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 RETRY = ("retry",)
+# Everything but the views; their data tests, too. The database refuses it with WHOLE_BUILD_IS_NEEDED if the project
+# or a view may have changed: see macros/versioning/kept_views.sql.
+VIEWS = "config.materialized:view"
+BUILD_WITHOUT_VIEWS = (*BUILD, "--exclude", VIEWS, "--indirect-selection", "empty")
+KEEP_VIEWS = {"MAILMART_DBT_KEEP_VIEWS": "1"}
 FAILURE_LINES = 12
 # a database that restarts is available again by then; a scheduler that has to stop waits twice as long
 SECONDS_TO_RECONNECT = 10.0
@@ -65,29 +71,40 @@ def run_attempt(
     folder = settings.home / "nightly" / settings.target
     folder.mkdir(parents=True, exist_ok=True)
 
-    def run_dbt(arguments: tuple[str, ...], **environment: str) -> Ended:
+    def run_dbt(arguments: tuple[str, ...], environment: Mapping[str, str] = MappingProxyType({})) -> Ended:
         paths = ("--target-path", str(folder), "--log-path", str(folder / "logs"))
         command = build_command(["--no-use-colors", *arguments, *paths])
         variables = {**os.environ, **dbt_environment(settings), **environment}
         return run_child(command, variables, settings.project_root, should_continue=should_continue, show=show)
 
-    previous = _invocation(folder)
+    results = _read_results(folder)
+    previous = _invocation(results)
     failed_batch = _batch_to_continue(lock.connection, settings.target, previous, since)
     if failed_batch is not None:
-        ended = run_dbt(RETRY, MAILMART_DBT_MUST_CONTINUE=str(failed_batch))
-    if failed_batch is None or ended.status == CANNOT_CONTINUE:
+        kept = KEEP_VIEWS if VIEWS in _excluded(results) else {}
+        ended = run_dbt(RETRY, {**kept, "MAILMART_DBT_MUST_CONTINUE": str(failed_batch)})
+    if failed_batch is None or ended.status in (CANNOT_CONTINUE, WHOLE_BUILD_IS_NEEDED):
         # results of an earlier build say nothing about this one
         _results_file(folder).unlink(missing_ok=True)
         previous = None
-        ended = run_dbt(BUILD)
+        ended = _build(settings, lock, run_dbt)
     if ended.status is None:
         return AttemptResult("stopped")
-    invocation = _invocation(folder)
+    invocation = _invocation(_read_results(folder))
     result = read_result(settings, lock, ended, invocation if invocation != previous else None)
     if result.status == "failed" and needs_search(lock.connection, settings.target):
         # the next attempt then does without them
         set_slow_payloads_aside(settings, should_continue=should_continue)
     return result
+
+
+def _build(settings: Settings, lock: AdvisoryLock, run_dbt: Callable[..., Ended]) -> Ended:
+    """Builds without the views if they have not changed, else everything."""
+    if is_anything_published(lock.connection, settings.target):
+        ended = run_dbt(BUILD_WITHOUT_VIEWS, KEEP_VIEWS)
+        if ended.status != WHOLE_BUILD_IS_NEEDED:
+            return ended
+    return run_dbt(BUILD)
 
 
 def _batch_to_continue(connection: psycopg.Connection, target: str, invocation: str | None, since: datetime) -> int | None:
@@ -147,9 +164,21 @@ def _results_file(folder: Path) -> Path:
     return folder / "run_results.json"
 
 
-def _invocation(folder: Path) -> str | None:
-    """The dbt invocation whose results are in the folder; None if there are none, or they cannot be read."""
+def _read_results(folder: Path) -> dict[str, Any]:
+    """What dbt wrote about the last invocation in the folder; {} if there is nothing, or it cannot be read."""
     try:
-        return str(orjson.loads(_results_file(folder).read_bytes())["metadata"]["invocation_id"])
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
-        return None
+        results = orjson.loads(_results_file(folder).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return results if isinstance(results, dict) else {}
+
+
+def _invocation(results: Mapping[str, Any]) -> str | None:
+    """The dbt invocation of the results; None if there are none."""
+    invocation = (results.get("metadata") or {}).get("invocation_id")
+    return None if invocation is None else str(invocation)
+
+
+def _excluded(results: Mapping[str, Any]) -> Sequence[str]:
+    """What the invocation of the results has left out."""
+    return (results.get("args") or {}).get("exclude") or ()

@@ -119,6 +119,12 @@ def latest_build(connection: psycopg.Connection, target: str) -> BuildRecord | N
         ).fetchone()
 
 
+def is_anything_published(connection: psycopg.Connection, target: str) -> bool:
+    """Whether the target has a publication."""
+    row = connection.execute("select exists (select from app.current_publication where target = %s)", (target,)).fetchone()
+    return row == (True,)
+
+
 def published_since(connection: psycopg.Connection, target: str, moment: datetime) -> int | None:
     """The latest published batch of a whole build of which no part began before `moment`.
 

@@ -10,8 +10,8 @@ from api.contract.exposures import Section
 Row = tuple[Any, ...]
 # index of a column in the row, the object inside the section ('' for the section itself), public name
 Shape = list[tuple[int, str, str]]
-# rows of each section, further fields of the response, the request's parameters -> `data`
-Assembler = Callable[[Sequence[Sequence[Row]], Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
+# rows of each section -> `data`
+Assembler = Callable[[Sequence[Sequence[Row]]], dict[str, Any]]
 
 
 def statement(section: Section) -> str:
@@ -20,17 +20,22 @@ def statement(section: Section) -> str:
     return f"select {columns} from {section.view}"  # noqa: S608 - names from our own manifest
 
 
-def assembler(sections: Sequence[Section]) -> Assembler:
-    """A function that puts the rows of these sections together to `data`."""
+def assembler(sections: Sequence[Section], response_fields: Mapping[str, Any], params: Mapping[str, Any]) -> Assembler:
+    """A function that puts the rows of these sections together to `data`, for the response to a request with these parameters.
 
-    def assemble(
-        rows_by_section: Sequence[Sequence[Row]], response_fields: Mapping[str, Any], params: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    `response_fields` are further fields of the response.
+    """
+    shown = [
+        (section, shape_of(section, params)) if section.is_shown(params) and not section.not_found_error else None
+        for section in sections
+    ]
+
+    def assemble(rows_by_section: Sequence[Sequence[Row]]) -> dict[str, Any]:
         data: dict[str, Any] = {}
-        for section, rows in zip(sections, rows_by_section, strict=True):
-            if section.not_found_error or not section.is_shown(params):
+        for section_and_shape, rows in zip(shown, rows_by_section, strict=True):
+            if section_and_shape is None:
                 continue
-            shape = shape_of(section, params)
+            section, shape = section_and_shape
             if not section.path:
                 data |= to_object(shape, rows[0], section.nullable_groups) if rows else {}
                 continue

@@ -12,11 +12,10 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import pq
@@ -34,8 +33,7 @@ Rows = list[tuple[Any, ...]]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(NamedTuple):
     """One statement, and the values of its parameters $1, $2 and so on as texts."""
 
     text: str
@@ -116,11 +114,14 @@ class PreparedStatements:
     def _send(self, statements: Sequence[Statement], obsolete: Sequence[bytes]) -> list[tuple[_Message, bytes]]:
         """Queues the messages of a pipeline, and returns them."""
         values = [_encoded(statement.values) for statement in statements]
-        needed = {statement_name(statement.text): statement.text for statement in statements}
-        known = self._names.keys() - obsolete
-        missing = needed.keys() - known
-        surplus = len(known) + len(missing) - self._max_statements
-        least_used = [name for name in self._names if name in known and name not in needed][: max(surplus, 0)]
+        names = [statement_name(statement.text) for statement in statements]
+        missing: set[bytes] = set()
+        least_used: list[bytes] = []
+        if obsolete or not all(name in self._names for name in names):
+            known = self._names.keys() - obsolete
+            missing = set(names) - known
+            surplus = len(known) + len(missing) - self._max_statements
+            least_used = [name for name in self._names if name in known and name not in names][: max(surplus, 0)]
         messages: list[tuple[_Message, bytes]] = []
         pgconn = self._connection.pgconn
         if pgconn.transaction_status != pq.TransactionStatus.IDLE:
@@ -130,8 +131,7 @@ class PreparedStatements:
             for name in (*obsolete, *least_used):
                 pgconn.send_close_prepared(name)
                 messages.append((_Message.CLOSE, name))
-            for statement, encoded in zip(statements, values, strict=True):
-                name = statement_name(statement.text)
+            for statement, name, encoded in zip(statements, names, values, strict=True):
                 # only here: its role is that of the statements before it
                 if name in missing:
                     pgconn.send_prepare(name, statement.text.encode())
@@ -184,7 +184,7 @@ def _encoded(values: Sequence[str]) -> list[bytes]:
         psycopg.DataError: a value contains NUL. libpq would send what is before it.
     """
     encoded = [value.encode() for value in values]
-    if any(b"\0" in value for value in encoded):
+    if b"\0" in b"".join(encoded):
         raise psycopg.DataError("a text of PostgreSQL cannot contain NUL")
     return encoded
 

@@ -110,14 +110,14 @@ class Snapshot:
                     yield dict(zip(names, row, strict=True))
             return
         sections = list(self._sections.values())
-        assemble = assembler(sections)
+        assemble = assembler(sections, self._export.resolved["response_fields"], self._params)
         for number, scope in enumerate(self._scopes):
             self._select_scope(scope)
             rows = [self._connection.execute(statement(section).encode()).fetchall() for section in sections]
             self._count(1)
             self._on_progress(number + 1)
             # if the endpoint returns campaign_id and campaign_name itself, its values win
-            yield {**self._scope_columns(scope), **assemble(rows, dict(self._export.resolved["response_fields"]), self._params)}
+            yield {**self._scope_columns(scope), **assemble(rows)}
 
     def _set_context(self, context: Mapping[str, str]) -> None:
         apply_settings(self._connection, context)

@@ -1,7 +1,7 @@
 """/mcp of the API server: streamable HTTP without sessions. Its calls are requests to the API in the same process.
 
-What comes in is a credential and a body of a few kilobytes. A credential is checked before the body is read, so a stranger holds
-nothing. No state is kept between requests, so any worker and any server can answer the next one.
+What comes in is a body of a few kilobytes, of a client whose credential was checked. No state is kept between requests, so any
+worker and any server can answer the next one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FORWARDED = ("x-forwarded-for", "x-forwarded-proto", "host")
 
 
 class McpEndpoint:
-    """An ASGI app for the one path. `api` is the ASGI app of the API."""
+    """The one path. `api` is the ASGI app of the API."""
 
     def __init__(self, api: Any, public_path: str = "") -> None:
         self._api = api
@@ -46,13 +46,9 @@ class McpEndpoint:
         self._is_running = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        credential = await self._credential(headers, scope.get("client"))
-        if credential.status_code != 200:
-            await _send(send, credential)
-            return
-        scope[WORKSPACE] = credential.json()["data"]["workspace_id"]
+    async def __call__(self, workspace_id: str, scope: Any, receive: Any, send: Any) -> None:
+        """Answers a request whose credential is of the workspace."""
+        scope[WORKSPACE] = workspace_id
         await self._start()
         has_begun = False
 
@@ -70,12 +66,6 @@ class McpEndpoint:
                 error = RequestTimeout()
                 body = {"success": False, "error": {"code": error.code, "message": error.message, "details": error.details}}
                 await _send(send, httpx2.Response(error.status, json=body))
-
-    async def _credential(self, headers: Mapping[str, str], client: Any) -> httpx2.Response:
-        """The API's own response to the credential: 401 and 429 are the client's response, too."""
-        async with self._http(headers, client) as http:
-            sent = {"Authorization": headers["authorization"]} if "authorization" in headers else {}
-            return await http.get("/api/v1/credential", headers=sent)
 
     async def _start(self) -> None:
         """The manager runs in a task of its own, from the first request to the end of the process."""
@@ -102,11 +92,3 @@ class McpEndpoint:
         request: Any = context.request_context.request
         headers = dict(request.headers)
         return RestApi(self._http(headers, request.client), headers["authorization"], request.scope[WORKSPACE])
-
-
-async def _send(send: Any, response: httpx2.Response) -> None:
-    kept = [
-        (name, value) for name, value in response.headers.raw if name.lower() not in (b"content-length", b"transfer-encoding")
-    ]
-    await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
-    await send({"type": "http.response.body", "body": response.content})

@@ -41,6 +41,11 @@ def count_request(endpoint: str, method: str, status: int, seconds: float) -> No
     durations.observe(seconds)
 
 
+def observe_query(endpoint: str, seconds: float) -> None:
+    """Counts the duration of a request's queries."""
+    _query_histogram(endpoint).observe(seconds)
+
+
 def count_response(source: str) -> None:
     """Counts a response with data; `source` is warehouse, cache or client."""
     _response_counter(source).inc()
@@ -50,6 +55,11 @@ def count_response(source: str) -> None:
 @cache
 def _request_metrics(endpoint: str, method: str, status: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(endpoint, method, str(status)), REQUEST_SECONDS.labels(endpoint)
+
+
+@cache
+def _query_histogram(endpoint: str) -> Histogram:
+    return QUERY_SECONDS.labels(endpoint)
 
 
 @cache

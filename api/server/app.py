@@ -41,7 +41,7 @@ from api.observability.replica_metrics import REPLICA_REPORTS
 from api.pages.chart_bundle import ChartBundle
 from api.pages.embed import embed_blueprint
 from api.pages.embed_token import EmbedTokenVerifier
-from api.pages.routes import pages_blueprint
+from api.pages.routes import CREDENTIAL_LIMIT, pages_blueprint
 from api.reports.opt_out import opt_out_blueprint
 from api.reports.routes import ReportServices, reports_blueprint
 from api.server.asgi import CompleteResponse, Unfinished, encode_headers, raw_path
@@ -145,7 +145,8 @@ class WsgiApp:
             try:
                 answer = await fast_path.compute(context, found, if_none_match, publication, self._loop_queries)
             except ApiError as error:
-                return self._error_on_loop(error, context, environ)
+                context.source = "warehouse"
+                return self._error(error, context, environ)
             # a bug of ours: the thread's handler logs it, and responds
             except Exception:  # noqa: BLE001
                 answer = None
@@ -156,9 +157,26 @@ class WsgiApp:
         response_headers = encode_headers(answer.headers() + context.headers()) + self._security_headers
         return CompleteResponse(answer.status, response_headers, answer.body or b"")
 
-    def _error_on_loop(self, error: ApiError, context: RequestContext, environ: WSGIEnvironment) -> CompleteResponse:
+    def workspace_of(self, environ: WSGIEnvironment) -> str | CompleteResponse:
+        """The workspace of a request's credential, whatever its scopes; or the response that refuses the request.
+
+        For /mcp, whose path names no workspace. Counts and logs it as a request for the credential.
+        """
+        context = RequestContext(environ)
+        context.endpoint = "credential"
+        try:
+            principal, context.authorized = self._services.guard.identify(
+                environ.get("HTTP_AUTHORIZATION"), "credential", CREDENTIAL_LIMIT, address=self._client_address(environ)
+            )
+        except ApiError as error:
+            return self._error(error, context, environ)
+        context.status = 200
+        self._end(context)
+        return principal.workspace_id
+
+    def _error(self, error: ApiError, context: RequestContext, environ: WSGIEnvironment) -> CompleteResponse:
         response = error_response(error, context)
-        context.source, context.status = "warehouse", response.status_code
+        context.status = response.status_code
         self._end(context)
         headers = [*response.get_wsgi_headers(environ), *context.headers()]
         return CompleteResponse(response.status_code, encode_headers(headers) + self._security_headers, response.get_data())

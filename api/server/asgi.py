@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from api.errors import ApiError, RequestTimeout
@@ -29,6 +29,8 @@ from api.server.held_bytes import ClientDisconnected, Held, HeldBytes, read_all
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
+
+T = TypeVar("T")
 
 LOG = logging.getLogger(__name__)
 CHUNK_BYTES = 64 * 1024
@@ -78,8 +80,7 @@ class LargeBodies:
     max_held_bytes: int = 32 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class CompleteResponse:
+class CompleteResponse(NamedTuple):
     """A response of a few kilobytes, as the ASGI server takes it."""
 
     status: int
@@ -109,8 +110,7 @@ class _Response:
     close: Callable[[], None] | None = None
 
 
-@dataclass(frozen=True)
-class _Announced:
+class _Announced(NamedTuple):
     """What a request's headers say. The length of its body is 0 if there is no body or it is chunked."""
 
     length: int
@@ -171,8 +171,7 @@ class AsgiAdapter:
         if self._on_loop is not None and scope["method"] == "GET" and announced.has_credential and not announced.has_body:
             made = await self._on_loop(scope)
             if isinstance(made, CompleteResponse):
-                await send({"type": "http.response.start", "status": made.status, "headers": made.headers})
-                await send({"type": "http.response.body", "body": made.body})
+                await send_complete(send, made)
                 return
             begun = made.environ if made is not None else {}
         with Held(self._held_bytes) as held:
@@ -206,6 +205,12 @@ class AsgiAdapter:
         finally:
             if response.close is not None:
                 await threads.run(response.close)
+
+    async def run_with_environ(self, scope: Scope, call: Callable[[WSGIEnvironment], T]) -> T:
+        """Runs a call in a thread, as if it answered the request; it gets the WSGI environment without the body."""
+        self._queues = self._queues or _Queues(self._number_of_threads)
+        threads = self._queue(self._queues, scope, _announced(scope), b"")
+        return await threads.run(lambda: call(_environ(scope, b"")))
 
     def _queue(self, queues: _Queues, scope: Scope, announced: _Announced, body: bytes | ApiError) -> Handoff:
         if scope["path"] in self._health_paths:
@@ -328,6 +333,12 @@ def raw_path(scope: Scope) -> bytes:
     """The path as the client sent it, as far as the server knows it."""
     path: bytes = scope.get("raw_path") or scope["path"].encode()
     return path
+
+
+async def send_complete(send: Send, response: CompleteResponse) -> None:
+    """Sends a response."""
+    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+    await send({"type": "http.response.body", "body": response.body})
 
 
 def encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

@@ -40,4 +40,4 @@ def create_asgi_app() -> McpMount:
         large_bodies=LargeBodies(PATH, MAX_BODY_BYTES, app.workspace_of_large_body),
         on_loop=respond_on_loop,
     )
-    return McpMount(api, settings.public_path)
+    return McpMount(api, app, settings.public_path)

@@ -1,11 +1,15 @@
-"""The API's ASGI app with /mcp beside it. What that needs is imported at its first request: most servers never get one."""
+"""The API's ASGI app with /mcp beside it. What that needs is imported at its first request: most servers never get one.
+
+A credential is checked before the body is read, so a stranger holds nothing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
 
-from api.server.asgi import AsgiAdapter
+from api.server.app import WsgiApp
+from api.server.asgi import AsgiAdapter, CompleteResponse, send_complete
 from api.server.asgi_types import Receive, Scope, Send
 
 if TYPE_CHECKING:
@@ -15,10 +19,11 @@ PATH = "/mcp"
 
 
 class McpMount:
-    """The ASGI callable of a process: `api` for all paths but one."""
+    """The ASGI callable of a process: `api`, which is the adapter of `service`, for all paths but one."""
 
-    def __init__(self, api: AsgiAdapter, public_path: str) -> None:
+    def __init__(self, api: AsgiAdapter, service: WsgiApp, public_path: str) -> None:
         self._api = api
+        self._service = service
         self._public_path = public_path
         self._paths = frozenset((PATH, f"{public_path}{PATH}"))
         self._lock: asyncio.Lock | None = None
@@ -26,8 +31,12 @@ class McpMount:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in self._paths:
-            endpoint = await self._mcp()
-            await endpoint(scope, receive, send)
+            checked = await self._api.run_with_environ(scope, self._service.workspace_of)
+            if isinstance(checked, CompleteResponse):
+                await send_complete(send, checked)
+            else:
+                endpoint = await self._mcp()
+                await endpoint(checked, scope, receive, send)
         else:
             await self._api(scope, receive, send)
 

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import Any
 
-from api.observability.metrics import QUERY_SECONDS, count_request, count_response
+from api.observability.metrics import count_request, count_response, observe_query
 from api.web.request_context import RequestContext
 
 ACCESS_LOG = logging.getLogger("mailmart.access")
@@ -21,7 +21,7 @@ def log_request(context: RequestContext) -> None:
     endpoint = context.endpoint or "none"
     count_request(endpoint, _method_label(context), context.status, seconds)
     if context.query_seconds:
-        QUERY_SECONDS.labels(endpoint).observe(context.query_seconds)
+        observe_query(endpoint, context.query_seconds)
     if context.source:
         count_response(context.source)
     if context.path in HEALTH_PATHS and context.status < 400:

@@ -77,12 +77,14 @@
         {#- hooks run as the login: dbt sets the profile's role in a transaction that it rolls back -#}
         {%- do run_query('set role ' ~ adapter.quote(target.role or target.user) ~ '; commit') -%}
         {%- do require_migrations() -%}
+        {%- set fingerprint = sql_literal(project_fingerprint()) -%}
         {%- do run_query(
-            'select app.begin_batch('
+            (require_kept_views(fingerprint) if keeps_views() else '')
+            ~ 'select app.begin_batch('
             ~ sql_literal(warehouse_name()) ~ ', '
             ~ sql_literal(invocation_id) ~ ', '
             ~ sql_literal(dbt_command()) ~ ', '
-            ~ sql_literal(project_fingerprint()) ~ ', '
+            ~ fingerprint ~ ', '
             ~ (env_var('MAILMART_DBT_MUST_CONTINUE', '') | int(default='null')) ~ ', '
             ~ is_continuous_build()
             ~ '); commit'

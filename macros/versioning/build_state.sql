@@ -11,8 +11,8 @@
         'published_batch': published_batch(),
         'watermarks': read_watermarks(),
     } -%}
-    {#- a continuous build makes no views -#}
-    {%- if not is_continuous_build() -%}
+    {#- of builds that make views -#}
+    {%- if not is_continuous_build() and not keeps_views() -%}
         {%- do state.update({'view_definitions': read_view_definitions(), 'served_views': read_served_views()}) -%}
     {%- endif -%}
     {%- do graph.update({'mailmart_build': state}) -%}
@@ -31,11 +31,12 @@
 {%- endmacro %}
 
 
-{# The definition of each view that was built, by schema.name. #}
+{# The definition of each view that was built and not changed by hand since, by schema.name. #}
 {% macro read_view_definitions() -%}
     {%- set definitions = {} -%}
     {%- for row in run_query(
-        'select view_schema, view_name, definition from app.view_definitions where view_schema = any(' ~ sql_array(view_schemas()) ~ ')'
+        'select view_schema, view_name, definition from app.view_definitions'
+        ~ ' where state = app.view_state(view_schema, view_name) and view_schema = any(' ~ sql_array(view_schemas()) ~ ')'
     ).rows -%}
         {%- do definitions.update({row[0] ~ '.' ~ row[1]: row[2]}) -%}
     {%- endfor -%}

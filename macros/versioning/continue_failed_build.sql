@@ -48,11 +48,12 @@
 {%- endmacro %}
 
 
-{# The nodes that a whole build runs, or a continuous one, by id, each with the ids of its parents. #}
+{# The nodes that this kind of build runs - whole, without views, or continuous - by id, each with the ids of its parents. #}
 {% macro project_nodes() -%}
     {%- set nodes = {} -%}
     {%- for node in graph.nodes.values() if node.resource_type in ['model', 'seed', 'snapshot', 'test'] and not is_ephemeral(node) -%}
-        {%- if not is_continuous_build() or is_built_continuously(node) -%}
+        {%- set is_left_out = is_kept_view(node) and keeps_views() -%}
+        {%- if not is_left_out and (not is_continuous_build() or is_built_continuously(node)) -%}
             {%- do nodes.update({node.unique_id: built_parents(node)}) -%}
         {%- endif -%}
     {%- endfor -%}

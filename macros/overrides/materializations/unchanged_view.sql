@@ -1,6 +1,7 @@
 {#
-    dbt's materialization of a view, skipped if its SQL, columns, descriptions and grants are unchanged. Replacing a view locks it
-    against its readers, and two such locks with readers of both views can deadlock. A nightly run replaces no view.
+    dbt's materialization of a view, skipped if its SQL, columns, descriptions and grants are unchanged, and nobody has changed it by
+    hand. Replacing a view locks it against its readers, and two such locks with readers of both views can deadlock. A nightly run
+    replaces no view.
 
     A mart has a second view, named after its definition, which publications serve. The mart itself changes with the build, for
     analysts. The view that the API reads changes with the publication, and goes back with it.
@@ -24,15 +25,16 @@
     {%- set relations = dbt.materialization_view_default() -%}
     {%- do serve_view(definition, sql) -%}
     {% do run_query(
-        "insert into app.view_definitions (view_schema, view_name, definition) values ("
-        ~ "'" ~ this.schema ~ "', '" ~ this.identifier ~ "', '" ~ definition ~ "')"
-        ~ " on conflict (view_schema, view_name) do update set definition = excluded.definition; commit"
+        "insert into app.view_definitions (view_schema, view_name, definition, state) values ("
+        ~ "'" ~ this.schema ~ "', '" ~ this.identifier ~ "', '" ~ definition ~ "',"
+        ~ " app.view_state('" ~ this.schema ~ "', '" ~ this.identifier ~ "'))"
+        ~ " on conflict (view_schema, view_name) do update set definition = excluded.definition, state = excluded.state; commit"
     ) %}
     {{ return(relations) }}
 {%- endmaterialization %}
 
 
-{# The definition that a view had when this build began; none if it was never built. #}
+{# The definition that a view had when this build began; none if it was never built, or changed by hand since. #}
 {% macro stored_definition(relation) -%}
     {%- set definitions = kept('view_definitions') -%}
     {%- if definitions is none -%} {%- set definitions = read_view_definitions() -%} {%- endif -%}

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import uvloop
 from werkzeug.test import Client, TestResponse
 
 from api.auth.api_keys import create_key
@@ -110,7 +111,7 @@ def scope_of(key: str, *headers: tuple[str, str], path: str = PATH, query: str =
 
 @pytest.fixture
 def loop(service: WsgiApp) -> Iterator[Loop]:
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         yield Loop(service, runner)
 
 
@@ -144,7 +145,7 @@ def test_what_is_not_cached_is_computed_as_a_thread_computes_it(
     uncached = WsgiApp(dataclasses.replace(warehouse_settings, response_cache_mb=0))
     try:
         caller = Caller(Client(uncached), key)
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             loop = Loop(uncached, runner)
             for path in ALL_READ:
                 # a request that was seen before
@@ -183,7 +184,7 @@ def test_more_requests_than_connections_all_get_the_response(warehouse_settings:
     try:
         caller = Caller(Client(service), key)
         expected = caller.get(RESOURCE)
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             made = Loop(service, runner).get_together(key, 40)
         answers = [each for each in made if isinstance(each, CompleteResponse)]
         assert answers
@@ -206,7 +207,7 @@ def test_a_statement_that_fails_is_tried_again_by_a_thread_and_counted_once(
     try:
         caller = Caller(Client(service), key)
         expected = caller.get(RESOURCE)
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             loop = Loop(service, runner)
             # as if the connection was lost while the query ran
             with monkeypatch.context() as broken:
@@ -232,7 +233,7 @@ def test_errors_of_the_loop_are_those_of_the_threads(
     try:
         caller = Caller(Client(service), key)
         assert caller.get(RESOURCE).status_code == 200
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             loop = Loop(service, runner)
             for error in (QueryTimeout(), NotFound("CAMPAIGN_NOT_FOUND", id=CAMPAIGN, workspace=WORKSPACE)):
 
@@ -299,7 +300,7 @@ def test_loop_and_threads_count_under_one_limit(warehouse_settings: Settings) ->
     try:
         caller = Caller(Client(service), key)
         by_thread = Counter(caller.get(RESOURCE).status_code for _ in range(40))
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             loop = Loop(service, runner)
             by_loop = Counter(response.status if (response := loop.get(key)) else 0 for _ in range(40))
         by_thread += Counter(caller.get(RESOURCE).status_code for _ in range(40))

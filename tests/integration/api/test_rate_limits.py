@@ -144,7 +144,7 @@ def test_lowered_limit_applies_to_earlier_requests(limited: Settings, is_shared:
         time.sleep(1)
     refused_at = time.monotonic()
     quota = limiter.acquire("lowered", "toy", 2)
-    assert dataclasses.replace(quota, reset=0) == Quota(is_allowed=False, limit=2, remaining=0, reset=0)
+    assert quota._replace(reset=0) == Quota(is_allowed=False, limit=2, remaining=0, reset=0)
     # the third of the four has to leave the window before another one is allowed, not the first; in whole seconds, rounded up
     assert requested[2] + 10 - time.monotonic() <= quota.reset <= requested[3] + 10 - refused_at
     limiter.close()

@@ -52,7 +52,7 @@ class Agent:
         return asyncio.run(run())
 
     def http(self) -> httpx2.AsyncClient:
-        app = McpMount(AsgiAdapter(self._service, threads=2), "")
+        app = McpMount(AsgiAdapter(self._service, threads=2), self._service, "")
         return httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://mailmart.test", headers=self._headers)
 
 

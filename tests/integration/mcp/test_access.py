@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -61,6 +62,30 @@ def test_a_key_sees_its_own_workspace_alone(seeded: Settings, seeded_service: Ws
     assert is_error
     assert "CAMPAIGN_NOT_FOUND" in text
     assert agent.answer("workspace_report")["workspace_id"] == "ws_demo_1"
+
+
+def test_a_credential_is_checked_without_a_request_to_the_api(
+    seeded_service: WsgiApp, agent: Agent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths: list[str] = []
+    call = WsgiApp.__call__
+
+    def counted(app: WsgiApp, environ: dict[str, Any], start_response: Any) -> Any:
+        paths.append(environ["PATH_INFO"])
+        return call(app, environ, start_response)
+
+    monkeypatch.setattr(WsgiApp, "__call__", counted)
+    with caplog.at_level(logging.INFO, "mailmart.access"):
+        assert post(agent, json.dumps(PING).encode())[0] == 200
+        assert post(Agent(seeded_service, "nonsense"), json.dumps(PING).encode())[0] == 401
+    assert paths == []
+    logged = [record.fields for record in caplog.records if hasattr(record, "fields")]
+    assert [(line["path"], line["endpoint"], line["status"], line["workspace_id"]) for line in logged] == [
+        ("/mcp", "credential", 200, "ws_demo_1"),
+        ("/mcp", "credential", 401, ""),
+    ]
+    assert not agent.call("workspace_report")[0]
+    assert paths.count("/api/v1/workspaces/ws_demo_1/analytics/overview") == 1
 
 
 def test_an_id_cannot_reach_another_path(agent: Agent) -> None:

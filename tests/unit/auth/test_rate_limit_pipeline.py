@@ -12,6 +12,7 @@ from typing import Any
 import hiredis
 import pytest
 import redis
+import uvloop
 
 from api.auth.rate_limit_pipeline import RateLimitPipeline
 
@@ -84,7 +85,8 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     async def main() -> None:
         await asyncio.wait_for(test(), 20)
 
-    asyncio.run(main())
+    # the server's loop, whose transports are not asyncio's
+    uvloop.run(main())
 
 
 def test_requests_of_the_same_moment_share_a_round_trip(tmp_path: Path) -> None:

@@ -164,10 +164,10 @@ def compared(**section: Any) -> Endpoint:
 
 def test_a_section_is_there_only_with_its_parameter() -> None:
     endpoint = compared(if_param={"compare_to": "previous_period"})
-    assemble = assembler(endpoint.sections)
     rows = ("t1", "Top", 1, 2.5, "2025-11-01", True)
-    assert "before" not in assemble([[rows], []], {}, {})
-    data = assemble([[rows], [("t1", "Top", 1, "2025-11-01")]], {}, {"compare_to": "previous_period"})
+    assert "before" not in assembler(endpoint.sections, {}, {})([[rows], []])
+    compare = assembler(endpoint.sections, {}, {"compare_to": "previous_period"})
+    data = compare([[rows], [("t1", "Top", 1, "2025-11-01")]])
     assert list(data) == ["toys", "before"]
     schema = response_schema(endpoint)().fields["data"].schema  # type: ignore[attr-defined]
     assert {name: field.required for name, field in schema.fields.items()} == {"time_range": True, "toys": True, "before": False}

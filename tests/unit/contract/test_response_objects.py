@@ -51,11 +51,11 @@ def endpoints(*positions: int | None, **model_meta: Any) -> tuple[Endpoint, ...]
 
 def test_a_nullable_group_without_any_value_is_null() -> None:
     (endpoint,) = endpoints(1, nullable_groups=["best"])
-    assemble = assembler(endpoint.sections)
-    assert assemble([[(None, None, "NO_DIFFERENCE")]], {}, {}) == {"best": None, "reason": "NO_DIFFERENCE"}
-    assert assemble([[("Monday", 0, None)]], {}, {}) == {"best": {"best_day": "Monday", "best_hour": 0}, "reason": None}
+    assemble = assembler(endpoint.sections, {}, {})
+    assert assemble([[(None, None, "NO_DIFFERENCE")]]) == {"best": None, "reason": "NO_DIFFERENCE"}
+    assert assemble([[("Monday", 0, None)]]) == {"best": {"best_day": "Monday", "best_hour": 0}, "reason": None}
     (other,) = endpoints(1)
-    assert assembler(other.sections)([[(None, None, None)]], {}, {})["best"] == {"best_day": None, "best_hour": None}
+    assert assembler(other.sections, {}, {})([[(None, None, None)]])["best"] == {"best_day": None, "best_hour": None}
 
 
 def test_a_nullable_group_that_no_column_has_is_named() -> None:

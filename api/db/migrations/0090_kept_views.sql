@@ -1,0 +1,73 @@
+-- depends: 0071_timescale
+
+-- A nightly build leaves out the views if none has changed since it was built, by the project or by hand. SQLSTATE MM005: one may have,
+-- and a whole build is needed.
+set local role mailmart_owner;
+
+-- The versions of a view's rows in the catalog; null without such a view. CREATE OR REPLACE, ALTER, GRANT and REVOKE change them, and a
+-- restore into another database.
+create function app.view_state(view_schema text, view_name text)
+returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select concat_ws(' ', pg_class.oid, pg_class.xmin, pg_rewrite.oid, pg_rewrite.xmin)
+    from pg_class
+    inner join pg_namespace on pg_class.relnamespace = pg_namespace.oid
+    inner join pg_rewrite on pg_class.oid = pg_rewrite.ev_class
+    where pg_namespace.nspname = view_schema and pg_class.relname = view_name and pg_class.relkind = 'v'
+$$;
+
+alter table app.view_definitions add column state text;
+update app.view_definitions set state = app.view_state(view_schema, view_name);
+
+comment on column app.view_definitions.state is 'app.view_state() when dbt had built the view.';
+
+-- Refuses a build that leaves out the views (`schema.name` each), unless every whole build since the last one that was published is of the
+-- same project, and the catalog has each view, and for a mart the one that publications serve, as it was built. To be called in the
+-- transaction of begin_batch(), before it: no other build can begin in between.
+create function app.require_kept_views(
+    warehouse text, project_fingerprint text, views text[], marts_schema text, served_schema text
+)
+returns void
+language plpgsql
+set search_path = app, pg_temp
+as $$
+declare
+    published_batch_id bigint;
+begin
+    perform pg_advisory_xact_lock(hashtext('mailmart.batches'), hashtext(warehouse));
+    select max(batch_id) into published_batch_id from batches
+    where target = warehouse and status = 'published' and not is_continuous;
+    if
+        published_batch_id is null
+        or exists (
+            select from batches
+            where
+                batches.target = warehouse
+                and batches.batch_id >= published_batch_id
+                and batches.fingerprint is distinct from project_fingerprint
+        )
+        or exists (
+            select from unnest(views) as expected (name)
+            left join view_definitions as built on expected.name = built.view_schema || '.' || built.view_name
+            where
+                built.state is distinct from view_state(built.view_schema, built.view_name)
+                or built.state is null
+                or (
+                    built.view_schema = marts_schema
+                    -- the name of macros/versioning/served_views.sql
+                    and view_state(served_schema, left(built.view_name, 49) || '__' || left(built.definition, 12)) is null
+                )
+        )
+    then
+        raise exception 'a whole build is needed: the project or a view has changed since the last one'
+            using errcode = 'MM005', hint = 'Run mailmart build.';
+    end if;
+end
+$$;
+
+revoke execute on function app.view_state(text, text) from public;
+revoke execute on function app.require_kept_views(text, text, text[], text, text) from public;
+
+reset role;
