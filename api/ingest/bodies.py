@@ -19,9 +19,8 @@ COMMON_DEPTH = 6
 
 Problem = Literal["too_large", "too_many_events", "unreadable_body", "invalid_event", "not_rfc3339"]
 
-# a string up to its end, or up to the end of the text: each byte is read once, whatever the body
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-_NOT_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"[]{},")
+# a string of an outline up to its end, or up to the end of the text
+_STRING = re.compile(rb'"[^"]*+"?')
 _NOT_STRUCTURE_OR_QUOTE = bytes(byte for byte in range(256) if byte not in b'[]{},"')
 _STEP = tuple({"[": 1, "{": 1, "]": -1, "}": -1}.get(chr(byte), 0) for byte in range(256))
 _MAY_NEED_MENDING = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
@@ -52,11 +51,12 @@ def check_body(body: bytes) -> str:
     check_size(len(body))
     body = mend(body.strip())
     text = decode(body)
+    outline = _outline(body)
+    has_many_brackets = outline.count(b"[") + outline.count(b"{") > MAX_DEPTH
+    has_many_commas = outline.count(b",") >= MAX_EVENTS
     # an ordinary body has few brackets and commas, and needs no closer look
-    has_many_brackets = body.count(b"[") + body.count(b"{") > MAX_DEPTH
-    has_many_commas = body.count(b",") >= MAX_EVENTS
     if has_many_brackets or has_many_commas:
-        structure = _structure(body)
+        structure = _structure(outline)
         if has_many_brackets:
             check_depth(structure)
         if has_many_commas:
@@ -118,11 +118,16 @@ def check_events(structure: bytes) -> None:
         raise BadBody("too_many_events", f"more than {MAX_EVENTS} events in one body")
 
 
-def _structure(body: bytes) -> bytes:
-    """Brackets and commas outside of strings."""
+def _outline(body: bytes) -> bytes:
+    """Brackets, commas and the quotes that tell which of them are inside of strings."""
     if b"\\" in body:
-        return _STRING.sub(b"", body).translate(None, delete=_NOT_STRUCTURE)
-    # Without escapes, each quote begins or ends a string. Two that have nothing between them are an empty string, or the end of
-    # one and the beginning of the next: without them, every bracket is inside or outside of a string as before.
-    reduced = body.translate(None, delete=_NOT_STRUCTURE_OR_QUOTE).replace(b'""', b"")
-    return _STRING.sub(b"", reduced)
+        # first each pair of backslashes: one that is left in front of a quote escapes it
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # Now each quote begins or ends a string. Two that have nothing between them are an empty string, or the end of one and the
+    # beginning of the next: without them, every bracket is inside or outside of a string as before.
+    return body.translate(None, delete=_NOT_STRUCTURE_OR_QUOTE).replace(b'""', b"")
+
+
+def _structure(outline: bytes) -> bytes:
+    """Brackets and commas outside of strings."""
+    return _STRING.sub(b"", outline)

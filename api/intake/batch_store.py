@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import psycopg
 
@@ -29,8 +29,7 @@ BEGIN, COMMIT, ROLLBACK = Statement(b"begin"), Statement(b"commit"), Statement(b
 STORE = b"select line, problem, reason from app.store_webhook_bodies($1, $2, $3, $4, $5, $6)"
 
 
-@dataclass(frozen=True)
-class Body:
+class Body(NamedTuple):
     """A document of a source; with a problem and a reason if it is kept as rejected."""
 
     source_id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -26,8 +26,7 @@ _LINE = re.compile(rb"\S[^\r\n]*")
 MANDRILL_EVENTS = "mandrill_events"
 
 
-@dataclass(frozen=True)
-class ReadBody:
+class ReadBody(NamedTuple):
     """A body as it was read.
 
     Attributes:

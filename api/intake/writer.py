@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import psycopg
 
@@ -55,16 +55,15 @@ class Delivery:
         bodies: of one source.
         requests_per_minute: the rate above which a request is refused; None if this one is not counted.
         rejections: those of its bodies, once they are stored. Raises WarehouseUnavailable if they are not.
+        characters: of all texts together.
     """
 
     bodies: Sequence[Body]
     requests_per_minute: int | None = None
     rejections: asyncio.Future[list[Rejection]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    @property
-    def characters(self) -> int:
-        """Of all texts together."""
-        return sum([len(body.text) for body in self.bodies])
+    def __post_init__(self) -> None:
+        self.characters = sum([len(body.text) for body in self.bodies])
 
     def succeed(self, rejections: list[Rejection]) -> None:
         """Its bodies are stored, except for these."""
@@ -78,8 +77,7 @@ class Delivery:
             self.rejections.set_exception(error)
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """A body, and the delivery that it is of."""
 
     delivery: Delivery
@@ -95,6 +93,7 @@ class Writer:
         self._counts = counts
         self._limiter = limiter
         self._pending: deque[Delivery] = deque()
+        self._pending_characters = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_waking = False
         self._retry_at = 0.0
@@ -116,6 +115,7 @@ class Writer:
             if not quota.is_allowed:
                 raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
         self._pending.append(delivery)
+        self._pending_characters += delivery.characters
         if not self._is_waking:
             self._is_waking = True
             # after all requests of this turn of the loop are pending
@@ -133,7 +133,7 @@ class Writer:
             self._start(self._write(self._idle.pop()))
 
     def _is_much_pending(self) -> bool:
-        return sum([delivery.characters for delivery in self._pending]) >= MIN_CHARACTERS_FOR_ANOTHER
+        return self._pending_characters >= MIN_CHARACTERS_FOR_ANOTHER
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(work)
@@ -158,6 +158,7 @@ class Writer:
             if deliveries and (bodies > MAX_BATCH_BODIES or characters > MAX_BATCH_CHARACTERS):
                 break
             deliveries.append(self._pending.popleft())
+            self._pending_characters -= delivery.characters
         return deliveries
 
     async def _write_batch(self, store: Store, deliveries: Sequence[Delivery]) -> None:

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx2
+import orjson
 from mcp.server.mcpserver import Context
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 
-from api.errors import RequestTimeout
+from api.errors import ApiError, RequestTimeout
 from api.mcp.rest import TIMEOUT_SECONDS, RestApi
 from api.mcp.server import create_server
 
@@ -63,9 +64,7 @@ class McpEndpoint:
         except TimeoutError:
             # without a response, the server would say that it is broken
             if not has_begun:
-                error = RequestTimeout()
-                body = {"success": False, "error": {"code": error.code, "message": error.message, "details": error.details}}
-                await _send(send, httpx2.Response(error.status, json=body))
+                await _send_error(send, RequestTimeout())
 
     async def _start(self) -> None:
         """The manager runs in a task of its own, from the first request to the end of the process."""
@@ -92,3 +91,10 @@ class McpEndpoint:
         request: Any = context.request_context.request
         headers = dict(request.headers)
         return RestApi(self._http(headers, request.client), headers["authorization"], request.scope[WORKSPACE])
+
+
+async def _send_error(send: Any, error: ApiError) -> None:
+    body = {"success": False, "error": {"code": error.code, "message": error.message, "details": error.details}}
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": orjson.dumps(body)})

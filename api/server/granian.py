@@ -6,7 +6,7 @@ import resource
 import socket
 from pathlib import Path
 
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.server import Server
 
@@ -30,6 +30,7 @@ def serve(
     port_variable: str = "MAILMART_PORT",
     with_database_metrics: bool = True,
     interface: Interfaces = Interfaces.ASGINL,
+    loop: Loops = Loops.asyncio,
 ) -> None:
     """Serves the app that the factory `target` creates, until SIGINT or SIGTERM; running requests are finished first.
 
@@ -45,6 +46,8 @@ def serve(
             address=settings.host,
             port=settings.port,
             interface=interface,
+            # not granian's own choice, which depends on what else is installed
+            loop=loop,
             websockets=interface is not Interfaces.RSGI,
             # HTTP/2 over plain TCP: its streams would bypass the limit of connections
             http=HTTPModes.http1,
