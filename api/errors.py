@@ -206,7 +206,7 @@ class InvalidTimeRange(ApiError):
 
 
 class InvalidCursor(ApiError):
-    """The cursor of a list or a query is none, was changed, or belongs to another request."""
+    """The cursor of a list or a query is not one, was changed, or belongs to another request."""
 
     status = 422
     code = "INVALID_CURSOR"
