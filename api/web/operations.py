@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -20,6 +20,7 @@ from api.errors import INVALID, ApiError, ContentTooLarge, Forbidden, MalformedR
 from api.web.error_examples import MAX_BODY_BYTES, error_examples
 from api.web.request_context import current_request_context
 from api.web.schemas import ErrorResponse
+from api.web.validation_messages import flatten_messages
 
 PREFIX = "/api/v1/workspaces/<string:workspaceId>"
 ERRORS = {
@@ -293,15 +294,6 @@ def _known_fields(name: str, schema: ma.Schema) -> str:
     if match is not None:
         return f"Did you mean {match}?"
     return f"Known: {', '.join(schema.fields)}." if schema.fields else "This operation has none."
-
-
-def flatten_messages(messages: Any) -> Iterator[str]:
-    """marshmallow's messages for a field: a list of texts, or for a list field a mapping from index to messages."""
-    if isinstance(messages, Mapping):
-        for index, inner in messages.items():
-            yield from (f"{index}: {message}" for message in flatten_messages(inner))
-    else:
-        yield from messages
 
 
 def _read_body(req: Any) -> bytes:

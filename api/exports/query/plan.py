@@ -22,7 +22,7 @@ from api.contract.semantic_layer import Metric, SemanticLayer
 from api.errors import INVALID, ApiError, InvalidTimeRange, ValidationFailed
 from api.exports.formats import Column
 from api.exports.query.schemas import MAX_ROWS, query_schema
-from api.web.operations import flatten_messages
+from api.web.validation_messages import flatten_messages
 
 # fails if PostgreSQL does not know the time zone: it has its own list of them
 CHECK_TIME_ZONE = "select now() at time zone (select current_setting('mailmart.timezone'))"

@@ -11,6 +11,8 @@ const language = navigator.language || "en";
 
 document.title = spec.title;
 if (spec.data.values.length) {
+  // the picture has the title, which readers do not see there
+  main.append(el("h1", { class: "visually-hidden" }, spec.title));
   // whoever embeds it may have chosen the theme
   main.append(picture({ name: "embedded", title: spec.title, description }, spec, theme ? { light: themes[theme], dark: themes[theme] } : themes));
 } else {

@@ -22,10 +22,13 @@ from api.pages import embed
 from api.pages.embed_token import EmbedTokenVerifier
 from api.server.app import WsgiApp
 from api.settings import Settings
+from api.tools.sdk.programs import missing
 from tests.integration.api.browser import Browser
 from tests.integration.api.conftest import HOSTILE_WORKSPACE, OTHER_WORKSPACE, Caller
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
 from tests.integration.api.serving import serving
+from tests.integration.api.test_pages import AXE
+from tests.support.axe import axe_source
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SECRET = "a secret of 32 bytes and more 0123456789"
@@ -223,6 +226,8 @@ def test_a_chart_is_drawn_in_a_page_of_a_listed_origin_and_of_no_other(
             browser.wait_in_frame("/embed", "document.querySelectorAll('figure svg').length === 1")
             assert browser.run_in_frame("/embed", "document.querySelector('figure svg').textContent.includes('Mail sent')")
             assert browser.run_in_frame("/embed", "document.documentElement.dataset.policyViolations ?? ''") == ""
+            if not missing(["npm"]):
+                assert browser.run_in_frame("/embed", f"{axe_source()}; {AXE}") == []
             entries = browser.run_in_frame("/embed", "performance.getEntriesByType('resource').map((entry) => entry.name)")
             assert entries
             assert all(entry.startswith(f"{service.address}/assets/") for entry in entries), entries
