@@ -215,7 +215,7 @@ async def _wait_on_loop(generator: PQGen[T], descriptor: int) -> T:
     """The result of a generator of psycopg, which waits for a socket: psycopg's own function costs a task and a timer each."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
-    waits_to_write = False
+    waits_to_write = is_watched = False
 
     def step(ready: Ready | None = None) -> None:
         nonlocal waits_to_write
@@ -224,9 +224,11 @@ async def _wait_on_loop(generator: PQGen[T], descriptor: int) -> T:
         try:
             wait = next(generator) if ready is None else generator.send(ready)
         except StopIteration as end:
+            stop()
             done.set_result(end.value)
             return
         except psycopg.Error as error:
+            stop()
             done.set_exception(error)
             return
         if bool(wait & Wait.W) != waits_to_write:
@@ -236,11 +238,20 @@ async def _wait_on_loop(generator: PQGen[T], descriptor: int) -> T:
             else:
                 loop.remove_writer(descriptor)
 
+    def stop() -> None:
+        """At once: libpq closes a connection that is lost, and the next one that a thread makes can have its descriptor."""
+        nonlocal is_watched
+        if is_watched:
+            is_watched = False
+            loop.remove_reader(descriptor)
+            if waits_to_write:
+                loop.remove_writer(descriptor)
+
     loop.add_reader(descriptor, step, Ready.R)
+    is_watched = True
     try:
         # sends what is queued
         step()
         return await done
     finally:
-        loop.remove_reader(descriptor)
-        loop.remove_writer(descriptor)
+        stop()
