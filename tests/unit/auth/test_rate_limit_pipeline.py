@@ -82,11 +82,14 @@ async def pipeline_of(folder: Path, options: str = "", timeout: float = 5) -> As
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
+    """On the loop of the API, and on that of the intake."""
+
     async def main() -> None:
         await asyncio.wait_for(test(), 20)
 
-    # the server's loop, whose transports are not asyncio's
-    uvloop.run(main())
+    for new_event_loop in (asyncio.new_event_loop, uvloop.new_event_loop):
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(main())
 
 
 def test_requests_of_the_same_moment_share_a_round_trip(tmp_path: Path) -> None:
