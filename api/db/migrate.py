@@ -12,6 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
 from api.db.advisory_lock import sessions_with_advisory_locks
+from api.db.citus import refuse_citus_cluster
 from api.db.connection import connect, conninfo
 from api.db.limits import write_limits
 from api.db.lock_retry import LOCK_ERRORS, lock_problem, retry_while_locked
@@ -44,10 +45,12 @@ def migrate(settings: Settings) -> list[str]:
 
     Raises:
         SessionError: the server is too old, or the database cannot store every character.
-        MailmartError: a table has been in use for minutes; the message names the sessions.
+        MailmartError: a table has been in use for minutes, and the message names the sessions; or the database belongs to a Citus
+            cluster.
     """
     with connect(settings, None) as guard:
         _check_collation(guard)
+        refuse_citus_cluster(guard)
         _wait_for_other_migrations(guard, settings.target)
         applied: list[str] = []
         _retry(guard, lambda: _apply(settings, applied))
