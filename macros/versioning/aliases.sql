@@ -5,22 +5,29 @@
 
 {#
     In the transaction of fct_email_events: moves events under an alias to their messages. What was inserted by this batch is changed
-    in place; an older event gets a new version, by which fct_messages sees both messages. The partial indexes are empty unless events
-    have second ids, so a warehouse without them pays nothing.
+    in place; an older event gets a new version, by which fct_messages sees both messages. The partial indexes are made by the first
+    build that inserts an event with a second id, so a warehouse without them pays nothing: to make two empty indexes, PostgreSQL reads
+    the whole table twice.
 #}
 {% macro assign_events_under_alias() -%}
-    do $indexes$
+    do $aliases$
     begin
         -- "if not exists" would wait for a vacuum in every build
-        if to_regclass('{{ this.schema }}.{{ this.identifier }}_teaching_alias') is null then
+        if
+            to_regclass('{{ this.schema }}.{{ this.identifier }}_teaching_alias') is null
+            and exists (select from {{ this }} where valid_from = {{ batch_id() }} and alias_message_id is not null)
+        then
             create index {{ this.identifier }}_teaching_alias on {{ this }} (workspace_id, alias_message_id)
             where alias_message_id is not null and is_under_alias is null and {{ is_current() }};
             create index {{ this.identifier }}_under_alias on {{ this }} (workspace_id, alias_message_id)
             where is_under_alias and {{ is_current() }};
         end if;
+        -- without them, no event has a second id
+        if to_regclass('{{ this.schema }}.{{ this.identifier }}_teaching_alias') is not null then
+            perform app.assign_events_under_alias('{{ this }}', {{ batch_id() }}, {{ var('recompute') }});
+        end if;
     end
-    $indexes$;
-    select app.assign_events_under_alias('{{ this }}', {{ batch_id() }}, {{ var('recompute') }});
+    $aliases$;
 {%- endmacro %}
 
 

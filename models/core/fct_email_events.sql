@@ -128,15 +128,20 @@ classified_bounces as materialized (
 
 -- The first of the copies of an event counts. Of copies that were loaded at the same time, the content decides, so that it is
 -- always the same one. No collation is named: each would be one more column to sort by. The native log is sorted by itself,
--- because PostgreSQL does not read the views of webhooks in parallel, nor sort anything in parallel together with them.
+-- because PostgreSQL does not read the views of webhooks in parallel, nor sort anything in parallel together with them. With the
+-- offset, the provider of the native log is no constant, which PostgreSQL would not sort by: both are then in the order in which they
+-- are merged, and neither is sorted twice.
 {%- set is_counted = is_valid_event() ~ (' and ' ~ is_not_closed('loaded_events') if has_closed_messages else '') %}
 {%- for copies, condition in (('native', "provider = 'native'"), ('webhook', "provider is distinct from 'native'")) %}
 first_{{ copies }}_copies as (
     select distinct on (workspace_id, event_id) *
-    from loaded_events
-    where
-        {{ condition }}
-        and {{ is_counted }}
+    from (
+        select * from loaded_events
+        where
+            {{ condition }}
+            and {{ is_counted }}
+        offset 0
+    ) as copies
     order by {{ order_of_copies }}
 ),
 {% endfor %}

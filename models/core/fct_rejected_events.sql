@@ -14,6 +14,8 @@
     {%- set was_loaded_after_closing = 'true' if is_incremental_run and not reads_everything()
         else 'valid_events.loaded_at > closed_message.counted_until' %}
 {%- endif %}
+{#- an equation, of which the planner expects few rows #}
+{%- set is_invalid = "case when " ~ is_valid_event() ~ " then 'valid' else 'invalid' end = 'invalid'" %}
 {%- set key_hash = 'hashtextextended(event_id, hashtextextended(workspace_id, 0))' %}
 
 with events as not materialized (
@@ -57,21 +59,6 @@ unread_payloads as (
     from rejected_payloads
 ),
 
-invalid_events as (
-    select
-        workspace_id,
-        {{ rejection_reason() }} as problem,
-        provider,
-        event_id,
-        message_id,
-        event_type,
-        occurred_at,
-        loaded_at
-    from loaded_events
-    -- an equation, of which the planner expects few rows
-    where case when {{ is_valid_event() }} then 'valid' else 'invalid' end = 'invalid'
-),
-
 valid_events as not materialized (
     select * from loaded_events
     where {{ is_valid_event() }}
@@ -113,8 +100,31 @@ loaded_again as materialized (
     where copy_number = {{ 1 if var('recompute') else 2 }}
 ),
 
+-- invalid events and copies, in one pass over the logs
+unusual_events as materialized (
+    select loaded_events.*
+    from loaded_events
+    left join loaded_again
+        on case when {{ is_valid_event() }} then {{ key_hash }} end = loaded_again.key_hash
+    where loaded_again.key_hash is not null or {{ is_invalid }}
+),
+
 {% endif -%}
-comparable_events as {{ 'not ' if is_incremental_run }}materialized (
+invalid_events as (
+    select
+        workspace_id,
+        {{ rejection_reason() }} as problem,
+        provider,
+        event_id,
+        message_id,
+        event_type,
+        occurred_at,
+        loaded_at
+    from {{ 'loaded_events' if is_incremental_run else 'unusual_events' }}
+    where {{ is_invalid }}
+),
+
+comparable_events as not materialized (
     select
         workspace_id,
         event_id,
@@ -126,7 +136,8 @@ comparable_events as {{ 'not ' if is_incremental_run }}materialized (
         coalesce(campaign_id, '') as campaign_id,
         coalesce(mailbox_id, '') as mailbox_id,
         coalesce(domain_id, '') as domain_id
-    from {{ 'valid_events' if is_incremental_run else 'loaded_again inner join valid_events on key_hash = ' ~ key_hash }}
+    from {{ 'loaded_events' if is_incremental_run else 'unusual_events' }}
+    where {{ is_valid_event() }}
 ),
 
 -- the first copy of an event that a build reads counts; another one with other content does not, and is reported, even if its
