@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import click
-from granian.constants import Interfaces, Loops
+from granian.constants import Interfaces
 
 from api.processes.parent_death import end_with_parent
 from api.server.granian import serve
@@ -38,5 +38,4 @@ def command(host: str | None, port: int | None, workers: int, with_parent: bool)
         port_variable="MAILMART_INTAKE_PORT",
         with_database_metrics=False,
         interface=Interfaces.RSGI,
-        loop=Loops.uvloop,
     )

@@ -30,7 +30,6 @@ def serve(
     port_variable: str = "MAILMART_PORT",
     with_database_metrics: bool = True,
     interface: Interfaces = Interfaces.ASGINL,
-    loop: Loops = Loops.asyncio,
 ) -> None:
     """Serves the app that the factory `target` creates, until SIGINT or SIGTERM; running requests are finished first.
 
@@ -47,7 +46,7 @@ def serve(
             port=settings.port,
             interface=interface,
             # not granian's own choice, which depends on what else is installed
-            loop=loop,
+            loop=Loops.uvloop,
             websockets=interface is not Interfaces.RSGI,
             # HTTP/2 over plain TCP: its streams would bypass the limit of connections
             http=HTTPModes.http1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from granian.constants import Interfaces, Loops
+from granian.constants import Interfaces
 
 from api.processes.parent_death import end_with_parent
 from api.server.granian import serve
@@ -37,5 +37,4 @@ if __name__ == "__main__":
         workers=int(sys.argv[1]),
         target="api.tools.bench.intake_control:make_control",
         interface=Interfaces.RSGI,
-        loop=Loops.uvloop,
     )
