@@ -226,7 +226,7 @@ class Settings:
     query_timeout_seconds: Annotated[
         int,
         Field(ge=1, le=3600),
-        EnvVar("API", "Seconds that one query of a request may take.", (SERVE, SCHEDULER)),
+        EnvVar("API", "Seconds that one query of a request, or of the charts of a mail, may take.", (SERVE, WORKER, SCHEDULER)),
     ] = 10
     response_cache_mb: Annotated[
         int,

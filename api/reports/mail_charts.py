@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import struct
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,6 +43,8 @@ MAX_PICTURE_BYTES = 300_000
 MAX_ROWS = 31
 MAX_COLUMNS = 8
 MAX_TEXT = 60
+# an attempt at a mail is reserved for four minutes, and sending it may take one of them
+MAX_SECONDS = 45.0
 # one run goes to many recipients, one job each
 KEPT_RUNS, KEPT_SECONDS = 32, 900
 READ_OPTIONS = (
@@ -86,6 +89,7 @@ class MailCharts:
 
 NO_CHARTS = MailCharts()
 NOT_READ = "The charts of this report could not be made."
+NOT_ALL = "Not all charts of this report could be made in time."
 DATA_REPLACED = "This mail has no charts: newer data was published since the file was written."
 
 
@@ -105,7 +109,7 @@ class ChartMaker:
             if made is None:
                 made = self._make(export_id)
                 # what failed may succeed for the next recipient
-                if made.note != NOT_READ and all(chart.png or not chart.rows for chart in made.charts):
+                if made.note not in (NOT_READ, NOT_ALL) and all(chart.png or not chart.rows for chart in made.charts):
                     self._made[export_id] = made
         return made
 
@@ -145,19 +149,22 @@ class ChartMaker:
             return MailCharts(note=f"Charts are in mails about at most {MAX_CAMPAIGNS} campaigns.")
         published = dataclasses.replace(publication, batch_id=state.batch_id, data_as_of=state.data_as_of)
         made: list[MailChart] = []
+        deadline = time.monotonic() + MAX_SECONDS
         for chart in charts:
+            if time.monotonic() > deadline:
+                return MailCharts(tuple(made), NOT_ALL)
             for document in _documents(connection, export, chart, published):
                 if len(made) < MAX_CHARTS:
-                    made.append(self._chart(chart, document, state.data_as_of))
+                    made.append(self._chart(chart, document, state.data_as_of, deadline))
         return MailCharts(tuple(made))
 
-    def _chart(self, chart: Chart, data: Mapping[str, Any], data_as_of: datetime) -> MailChart:
+    def _chart(self, chart: Chart, data: Mapping[str, Any], data_as_of: datetime, deadline: float) -> MailChart:
         rows = rows_of(chart, data)
         columns, texts = _table(chart, rows)
         campaign = str(data.get("campaign_name") or data.get("campaign_id") or "")
         title = f"{chart.title}: {_short(campaign)}" if campaign else chart.title
         result = MailChart(chart.name, title, chart.description, columns, tuple(texts[:MAX_ROWS]), max(len(texts) - MAX_ROWS, 0))
-        if not rows:
+        if not rows or time.monotonic() > deadline:
             return result
         try:
             document = chart_document(chart, rows, data_as_of)

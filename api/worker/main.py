@@ -24,8 +24,8 @@ from api.reports.run_repository import export_ended
 from api.reports.smtp import MailServer
 from api.settings import Settings
 
-# an attempt at a mail may take four minutes; nobody waits for it
-SECONDS_TO_WAIT_FOR_PICTURES = 30.0
+# for the pictures of other mails; nobody waits for a mail
+SECONDS_TO_WAIT_FOR_PICTURES = 15.0
 
 
 def run_worker(settings: Settings, concurrency: int) -> None:

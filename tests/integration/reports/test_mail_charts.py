@@ -15,7 +15,7 @@ import pytest
 from api.drawing.drawer import Drawer, DrawingFailed
 from api.drawing.picture import Picture
 from api.reports import mail_charts
-from api.reports.mail_charts import DATA_REPLACED, MAX_PICTURE_BYTES, NOT_READ, WIDTH, ChartMaker
+from api.reports.mail_charts import DATA_REPLACED, MAX_PICTURE_BYTES, NOT_ALL, NOT_READ, WIDTH, ChartMaker
 from tests.integration.api.browser import Browser
 from tests.integration.reports.reporter import EXPORT, Reporter
 from tests.support.mail_server import MailTestServer, mail_server
@@ -136,6 +136,13 @@ def test_a_database_that_does_not_answer_does_not_stop_the_mail(
     assert images == {}
     assert NOT_READ in text
     assert NOT_READ in html
+
+
+def test_charts_that_take_too_long_are_left_out(sender: Reporter, mails: MailTestServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail_charts, "MAX_SECONDS", -1)
+    text, _, images = parts(send(sender, mails, OVERVIEW))
+    assert images == {}
+    assert NOT_ALL in text
 
 
 def test_a_report_without_charts_has_a_plain_mail(sender: Reporter, mails: MailTestServer) -> None:
