@@ -37,10 +37,12 @@
             'change_sql': '("current" - "previous")::numeric(18, 2)',
         }) -%}
         {%- if not can_exceed_100 -%}
-            {%- for bound, sign in [('low_sql', '-'), ('high_sql', '+')] -%}
+            {%- for bound, sql in [
+                ('low_sql', wilson_lower_bound(numerator, denominator)), ('high_sql', wilson_upper_bound(numerator, denominator)),
+            ] -%}
                 {%- do entry.update({
                     bound: 'case when ' ~ denominator ~ ' > 0 and ' ~ numerator ~ ' between 0 and ' ~ denominator
-                        ~ ' then ' ~ wilson_bound_percent(numerator, denominator, sign) ~ ' end::numeric(5, 2)'
+                        ~ ' then round(100 * ' ~ sql ~ ', 2) end::numeric(5, 2)'
                 }) -%}
             {%- endfor -%}
         {%- endif -%}
