@@ -4,14 +4,34 @@
 -- and a whole build is needed.
 set local role mailmart_owner;
 
--- The versions of a view's rows in the catalog; null without such a view. CREATE OR REPLACE, ALTER, GRANT and REVOKE change them, and a
--- restore into another database.
+-- What a view is: its id and the version of its rule in the catalog, which CREATE OR REPLACE and a restore into another database change,
+-- its columns, options and owner, and what our roles may do. Null without such a view. What others were granted is theirs: building the
+-- view anew would take it away.
 create function app.view_state(view_schema text, view_name text)
 returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select concat_ws(' ', pg_class.oid, pg_class.xmin, pg_rewrite.oid, pg_rewrite.xmin)
+    select concat_ws(
+        ' ',
+        pg_class.oid,
+        pg_rewrite.oid,
+        pg_rewrite.xmin,
+        pg_class.reloptions,
+        pg_class.relowner,
+        (
+            select string_agg(pg_attribute.attname, ',' order by pg_attribute.attnum) from pg_attribute
+            where pg_attribute.attrelid = pg_class.oid and pg_attribute.attnum > 0
+        ),
+        (
+            select string_agg(format('%s:%s', roles.rolname, acl.privilege_type), ',' order by roles.rolname, acl.privilege_type)
+            from aclexplode(pg_class.relacl) as acl
+            inner join pg_roles as roles on acl.grantee = roles.oid
+            where roles.rolname in (
+                'mailmart_owner', 'mailmart_api', 'mailmart_worker', 'mailmart_intake', 'mailmart_analyst', 'mailmart_workspace_analyst'
+            )
+        )
+    )
     from pg_class
     inner join pg_namespace on pg_class.relnamespace = pg_namespace.oid
     inner join pg_rewrite on pg_class.oid = pg_rewrite.ev_class
