@@ -61,27 +61,3 @@
         'fbclid', 'msclkid', 'yclid', 'ysclid', 'twclid', 'ttclid', 'igshid', 'igsh', 'li_fat_id', 'rb_clickid',
     ]) }}
 {%- endmacro %}
-
-
-{#
-    The links of a message's clicks: {link: [clicks, clicks that are not marked as a machine's]}. A click is h or m, and its URL.
-#}
-{% macro clicked_links(clicks) -%}
-    (
-        select jsonb_object_agg(links.link, jsonb_build_array(links.clicks, links.human_clicks))
-        from (
-            select
-                {{ link_of('substr(clicked.click, 2)') }} as link,
-                count(*) as clicks,
-                count(*) filter (where clicked.click like 'h%') as human_clicks
-            from unnest({{ clicks }}) as clicked (click)
-            group by 1
-        ) as links
-    )
-{%- endmacro %}
-
-
-{# A click of clicked_links(): if it may be a person's, and its URL. The URL is cut, because a message can have a million clicks. #}
-{% macro click_of_event() -%}
-    case when is_machine then 'm' else 'h' end || left(coalesce(url, ''), 1000)
-{%- endmacro %}

@@ -15,6 +15,8 @@
 {%- set has_known_events = is_incremental_run() and not is_empty() %}
 {#- a closed message takes no more events: they are in fct_rejected_events #}
 {%- set has_closed_messages = has_removed_rows('fct_email_events') %}
+{%- set providers = newly_loaded_providers() %}
+{%- set sources = sources_of_events(providers) %}
 {%- set order_of_copies = [
     'workspace_id', 'event_id', 'loaded_at', 'occurred_at', 'message_id', 'event_type', 'provider', 'campaign_id', 'mailbox_id',
     'domain_id', 'is_machine', 'smtp_status', 'smtp_code', 'diagnostic', 'url', 'alias_message_id',
@@ -33,11 +35,22 @@ bounce_reasons as (
     select * from {{ ref('bounce_reasons') }}
 ),
 
--- A later build reads little, and reads it once: PostgreSQL would plan the views of all providers anew for each CTE. A first
--- build reads the native log in parallel.
+{% for source, condition in sources.items() -%}
+-- A first build reads the native log in parallel, and the bodies of webhooks once.
+{{ source }}_events as {{ 'not ' if source == 'native' or has_known_events }}materialized (
+    select * from {{ loaded_events_of(ref('int_loaded_events'), source, providers) }}
+    where
+        {{ condition }}
+        and {{ is_newly_loaded() }}
+),
+
+{% endfor -%}
+-- a later build reads little, and reads it once
 loaded_events as {{ 'not ' if not has_known_events }}materialized (
-    select * from {{ ref('int_loaded_events') }}
-    where {{ is_newly_loaded() }}
+    {%- for source in sources %}
+    select * from {{ source }}_events
+    {{- '\n    union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 -- regex rules are expensive, and most bounces differ only in hosts and ids: each step classifies distinct values once
@@ -128,24 +141,25 @@ classified_bounces as materialized (
 
 -- The first of the copies of an event counts. Of copies that were loaded at the same time, the content decides, so that it is
 -- always the same one. No collation is named: each would be one more column to sort by. The native log is sorted by itself,
--- because PostgreSQL does not read the views of webhooks in parallel, nor sort anything in parallel together with them. With the
--- offset, the provider of the native log is no constant, which PostgreSQL would not sort by: both are then in the order in which they
--- are merged, and neither is sorted twice.
+-- because PostgreSQL does not sort anything in parallel together with the events of webhooks. With the offset, the provider of
+-- the native log is no constant, which PostgreSQL would not sort by: then both are in the order in which they are merged, and
+-- neither is sorted twice.
 {%- set is_counted = is_valid_event() ~ (' and ' ~ is_not_closed('loaded_events') if has_closed_messages else '') %}
-{%- for copies, condition in (('native', "provider = 'native'"), ('webhook', "provider is distinct from 'native'")) %}
-first_{{ copies }}_copies as (
+{%- for source, condition in sources.items() %}
+first_{{ source }}_copies as (
     select distinct on (workspace_id, event_id) *
     from (
-        select * from loaded_events
+        select * from {{ 'loaded_events' if has_known_events else source ~ '_events as loaded_events' }}
         where
             {{ condition }}
             and {{ is_counted }}
-        offset 0
+        offset 0 -- noqa: AM09
     ) as copies
     order by {{ order_of_copies }}
 ),
 {% endfor %}
 first_copies as (
+    {%- if 'webhook' in sources %}
     select distinct on (workspace_id, event_id) *
     from (
         select * from first_native_copies
@@ -153,6 +167,9 @@ first_copies as (
         select * from first_webhook_copies
     ) as copies
     order by {{ order_of_copies }}
+    {%- else %}
+    select * from first_native_copies
+    {%- endif %}
 ),
 
 -- a known event is never replaced by a later copy

@@ -49,7 +49,7 @@ changed_messages as materialized (
 ),
 {% endif %}
 
-message_events as not materialized (
+message_events as {{ 'not ' if not is_incremental_run }}materialized (
     select
         workspace_id,
         message_id,
@@ -79,6 +79,51 @@ message_events as not materialized (
     {%- else %}
     from events
     {%- endif %}
+),
+
+clicks as materialized (
+    select
+        workspace_id,
+        message_id,
+        is_machine,
+        -- cut, because a link is short, and a URL need not be
+        left(coalesce(url, ''), 1000) as url
+    from message_events
+    where event_type = 'clicked'
+),
+
+-- regular expressions are expensive, and most clicks are of few URLs
+clicked_urls as materialized (
+    select distinct url from clicks
+),
+
+links as materialized (
+    select
+        url,
+        {{ link_of('url') }} as link
+    from clicked_urls
+),
+
+clicks_of_links as (
+    select
+        clicks.workspace_id,
+        clicks.message_id,
+        links.link,
+        count(*) as clicks,
+        count(*) filter (where clicks.is_machine is not true) as human_clicks
+    from clicks
+    -- each has the other: a full join can only be a hash join, whatever number of clicks the planner expects
+    full join links on clicks.url = links.url
+    group by clicks.workspace_id, clicks.message_id, links.link
+),
+
+links_of_messages as (
+    select
+        workspace_id,
+        message_id,
+        jsonb_object_agg(link, jsonb_build_array(clicks, human_clicks)) as clicked_links
+    from clicks_of_links
+    group by workspace_id, message_id
 ),
 
 aggregated as (
@@ -125,8 +170,6 @@ aggregated as (
         min(occurred_at) filter (where event_type = 'replied') as first_replied_at,
         min(occurred_at) filter (where event_type = 'complained') as first_complained_at,
         min(occurred_at) filter (where event_type = 'unsubscribed') as first_unsubscribed_at,
-        -- of each click if it may be a person's, and its URL
-        array_agg({{ click_of_event() }}) filter (where event_type = 'clicked') as clicks,
         count(*) filter (where event_type in ('opened', 'clicked')) as opens_and_clicks,
         count(is_machine) filter (where event_type in ('opened', 'clicked')) as classified_opens_and_clicks
     from message_events
@@ -187,7 +230,7 @@ select
     is_delivered and first_human_clicked_at is not null as is_human_clicked,
     case when is_delivered then opens_and_clicks else 0 end::int as opens_and_clicks,
     case when is_delivered then classified_opens_and_clicks else 0 end::int as classified_opens_and_clicks,
-    case when is_delivered and clicks is not null then {{ clicked_links('clicks') }} end as clicked_links,
+    case when is_delivered then clicked_links end as clicked_links,
     coalesce(has_several_recipients, false) as has_several_recipients,
     (sent_at at time zone 'UTC')::date as sent_date,
     sent_at,
@@ -205,4 +248,6 @@ select
     -- a message without events any more is deleted
     {{ valid_to_or_tombstone('event_count = 0') }} as valid_to
 from with_sent_at
+-- a message with clicks is among them: a full join for the same reason as above
+full join links_of_messages using (workspace_id, message_id)
 left join recipient_providers on with_sent_at.recipient_domain = recipient_providers.domain

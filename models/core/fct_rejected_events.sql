@@ -14,6 +14,8 @@
     {%- set was_loaded_after_closing = 'true' if is_incremental_run and not reads_everything()
         else 'valid_events.loaded_at > closed_message.counted_until' %}
 {%- endif %}
+{%- set providers = newly_loaded_providers() %}
+{%- set sources = sources_of_events(providers) %}
 {#- an equation, of which the planner expects few rows #}
 {%- set is_invalid = "case when " ~ is_valid_event() ~ " then 'valid' else 'invalid' end = 'invalid'" %}
 {%- set key_hash = 'hashtextextended(event_id, hashtextextended(workspace_id, 0))' %}
@@ -23,8 +25,9 @@ with events as not materialized (
     where {{ is_current() }}
 ),
 
--- a later build reads little. Once, because PostgreSQL would plan the views of all providers anew for each CTE that reads them.
-loaded_events as {{ 'not ' if not is_incremental_run }}materialized (
+{% for source, condition in sources.items() -%}
+-- A first build reads the native log in parallel, and the bodies of webhooks once.
+{{ source }}_events as {{ 'not ' if source == 'native' or is_incremental_run }}materialized (
     select
         provider,
         event_id,
@@ -36,8 +39,19 @@ loaded_events as {{ 'not ' if not is_incremental_run }}materialized (
         event_type,
         occurred_at,
         loaded_at
-    from {{ ref('int_loaded_events') }}
-    where {{ is_newly_loaded() }}
+    from {{ loaded_events_of(ref('int_loaded_events'), source, providers) }}
+    where
+        {{ condition }}
+        and {{ is_newly_loaded() }}
+),
+
+{% endfor -%}
+-- a later build reads little, and reads it once
+loaded_events as {{ 'not ' if not is_incremental_run }}materialized (
+    {%- for source in sources %}
+    select * from {{ source }}_events
+    {{- '\n    union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 rejected_payloads as (
@@ -66,25 +80,20 @@ valid_events as not materialized (
 
 {% if not is_incremental_run -%}
 -- A hash of the key, because numbers are sorted in a fraction of the time. Two keys with one hash are compared for nothing. The
--- native log by itself: PostgreSQL does not read the views of webhooks in parallel, nor sort anything in parallel with them.
-sorted_native_keys as (
+-- native log by itself: PostgreSQL does not sort anything in parallel together with the events of webhooks.
+{%- for source in sources %}
+sorted_{{ source }}_keys as (
     select {{ key_hash }} as key_hash
-    from valid_events
-    where provider = 'native'
+    from {{ source }}_events
+    where {{ is_valid_event() }}
     order by key_hash
 ),
-
-sorted_webhook_keys as (
-    select {{ key_hash }} as key_hash
-    from valid_events
-    where provider is distinct from 'native'
-    order by key_hash
-),
-
+{% endfor %}
 sorted_keys as (
-    select * from sorted_native_keys
-    union all
-    select * from sorted_webhook_keys
+    {%- for source in sources %}
+    select * from sorted_{{ source }}_keys
+    {{- '\n    union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 -- a first build compares only events that were loaded more than once. A later one compares all: the first copy can be old.

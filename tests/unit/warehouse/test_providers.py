@@ -29,6 +29,13 @@ def test_files_and_webhooks_have_the_same_providers() -> None:
     assert (*WEBHOOK_PROVIDERS, "native") == PROVIDERS
 
 
+def test_all_loaded_events_are_those_of_the_providers() -> None:
+    # a build reads the views of providers with new webhooks by these names, in place of the union
+    union = (PROJECT_ROOT / "models/intermediate/int_loaded_events.sql").read_text()
+    assert sorted(re.findall(r"ref\('stg_(\w+)_events'\)", union)) == sorted(PROVIDERS)
+    assert len(re.findall(r"ref\(", union)) == len(PROVIDERS)
+
+
 @pytest.mark.parametrize("provider", WEBHOOK_PROVIDERS)
 def test_a_provider_is_in_every_list(provider: str) -> None:
     assert (PROJECT_ROOT / f"models/staging/stg_{provider}_events.sql").is_file()
