@@ -18,7 +18,8 @@ from api.db.connection import connect
 from api.intake.batch_store import BatchStore, Body
 from api.intake.source_counts import SourceCounts
 from api.intake.sources import create_source
-from api.intake.writer import Delivery, Rejection, Writer
+from api.intake.writer import CONNECTIONS, Delivery, Rejection, Writer
+from api.server.intake import POOL_SIZE
 from api.settings import Settings
 from tests.integration.conftest import MakeDatabase
 from tests.integration.intake.conftest import WORKSPACE, Sources, source_id
@@ -166,7 +167,9 @@ def test_behind_a_pooler(mode: str, settings: Settings, tmp_path: Path, caplog: 
                 psycopg.sql.Identifier(str(database["user"])), psycopg.sql.Identifier(str(database["dbname"]))
             )
         )
-    with pooled(settings, mode=mode) as behind, receiving(behind, tmp_path / "log") as intake:
+    # in session mode, each connection that is open has a session of the server, whether it is used or not
+    pool_size = 2 if mode == "transaction" else POOL_SIZE + CONNECTIONS
+    with pooled(settings, mode=mode, pool_size=pool_size) as behind, receiving(behind, tmp_path / "log") as intake:
         load = Load(intake.port, path, clients=4, requests=10)
         load.run()
     assert load.statuses == Counter({200: 40})
