@@ -40,8 +40,10 @@ from api.web.responses import data_body, data_response, not_modified
 from api.web.schemas import request_schema, response_schema
 
 
-def analytics_blueprint(contract: Contract, services: AnalyticsServices, fast_path: FastPath) -> Blueprint:
-    """The routes of all endpoints, that of queries, and those of charts, below the workspace."""
+def analytics_blueprint(
+    contract: Contract, services: AnalyticsServices, fast_path: FastPath, charts: Sequence[tuple[Operation, View]]
+) -> Blueprint:
+    """The routes of all endpoints, that of queries, and those of `charts`, below the workspace."""
     by_position = [
         (endpoint.position, (_operation(endpoint), _view(endpoint, services, fast_path))) for endpoint in contract.endpoints
     ]
@@ -56,7 +58,7 @@ def analytics_blueprint(contract: Contract, services: AnalyticsServices, fast_pa
     return operations_blueprint(
         "Analytics",
         "Campaign, workspace, deliverability and heatmap analytics.",
-        [*(operation for _, operation in sorted(by_position, key=lambda item: item[0])), *chart_operations(contract, services)],
+        [*(operation for _, operation in sorted(by_position, key=lambda item: item[0])), *charts],
         services.guard,
     )
 

@@ -294,10 +294,11 @@ def create_app(
     # a copy: flask-smorest adds the app's schemas to these options
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, **deepcopy(OPENAPI_OPTIONS))
     api = EnvelopeApi(app)
+    charts = chart_operations(contract, services)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="Multiple schemas resolved to the name")
         try:
-            api.register_blueprint(analytics_blueprint(contract, services, fast_path))
+            api.register_blueprint(analytics_blueprint(contract, services, fast_path, charts))
             # also before the first build, which needs events
             api.register_blueprint(events_blueprint(services.pool, services.guard))
             if is_published:
@@ -316,7 +317,7 @@ def create_app(
     app.register_blueprint(pages_blueprint(contract, services.guard, chart_bundle))
     app.register_blueprint(
         embed_blueprint(
-            chart_operations(contract, services),
+            charts,
             services.guard,
             chart_bundle,
             EmbedTokenVerifier(settings),

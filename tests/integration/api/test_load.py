@@ -22,12 +22,13 @@ from tests.integration.api.serving import serving
 from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 
-# two batches are published under load, and as many as these seconds have room for
+# so many batches are published under load, and as many as these seconds have room for
 SECONDS = float(os.environ.get("MAILMART_TEST_LOAD_SECONDS", "0"))
-MIN_BATCHES = 2
+MIN_BATCHES = 3
 CONNECTIONS = 32 if SECONDS else 8
 PATHS = ("w/campaigns/c/analytics", "w/analytics/overview", "w/campaigns/c/analytics?groupBy=week")
-MAX_GROWTH_MEGABYTES = 40
+# of a further publication: with the second one, the contracts of two are in memory for a moment
+MAX_GROWTH_MEGABYTES = 10
 
 
 def resident_megabytes(pid: int) -> float:
@@ -81,7 +82,7 @@ def test_every_response_belongs_to_one_batch(one_message: Settings, tmp_path: Pa
         for thread in threads:
             thread.start()
         time.sleep(3)
-        before = resident_megabytes(service.process.pid)
+        memory = []
         end = time.monotonic() + SECONDS
         sent = 1
         while sent <= MIN_BATCHES or time.monotonic() < end:
@@ -92,8 +93,8 @@ def test_every_response_belongs_to_one_batch(one_message: Settings, tmp_path: Pa
             )
             run_dbt(one_message, *WITHOUT_UNIT_TESTS)
             sent += 1
-        time.sleep(2)
-        after = resident_megabytes(service.process.pid)
+            time.sleep(2)
+            memory.append(resident_megabytes(service.process.pid))
         stop.set()
         for thread in threads:
             thread.join()
@@ -110,5 +111,5 @@ def test_every_response_belongs_to_one_batch(one_message: Settings, tmp_path: Pa
             seen.add(sum(point["sent"] for point in content["data"]["time_series"]))
     assert all(len(values) == 1 for values in numbers.values()), numbers
     assert max(max(values) for values in numbers.values()) == sent
-    assert after - before < MAX_GROWTH_MEGABYTES, (before, after)
-    print(f"{statuses}, {len(bodies)} bodies, {sent} batches, {before:.0f} to {after:.0f} MB")
+    assert max(memory[2:]) - memory[1] < MAX_GROWTH_MEGABYTES, memory
+    print(f"{statuses}, {len(bodies)} bodies, {sent} batches, {memory[0]:.0f} to {memory[-1]:.0f} MB")
