@@ -104,6 +104,7 @@ def test_the_next_build_writes_only_new_facts(service: WsgiApp, upgraded: Settin
             ("dim_published_limits", 0),
             ("dim_recipient_providers", 0),
             ("fct_delay_days", 0),
+            ("fct_event_day_shifts", 0),
             ("fct_event_days", 0),
             ("fct_mailbox_days", 0),
             ("fct_provider_days", 0),
