@@ -11,6 +11,7 @@ import re
 import resource
 import signal
 import sys
+from pathlib import Path
 
 from api.drawing.frames import DRAWN, FAILED, TOO_LARGE, FrameTimeout, NoFrame, read_frame, write_frame
 from api.drawing.picture import MAX_HEIGHT, MAX_WIDTH
@@ -22,8 +23,10 @@ PROCESSOR_SECONDS_TO_DRAW = 10
 SECONDS_TO_DRAW = 30
 # of private memory: the libraries alone reserve 0.6 GB of it, and use a quarter of that
 MAX_DATA_BYTES = 2 * 2**30
-# the library keeps a little of each picture
-MAX_RESIDENT_KILOBYTES = 400_000
+# the library keeps a little of each picture. Not of getrusage(): its maximum begins with what the parent had when it started this
+# process
+MAX_RESIDENT_BYTES = 400 * 2**20
+MEMORY = Path("/proc/self/statm")
 SIZE = re.compile(r'<svg[^>]* width="([\d.]+)" height="([\d.]+)"')
 
 
@@ -43,7 +46,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
     # no dump of memory with data of tenants, if the library ends the process
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    while resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < MAX_RESIDENT_KILOBYTES:
+    while _resident_bytes() < MAX_RESIDENT_BYTES:
         try:
             _, content = read_frame(source, IDLE_SECONDS)
         except (NoFrame, FrameTimeout):
@@ -55,6 +58,14 @@ def main() -> None:
             write_frame(target, kind, answer)
         except OSError:
             return
+
+
+def _resident_bytes() -> int:
+    """Of this process now; 0 where the system has no /proc."""
+    try:
+        return int(MEMORY.read_text().split()[1]) * resource.getpagesize()
+    except FileNotFoundError:
+        return 0
 
 
 def _set_timers(processor_seconds: float, seconds: float) -> None:

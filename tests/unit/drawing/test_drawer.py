@@ -61,6 +61,17 @@ def test_a_chart_becomes_svg_and_png_of_the_requested_size(made: Drawer) -> None
     assert struct.unpack(">I", png[16:20]) == (1000,)
 
 
+def test_a_large_parent_has_its_pictures() -> None:
+    """The kernel's maximum of a new process begins with what its parent has."""
+    ballast = b"x" * child.MAX_RESIDENT_BYTES
+    made = Drawer()
+    try:
+        assert made.draw(prepare_picture(document(), PictureOptions("svg"))).startswith(b"<svg")
+    finally:
+        made.close()
+    assert len(ballast) == child.MAX_RESIDENT_BYTES
+
+
 def test_themes_and_locales(made: Drawer) -> None:
     light = made.draw(prepare_picture(document(), PictureOptions("svg"))).decode()
     dark = made.draw(prepare_picture(document(), PictureOptions("svg", theme="dark", locale="de-DE"))).decode()
