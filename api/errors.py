@@ -146,6 +146,16 @@ class MalformedRequest(ApiError):
         super().__init__("The body is not JSON", details={"body": [problem]})
 
 
+class MethodNotAllowed(ApiError):
+    """The path does not have the method; `allowed` are those that it has."""
+
+    status = 405
+    code = "METHOD_NOT_ALLOWED"
+
+    def __init__(self, message: str, *allowed: str) -> None:
+        super().__init__(message, headers={"Allow": ", ".join(allowed)})
+
+
 class ContentTooLarge(ApiError):
     """The body has more than `limit` bytes."""
 

@@ -16,7 +16,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 
-from api.errors import ApiError, RequestTimeout
+from api.errors import ApiError, MethodNotAllowed, RequestTimeout
 from api.mcp.rest import TIMEOUT_SECONDS, RestApi
 from api.mcp.server import create_server
 
@@ -49,6 +49,10 @@ class McpEndpoint:
 
     async def __call__(self, workspace_id: str, scope: Any, receive: Any, send: Any) -> None:
         """Answers a request whose credential is of the workspace."""
+        if scope["method"] != "POST":
+            # without sessions there is nothing to send later: a GET would wait for it, and a DELETE ends nothing
+            await _send_error(send, MethodNotAllowed("Send messages by POST", "POST"))
+            return
         scope[WORKSPACE] = workspace_id
         await self._start()
         has_begun = False
@@ -95,6 +99,7 @@ class McpEndpoint:
 
 async def _send_error(send: Any, error: ApiError) -> None:
     body = {"success": False, "error": {"code": error.code, "message": error.message, "details": error.details}}
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    own = {"Content-Type": "application/json", "Cache-Control": "no-store", **error.headers}
+    headers = [(name.lower().encode(), value.encode()) for name, value in own.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": orjson.dumps(body)})

@@ -26,6 +26,7 @@ from api.errors import (
     CertificateUnavailable,
     ContentTooLarge,
     MalformedRequest,
+    MethodNotAllowed,
     NotFound,
     RateLimitExceeded,
     SignatureError,
@@ -71,18 +72,11 @@ LARGE_BODY_BYTES = 256 * 1024
 COUNT_SECONDS = 2.0
 # between looks at whether the log was written
 LOG_WAIT_SECONDS = 0.02
+METHODS = ("GET", "HEAD", "POST")
 SUCCESS = b'{"success":true}'
 SUCCESS_HEADERS = [("content-type", "application/json"), ("content-length", str(len(SUCCESS)))]
 # a connection for each thread that uses the pool: besides lookups, health checks and counts
 POOL_SIZE = LOOKUP_THREADS + STRANGER_THREADS + 2
-
-
-class _MethodNotAllowed(ApiError):
-    status = 405
-    code = "METHOD_NOT_ALLOWED"
-
-    def __init__(self) -> None:
-        super().__init__("Send webhooks by POST", headers={"Allow": "GET, HEAD, POST"})
 
 
 class _Unreadable(ApiError):
@@ -396,8 +390,8 @@ def _read_head(scope: Scope, path: str) -> _Request:
     match = PATH.fullmatch(path)
     if match is None or match[1] not in WEBHOOK_PROVIDERS or TOKEN_PATTERN.fullmatch(match[2]) is None:
         raise NotFound("NOT_FOUND")
-    if scope.method not in ("GET", "HEAD", "POST"):
-        raise _MethodNotAllowed
+    if scope.method not in METHODS:
+        raise MethodNotAllowed("Send webhooks by POST", *METHODS)
     return _Request(scope.method, match[1], match[2], scope.query_string, dict(scope.headers.items()))
 
 

@@ -55,6 +55,17 @@ def test_a_body_that_does_not_come_is_a_408(agent: Agent, monkeypatch: pytest.Mo
     assert (status, json.loads(body)["error"]["code"]) == (408, "REQUEST_TIMEOUT")
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
+def test_another_method_is_answered_at_once(agent: Agent, method: str) -> None:
+    async def send() -> tuple[int, bytes, str | None]:
+        async with agent.http() as client:
+            response = await client.request(method, "/mcp", headers=HEADERS, timeout=20)
+            return response.status_code, response.content, response.headers.get("Allow")
+
+    status, body, allowed = asyncio.run(send())
+    assert (status, json.loads(body)["error"]["code"], allowed) == (405, "METHOD_NOT_ALLOWED", "POST")
+
+
 def test_a_key_sees_its_own_workspace_alone(seeded: Settings, seeded_service: WsgiApp, agent: Agent) -> None:
     other = Agent(seeded_service, create_key(seeded, "ws_demo_2", name="other"))
     assert other.answer("workspace_report")["workspace_id"] == "ws_demo_2"
