@@ -46,8 +46,8 @@ PATHS = (
 )
 # shown, and nothing is on its way
 IS_READY = (
-    "document.querySelector('#content').hasChildNodes() && !document.querySelector('[aria-busy]')"
-    " && document.querySelector('#status').textContent === ''"
+    "document.querySelector('#content')?.hasChildNodes() && !document.querySelector('[aria-busy]')"
+    " && document.querySelector('#status')?.textContent === ''"
 )
 AXE = (
     "axe.run(document, {resultTypes: ['violations']}).then((result) => result.violations.map((violation) =>"

@@ -53,8 +53,8 @@ def two_tenants(empty_warehouse: Settings) -> Settings:
     load_events(
         empty_warehouse,
         [
-            # the same message, campaign, mailbox and domain ids in both
-            Event(f"e_{message}_{kind}", workspace, message, kind, now - timedelta(days=1), "c", "b", "d")
+            # the same message, campaign, mailbox and domain ids in both. What comes after sending comes on another day
+            Event(f"e_{message}_{kind}", workspace, message, kind, now - timedelta(days=1 + (kind == "sent")), "c", "b", "d")
             for workspace in ("mine", "theirs")
             for message, kind in (
                 ("m", "sent"),
