@@ -15,7 +15,8 @@ UNEXPECTED = re.compile(
     r"    else:\n"
     r"        return None\n"
 )
-CHECK = re.compile(r"(def check_\w+\(value: str\) -> (\w+):\n    if value in \w+:\n)        return value\n")
+# Ruff gives the argument a line of its own if the enum's name is long
+CHECK = re.compile(r"(def check_\w+\(\s*value: str,?\s*\) -> (\w+):\n    if value in \w+:\n)        return value\n")
 RAISED = "    raise ApiError(response.status_code, response.headers, response.content)\n"
 
 

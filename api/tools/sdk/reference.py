@@ -90,8 +90,7 @@ class _Page:
         yield f"\n### {name}\n"
         yield "| field | type | meaning |\n|---|---|---|"
         for field, described in schema["properties"].items():
-            is_raw = self._sdk == "openapi-typescript"
-            shown = (field if is_raw else self._name(field)) + ("" if field in schema.get("required", ()) else " (optional)")
+            shown = self._field(field) + ("" if field in schema.get("required", ()) else " (optional)")
             yield f"| `{shown}` | {self._cell(described)} | {self._text(described)} |".replace(" (optional)`", "` (optional)")
 
     def _result(self, operation: dict[str, Any]) -> str:
@@ -138,6 +137,12 @@ class _Page:
         for part in parameter.get("$ref", "#").split("/")[1:]:
             resolved = self._document[part] if resolved is parameter else resolved[part]
         return resolved
+
+    def _field(self, name: str) -> str:
+        """The attribute of a model's field: for "$schema" "schema", which in pydantic's models is the name of a method."""
+        if self._is_python and name.startswith("$"):
+            return f"var_{name[1:]}" if self._sdk == "python" else name[1:]
+        return name if self._sdk == "openapi-typescript" else self._name(name)
 
     def _name(self, name: str) -> str:
         words = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).replace("-", "_").lower()

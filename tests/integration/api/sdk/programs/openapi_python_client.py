@@ -27,14 +27,18 @@ from mailmart_client import (
 )
 from mailmart_client.api.analytics import (
     compare_campaigns,
+    compare_campaigns_chart,
     get_campaign_analytics,
+    get_campaign_analytics_chart,
     get_campaign_links,
     get_campaign_steps,
     get_campaigns,
     get_data_quality,
     get_deliverability,
+    get_deliverability_chart,
     get_domains,
     get_engagement_heatmap,
+    get_engagement_heatmap_chart,
     get_freshness,
     get_links,
     get_mailbox_health,
@@ -43,7 +47,9 @@ from mailmart_client.api.analytics import (
     get_sources,
     get_timing,
     get_workspace_overview,
+    get_workspace_overview_chart,
     get_workspace_series,
+    get_workspace_series_chart,
     query_metrics,
 )
 from mailmart_client.api.events import send_events
@@ -57,6 +63,7 @@ from mailmart_client.api.reports import (
     update_report,
 )
 from mailmart_client.models import (
+    CompareCampaignsChartRequest,
     CompareCampaignsRequest,
     EventsRequest,
     ExportQuery,
@@ -153,6 +160,21 @@ comparison = compare_campaigns.sync(
 assert [compared.metrics.open_rate for compared in comparison.data.comparison] == [30.0, 0.0]
 assert comparison.data.statistical_significance[0].p_value is None
 
+of_campaigns = CompareCampaignsChartRequest(campaign_ids=[campaign, "cmp_idle"], theme="dark")
+volume = get_workspace_series_chart.sync(workspace, "volume", client=client, group_by="month")
+total = sum(point.delivered + point.bounced for point in series.data.time_series)
+assert sum(row["value"] for row in volume.data["values"]) == total > 0
+charts = (
+    volume,
+    get_campaign_analytics_chart.sync(workspace, campaign, "funnel", client=client, time_range="90d"),
+    get_workspace_overview_chart.sync(workspace, "top_campaigns", client=client, time_range="90d"),
+    get_deliverability_chart.sync(workspace, "health", client=client, time_range="90d", campaign_id=campaign),
+    get_engagement_heatmap_chart.sync(workspace, "by_hour", client=client, time_range="90d", timezone="Europe/Berlin"),
+    compare_campaigns_chart.sync(workspace, "intervals", client=client, body=of_campaigns),
+)
+assert {chart.schema for chart in charts} == {"https://vega.github.io/schema/vega-lite/v6.json"}
+assert all(chart.data["values"] for chart in charts), charts
+
 answer = query_metrics.sync(
     workspace,
     client=client,
@@ -236,7 +258,7 @@ async def asynchronous() -> None:
             ids += [one.export_id for one in some.data.exports]
             if created.export_id in ids:
                 break
-        assert ids[:2] == [again.data.export_id, created.export_id], ids
+        assert ids[:3] == [again.data.export_id, queried.export_id, created.export_id], ids
         assert (await wait_for_export_async(other, workspace, created.export_id)).export_id == created.export_id
         await delete_export.asyncio_detailed(workspace, again.data.export_id, client=other)
         try:

@@ -18,6 +18,7 @@ import {
   type Metric,
   type ReportWeekday,
   type Retry,
+  type VegaLiteDocument,
   type paths,
 } from "mailmart-client";
 
@@ -102,6 +103,45 @@ const comparison = await client.POST("/api/v1/workspaces/{workspaceId}/analytics
 });
 assert.deepEqual(comparison.data?.data.comparison.map((compared) => compared.metrics.open_rate), [30, 0]);
 assert.equal(comparison.data?.data.statistical_significance[0]?.p_value, null);
+
+const charts: VegaLiteDocument[] = [
+  await ok(
+    client.GET("/api/v1/workspaces/{workspaceId}/campaigns/{campaignId}/analytics/charts/{chart}", {
+      params: { path: { workspaceId, campaignId, chart: "funnel" }, query: { timeRange: "90d" } },
+    }),
+  ),
+  await ok(
+    client.GET("/api/v1/workspaces/{workspaceId}/analytics/overview/charts/{chart}", {
+      params: { path: { workspaceId, chart: "top_campaigns" }, query: { timeRange: "90d" } },
+    }),
+  ),
+  await ok(
+    client.GET("/api/v1/workspaces/{workspaceId}/analytics/deliverability/charts/{chart}", {
+      params: { path: { workspaceId, chart: "health" }, query: { timeRange: "90d", campaignId } },
+    }),
+  ),
+  await ok(
+    client.GET("/api/v1/workspaces/{workspaceId}/analytics/engagement-heatmap/charts/{chart}", {
+      params: { path: { workspaceId, chart: "by_hour" }, query: { timeRange: "90d", timezone: "Europe/Berlin" } },
+    }),
+  ),
+  await ok(
+    client.GET("/api/v1/workspaces/{workspaceId}/analytics/series/charts/{chart}", {
+      params: { path: { workspaceId, chart: "volume" }, query: { groupBy: "month" } },
+    }),
+  ),
+  await ok(
+    client.POST("/api/v1/workspaces/{workspaceId}/analytics/compare/charts/{chart}", {
+      params: { path: { workspaceId, chart: "intervals" } },
+      body: { campaign_ids: [campaignId, "cmp_idle"], theme: "dark" },
+    }),
+  ),
+];
+for (const chart of charts) {
+  assert.equal(chart.$schema, "https://vega.github.io/schema/vega-lite/v6.json");
+  const rows: unknown = chart.data["values"];
+  assert.ok(Array.isArray(rows) && rows.length > 0, chart.title);
+}
 
 const answer = await client.POST("/api/v1/workspaces/{workspaceId}/analytics/query", {
   params: { path: { workspaceId } },

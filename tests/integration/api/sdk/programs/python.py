@@ -17,6 +17,7 @@ from pathlib import Path
 from mailmart_client import (
     ApiError,
     Client,
+    CompareCampaignsChartRequest,
     CompareCampaignsRequest,
     ConnectionFailed,
     ErrorCode,
@@ -109,6 +110,21 @@ with Client(f"{address}/", key) as client:
     )
     assert [compared.metrics.open_rate for compared in comparison.data.comparison] == [30.0, 0.0]
     assert comparison.data.statistical_significance[0].p_value is None
+
+    of_campaigns = CompareCampaignsChartRequest(campaign_ids=[campaign, "cmp_idle"], theme="dark")
+    volume = api.get_workspace_series_chart(workspace, "volume", group_by=GroupBy.MONTH)
+    total = sum(point.delivered + point.bounced for point in series.data.time_series)
+    assert sum(row["value"] for row in volume.data["values"]) == total > 0
+    charts = (
+        volume,
+        api.get_campaign_analytics_chart(workspace, campaign, "funnel", time_range="90d"),
+        api.get_workspace_overview_chart(workspace, "top_campaigns", time_range="90d"),
+        api.get_deliverability_chart(workspace, "health", time_range="90d", campaign_id=campaign),
+        api.get_engagement_heatmap_chart(workspace, "by_hour", time_range="90d", timezone="Europe/Berlin"),
+        api.compare_campaigns_chart(workspace, "intervals", of_campaigns),
+    )
+    assert {chart.var_schema for chart in charts} == {"https://vega.github.io/schema/vega-lite/v6.json"}
+    assert all(chart.data["values"] for chart in charts), charts
 
     answer = api.query_metrics(
         workspace, QueryMetricsRequest(metrics=["sent", "open_rate"], dimensions=["campaign"], time_range="90d")

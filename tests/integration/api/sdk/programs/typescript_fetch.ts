@@ -18,6 +18,7 @@ import {
   utcDay,
   type ReportRequest,
   type Retry,
+  type VegaLiteDocument,
 } from "mailmart-client";
 
 const [address = "", key = "", workspaceId = "", campaignId = ""] = process.argv.slice(2);
@@ -98,6 +99,24 @@ const comparison = await api.compareCampaigns({
 });
 assert.deepEqual(comparison.data.comparison.map((compared) => compared.metrics.openRate), [30, 0]);
 assert.equal(comparison.data.statisticalSignificance[0]?.pValue, null);
+
+const charts: VegaLiteDocument[] = [
+  await api.getCampaignAnalyticsChart({ workspaceId, campaignId, chart: "funnel", timeRange: "90d" }),
+  await api.getWorkspaceOverviewChart({ workspaceId, chart: "top_campaigns", timeRange: "90d" }),
+  await api.getDeliverabilityChart({ workspaceId, campaignId, chart: "health", timeRange: "90d" }),
+  await api.getEngagementHeatmapChart({ workspaceId, chart: "by_hour", timeRange: "90d", timezone: "Europe/Berlin" }),
+  await api.getWorkspaceSeriesChart({ workspaceId, chart: "volume", groupBy: GroupBy.MONTH }),
+  await api.compareCampaignsChart({
+    workspaceId,
+    chart: "intervals",
+    compareCampaignsChartRequest: { campaignIds: [campaignId, "cmp_idle"], theme: "dark" },
+  }),
+];
+for (const chart of charts) {
+  assert.equal(chart.$schema, "https://vega.github.io/schema/vega-lite/v6.json");
+  const rows: unknown = chart.data["values"];
+  assert.ok(Array.isArray(rows) && rows.length > 0, chart.title);
+}
 
 const answer = await api.queryMetrics({
   workspaceId,
