@@ -10,13 +10,14 @@ from api.pages.embed import PATH as EMBED_PATH
 from api.processes.parent_death import end_with_parent
 from api.server.app import WsgiApp
 from api.server.asgi import AsgiAdapter, CompleteResponse, LargeBodies, Unfinished
-from api.server.asgi_types import Scope
+from api.server.asgi_types import AsgiApp, Scope
 from api.server.granian import THREADS
 from api.server.mcp_mount import McpMount
+from api.server.unread_bodies import DiscardUnread
 from api.settings import SERVE, Settings
 
 
-def create_asgi_app() -> McpMount:
+def create_asgi_app() -> AsgiApp:
     """The app of this process, configured by the environment."""
     log = configure_server_logs()
     # if the server is killed, a worker that survives would keep its port
@@ -40,4 +41,4 @@ def create_asgi_app() -> McpMount:
         large_bodies=LargeBodies(PATH, MAX_BODY_BYTES, app.workspace_of_large_body),
         on_loop=respond_on_loop,
     )
-    return McpMount(api, app, settings.public_path)
+    return DiscardUnread(McpMount(api, app, settings.public_path))

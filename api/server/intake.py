@@ -51,7 +51,8 @@ from api.intake.writer import CONNECTIONS, UNAVAILABLE, Delivery, Writer
 from api.server.deadlines import Deadlines
 from api.server.handoff import Handoff
 from api.server.held_bytes import ClientDisconnected, Held, HeldBytes
-from api.server.rsgi import HTTPProtocol, Scope, read_pieces, read_whole
+from api.server.rsgi import HTTPProtocol, RequestBody, Scope
+from api.server.unread_bodies import sends_body
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -183,9 +184,10 @@ class IntakeApp:
         while self._is_log_behind():
             await asyncio.sleep(LOG_WAIT_SECONDS)
         outcome = _Outcome()
+        body = RequestBody(protocol)
         try:
             with Held(self._held_bytes) as held:
-                await self._receive(self._threads, scope, path, protocol, outcome, held)
+                await self._receive(self._threads, scope, path, body, outcome, held)
         except ClientDisconnected:
             outcome.status, outcome.outcome = 499, "disconnected"
             return
@@ -199,6 +201,8 @@ class IntakeApp:
         finally:
             _log(outcome, scope.method, time.perf_counter() - started_at)
         _send(protocol, outcome)
+        if outcome.error is not None and sends_body(name for name, _ in scope.headers.items()):
+            await body.discard()
 
     def close(self) -> None:
         """Writes the last counts and closes all connections, when no request is left."""
@@ -208,7 +212,7 @@ class IntakeApp:
         self._pool.close()
 
     async def _receive(
-        self, threads: _Threads, scope: Scope, path: str, protocol: HTTPProtocol, outcome: _Outcome, held: Held
+        self, threads: _Threads, scope: Scope, path: str, request_body: RequestBody, outcome: _Outcome, held: Held
     ) -> None:
         """Handles a request. Raises ApiError for each response but 200."""
         request = _read_head(scope, path)
@@ -222,7 +226,7 @@ class IntakeApp:
             return
         encoding = request.headers.get("content-encoding", "").strip().lower()
         # also one that is refused: else the connection, which a provider keeps, would be closed under its next request
-        body = await self._read_body(source, request, protocol, outcome, held)
+        body = await self._read_body(source, request, request_body, outcome, held)
         if encoding not in ENCODINGS:
             raise UnsupportedEncoding(encoding)
         received_at = datetime.now(UTC)
@@ -244,7 +248,7 @@ class IntakeApp:
             raise checked.error
         outcome.outcome = checked.outcome
 
-    async def _read_body(self, source: Source, request: _Request, protocol: HTTPProtocol, outcome: _Outcome, held: Held) -> bytes:
+    async def _read_body(self, source: Source, request: _Request, body: RequestBody, outcome: _Outcome, held: Held) -> bytes:
         """
         Raises:
             ApiError: it does not come in time, is too large, or there are too many bodies.
@@ -259,13 +263,13 @@ class IntakeApp:
         if length is not None and length <= SMALL_BODY_BYTES:
             # the server reads no more than was announced
             held.add(length)
-            body = await self._deadlines.wait_for(read_whole(protocol))
+            content = await self._deadlines.wait_for(body.read_whole())
         else:
-            body = await self._deadlines.wait_for(read_pieces(protocol, length, MAX_BODY_BYTES, held.add))
-        outcome.size = len(body)
-        if len(body) > MAX_BODY_BYTES:
+            content = await self._deadlines.wait_for(body.read_pieces(length, MAX_BODY_BYTES, held.add))
+        outcome.size = len(content)
+        if len(content) > MAX_BODY_BYTES:
             await self._keep_too_large(source)
-        return body
+        return content
 
     async def _find_source(self, threads: _Threads, request: _Request) -> Source:
         token_hash = hash_token(request.token)

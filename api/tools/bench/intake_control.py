@@ -8,7 +8,7 @@ from granian.constants import Interfaces
 
 from api.processes.parent_death import end_with_parent
 from api.server.granian import serve
-from api.server.rsgi import HTTPProtocol, Scope, read_whole
+from api.server.rsgi import HTTPProtocol, RequestBody, Scope
 from api.settings import Settings
 
 CONTENT = b'{"success":true}'
@@ -20,7 +20,7 @@ class Control:
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         """Reads the body, as the intake reads one whose length was announced."""
-        await read_whole(protocol)
+        await RequestBody(protocol).read_whole()
         protocol.response_bytes(200, HEADERS, CONTENT)
 
 
