@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 
 from api.auth.api_keys import create_key
@@ -32,25 +30,15 @@ from api.tools.bench.report import (
     Report,
 )
 from api.tools.bench.requests import BenchRequest, bench_requests
-from api.tools.bench.scratch import current_publication, scratch_servers, vacuum_analyze
+from api.tools.bench.scratch import build_warehouse, scratch_servers
 from api.tools.bench.services import body_and_etag, control, service
 from api.tools.bench.statement_log import sent_transaction, statements_logged
-from api.tools.demo.build import build
-from api.tools.synthetic.generate import GenerateOptions, generate
+from api.tools.bench.turns import measure_in_turns
 
 # the endpoint whose response the static routes return
 STATIC_ENDPOINT = "campaign_analytics"
 WARM_UP_SHARE = 0.25
 MAX_WARM_UP = 1.0
-
-
-@dataclass(frozen=True)
-class _Measurement:
-    """One measurement: of an endpoint ('' for a static route), with its label, at a number of connections."""
-
-    endpoint: str
-    label: str
-    measure: Callable[[int], Measured]
 
 
 def bench_api(settings: Settings, options: Options, progress: Callable[[str], None]) -> Report:
@@ -60,12 +48,7 @@ def bench_api(settings: Settings, options: Options, progress: Callable[[str], No
         MailmartError: the build fails, or a response is wrong or differs between the service and a control.
     """
     with scratch_servers(dataclasses.replace(settings, host=HOST)) as scratch, ExitStack() as stack:
-        progress(f"generating {options.messages:,} messages")
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=options.messages, days=options.days, is_flat=True))
-        progress("dbt build")
-        build(scratch)
-        vacuum_analyze(scratch)
-        publication = current_publication(scratch)
+        publication = build_warehouse(scratch, options.messages, options.days, progress)
         endpoints = publication.contract.endpoints
         names = _chosen(endpoints, options.endpoints)
         workspace, requests = bench_requests(scratch, endpoints)
@@ -96,7 +79,7 @@ def bench_api(settings: Settings, options: Options, progress: Callable[[str], No
             without_etag=tuple(
                 request.endpoint.name for request in requests if request.method == "GET" and not etags[request.endpoint.name]
             ),
-            rounds=_rounds(options, measurements, progress),
+            rounds=measure_in_turns(measurements, options.connections, options.rounds, progress),
         )
 
 
@@ -141,8 +124,8 @@ def _measurements(
     ports: Mapping[str, int],
     etags: Mapping[str, str],
     transactions: Mapping[str, Sequence[Statement]],
-) -> list[_Measurement]:
-    """All measurements, each next to its control."""
+) -> dict[tuple[str, str], Callable[[int], Measured]]:
+    """All measurements by endpoint ('' for a static route) and label, each next to its control."""
     warm_up = min(options.seconds * WARM_UP_SHARE, MAX_WARM_UP)
 
     def load(port: int, text: str, status: int = 200) -> Callable[[int], Measured]:
@@ -154,34 +137,17 @@ def _measurements(
     def sql(transaction: str) -> Callable[[int], Measured]:
         return lambda connections: measure_transaction(scratch, transaction, connections, options.seconds, warm_up)
 
-    measurements = []
+    measurements: dict[tuple[str, str], Callable[[int], Measured]] = {}
     for request in requests:
         name, text = request.endpoint.name, request.to_http(key)
-        measurements += [
-            _Measurement(name, UNCACHED, load(ports[UNCACHED], text)),
-            _Measurement(name, BARE, load(ports[BARE], text)),
-            _Measurement(name, PREPARED, prepared(transactions[name])),
-            _Measurement(name, SQL, sql(as_transaction(transactions[name]))),
-            _Measurement(name, CACHED, load(ports[CACHED], text)),
-        ]
+        measurements |= {
+            (name, UNCACHED): load(ports[UNCACHED], text),
+            (name, BARE): load(ports[BARE], text),
+            (name, PREPARED): prepared(transactions[name]),
+            (name, SQL): sql(as_transaction(transactions[name])),
+            (name, CACHED): load(ports[CACHED], text),
+        }
         if request.method == "GET" and etags[name]:
-            measurements.append(_Measurement(name, NOT_MODIFIED, load(ports[CACHED], request.to_http(key, etags[name]), 304)))
+            measurements[name, NOT_MODIFIED] = load(ports[CACHED], request.to_http(key, etags[name]), 304)
     static = f"GET {STATIC} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
-    measurements += [
-        _Measurement("", STATIC_FLASK, load(ports[STATIC_FLASK], static)),
-        _Measurement("", STATIC_BARE, load(ports[BARE], static)),
-    ]
-    return measurements
-
-
-def _rounds(
-    options: Options, measurements: Sequence[_Measurement], progress: Callable[[str], None]
-) -> dict[tuple[str, str, int], list[Measured]]:
-    # all in turn, several times: other load of the machine then affects all of them
-    results: dict[tuple[str, str, int], list[Measured]] = defaultdict(list)
-    for connections in options.connections:
-        for number in range(options.rounds):
-            progress(f"{connections} connections, round {number + 1} of {options.rounds}")
-            for measurement in measurements:
-                results[measurement.endpoint, measurement.label, connections].append(measurement.measure(connections))
-    return dict(results)
+    return measurements | {("", STATIC_FLASK): load(ports[STATIC_FLASK], static), ("", STATIC_BARE): load(ports[BARE], static)}

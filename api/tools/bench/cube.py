@@ -11,7 +11,6 @@ import dataclasses
 import http.client
 import json
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -30,11 +29,10 @@ from api.settings import Settings
 from api.tools.bench.load import HOST, Load, Measured, measure
 from api.tools.bench.node_program import connection_environment, free_port, install, running
 from api.tools.bench.pgbench import as_transaction, measure_prepared, measure_transaction
-from api.tools.bench.scratch import current_publication, scratch_servers, vacuum_analyze
+from api.tools.bench.scratch import build_warehouse, scratch_servers
 from api.tools.bench.services import send, service
 from api.tools.bench.statement_log import sent_transaction, statements_logged
-from api.tools.demo.build import build
-from api.tools.synthetic.generate import GenerateOptions, generate
+from api.tools.bench.turns import measure_in_turns
 
 # the last release that starts without its native extension
 PACKAGES = ("@cubejs-backend/server@0.31.69", "@cubejs-backend/postgres-driver@0.31.69")
@@ -44,7 +42,6 @@ PREPARED, PLANNED = "pgbench, prepared", "pgbench"
 START_TIMEOUT_SECONDS = 120
 WARM_UP_SECONDS = 1.0
 DAYS = 120
-CAMPAIGNS = 15
 BODY: dict[str, Any] = {
     "metrics": ["sent", "delivered", "opened", "clicked", "open_rate", "click_rate"],
     "dimensions": ["campaign"],
@@ -94,11 +91,7 @@ def bench_cube(
     with scratch_servers(dataclasses.replace(settings, host=HOST)) as scratch:
         progress(f"npm install {' '.join(PACKAGES)}")
         programs = install(scratch.home / "cube", *PACKAGES)
-        progress(f"generating {messages:,} messages, dbt build")
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=CAMPAIGNS, messages=messages, days=DAYS, is_flat=True))
-        build(scratch)
-        vacuum_analyze(scratch)
-        publication = current_publication(scratch)
+        publication = build_warehouse(scratch, messages, DAYS, progress)
         workspace = _workspace(scratch)
         request = _post(f"/api/v1/workspaces/{workspace}/analytics/query", BODY, create_key(scratch, workspace, name="bench"))
         context = _request_settings(publication, workspace)
@@ -134,13 +127,7 @@ def bench_cube(
                 CACHED: load(cached_port, request),
                 CUBE_CACHED: load(cube_port, cube_request),
             }
-            results: dict[tuple[str, int], list[Measured]] = defaultdict(list)
-            for clients in connections:
-                for turn in range(rounds):
-                    progress(f"{clients} connections, round {turn + 1} of {rounds}")
-                    for label, one in measurements.items():
-                        results[label, clients].append(one(clients))
-            return dict(results)
+            return measure_in_turns(measurements, connections, rounds, progress)
 
 
 def _workspace(scratch: Settings) -> str:

@@ -21,9 +21,7 @@ from api.contract.publication import Publication
 from api.db.connection import connect
 from api.db.request_context import apply_settings, tenant_settings
 from api.settings import Settings
-from api.tools.bench.scratch import current_publication, scratch_servers, vacuum_analyze
-from api.tools.demo.build import build
-from api.tools.synthetic.generate import GenerateOptions, generate
+from api.tools.bench.scratch import build_warehouse, scratch_servers
 from api.web.schemas import request_schema
 
 ALL_MAIL, ONE_CAMPAIGN, ONE_DOMAIN, BY_HOUR = "all mail", "one campaign", "one domain", "by hour"
@@ -105,12 +103,7 @@ def bench_marts(
         MailmartError: the build fails.
     """
     with scratch_servers(settings) as scratch:
-        report(f"making {messages:,} messages of {campaigns:,} campaigns in one workspace")
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=campaigns, messages=messages, days=days, is_flat=True))
-        report("dbt build")
-        build(scratch)
-        vacuum_analyze(scratch)
-        publication = current_publication(scratch)
+        publication = build_warehouse(scratch, messages, days, report, campaigns)
         workspace, ids = _ids(scratch)
         fixed = tenant_settings(workspace, publication.batch_id)
         queries = []

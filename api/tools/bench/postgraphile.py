@@ -12,7 +12,6 @@ import json
 import re
 import subprocess
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -28,10 +27,9 @@ from api.settings import Settings
 from api.tools.bench.load import HOST, Load, Measured, measure
 from api.tools.bench.node_program import connection_environment, free_port, install, running
 from api.tools.bench.requests import BenchRequest, bench_requests
-from api.tools.bench.scratch import current_publication, scratch_servers, vacuum_analyze
+from api.tools.bench.scratch import build_warehouse, scratch_servers
 from api.tools.bench.services import body_and_etag, service
-from api.tools.demo.build import build
-from api.tools.synthetic.generate import GenerateOptions, generate
+from api.tools.bench.turns import measure_in_turns
 
 PACKAGE = "postgraphile@4"
 ENDPOINT = "campaign_analytics"
@@ -61,11 +59,7 @@ def bench_postgraphile(
     with scratch_servers(dataclasses.replace(settings, host=HOST)) as scratch:
         progress(f"npm install {PACKAGE}")
         program = install(scratch.home / "postgraphile", PACKAGE) / "postgraphile"
-        progress(f"generating {messages:,} messages, dbt build")
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=DAYS, is_flat=True))
-        build(scratch)
-        vacuum_analyze(scratch)
-        publication = current_publication(scratch)
+        publication = build_warehouse(scratch, messages, DAYS, progress)
         workspace, requests = bench_requests(scratch, publication.contract.endpoints)
         request = next(request for request in requests if request.endpoint.name == ENDPOINT)
         key = create_key(scratch, workspace, name="bench")
@@ -75,14 +69,12 @@ def bench_postgraphile(
             _postgraphile(scratch, program, context, request.endpoint.sections) as (other_port, query),
         ):
             body_and_etag(port, request, key)
-            loads = {MAILMART: (port, request.to_http(key)), POSTGRAPHILE: (other_port, query)}
-            results: dict[tuple[str, int], list[Measured]] = defaultdict(list)
-            for number in connections:
-                for turn in range(rounds):
-                    progress(f"{number} connections, round {turn + 1} of {rounds}")
-                    for label, (to, text) in loads.items():
-                        results[label, number].append(measure(Load(to, text, 200, number, seconds, WARM_UP_SECONDS)))
-            return dict(results)
+
+            def load(to: int, text: str) -> Callable[[int], Measured]:
+                return lambda clients: measure(Load(to, text, 200, clients, seconds, WARM_UP_SECONDS))
+
+            measurements = {MAILMART: load(port, request.to_http(key)), POSTGRAPHILE: load(other_port, query)}
+            return measure_in_turns(measurements, connections, rounds, progress)
 
 
 def _request_settings(request: BenchRequest, workspace: str, batch_id: int) -> dict[str, str]:

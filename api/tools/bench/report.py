@@ -44,24 +44,24 @@ class Report:
         endpoints: names of the endpoints.
         body_bytes: size of each endpoint's response.
         without_etag: GET endpoints without an ETag, for which 304 cannot be measured.
-        rounds: a value for each round, by endpoint ('' for the static routes), label and connections.
+        rounds: a value for each round, by endpoint ('' for the static routes) and label, and connections.
     """
 
     endpoints: tuple[str, ...]
     body_bytes: Mapping[str, int]
     without_etag: tuple[str, ...]
-    rounds: Mapping[tuple[str, str, int], list[Measured]]
+    rounds: Mapping[tuple[tuple[str, str], int], list[Measured]]
 
     def value(self, endpoint: str, label: str, connections: int) -> Measured | None:
         """The medians of the rounds; None if it was not measured."""
-        values = self.rounds.get((endpoint, label, connections))
+        values = self.rounds.get(((endpoint, label), connections))
         if not values:
             return None
         return Measured(*(median(column) for column in zip(*map(dataclasses.astuple, values), strict=True)))
 
     def ratio(self, endpoint: str, label: str, control: tuple[str, str], connections: int) -> float | None:
         """The median of the ratios to the control's rate in the same round; None if one of the two was not measured."""
-        measured = self.rounds.get((endpoint, label, connections), [])
-        controls = self.rounds.get((*control, connections), [])
+        measured = self.rounds.get(((endpoint, label), connections), [])
+        controls = self.rounds.get((control, connections), [])
         ratios = [one.rate / other.rate for one, other in zip(measured, controls, strict=False)]
         return median(ratios) if ratios else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from api.contract.publication import Publication, PublicationCache
@@ -15,6 +15,10 @@ from api.embedded import servers
 from api.embedded.paths import find_folders, has_servers
 from api.errors import MailmartError
 from api.settings import Settings
+from api.tools.demo.build import build
+from api.tools.synthetic.generate import GenerateOptions, generate
+
+CAMPAIGNS = 15
 
 
 @contextmanager
@@ -40,6 +44,22 @@ def scratch_servers(settings: Settings) -> Iterator[Settings]:
             shutil.rmtree(folders.servers, ignore_errors=True)
             shutil.rmtree(folders.sockets, ignore_errors=True)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def build_warehouse(
+    scratch: Settings, messages: int, days: int, progress: Callable[[str], None], campaigns: int = CAMPAIGNS
+) -> Publication:
+    """Makes flat mail of one workspace, builds it, and returns what is published.
+
+    Raises:
+        MailmartError: the build fails.
+    """
+    progress(f"making {messages:,} messages of {campaigns:,} campaigns over {days} days")
+    generate(scratch, GenerateOptions(workspaces=1, campaigns=campaigns, messages=messages, days=days, is_flat=True))
+    progress("dbt build")
+    build(scratch)
+    vacuum_analyze(scratch)
+    return current_publication(scratch)
 
 
 def vacuum_analyze(scratch: Settings) -> None:
