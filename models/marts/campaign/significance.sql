@@ -1,9 +1,22 @@
 {%- set significance_level = 0.05 %}
 {#- the z-test is an approximation, which needs this many successes and failures of each campaign -#}
 {%- set min_of_each_outcome = 5 %}
+{#- pairs grow with the square of the campaigns: if none are listed, those with the most mail are compared -#}
+{%- set most_unlisted_campaigns = 10 %}
 
 with compared_rates as (
     select * from {{ ref('int_compared_rates') }}
+),
+
+candidates as (
+    select
+        *,
+        row_number() over (
+            partition by workspace_id, metric
+            order by trials desc, campaign_id collate "C"
+        ) as position_by_trials
+    from compared_rates
+    where trials > 0
 ),
 
 ranked as (
@@ -21,8 +34,8 @@ ranked as (
             partition by workspace_id, metric
             order by sign * round(successes * 1e30 / trials) desc, campaign_id collate "C"
         ) as rank
-    from compared_rates
-    where trials > 0
+    from candidates
+    where campaign_position is not null or position_by_trials <= {{ most_unlisted_campaigns }}
 ),
 
 pairs as (
