@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -32,6 +34,8 @@ def scratch_servers(settings: Settings) -> Iterator[Settings]:
     shutil.rmtree(home, ignore_errors=True)
     scratch = dataclasses.replace(settings, home=home, database_url=None, redis_url=None)
     home.mkdir(parents=True)
+    # the servers are processes of their own: without this, a bench that is ended leaves them
+    before = signal.signal(signal.SIGTERM, _exit)
     try:
         servers.start(scratch)
         migrate(scratch)
@@ -44,6 +48,7 @@ def scratch_servers(settings: Settings) -> Iterator[Settings]:
             shutil.rmtree(folders.servers, ignore_errors=True)
             shutil.rmtree(folders.sockets, ignore_errors=True)
         shutil.rmtree(home, ignore_errors=True)
+        signal.signal(signal.SIGTERM, before)
 
 
 def build_warehouse(
@@ -85,3 +90,7 @@ def current_publication(scratch: Settings) -> Publication:
     if publication is None:
         raise MailmartError("the build published nothing")
     return publication
+
+
+def _exit(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
