@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,4 +69,15 @@ def test_every_mart_is_measured(home: Path) -> None:
     assert {("campaign_series", "one campaign", "15"), ("deliverability", "one campaign", "15")} <= measured
     assert {("deliverability", "all mail", "40"), ("deliverability", "one domain", "40")} <= measured
     assert "Buffers: shared hit" in result.output
+    assert list(home.iterdir()) == []
+
+
+def test_a_bench_that_is_ended_leaves_nothing(home: Path) -> None:
+    command = [sys.executable, "-m", "api", "bench", "marts", "--messages", "1000000"]
+    with subprocess.Popen(command, env={**os.environ, "MAILMART_HOME": str(home)}, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        # the servers run by then
+        assert "making 1,000,000 messages" in process.stderr.readline()
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
     assert list(home.iterdir()) == []
