@@ -16,7 +16,18 @@
 {% macro session_settings() -%}
     set timezone = 'UTC'; set datestyle = 'ISO, MDY'; set intervalstyle = 'postgres'; set extra_float_digits = 1;{{ ' ' -}}
     set bytea_output = 'hex'; set standard_conforming_strings = on; set row_security = on;{{ ' ' -}}
-    set search_path = public, pg_temp; set lock_timeout = '{{ var("lock_timeout") }}';{{ statement_timeout() }}
+    set search_path = public, pg_temp; set lock_timeout = '{{ var("lock_timeout") }}';{{ statement_timeout() }}{{ planner_settings() }}
+{%- endmacro %}
+
+
+{#
+    A data test, or dbt show, reads a mart of all workspaces at once, which no request does. PostgreSQL expects a few rows of CTEs
+    that have a million then, and a nested loop over two of them does not end.
+#}
+{% macro planner_settings() -%}
+    {%- set is_of_a_mart = model is defined and model and model.fqn is defined and model.fqn[1] == 'marts' -%}
+    {%- set reads_all_workspaces = is_of_a_mart and (model.resource_type == 'test' or flags.WHICH == 'show') %}{{ ' ' -}}
+    set enable_nestloop = {{ 'off' if reads_all_workspaces else 'on' }};
 {%- endmacro %}
 
 
