@@ -131,17 +131,15 @@ SERIES, VALUE = "series", "value"
 MIN_HEIGHT, MAX_HEIGHT = 40, 2000
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A picture of the rows of one section of an endpoint's response.
+@dataclass(frozen=True, kw_only=True)
+class RowsChart:
+    """A picture of rows.
 
     Attributes:
         description: what it shows, for those who do not see it.
-        section: whose rows are drawn.
         kinds: the kind of each field that the encoding may name, by its public name.
         labels: the text of each such field.
         fold: the fields that become rows.
-        params: parameters of the endpoint that this chart sets.
         height: of the drawing, in pixels; 0 for Vega-Lite's own.
         independent: channels whose scale differs between the small charts of a facet.
     """
@@ -149,15 +147,26 @@ class Chart:
     name: str
     title: str
     description: str
-    section: Section
     mark: Mapping[str, Any]
     encoding: Mapping[str, Any]
     kinds: Mapping[str, Kind]
     labels: Mapping[str, str]
     fold: tuple[str, ...] = ()
-    params: Mapping[str, str] = field(default_factory=dict)
     height: int = 0
     independent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart(RowsChart):
+    """A picture of the rows of one section of an endpoint's response.
+
+    Attributes:
+        section: whose rows are drawn.
+        params: parameters of the endpoint that this chart sets.
+    """
+
+    section: Section
+    params: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_charts(exposure: Mapping[str, Any], endpoint: Endpoint) -> tuple[Chart, ...]:

@@ -105,7 +105,7 @@ def test_a_chart_is_a_picture_by_accept_or_by_a_parameter(caller: Caller) -> Non
     svg = picture(caller, accept="image/svg+xml")
     assert (svg.status_code, svg.content_type, svg.headers["Vary"]) == (200, "image/svg+xml", "Accept")
     assert svg.text.startswith("<svg ")
-    assert "Mail sent" in svg.text
+    assert "Mail delivered and bounced" in svg.text
     assert "default-src 'none'" in svg.headers["Content-Security-Policy"]
     assert svg.headers["Content-Disposition"] == 'inline; filename="volume.svg"'
     assert picture(caller, format="svg").data == svg.data
