@@ -65,9 +65,9 @@ function named(rows, { field, of }) {
   for (const row of rows) row[field] = short.get(row[field]) ?? row[field];
 }
 
-/** A figure of a document that this page made itself. */
+/** A figure of a document that is there already. */
 export function picture(about, spec, themes) {
-  return figure(about, () => ({ spec: { width: "container", autosize: { type: "fit", contains: "padding" }, ...spec }, themes }));
+  return figure(about, () => ({ spec, themes }));
 }
 
 function figure(about, document_) {
@@ -78,8 +78,10 @@ function figure(about, document_) {
   const draw = async () => {
     try {
       const [embed, { spec, themes }] = await Promise.all([load(), document_()]);
+      let drawnWidth = 0;
       const paint = async () => {
         if (!place.isConnected) return;
+        drawnWidth = place.clientWidth;
         // small charts in rows have a width of their own
         const width = spec.width ?? Math.max(140, place.clientWidth - 140);
         const theme = dark.matches ? themes.dark : themes.light;
@@ -98,10 +100,12 @@ function figure(about, document_) {
       };
       await paint();
       dark.addEventListener("change", paint);
+      // those do not follow the width of the page by themselves
+      if (!spec.width) new ResizeObserver(() => place.clientWidth !== drawnWidth && paint()).observe(place);
     } catch (error) {
       frame.removeAttribute("role");
       frame.removeAttribute("aria-label");
-      place.replaceChildren(el("p", { class: "notice" }, `This chart cannot be drawn: ${error.message} The table has the same numbers.`));
+      place.replaceChildren(el("p", { class: "notice" }, `This chart cannot be drawn: ${[error.message, ...Object.values(error.details ?? {}).flat()].join(" ")} The table has the same numbers.`));
     } finally {
       whole.removeAttribute("aria-busy");
     }
