@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from api.analytics.chart_theme import DARK, LIGHT
-from api.contract.charts import SERIES, TYPE_BY_KIND, VALUE, Chart, RowsChart
+from api.contract.charts import SERIES, TYPE_BY_KIND, VALUE, Chart, Names, RowsChart
+from api.contract.exposures import Section
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 # days are UTC, and a program in another zone must not draw the day before
@@ -45,13 +46,29 @@ def chart_document(chart: RowsChart, rows: Iterable[Mapping[str, Any]], data_as_
 
 def rows_of(chart: Chart, data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The rows of the chart's section in the endpoint's `data`; an object is one row, and null is no row."""
-    value: Any = data
-    for part in chart.section.path:
-        value = value.get(part) if isinstance(value, Mapping) else None
+    value = _content_of(chart.section, data)
     if chart.section.is_list:
-        return list(value or [])
+        return _named(chart.names, value or [], data)
     names = {shown.group or shown.name for shown in chart.section.fields}
     return [{name: value[name] for name in names if name in value}] if value else []
+
+
+def _content_of(section: Section, data: Mapping[str, Any]) -> Any:
+    value: Any = data
+    for part in section.path:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _named(names: Names | None, rows: Sequence[Mapping[str, Any]], data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rows with names in place of ids; with the ids if two of them have the same name, which would be drawn as one."""
+    if names is None:
+        return list(rows)
+    known = {value_at(row, names.field): value_at(row, names.name) for row in _content_of(names.section, data) or []}
+    shown = {key: _short(name) for key, name in known.items() if name}
+    if len(set(shown.values())) < len(shown):
+        return list(rows)
+    return [{**row, names.field: shown.get(row[names.field], row[names.field])} for row in rows]
 
 
 def value_at(row: Mapping[str, Any], name: str) -> Any:

@@ -50,19 +50,11 @@ function timeLocale() {
 }
 
 /** A figure that draws one of an endpoint's charts; its table is beside it, so a chart that fails says only that. */
-export function chart(endpoint, about, path, options = {}, names = null) {
+export function chart(endpoint, about, path, options = {}) {
   return figure(about, async () => {
     const { config, title, usermeta, ...spec } = await call(`${path}/charts/${about.name}`, options);
-    if (names) named(spec.data.values, names);
     return { spec, themes: { light: config, dark: usermeta.dark } };
   });
-}
-
-/** Ids become the names that people know, unless two of them have the same name. */
-function named(rows, { field, of }) {
-  const short = new Map([...of].map(([id, name]) => [id, String(name).slice(0, 60)]));
-  if (new Set(short.values()).size < short.size) return;
-  for (const row of rows) row[field] = short.get(row[field]) ?? row[field];
 }
 
 /** A figure of a document that is there already. */

@@ -104,7 +104,6 @@ export async function render() {
       columns: intervals,
       rows: data.confidence_intervals,
       file: "comparison-intervals",
-      names: { field: "campaign_id", of: names },
       note: "Each bar covers the values that the true rate may have. If two bars overlap much, the difference may be chance.",
     }),
   );
