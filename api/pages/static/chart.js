@@ -74,11 +74,9 @@ function figure(about, document_) {
       const paint = async () => {
         if (!place.isConnected) return;
         drawnWidth = place.clientWidth;
-        // small charts in rows have a width of their own
-        const width = spec.width ?? Math.max(140, place.clientWidth - 140);
         const theme = dark.matches ? themes.dark : themes.light;
         const legend = place.clientWidth < 480 ? { ...theme.legend, columns: 1 } : theme.legend;
-        await embed(place, { ...spec, width }, {
+        const options = {
           mode: "vega-lite",
           ast: true,
           actions: false,
@@ -88,7 +86,16 @@ function figure(about, document_) {
           formatLocale: numberLocale(),
           timeFormatLocale: timeLocale(),
           config: { ...theme, legend },
-        });
+        };
+        if (spec.width) {
+          await embed(place, spec, options);
+          return;
+        }
+        // small charts in rows have a width of their own, beside which their labels need room: how much, only a drawing says
+        const width = Math.max(140, place.clientWidth - 140);
+        await embed(place, { ...spec, width }, options);
+        const excess = Math.ceil(place.querySelector("svg").getBoundingClientRect().width - place.clientWidth);
+        if (excess > 0) await embed(place, { ...spec, width: Math.max(60, width - excess) }, options);
       };
       await paint();
       dark.addEventListener("change", paint);

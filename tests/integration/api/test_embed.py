@@ -304,7 +304,7 @@ def test_a_chart_is_drawn_in_a_page_of_a_listed_origin_and_of_no_other(
             shown = browser.run_in_frame("/embed", "document.querySelector('figure svg').textContent")
             assert ("cmp_of_mail_alone" if name in ("query", "compare") else "Delivered") in shown
             # no part of it is cut off at the side
-            assert browser.run_in_frame("/embed", FITS)
+            browser.wait_in_frame("/embed", FITS)
             assert browser.run_in_frame("/embed", "document.documentElement.dataset.policyViolations ?? ''") == ""
             if not missing(["npm"]):
                 assert browser.run_in_frame("/embed", f"{axe_source()}; {AXE}") == []
