@@ -117,7 +117,7 @@ function exportsCard(exports, reload) {
   const columns = [
     { title: "Export", isText: true, value: (row) => row.export_type, show: sentence },
     { title: "Format", isText: true, value: (row) => row.format },
-    { title: "Asked for", isText: true, value: (row) => row.created_at, show: (value) => moment(value, zone()) },
+    { title: "Requested", isText: true, value: (row) => row.created_at, show: (value) => moment(value, zone()) },
     { title: "Status", isText: true, value: (row) => row.status, show: (value, row) => (value === "processing" ? `Being written, ${row.progress} %` : value === "failed" ? `Failed: ${row.error?.message ?? ""}` : sentence(value)) },
     { title: "Rows", value: (row) => row.row_count, show: count },
     { title: "Size", value: (row) => row.file_size_bytes, show: bytes },

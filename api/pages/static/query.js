@@ -16,8 +16,8 @@ const CHART = "metrics";
 const GRANULARITIES = [["", "All together"], ["day", "By day"], ["week", "By week"], ["month", "By month"], ["hour", "By hour"]];
 const COMPARED = [["", "Nothing"], ["previous_period", "The period before"], ["previous_year", "The year before"]];
 
-const metricsAsked = () => (getAll("metric").length ? getAll("metric") : ["sent", "open_rate"].filter((metric) => settings.query.metrics.some(([key]) => key === metric)));
-const dimensionsAsked = () => getAll("dimension");
+const requestedMetrics = () => (getAll("metric").length ? getAll("metric") : ["sent", "open_rate"].filter((metric) => settings.query.metrics.some(([key]) => key === metric)));
+const requestedDimensions = () => getAll("dimension");
 
 /** Selects for a list of the address: one for each value, and an empty one to add another. */
 function choices(label, field, options, values, most) {
@@ -36,8 +36,8 @@ export const controls = () => {
   const { metrics, dimensions } = settings.query;
   return timeControls({
     others: [
-      choices("Metric", "metric", metrics, metricsAsked(), MOST_METRICS),
-      choices("For each", "dimension", dimensions, dimensionsAsked(), MOST_DIMENSIONS),
+      choices("Metric", "metric", metrics, requestedMetrics(), MOST_METRICS),
+      choices("For each", "dimension", dimensions, requestedDimensions(), MOST_DIMENSIONS),
       select("Over time", GRANULARITIES, get("granularity"), (value) => change({ granularity: value, cursor: null })),
       select("Compared with", COMPARED, get("against"), (value) => change({ against: value, cursor: null })),
       select("Only where", [["", "everything"], ...dimensions], get("where"), (value) => change({ where: value, is: value ? getAll("is") : null, cursor: null })),
@@ -55,7 +55,7 @@ export const controls = () => {
 
 /** The question of the address, without its time range. */
 function question() {
-  const own = { metric: metricsAsked(), dimension: dimensionsAsked(), is: getAll("is") };
+  const own = { metric: requestedMetrics(), dimension: requestedDimensions(), is: getAll("is") };
   for (const name of ["granularity", "against", "where"]) if (get(name)) own[name] = get(name);
   return own;
 }
@@ -69,10 +69,10 @@ function columnsOf(data, meta) {
   const { definitions } = meta;
   const columns = [];
   if (get("granularity")) columns.push({ title: "Time", name: "time", isText: true, isDate: true, value: (row) => row.time, show: (value) => (String(value).length > 10 ? String(value).slice(0, 16).replace("T", " ") : date(value)) });
-  for (const dimension of dimensionsAsked()) {
+  for (const dimension of requestedDimensions()) {
     columns.push({ title: definitions[dimension]?.label ?? dimension, name: dimension, isText: true, value: (row) => row.dimensions[dimension], show: (value) => (value === "" || value === null ? "(none)" : name(value)) });
   }
-  for (const metric of metricsAsked()) {
+  for (const metric of requestedMetrics()) {
     const { label = metric, unit } = definitions[metric] ?? {};
     const show = SHOWN[unit] ?? number;
     columns.push({
@@ -135,8 +135,8 @@ function embedding(chart, params) {
 
 export async function render({ scopes }) {
   if (!settings.query) return { nodes: [empty("There is nothing to query yet", "Queries come with the next build that is published.")] };
-  const metrics = metricsAsked();
-  const dimensions = dimensionsAsked();
+  const metrics = requestedMetrics();
+  const dimensions = requestedDimensions();
   const where = get("where");
   const values = getAll("is");
   // of all rows
