@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from api.analytics.chart_theme import DARK, LIGHT
-from api.contract.charts import SERIES, TYPE_BY_KIND, VALUE, Chart
+from api.contract.charts import SERIES, TYPE_BY_KIND, VALUE, Chart, Names, RowsChart
+from api.contract.exposures import Section
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 # days are UTC, and a program in another zone must not draw the day before
@@ -22,7 +23,7 @@ MAX_TEXT = 120
 FACETS = ("column", "facet", "row")
 
 
-def chart_document(chart: Chart, rows: Iterable[Mapping[str, Any]], data_as_of: datetime) -> dict[str, Any]:
+def chart_document(chart: RowsChart, rows: Iterable[Mapping[str, Any]], data_as_of: datetime) -> dict[str, Any]:
     """The document of a chart of these rows, in the light theme; `usermeta` has the dark one."""
     document: dict[str, Any] = {
         "$schema": SCHEMA,
@@ -44,25 +45,41 @@ def chart_document(chart: Chart, rows: Iterable[Mapping[str, Any]], data_as_of: 
 
 
 def rows_of(chart: Chart, data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The rows of the chart's section in the endpoint's `data`; of an object, one or none."""
-    value: Any = data
-    for part in chart.section.path:
-        value = value.get(part) if isinstance(value, Mapping) else None
+    """The rows of the chart's section in the endpoint's `data`; an object is one row, and null is no row."""
+    value = _content_of(chart.section, data)
     if chart.section.is_list:
-        return list(value or [])
+        return _named(chart.names, value or [], data)
     names = {shown.group or shown.name for shown in chart.section.fields}
     return [{name: value[name] for name in names if name in value}] if value else []
 
 
+def _content_of(section: Section, data: Mapping[str, Any]) -> Any:
+    value: Any = data
+    for part in section.path:
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _named(names: Names | None, rows: Sequence[Mapping[str, Any]], data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rows with names in place of ids; with the ids if two of them have the same name, which would be drawn as one."""
+    if names is None:
+        return list(rows)
+    known = {value_at(row, names.field): value_at(row, names.name) for row in _content_of(names.section, data) or []}
+    shown = {key: _short(name) for key, name in known.items() if name}
+    if len(set(shown.values())) < len(shown):
+        return list(rows)
+    return [{**row, names.field: shown.get(row[names.field], row[names.field])} for row in rows]
+
+
 def value_at(row: Mapping[str, Any], name: str) -> Any:
-    """The value of a field of a row; None if there is none. A field of a group has a dot in its name."""
+    """The value of a field of a row; None if the row lacks it. A field of a group has a dot in its name."""
     value: Any = row
     for part in name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
 
 
-def _values(chart: Chart, rows: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+def _values(chart: RowsChart, rows: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
     for row in rows:
         shown = {name: _short(value) for name, value in row.items()}
         if not chart.fold:
@@ -79,18 +96,18 @@ def _short(value: Any) -> Any:
     return f"{value[: MAX_TEXT - 1]}…" if isinstance(value, str) and len(value) > MAX_TEXT else value
 
 
-def _mark(chart: Chart) -> dict[str, Any]:
+def _mark(chart: RowsChart) -> dict[str, Any]:
     """The mark; points of a line without an outline, which would be dashed as the line is."""
     return {**chart.mark, "point": {"strokeWidth": 0, "size": 36}} if chart.mark.get("point") is True else dict(chart.mark)
 
 
-def _channels(chart: Chart, channel: str, definitions: Any) -> Any:
+def _channels(chart: RowsChart, channel: str, definitions: Any) -> Any:
     if isinstance(definitions, list):
         return [_channel(chart, channel, definition) for definition in definitions]
     return _channel(chart, channel, definitions)
 
 
-def _channel(chart: Chart, channel: str, definition: Mapping[str, Any]) -> dict[str, Any]:
+def _channel(chart: RowsChart, channel: str, definition: Mapping[str, Any]) -> dict[str, Any]:
     """A channel with what the field's kind and label say, unless the YAML says it."""
     result = dict(definition)
     name = result.get("field")

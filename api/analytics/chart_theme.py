@@ -33,7 +33,7 @@ def _config(text: str, muted: str, grid: str, colours: list[str], ramp: list[str
             "labelPadding": 6,
             "titlePadding": 10,
         },
-        "axisX": {"grid": False, "labelOverlap": True},
+        "axisX": {"grid": False, "labelOverlap": True, "labelSeparation": 8},
         "axisXTemporal": {"labelFlush": True},
         "axisXQuantitative": {"tickCount": 6, "grid": True, "domain": False, "ticks": False},
         "axisY": {"domain": False, "ticks": False, "tickCount": 5},

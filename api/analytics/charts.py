@@ -6,8 +6,7 @@ A page asks for an endpoint and for its charts, so the answer is mostly cached, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import marshmallow as ma
@@ -15,11 +14,9 @@ import orjson
 from flask import Response, request
 from werkzeug.http import parse_etags
 
-from api.analytics.chart_document import chart_document, rows_of
 from api.analytics.chart_pictures import BUSY, draw
 from api.analytics.fast_path import FastPath, ResolvedRequest
 from api.analytics.services import AnalyticsServices
-from api.contract.charts import Chart
 from api.contract.suggestions import suggest
 from api.drawing.picture import (
     CONTENT_TYPES,
@@ -50,6 +47,21 @@ FORMAT_BY_TYPE: Mapping[str, PictureFormat] = {CONTENT_TYPES[form]: form for for
 OPTION_NAMES = ("format", "theme", "locale", "width", "scale")
 
 
+@dataclass(frozen=True)
+class OfferedChart:
+    """A chart of an operation.
+
+    Attributes:
+        document: its Vega-Lite document, of the request's parameters and the operation's whole response to them.
+        params: parameters of the operation that this chart sets.
+    """
+
+    name: str
+    title: str
+    document: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
 class NoFastPath(FastPath):
     """For an endpoint's view behind its charts: a chart's request is another one than the endpoint's."""
 
@@ -58,7 +70,7 @@ class NoFastPath(FastPath):
 
 
 def charts_operation(
-    operation: Operation, charts: Sequence[Chart], answer: View, services: AnalyticsServices
+    operation: Operation, charts: Sequence[OfferedChart], answer: View, services: AnalyticsServices
 ) -> tuple[Operation, View]:
     """The operation of an endpoint's charts, from the endpoint's operation and view: its path ends with the chart's name.
 
@@ -77,8 +89,7 @@ def charts_operation(
         # the client's copy has the chart's ETag; the endpoint itself answers 304 to "*" only
         if response.status_code == 304 or (etag and _is_current(etag)):
             return _varying(not_modified(etag))
-        body = orjson.loads(response.get_data())
-        document = chart_document(chart, rows_of(chart, body["data"]), datetime.fromisoformat(body["meta"]["data_as_of"]))
+        document = chart.document(of_endpoint, orjson.loads(response.get_data()))
         if options is None:
             shown = {**document, "config": document["usermeta"]["dark"]} if params["theme"] == "dark" else document
             return _varying(data_response(document_body(shown), etag))
@@ -125,7 +136,7 @@ def charts_operation(
     )
 
 
-def _description(operation: Operation, charts: Sequence[Chart]) -> str:
+def _description(operation: Operation, charts: Sequence[OfferedChart]) -> str:
     names = " ".join(f"`{chart.name}`: {chart.title}." for chart in charts)
     return (
         f"A picture of the response of {operation.operation_id}, as a Vega-Lite document with its data, as SVG or as PNG. {names}"
@@ -192,7 +203,7 @@ def _options(params: Mapping[str, Any]) -> PictureOptions | None:
     return PictureOptions(form, params["theme"], params["locale"], params["width"], params["scale"])
 
 
-def _etag(response: Response, chart: Chart, theme: str, options: PictureOptions | None) -> str:
+def _etag(response: Response, chart: OfferedChart, theme: str, options: PictureOptions | None) -> str:
     """The chart's ETag: the endpoint's, the chart's name, and how it is drawn; '' if the endpoint's answers are not cached."""
     tag = response.headers.get("ETag", "").strip('"')
     if not tag:

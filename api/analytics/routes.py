@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -12,12 +13,15 @@ from flask import Response, request
 from flask_smorest import Blueprint
 
 from api.analytics.cache import entity_tag
-from api.analytics.charts import NoFastPath, View, charts_operation
+from api.analytics.chart_document import chart_document, rows_of
+from api.analytics.charts import NoFastPath, OfferedChart, View, charts_operation
 from api.analytics.conditional_get import body_unless_current
 from api.analytics.cursors import cursor_after, decode_cursor, published_state, request_hash
 from api.analytics.fast_path import FastPath, ResolvedRequest
+from api.analytics.query.chart import NAME, TITLE, chart_of_query_operation, document_of_chart, rows_of_chart
 from api.analytics.query.routes import query_operation, query_view
 from api.analytics.services import AnalyticsServices
+from api.contract.charts import Chart
 from api.contract.contract import Contract
 from api.contract.exposures import Endpoint
 from api.contract.lists import list_settings
@@ -39,6 +43,9 @@ from api.web.request_context import RequestContext, current_request_context
 from api.web.responses import data_body, data_response, not_modified
 from api.web.schemas import request_schema, response_schema
 
+# the blueprint, and the tag in the OpenAPI document
+ANALYTICS = "Analytics"
+
 
 def analytics_blueprint(
     contract: Contract, services: AnalyticsServices, fast_path: FastPath, charts: Sequence[tuple[Operation, View]]
@@ -56,7 +63,7 @@ def analytics_blueprint(
             )
         )
     return operations_blueprint(
-        "Analytics",
+        ANALYTICS,
         "Campaign, workspace, deliverability and heatmap analytics.",
         [*(operation for _, operation in sorted(by_position, key=lambda item: item[0])), *charts],
         services.guard,
@@ -64,13 +71,34 @@ def analytics_blueprint(
 
 
 def chart_operations(contract: Contract, services: AnalyticsServices) -> list[tuple[Operation, View]]:
-    """The operation and the view of each endpoint's charts."""
+    """The operation and the view of each endpoint's charts, and of those of queries."""
     no_fast_path = NoFastPath(services.guard, services.cache)
-    return [
-        charts_operation(_operation(endpoint), contract.charts[endpoint.name], _view(endpoint, services, no_fast_path), services)
+    operations = [
+        charts_operation(
+            _operation(endpoint),
+            [OfferedChart(chart.name, chart.title, partial(_document, chart), chart.params) for chart in charts],
+            _view(endpoint, services, no_fast_path),
+            services,
+        )
         for endpoint in contract.endpoints
-        if contract.charts.get(endpoint.name)
+        if (charts := contract.charts.get(endpoint.name))
     ]
+    layer = contract.semantic_layer
+    if layer.endpoint is not None:
+        answer = query_view(layer, layer.endpoint, services)
+        operations.append(
+            charts_operation(
+                chart_of_query_operation(query_operation(layer, layer.endpoint)),
+                [OfferedChart(NAME, TITLE, partial(document_of_chart, layer))],
+                lambda params, path: rows_of_chart(params, lambda body: answer(body, path)),
+                services,
+            )
+        )
+    return operations
+
+
+def _document(chart: Chart, params: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    return chart_document(chart, rows_of(chart, answer["data"]), datetime.fromisoformat(answer["meta"]["data_as_of"]))
 
 
 def resolve_settings(

@@ -13,6 +13,9 @@
 `fold` turns columns into rows: for each of its fields, a row has `series` (the field's label) and `value`. `labels` are the
 texts of fields in axes and legends; default: open_rate is "Open rate". `params` sets parameters of the endpoint for this chart:
 {granularity: hour}. `independent` are channels whose scale differs between the small charts of a row, column or facet: [x].
+
+`names` shows names in place of ids: {field: campaign_id, view: comparison, name: campaign_name} looks them up in another list of
+the response that has the same field. If two ids have the same name, the ids stay.
 """
 
 from __future__ import annotations
@@ -27,7 +30,20 @@ from api.contract.parameters import PARAMETERS
 from api.contract.suggestions import suggest
 from api.errors import ContractError
 
-CHART_KEYS = ("description", "encoding", "fold", "height", "independent", "labels", "mark", "name", "params", "title", "view")
+CHART_KEYS = (
+    "description",
+    "encoding",
+    "fold",
+    "height",
+    "independent",
+    "labels",
+    "mark",
+    "name",
+    "names",
+    "params",
+    "title",
+    "view",
+)
 MARKS = ("arc", "area", "bar", "line", "point", "rect", "rule", "square", "circle", "text", "tick", "trail")
 MARK_KEYS = (
     "align",
@@ -132,16 +148,23 @@ MIN_HEIGHT, MAX_HEIGHT = 40, 2000
 
 
 @dataclass(frozen=True)
-class Chart:
-    """A picture of the rows of one section of an endpoint's response.
+class Names:
+    """Where the names of a field's ids are: in a list of the response, beside the same field."""
+
+    field: str
+    section: Section
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsChart:
+    """A picture of rows.
 
     Attributes:
         description: what it shows, for those who do not see it.
-        section: whose rows are drawn.
         kinds: the kind of each field that the encoding may name, by its public name.
         labels: the text of each such field.
         fold: the fields that become rows.
-        params: parameters of the endpoint that this chart sets.
         height: of the drawing, in pixels; 0 for Vega-Lite's own.
         independent: channels whose scale differs between the small charts of a facet.
     """
@@ -149,15 +172,28 @@ class Chart:
     name: str
     title: str
     description: str
-    section: Section
     mark: Mapping[str, Any]
     encoding: Mapping[str, Any]
     kinds: Mapping[str, Kind]
     labels: Mapping[str, str]
     fold: tuple[str, ...] = ()
-    params: Mapping[str, str] = field(default_factory=dict)
     height: int = 0
     independent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart(RowsChart):
+    """A picture of the rows of one section of an endpoint's response.
+
+    Attributes:
+        section: whose rows are drawn.
+        params: parameters of the endpoint that this chart sets.
+        names: what is shown in place of ids.
+    """
+
+    section: Section
+    params: Mapping[str, str] = field(default_factory=dict)
+    names: Names | None = None
 
 
 def read_charts(exposure: Mapping[str, Any], endpoint: Endpoint) -> tuple[Chart, ...]:
@@ -224,6 +260,7 @@ def _chart(where: str, item: Mapping[str, Any], endpoint: Endpoint) -> Chart:
         labels={known: str(labels.get(known) or default_label(known)) for known in kinds},
         fold=fold,
         params=_params(where, item.get("params", {}), endpoint),
+        names=_names(where, item.get("names"), kinds, endpoint),
         height=height,
         independent=_independent(where, item.get("independent", ()), encoding),
     )
@@ -294,6 +331,30 @@ def _independent(where: str, channels: Any, encoding: Mapping[str, Any]) -> tupl
                 f"{where}: independent names {channel}, which it does not encode", hint=suggest(channel, encoding)
             )
     return tuple(channels)
+
+
+def _names(where: str, item: Any, kinds: Mapping[str, Kind], endpoint: Endpoint) -> Names | None:
+    if item is None:
+        return None
+    if not isinstance(item, Mapping) or set(item) != {"field", "view", "name"}:
+        raise ContractError(
+            f"{where}: names is not a mapping of field, view and name",
+            hint="For example {field: campaign_id, view: comparison, name: campaign_name}.",
+        )
+    lists = {section.name: section for section in endpoint.sections if section.is_list}
+    if item["view"] not in lists:
+        raise ContractError(
+            f"{where}: {item['view']} is no list of the endpoint's response", hint=suggest(str(item["view"]), lists)
+        )
+    section = lists[item["view"]]
+    _check_field(where, item["field"], kinds)
+    if "." in item["field"]:
+        raise ContractError(f"{where}: names has a field of a group", hint="Ids are fields of a row itself.")
+    of_list = {_public_name(shown.group, shown.name): shown.kind for shown in section.fields}
+    for name in (item["field"], item["name"]):
+        if name not in of_list:
+            raise ContractError(f"{where}: {section.name} has no field {name}", hint=suggest(str(name), of_list))
+    return Names(item["field"], section, item["name"])
 
 
 def _check_field(where: str, name: Any, kinds: Mapping[str, Kind]) -> None:

@@ -43,7 +43,8 @@ class Publication:
         manifest: the part of dbt's manifest that the batch was built with.
         contract_id: a hash of that part.
         revision: counts the erasures, which change a batch that is published already.
-        previous: the publication before this one, whose rows are still there; None if there is none.
+        previous: the publication before this one, whose rows are still there; None for the first, and if all before it were
+            withdrawn.
     """
 
     batch_id: int

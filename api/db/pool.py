@@ -248,7 +248,7 @@ class ConnectionPool:
         return self._execute_if_available(work)
 
     def take_idle(self) -> PoolConnection | None:
-        """An idle connection that prepares statements, for `query_on_loop`; None if there is none. Does not wait."""
+        """An idle connection that prepares statements, for `query_on_loop`; None if no such one is idle. Does not wait."""
         if self._psycopg_pool is None or not self.has_idle():
             return None
         try:

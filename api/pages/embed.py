@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote
 
-import marshmallow as ma
 import orjson
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, current_app, render_template, request
+from werkzeug.exceptions import HTTPException
 
 from api.analytics.charts import DOCUMENT, OPTION_NAMES, View
 from api.auth.guard import RequestGuard
@@ -16,7 +15,8 @@ from api.errors import INVALID, ApiError, NotFound, ValidationFailed
 from api.pages.assets import static_files
 from api.pages.chart_bundle import ChartBundle
 from api.pages.embed_token import EmbedToken, EmbedTokenVerifier
-from api.web.operations import Operation
+from api.web.operations import Operation, load_arguments
+from api.web.paths import WORKSPACES, encode_segment, routed_path
 from api.web.request_context import current_request_context
 from api.web.security_headers import POLICY_HEADER
 
@@ -28,14 +28,16 @@ COUNTED_AS = "embed"
 
 
 def embed_blueprint(
-    operations: Sequence[tuple[Operation, View]],
+    operations: Mapping[str, tuple[Operation, View]],
     guard: RequestGuard,
     bundle: ChartBundle,
     verifier: EmbedTokenVerifier,
     origins: Sequence[str],
     check_published: Callable[[], object],
 ) -> Blueprint:
-    """`operations` are the charts that can be shown; `origins` those of the pages that may show them in a frame.
+    """`operations` are the charts that can be shown, by the names of their routes.
+
+    `origins` are those of the pages that may show them in a frame.
 
     `check_published` raises an ApiError if nothing is published yet.
     """
@@ -44,8 +46,10 @@ def embed_blueprint(
     policy = embed_policy(origins)
 
     def show(status: int, headers: Mapping[str, str], **values: Any) -> Response:
+        # without a document, there is nothing for a script to do
+        scripts = {"modules": MODULES, "script": "embed.js"} if values["document"] else {}
         html = render_template(
-            "embed.html", assets=f"assets/{files.digest}", modules=MODULES, bundle=f"assets/{bundle.name}", **values
+            "embed.html", title="Chart", assets=f"assets/{files.digest}", bundle=f"assets/{bundle.name}", **scripts, **values
         )
         own = {POLICY_HEADER: policy, "Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
         return Response(html, status, mimetype="text/html", headers={**headers, **own})
@@ -67,7 +71,7 @@ def embed_blueprint(
         except ApiError as error:
             context.error_code = error.code
             theme = token.theme if token else ""
-            details = [text for texts in (error.details or {}).values() for text in texts]
+            details = [f"{name}: {text}" for name, texts in (error.details or {}).items() for text in texts]
             return show(error.status, error.headers, theme=theme, message=error.message, details=details, document=None)
         return show(200, {}, theme=token.theme, message="", details=[], document=orjson.dumps(document).decode())
 
@@ -83,41 +87,30 @@ def embed_policy(origins: Sequence[str]) -> str:
     )
 
 
-def _document(operations: Sequence[tuple[Operation, View]], token: EmbedToken) -> dict[str, Any]:
-    operation, view, path = _find(operations, token.chart)
-    schema: ma.Schema = (operation.arguments or ma.Schema)()
+def _document(operations: Mapping[str, tuple[Operation, View]], token: EmbedToken) -> dict[str, Any]:
+    operation, view, path = _find(operations, token)
     options = [name for name in token.params if name in OPTION_NAMES]
     if options:
-        raise ValidationFailed(INVALID, details={options[0]: [f"{options[0]} is no parameter of an embedded chart."]})
-    try:
-        params = schema.load(token.params)
-    except ma.ValidationError as error:
-        messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
-        details = {name: [f"{name}: {text}" for text in _texts(texts)] for name, texts in messages.items()}
-        raise ValidationFailed(INVALID, details=details) from error
-    response = view({**params, "format": DOCUMENT}, {**path, "workspaceId": token.workspace_id})
+        raise ValidationFailed(INVALID, details={options[0]: ["Is no parameter of an embedded chart."]})
+    params = load_arguments(operation, token.params)
+    response = view({**params, "format": DOCUMENT}, path)
     document: dict[str, Any] = orjson.loads(response.get_data())
     return document
 
 
-def _find(operations: Sequence[tuple[Operation, View]], path: str) -> tuple[Operation, View, dict[str, str]]:
-    """The operation of a path below the workspace, and the parameters in the path.
+def _find(operations: Mapping[str, tuple[Operation, View]], token: EmbedToken) -> tuple[Operation, View, dict[str, str]]:
+    """The operation of the token's chart, by the routes of the API, and the parameters in its path.
 
     Raises:
         NotFound: there is no such chart.
     """
-    parts = path.split("/")
-    for operation, view in operations:
-        template = operation.path.split("/")
-        pairs = list(zip(template, parts, strict=False))
-        if (
-            operation.method == "get"
-            and len(template) == len(parts)
-            and all(name[:1] == "{" or name == part for name, part in pairs)
-        ):
-            return operation, view, {name[1:-1]: unquote(part) for name, part in pairs if name[:1] == "{"}
-    raise NotFound("CHART_NOT_FOUND", id=path)
-
-
-def _texts(messages: Any) -> list[str]:
-    return [str(text) for text in (messages if isinstance(messages, list) else [messages])]
+    path = routed_path(f"{WORKSPACES}/{encode_segment(token.workspace_id)}{token.chart}")
+    for method in ("GET", "POST"):
+        try:
+            endpoint, arguments = current_app.url_map.bind("").match(path, method=method)
+        except HTTPException:
+            continue
+        if endpoint in operations:
+            operation, view = operations[endpoint]
+            return operation, view, dict(arguments)
+    raise NotFound("CHART_NOT_FOUND", id=token.chart)

@@ -9,7 +9,6 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, abort, render_template, request
 
-from api.analytics.chart_theme import DARK, LIGHT
 from api.auth.guard import RequestGuard
 from api.contract.contract import Contract
 from api.errors import NotFound
@@ -80,6 +79,8 @@ def pages_blueprint(contract: Contract, guard: RequestGuard, bundle: ChartBundle
             html = render_template(
                 "page.html",
                 page=page,
+                title=page.title,
+                script="app.js",
                 menu=menu,
                 assets=f"assets/{files.digest}",
                 modules=[*MODULES, f"{page.name}.js"],
@@ -157,7 +158,6 @@ def _settings(contract: Contract) -> dict[str, Any]:
             for endpoint in contract.endpoints
         },
         "query": _query_settings(contract),
-        "themes": {"light": LIGHT, "dark": DARK},
         "exportTypes": {
             name: {"description": kind.description, "takesCampaigns": kind.takes_campaigns}
             for name, kind in contract.catalogue.types.items()
@@ -175,6 +175,7 @@ def _query_settings(contract: Contract) -> dict[str, Any] | None:
         return None
     return {
         "path": layer.endpoint.path,
+        "exportType": next((name for name, kind in contract.catalogue.types.items() if kind.is_query), None),
         "metrics": [[metric.name, metric.label] for metric in layer.metrics.values()],
         "dimensions": [[dimension.name, dimension.label] for dimension in layer.dimensions.values()],
     }

@@ -61,6 +61,7 @@ class MailChart:
         columns: the headings of its numbers.
         rows: its numbers, as texts.
         rows_left_out: how many rows more the file has.
+        names: how many of the first columns say what the numbers of the others are of.
         png: the picture; empty if it could not be drawn.
     """
 
@@ -70,6 +71,7 @@ class MailChart:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     rows_left_out: int
+    names: int = 1
     png: bytes = b""
 
     @property
@@ -160,10 +162,11 @@ class ChartMaker:
 
     def _chart(self, chart: Chart, data: Mapping[str, Any], data_as_of: datetime, deadline: float) -> MailChart:
         rows = rows_of(chart, data)
-        columns, texts = _table(chart, rows)
+        columns, texts, names = _table(chart, rows)
         campaign = str(data.get("campaign_name") or data.get("campaign_id") or "")
         title = f"{chart.title}: {_short(campaign)}" if campaign else chart.title
-        result = MailChart(chart.name, title, chart.description, columns, tuple(texts[:MAX_ROWS]), max(len(texts) - MAX_ROWS, 0))
+        left_out = max(len(texts) - MAX_ROWS, 0)
+        result = MailChart(chart.name, title, chart.description, columns, tuple(texts[:MAX_ROWS]), left_out, names)
         if not rows or time.monotonic() > deadline:
             return result
         try:
@@ -199,14 +202,17 @@ def _documents(
         yield orjson.loads(orjson.dumps(document, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS))
 
 
-def _table(chart: Chart, rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The numbers that the chart shows: a column for each of its fields."""
-    keys = [name for name in _fields(chart) if name not in (SERIES, VALUE)]
+def _table(chart: Chart, rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]], int]:
+    """The numbers of the chart: a column for each of its fields, names and dates before numbers; and how many are those."""
+    shown = [name for name in _fields(chart) if name not in (SERIES, VALUE)]
+    keys = sorted(shown, key=lambda name: chart.kinds[name] in ("integer", "number"))
     names = [*keys, *chart.fold][:MAX_COLUMNS]
     if chart.fold and not keys:
         # one row of many numbers is read from top to bottom
-        return ("", ""), [(chart.labels[name], _text(value_at(row, name))) for row in rows for name in chart.fold]
-    return tuple(chart.labels[name] for name in names), [tuple(_text(value_at(row, name)) for name in names) for row in rows]
+        return ("", ""), [(chart.labels[name], _text(value_at(row, name))) for row in rows for name in chart.fold], 1
+    of_names = sum(chart.kinds[name] not in ("integer", "number") for name in names)
+    texts = [tuple(_text(value_at(row, name)) for name in names) for row in rows]
+    return tuple(chart.labels[name] for name in names), texts, max(of_names, 1)
 
 
 def _fields(chart: Chart) -> list[str]:

@@ -125,9 +125,8 @@ def _chart_as_text(chart: MailChart) -> list[str]:
         return [*lines, NO_MAIL, ""]
     widths = [max(len(row[index]) for row in (chart.columns, *chart.rows)) for index in range(len(chart.columns))]
     for row in (chart.columns, *chart.rows) if any(chart.columns) else chart.rows:
-        # the first column is what the numbers are of
-        numbers = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        cells = [row[0].ljust(widths[0]), *numbers]
+        aligned = enumerate(zip(row, widths, strict=True))
+        cells = [cell.ljust(width) if index < chart.names else cell.rjust(width) for index, (cell, width) in aligned]
         lines.append("  ".join(cells).rstrip())
     return [*lines, *([_left_out(chart)] if chart.rows_left_out else []), ""]
 
@@ -159,13 +158,14 @@ def _charts_as_html(made: MailCharts, run_id: str) -> tuple[str, tuple[InlineIma
 
 
 def _table_as_html(chart: MailChart) -> str:
-    rows = "".join(_row_as_html("td", row) for row in chart.rows)
+    rows = "".join(_row_as_html("td", row, chart.names) for row in chart.rows)
     left_out = f"<p>{_left_out(chart)}</p>" if chart.rows_left_out else ""
-    return f'<table dir="auto" cellpadding="4">{_row_as_html("th", chart.columns)}{rows}</table>{left_out}'
+    return f'<table dir="auto" cellpadding="4">{_row_as_html("th", chart.columns, chart.names)}{rows}</table>{left_out}'
 
 
-def _row_as_html(tag: str, cells: Sequence[str]) -> str:
-    aligned = (f'<{tag} align="{"right" if index else "left"}">{escape(cell)}</{tag}>' for index, cell in enumerate(cells))
+def _row_as_html(tag: str, cells: Sequence[str], names: int) -> str:
+    sides = ("left" if index < names else "right" for index in range(len(cells)))
+    aligned = (f'<{tag} align="{side}">{escape(cell)}</{tag}>' for side, cell in zip(sides, cells, strict=True))
     return f"<tr>{''.join(aligned)}</tr>"
 
 

@@ -17,7 +17,7 @@ from flask_cors import CORS
 
 from api.analytics.cache import ResponseCache
 from api.analytics.fast_path import FastPath
-from api.analytics.routes import analytics_blueprint, chart_operations
+from api.analytics.routes import ANALYTICS, analytics_blueprint, chart_operations
 from api.analytics.services import AnalyticsServices
 from api.auth.api_keys import ApiKeyStore
 from api.auth.guard import RequestGuard
@@ -317,7 +317,7 @@ def create_app(
     app.register_blueprint(pages_blueprint(contract, services.guard, chart_bundle))
     app.register_blueprint(
         embed_blueprint(
-            charts,
+            {f"{ANALYTICS}.{operation.operation_id}": (operation, view) for operation, view in charts},
             services.guard,
             chart_bundle,
             EmbedTokenVerifier(settings),

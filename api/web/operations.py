@@ -18,11 +18,12 @@ from api.auth.guard import RequestGuard
 from api.contract.suggestions import nearest
 from api.errors import INVALID, ApiError, ContentTooLarge, Forbidden, MalformedRequest, UnsupportedMediaType, ValidationFailed
 from api.web.error_examples import MAX_BODY_BYTES, error_examples
+from api.web.paths import WORKSPACES
 from api.web.request_context import current_request_context
 from api.web.schemas import ErrorResponse
 from api.web.validation_messages import flatten_messages
 
-PREFIX = "/api/v1/workspaces/<string:workspaceId>"
+PREFIX = f"{WORKSPACES}/<string:workspaceId>"
 ERRORS = {
     400: "Invalid time range or malformed JSON.",
     401: "Missing or invalid credentials.",
@@ -145,11 +146,9 @@ class StrictParser(FlaskParser):
 
     def handle_error(self, error: Any, req: Any, schema: ma.Schema, **kwargs: Any) -> NoReturn:
         by_location: dict[str, dict[str, Any]] = error.normalized_messages()
-        details = {
-            name: list(flatten_messages(messages))
-            for part in by_location.values()
-            for name, messages in _with_suggestions(part, schema).items()
-        }
+        details: dict[str, list[str]] = {}
+        for messages in by_location.values():
+            details |= _details(messages, schema)
         raise ValidationFailed(INVALID, details=details)
 
 
@@ -195,6 +194,21 @@ def operations_blueprint(
             )
 
     return blueprint
+
+
+def load_arguments(operation: Operation, params: Mapping[str, Any]) -> dict[str, Any]:
+    """An operation's arguments from parameters that do not come as a query or a body, checked as those are.
+
+    Raises:
+        ValidationFailed: one is invalid or unknown.
+    """
+    schema = (operation.arguments or ma.Schema)(unknown=ma.RAISE)
+    try:
+        loaded: dict[str, Any] = schema.load(params)
+    except ma.ValidationError as error:
+        messages: dict[str, Any] = error.normalized_messages()  # type: ignore[no-untyped-call]
+        raise ValidationFailed(INVALID, details=_details(messages, schema)) from error
+    return loaded
 
 
 def authorized_workspace() -> str:
@@ -273,6 +287,11 @@ def _add_route(blueprint: Blueprint, operation: Operation, view: Callable[..., R
 def _body_examples(example: Mapping[str, Any], demo_fields: Mapping[str, Any]) -> dict[str, Any]:
     own = {"specification": {"value": dict(example)}}
     return {"demo": {"value": {**example, **demo_fields}}, **own} if demo_fields else own
+
+
+def _details(messages: Mapping[str, Any], schema: ma.Schema) -> dict[str, list[str]]:
+    """marshmallow's messages as an error has them."""
+    return {name: list(flatten_messages(texts)) for name, texts in _with_suggestions(messages, schema).items()}
 
 
 def _with_suggestions(messages: Mapping[str, Any], schema: ma.Schema) -> dict[str, Any]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # the path and query as the client sent them; of servers (our ASGI adapter, gunicorn, werkzeug) each sets one of these
 RAW_URI_KEYS = ("REQUEST_URI", "RAW_URI")
+# all operations are below it, and below the id of a workspace
+WORKSPACES = "/api/v1/workspaces"
 KEPT = {b"%2f": b"%2F", b"%25": b"%25"}
 
 
@@ -39,7 +41,12 @@ def encode_segment(text: str) -> str:
 
 def resource_path(prefix: str, workspace_id: str, resource: str) -> str:
     """The path of a resource below a workspace's `analytics`, as the public URL has it: for Location, which is ASCII."""
-    return f"{quote(prefix, safe='/%')}/api/v1/workspaces/{encode_segment(workspace_id)}/analytics/{resource}"
+    return f"{quote(prefix, safe='/%')}{WORKSPACES}/{encode_segment(workspace_id)}/analytics/{resource}"
+
+
+def routed_path(path: str) -> str:
+    """The path of a URL as Flask's map of URLs matches it."""
+    return _decoded(quote(path, safe="/%").encode()).decode(errors="replace")
 
 
 def prepare_path(environ: WSGIEnvironment, prefix: str) -> None:
@@ -52,12 +59,16 @@ def prepare_path(environ: WSGIEnvironment, prefix: str) -> None:
         # a request may name the whole URL (RFC 9112, 3.2.2)
         path = raw.partition("?")[0]
         path = urlsplit(path).path if not path.startswith("/") else path
-        path = re.sub(b"%[0-9A-Fa-f]{2}", _decode, path.encode("latin-1", "replace")).decode("latin-1")
+        path = _decoded(path.encode("latin-1", "replace")).decode("latin-1")
     else:
         path = environ["PATH_INFO"]
     if prefix and (path == prefix or path.startswith(f"{prefix}/")):
         path = path[len(prefix) :]
     environ["PATH_INFO"] = path or "/"
+
+
+def _decoded(path: bytes) -> bytes:
+    return re.sub(b"%[0-9A-Fa-f]{2}", _decode, path)
 
 
 def _decode(match: re.Match[bytes]) -> bytes:

@@ -31,6 +31,10 @@ function setSignedIn(credential) {
   document.getElementById("menu").hidden = !credential;
   document.getElementById("account").hidden = !credential;
   document.getElementById("workspace").textContent = credential?.workspace ?? "";
+  // on a narrow screen the menu scrolls, and this page may be at its end
+  const menu = document.getElementById("menu");
+  const current = menu.querySelector("[aria-current]");
+  if (credential && current) menu.scrollLeft = current.offsetLeft - (menu.clientWidth - current.offsetWidth) / 2;
   document.getElementById("freshness").textContent = "";
   document.getElementById("window").textContent = "";
 }
@@ -62,7 +66,7 @@ function showSignIn(problem = null) {
     },
     problem && el("p", { class: "notice", id: "sign-in-problem", role: "alert" }, problem),
     el("label", { class: "field", for: "key" }, el("span", {}, "API key"), field),
-    el("p", { class: "note" }, "It stays in this browser tab and is forgotten when you close the tab or sign out. The operator of this service makes keys: ", el("code", {}, "mailmart keys create"), "."),
+    el("p", { class: "note" }, "It stays in this browser tab and is forgotten when you close the tab or sign out. The operator of this service makes keys: ", el("code", {}, "mailmart keys create --workspace …"), "."),
     button,
   );
   fill(content, form);
@@ -84,7 +88,6 @@ const HINTS = {
   UNREACHABLE: "Check the connection, then try again.",
   FORBIDDEN: "The key that you signed in with may not do this. Sign out and use another key, or ask the operator for one.",
   RATE_LIMIT_EXCEEDED: "A workspace may send only so many requests a minute. Wait a moment, then try again.",
-  WAREHOUSE_UNAVAILABLE: "The data is not available at the moment. Try again in a minute.",
   QUERY_TIMEOUT: "Choose a shorter time range.",
   CAMPAIGN_NOT_FOUND: "Check the id. A new campaign is known after the next build.",
   DOMAIN_NOT_FOUND: "Check the id. A new domain is known after the next build.",

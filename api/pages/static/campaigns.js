@@ -52,7 +52,8 @@ const CHOOSE = {
   show: (value, row) => el("input", { type: "checkbox", name: "id", value, "aria-label": `Compare ${String(row.campaign_name ?? value).slice(0, 120)}` }),
 };
 const summary = (title, field) => ({ title, name: field, value: (row) => row.summary[field], show: count });
-const rate = (title, field) => ({ title, name: field, value: (row) => row.rates[field], show: percent });
+// a campaign without mail has no rates
+const rate = (title, field) => ({ title, name: field, value: (row) => row.rates[field], show: (value, row) => percent(row.summary.emails_sent ? value : null) });
 const WHOLE = [
   NAME,
   { title: "Status", name: "campaign_status", isText: true, value: (row) => row.campaign_status, show: (value) => (value ? sentence(value) : "–") },

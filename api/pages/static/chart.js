@@ -50,24 +50,16 @@ function timeLocale() {
 }
 
 /** A figure that draws one of an endpoint's charts; its table is beside it, so a chart that fails says only that. */
-export function chart(endpoint, about, path, options = {}, names = null) {
+export function chart(endpoint, about, path, options = {}) {
   return figure(about, async () => {
     const { config, title, usermeta, ...spec } = await call(`${path}/charts/${about.name}`, options);
-    if (names) named(spec.data.values, names);
     return { spec, themes: { light: config, dark: usermeta.dark } };
   });
 }
 
-/** Ids become the names that people know, unless two of them have the same name. */
-function named(rows, { field, of }) {
-  const short = new Map([...of].map(([id, name]) => [id, String(name).slice(0, 60)]));
-  if (new Set(short.values()).size < short.size) return;
-  for (const row of rows) row[field] = short.get(row[field]) ?? row[field];
-}
-
-/** A figure of a document that this page made itself. */
+/** A figure of a document that is there already. */
 export function picture(about, spec, themes) {
-  return figure(about, () => ({ spec: { width: "container", autosize: { type: "fit", contains: "padding" }, ...spec }, themes }));
+  return figure(about, () => ({ spec, themes }));
 }
 
 function figure(about, document_) {
@@ -78,13 +70,13 @@ function figure(about, document_) {
   const draw = async () => {
     try {
       const [embed, { spec, themes }] = await Promise.all([load(), document_()]);
+      let drawnWidth = 0;
       const paint = async () => {
         if (!place.isConnected) return;
-        // small charts in rows have a width of their own
-        const width = spec.width ?? Math.max(140, place.clientWidth - 140);
+        drawnWidth = place.clientWidth;
         const theme = dark.matches ? themes.dark : themes.light;
         const legend = place.clientWidth < 480 ? { ...theme.legend, columns: 1 } : theme.legend;
-        await embed(place, { ...spec, width }, {
+        const options = {
           mode: "vega-lite",
           ast: true,
           actions: false,
@@ -94,14 +86,25 @@ function figure(about, document_) {
           formatLocale: numberLocale(),
           timeFormatLocale: timeLocale(),
           config: { ...theme, legend },
-        });
+        };
+        if (spec.width) {
+          await embed(place, spec, options);
+          return;
+        }
+        // small charts in rows have a width of their own, beside which their labels need room: how much, only a drawing says
+        const width = Math.max(140, place.clientWidth - 140);
+        await embed(place, { ...spec, width }, options);
+        const excess = Math.ceil(place.querySelector("svg").getBoundingClientRect().width - place.clientWidth);
+        if (excess > 0) await embed(place, { ...spec, width: Math.max(60, width - excess) }, options);
       };
       await paint();
       dark.addEventListener("change", paint);
+      // those do not follow the width of the page by themselves
+      if (!spec.width) new ResizeObserver(() => place.clientWidth !== drawnWidth && paint()).observe(place);
     } catch (error) {
       frame.removeAttribute("role");
       frame.removeAttribute("aria-label");
-      place.replaceChildren(el("p", { class: "notice" }, `This chart cannot be drawn: ${error.message} The table has the same numbers.`));
+      place.replaceChildren(el("p", { class: "notice" }, `This chart cannot be drawn: ${[error.message, ...Object.values(error.details ?? {}).flat()].join(" ")} The table has the same numbers.`));
     } finally {
       whole.removeAttribute("aria-busy");
     }

@@ -8,7 +8,8 @@ const PATH = "/analytics/compare";
 const LOWER_IS_BETTER = ["bounce_rate", "spam_rate", "unsubscribe_rate"];
 const METRICS = ["open_rate", "click_rate", "reply_rate", "delivery_rate", "bounce_rate", "unsubscribe_rate", "spam_rate"];
 
-export const controls = () => timeControls();
+/** With the ids, so that a wrong one can be replaced. */
+export const controls = () => el("div", { class: "stack" }, timeControls(), chooser(getAll("id")));
 
 function chooser(ids) {
   const field = el("textarea", { rows: Math.max(3, ids.length), spellcheck: "false" });
@@ -54,7 +55,7 @@ function summary(rows, names) {
 
 export async function render() {
   const ids = getAll("id");
-  const nodes = [controls(), chooser(ids)];
+  const nodes = [controls()];
   if (ids.length < 2) {
     nodes.push(empty("Choose at least two campaigns", "Write their ids above, or choose them in the list of campaigns.", anchor(link("campaigns"), "Campaigns")));
     return { nodes };
@@ -103,7 +104,6 @@ export async function render() {
       columns: intervals,
       rows: data.confidence_intervals,
       file: "comparison-intervals",
-      names: { field: "campaign_id", of: names },
       note: "Each bar covers the values that the true rate may have. If two bars overlap much, the difference may be chance.",
     }),
   );

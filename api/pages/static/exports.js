@@ -1,8 +1,9 @@
-import { get } from "./address.js";
+import { get, link } from "./address.js";
 import { call } from "./api.js";
 import { el, fill, input, name, select } from "./dom.js";
 import { bytes, count, moment, sentence } from "./format.js";
-import { card, empty, settings } from "./parts.js";
+import { field, form, formatOptions } from "./forms.js";
+import { anchor, card, empty, settings } from "./parts.js";
 import { table } from "./table.js";
 
 const EXPORTS = "/analytics/exports";
@@ -14,44 +15,9 @@ const ownZone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 let looks = 0;
 
 const typeOptions = () => Object.keys(settings.exportTypes).map((key) => [key, sentence(key)]);
-const formatOptions = () => settings.exportFormats.map((key) => [key, key === "json" || key === "csv" ? key.toUpperCase() : sentence(key)]);
 const PERIODS = [["7d", "Last 7 days"], ["30d", "Last 30 days"], ["90d", "Last 90 days"]];
 const DAY = 86_400_000;
 const isoDate = (time) => new Date(time).toISOString().slice(0, 10);
-
-function field(node) {
-  return node.querySelector("select, input, textarea");
-}
-
-/** A form that says what happened in its own place. */
-function form(title, fields, button, send) {
-  const answer = el("p", { class: "note", role: "status" });
-  const submit = el("button", { type: "submit", class: "primary" }, button);
-  return el(
-    "form",
-    {
-      class: "card",
-      onsubmit: async (event) => {
-        event.preventDefault();
-        submit.disabled = true;
-        answer.className = "note";
-        answer.textContent = "Sending …";
-        try {
-          answer.textContent = await send();
-        } catch (error) {
-          answer.className = "notice";
-          const details = Object.entries(error.details ?? {}).map(([key, texts]) => `${key}: ${texts.join(" ")}`);
-          fill(answer, error.message, details.length ? ` ${details.join(" ")}` : "");
-        } finally {
-          submit.disabled = false;
-        }
-      },
-    },
-    el("h2", {}, title),
-    el("div", { class: "controls inline" }, fields, submit),
-    answer,
-  );
-}
 
 /** A select of time ranges, the dates of a custom one, and what both say as the API takes it. */
 function rangeFields() {
@@ -91,7 +57,7 @@ function exportForm(reload) {
     });
     await reload();
     return "The export is being written. It appears in the list.";
-  });
+  }, { note: settings.query?.exportType ? ["Any metrics by any dimensions: ask on the page ", anchor(link("query"), "Query"), ", and export the answer there."] : null });
 }
 
 function reportForm(reload) {
@@ -151,7 +117,7 @@ function exportsCard(exports, reload) {
   const columns = [
     { title: "Export", isText: true, value: (row) => row.export_type, show: sentence },
     { title: "Format", isText: true, value: (row) => row.format },
-    { title: "Asked for", isText: true, value: (row) => row.created_at, show: (value) => moment(value, zone()) },
+    { title: "Requested", isText: true, value: (row) => row.created_at, show: (value) => moment(value, zone()) },
     { title: "Status", isText: true, value: (row) => row.status, show: (value, row) => (value === "processing" ? `Being written, ${row.progress} %` : value === "failed" ? `Failed: ${row.error?.message ?? ""}` : sentence(value)) },
     { title: "Rows", value: (row) => row.row_count, show: count },
     { title: "Size", value: (row) => row.file_size_bytes, show: bytes },

@@ -27,7 +27,7 @@ export async function withPrevious(endpointName, path, query) {
 }
 
 /** A card with one of an endpoint's charts, its table and its CSV. */
-export function chartCard(endpointName, chartName, path, options, { title, columns, rows, file, note, names, isOpen = false }) {
+export function chartCard(endpointName, chartName, path, options, { title, columns, rows, file, note, isOpen = false }) {
   const about = settings.endpoints[endpointName]?.charts.find((item) => item.name === chartName);
   const heading = title ?? about?.title ?? chartName;
   return el(
@@ -35,7 +35,7 @@ export function chartCard(endpointName, chartName, path, options, { title, colum
     { class: "card" },
     el("div", { class: "card-head" }, el("h2", {}, heading), csvButton(file, columns, rows)),
     note && el("p", { class: "note" }, note),
-    about ? chart(endpointName, about, path, options, names) : null,
+    about ? chart(endpointName, about, path, options) : null,
     el("details", { open: isOpen || !about }, el("summary", {}, "Table"), table(heading, columns, rows)),
   );
 }

@@ -2,20 +2,22 @@
 
 import { change, get, getAll, link, timeRangeOfBody } from "./address.js";
 import { call } from "./api.js";
-import { picture } from "./chart.js";
+import { chart } from "./chart.js";
 import { el, name, select } from "./dom.js";
 import { count, date, number, percent, relative, points } from "./format.js";
+import { field, form, formatOptions } from "./forms.js";
 import { anchor, controls as timeControls, empty, LONG, settings } from "./parts.js";
+import { session } from "./session.js";
 import { csvButton, table } from "./table.js";
 
 const MOST_METRICS = 4;
 const MOST_DIMENSIONS = 2;
-const MOST_SERIES = 7;
+const CHART = "metrics";
 const GRANULARITIES = [["", "All together"], ["day", "By day"], ["week", "By week"], ["month", "By month"], ["hour", "By hour"]];
 const COMPARED = [["", "Nothing"], ["previous_period", "The period before"], ["previous_year", "The year before"]];
 
-const metricsAsked = () => (getAll("metric").length ? getAll("metric") : ["sent", "open_rate"].filter((metric) => settings.query.metrics.some(([key]) => key === metric)));
-const dimensionsAsked = () => getAll("dimension");
+const requestedMetrics = () => (getAll("metric").length ? getAll("metric") : ["sent", "open_rate"].filter((metric) => settings.query.metrics.some(([key]) => key === metric)));
+const requestedDimensions = () => getAll("dimension");
 
 /** Selects for a list of the address: one for each value, and an empty one to add another. */
 function choices(label, field, options, values, most) {
@@ -34,8 +36,8 @@ export const controls = () => {
   const { metrics, dimensions } = settings.query;
   return timeControls({
     others: [
-      choices("Metric", "metric", metrics, metricsAsked(), MOST_METRICS),
-      choices("For each", "dimension", dimensions, dimensionsAsked(), MOST_DIMENSIONS),
+      choices("Metric", "metric", metrics, requestedMetrics(), MOST_METRICS),
+      choices("For each", "dimension", dimensions, requestedDimensions(), MOST_DIMENSIONS),
       select("Over time", GRANULARITIES, get("granularity"), (value) => change({ granularity: value, cursor: null })),
       select("Compared with", COMPARED, get("against"), (value) => change({ against: value, cursor: null })),
       select("Only where", [["", "everything"], ...dimensions], get("where"), (value) => change({ where: value, is: value ? getAll("is") : null, cursor: null })),
@@ -53,7 +55,7 @@ export const controls = () => {
 
 /** The question of the address, without its time range. */
 function question() {
-  const own = { metric: metricsAsked(), dimension: dimensionsAsked(), is: getAll("is") };
+  const own = { metric: requestedMetrics(), dimension: requestedDimensions(), is: getAll("is") };
   for (const name of ["granularity", "against", "where"]) if (get(name)) own[name] = get(name);
   return own;
 }
@@ -67,10 +69,10 @@ function columnsOf(data, meta) {
   const { definitions } = meta;
   const columns = [];
   if (get("granularity")) columns.push({ title: "Time", name: "time", isText: true, isDate: true, value: (row) => row.time, show: (value) => (String(value).length > 10 ? String(value).slice(0, 16).replace("T", " ") : date(value)) });
-  for (const dimension of dimensionsAsked()) {
+  for (const dimension of requestedDimensions()) {
     columns.push({ title: definitions[dimension]?.label ?? dimension, name: dimension, isText: true, value: (row) => row.dimensions[dimension], show: (value) => (value === "" || value === null ? "(none)" : name(value)) });
   }
-  for (const metric of metricsAsked()) {
+  for (const metric of requestedMetrics()) {
     const { label = metric, unit } = definitions[metric] ?? {};
     const show = SHOWN[unit] ?? number;
     columns.push({
@@ -95,32 +97,50 @@ function columnsOf(data, meta) {
   return columns;
 }
 
-/** The first metric as a Vega-Lite document: a line over time, else a bar for each value. */
-function documentOf(data, meta) {
-  const [metric] = metricsAsked();
-  const { label = metric } = meta.definitions[metric] ?? {};
-  const isOverTime = Boolean(get("granularity"));
-  const part = (row) => dimensionsAsked().map((dimension) => String(row.dimensions[dimension] || "(none)").slice(0, 60)).join(", ");
-  if (!isOverTime && !dimensionsAsked().length) return null;
-  const values = data.rows.map((row) => ({ time: row.time, part: part(row), value: row.metrics[metric].value }));
-  const parts = [...new Set(values.map((row) => row.part))];
-  const x = { field: "time", type: "temporal", title: null, scale: { type: "utc" }, ...(get("granularity") === "hour" ? {} : { timeUnit: "utcyearmonthdate" }) };
-  const y = { field: "value", type: "quantitative", title: label };
-  if (!isOverTime) {
-    return { data: { values: values.slice(0, 25) }, mark: "bar", encoding: { y: { field: "part", type: "nominal", sort: null, title: null }, x: y } };
+/** Makes a file of all rows. */
+function exportForm(body, scopes) {
+  const { exportType } = settings.query;
+  if (!exportType) return null;
+  if (!scopes.includes("export")) {
+    return el("p", { class: "note" }, "This key may not make exports. The operator can make one that may: ", el("code", {}, "mailmart keys create … --scope export"), ".");
   }
-  const shown = parts.slice(0, MOST_SERIES);
-  const color = parts.length > 1 ? { color: { field: "part", type: "nominal", title: null, scale: { domain: shown } } } : {};
-  return { data: { values: values.filter((row) => shown.includes(row.part)) }, mark: { type: "line", point: true }, height: 280, encoding: { x, y, ...color } };
+  const format = select("Format", formatOptions(), "csv");
+  return form(
+    "Make an export of this query",
+    [format],
+    "Make it",
+    async () => {
+      await call("/analytics/export", {
+        method: "POST",
+        headers: { "Idempotency-Key": crypto.randomUUID() },
+        body: { export_type: exportType, format: field(format).value, query: body },
+      });
+      return ["The export is being written. It is in the list of ", anchor(link("exports"), "exports"), "."];
+    },
+    { note: "The file has all rows, not only those of this page." },
+  );
 }
 
-export async function render() {
+/** What a server signs to show this chart in a page of its own. */
+function embedding(chart, params) {
+  const claims = { aud: "mailmart-embed", workspace_id: session().workspace, chart, params };
+  return el(
+    "details",
+    { class: "commands" },
+    el("summary", {}, "Embed this chart"),
+    el("p", { class: "note" }, "The claims of a token that shows it in a page of your own, beside iat and exp. Your server signs the token with MAILMART_EMBED_SECRET, and the frame's address is /embed?token=…"),
+    el("pre", { tabindex: 0 }, JSON.stringify(claims, null, 2)),
+  );
+}
+
+export async function render({ scopes }) {
   if (!settings.query) return { nodes: [empty("There is nothing to query yet", "Queries come with the next build that is published.")] };
-  const metrics = metricsAsked();
-  const dimensions = dimensionsAsked();
+  const metrics = requestedMetrics();
+  const dimensions = requestedDimensions();
   const where = get("where");
   const values = getAll("is");
-  const body = {
+  // of all rows
+  const whole = {
     metrics,
     ...(dimensions.length ? { dimensions } : {}),
     ...(where && values.length ? { filters: [{ dimension: where, operator: "in", values }] } : {}),
@@ -128,9 +148,8 @@ export async function render() {
     ...(get("granularity") ? { granularity: get("granularity") } : {}),
     ...(get("timezone") ? { timezone: get("timezone") } : {}),
     ...(get("against") ? { compare: get("against") } : {}),
-    ...(get("cursor") ? { cursor: get("cursor") } : {}),
-    limit: get("granularity") ? 1000 : 100,
   };
+  const body = { ...whole, ...(get("cursor") ? { cursor: get("cursor") } : {}), limit: get("granularity") ? 1000 : 100 };
   const { data, meta } = await call(settings.query.path, { method: "POST", body });
   const columns = columnsOf(data, meta);
   const nodes = [controls()];
@@ -141,14 +160,15 @@ export async function render() {
     );
     return { nodes, range: data.time_range, dataAsOf: meta.data_as_of };
   }
-  const spec = documentOf(data, meta);
+  const isDrawn = Boolean(get("granularity") || dimensions.length);
+  const about = { name: CHART, title: meta.definitions[metrics[0]]?.label ?? metrics[0], description: "The numbers are in the table below." };
   const title = metrics.map((metric) => meta.definitions[metric]?.label ?? metric).join(", ");
   nodes.push(
     el(
       "section",
       { class: "card" },
       el("div", { class: "card-head" }, el("h2", {}, title), csvButton("query", columns, data.rows)),
-      spec && picture({ name: "query", title, description: "The numbers are in the table below." }, spec, settings.themes),
+      isDrawn && chart("query", about, settings.query.path, { method: "POST", body: whole }),
       data.rows.length > LONG ? el("details", {}, el("summary", {}, `Table of ${data.rows.length} rows`), table(title, columns, data.rows)) : table(title, columns, data.rows),
       meta.next_cursor && el("p", { class: "links" }, el("button", { type: "button", onclick: () => change({ cursor: meta.next_cursor }) }, "More rows")),
     ),
@@ -158,6 +178,8 @@ export async function render() {
       el("h2", {}, "What the numbers mean"),
       el("dl", { class: "definitions" }, Object.values(meta.definitions).map(({ label, description, formula }) => [el("dt", {}, label), el("dd", {}, withCode(description), formula && el("span", { class: "note" }, ` ${formula}`))])),
     ),
+    exportForm(whole, scopes),
+    isDrawn && embedding(`${settings.query.path}/charts/${CHART}`, whole),
   );
   return { nodes, range: data.time_range, dataAsOf: meta.data_as_of };
 }

@@ -9,6 +9,7 @@ export const controls = () => timeControls();
 const zone = () => get("timezone");
 const time = (title, field) => ({ title, name: field, isText: true, isDate: true, value: (row) => row[field], show: (value) => moment(value, zone()) });
 const text = (title, field, show = (value) => (value === null || value === undefined ? "–" : name(value, 300))) => ({ title, name: field, isText: true, value: (row) => row[field], show });
+const long = (title, field) => ({ ...text(title, field), isLong: true });
 const amount = (title, field) => ({ title, name: field, value: (row) => row[field], show: count });
 
 const SOURCES = [
@@ -20,12 +21,12 @@ const SOURCES = [
   amount("Rejected", "bodies_rejected"),
   amount("Wrong signatures", "signature_failures"),
   time("Last body", "last_body_at"),
-  text("Last rejection", "last_rejection"),
-  text("What to do", "advice"),
+  long("Last rejection", "last_rejection"),
+  long("What to do", "advice"),
 ];
 const EVENTS = [text("Provider", "provider"), text("Event", "event_type", sentence), amount("Events", "events"), time("Last happened", "last_occurred_at"), time("Last loaded", "last_loaded_at")];
-const REJECTED = [text("Problem", "problem", sentence), text("Provider", "provider"), amount("Events", "events"), time("Last loaded", "last_loaded_at"), text("What to do", "advice")];
-const QUALITY = [text("Problem", "problem", sentence), text("Provider", "provider"), amount("Events", "events"), time("First", "first_loaded_at"), time("Last", "last_loaded_at"), text("What to do", "advice")];
+const REJECTED = [text("Problem", "problem", sentence), text("Provider", "provider"), amount("Events", "events"), time("Last loaded", "last_loaded_at"), long("What to do", "advice")];
+const QUALITY = [text("Problem", "problem", sentence), text("Provider", "provider"), amount("Events", "events"), time("First", "first_loaded_at"), time("Last", "last_loaded_at"), long("What to do", "advice")];
 const LEFT_OUT = [text("Reason", "reason", sentence), text("Provider", "provider"), amount("Events", "events"), time("Last", "last_loaded_at")];
 
 export async function render() {

@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 
-/** A table of rows. A column: {title, value(row), show(value, row), isText, name}; numbers are to the right. */
+/** A table of rows. A column: {title, value(row), show(value, row), isText, name}; numbers are to the right. `isLong`: sentences. */
 export function table(caption, columns, rows) {
   return el(
     "div",
@@ -24,7 +24,7 @@ export function table(caption, columns, rows) {
               const shown = column.show ? column.show(value, row) : String(value ?? "–");
               return index === 0 && !column.isCell
                 ? el("th", { scope: "row", class: column.isText ? "text" : "number" }, shown)
-                : el("td", { class: column.isDate ? null : column.isText ? "text" : "number" }, shown);
+                : el("td", { class: column.isDate ? null : column.isLong ? "text long" : column.isText ? "text" : "number" }, shown);
             }),
           ),
         ),

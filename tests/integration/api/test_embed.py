@@ -131,16 +131,87 @@ def test_a_changed_token_shows_nothing(show: Show) -> None:
 def test_a_chart_or_a_parameter_that_does_not_exist(show: Show) -> None:
     for changes, status, text in (
         ({"chart": "/analytics/series/charts/none"}, 404, "none not found"),
-        ({"chart": "/analytics/compare/charts/intervals"}, 404, "not found"),
+        ({"chart": "/analytics/compare/charts/intervals"}, 422, "campaign_ids: "),
+        ({"chart": "/analytics/overview/../series/charts/volume"}, 404, "not found"),
+        ({"chart": "//analytics/series/charts/volume"}, 404, "not found"),
+        ({"chart": f"/../{OTHER_WORKSPACE}{CHART}"}, 404, "not found"),
+        ({"chart": "/analytics/exports/charts/volume"}, 404, "not found"),
         ({"chart": "/campaigns/none/analytics/charts/funnel"}, 404, "none not found"),
         ({"params": {"timeRange": "8d"}}, 422, "timeRange: "),
-        ({"params": {"format": "png"}}, 422, "format is no parameter"),
+        ({"params": {"format": "png"}}, 422, "format: Is no parameter"),
         ({"params": {"workspaceId": "ws_other"}}, 422, "workspaceId: "),
         ({"params": {"timeRange": "custom", "startDate": "2025-02-01", "endDate": "2025-01-01"}}, 400, "Start date"),
     ):
         response = show(signed(**changes))
         assert response.status_code == status, changes
         assert text in response.text, response.text
+
+
+COMPARE = {"campaign_ids": [CAMPAIGN, "cmp_of_mail_alone"]}
+FITS = "document.querySelector('figure svg').getBoundingClientRect().width <= document.querySelector('.chart').clientWidth"
+QUERY_CHART = "/analytics/query/charts/metrics"
+QUERY = {"metrics": ["sent", "open_rate"], "dimensions": ["campaign"], "time_range": "30d"}
+
+
+def test_a_token_shows_a_query_and_a_comparison(show: Show, caller: Caller) -> None:
+    headers = {"Authorization": f"Bearer {caller.key}"}
+    for chart, body in (
+        (QUERY_CHART, QUERY),
+        (QUERY_CHART, {**QUERY, "granularity": "day", "timezone": "Asia/Kathmandu", "compare": "previous_period"}),
+        (QUERY_CHART, {**QUERY, "filters": [{"dimension": "campaign", "values": [CAMPAIGN, "q' or 1=1 --"]}]}),
+        ("/analytics/compare/charts/intervals", COMPARE),
+    ):
+        response = show(signed(chart=chart, params=body))
+        assert response.status_code == 200, response.text
+        of_the_api = caller.client.post(f"/api/v1/workspaces/{WORKSPACE}{chart}", json=body, headers=headers).get_json()
+        assert document_of(response) == of_the_api
+        assert of_the_api["data"]["values"]
+
+
+def test_nobody_changes_the_query_of_a_token(embedding: WsgiApp) -> None:
+    token = signed(chart=QUERY_CHART, params=QUERY)
+    client = Client(embedding)
+    shown = document_of(client.get("/embed", query_string={"token": token}))
+    more = {"token": token, "time_range": "90d", "metrics": "bounced", "params": "{}", "workspace_id": OTHER_WORKSPACE}
+    assert document_of(client.get("/embed", query_string=more)) == shown
+    assert client.post("/embed", query_string={"token": token}, json={"metrics": ["bounced"]}).status_code == 405
+
+
+def test_a_query_of_another_workspace_has_its_own_numbers_alone(show: Show) -> None:
+    ours = [{"dimension": "campaign", "values": [CAMPAIGN, "cmp_of_mail_alone"]}]
+    response = show(signed(workspace_id=OTHER_WORKSPACE, chart=QUERY_CHART, params={**QUERY, "filters": ours}))
+    # a campaign of the same id is in both
+    assert [(row["part"], row["value"]) for row in document_of(response)["data"]["values"]] == [(CAMPAIGN, 7)]
+    nobody = show(signed(workspace_id="ws_of_nobody", chart=QUERY_CHART, params=QUERY))
+    assert document_of(nobody)["data"]["values"] == []
+
+
+@pytest.mark.parametrize(
+    ("params", "status", "text"),
+    [
+        ({}, 422, "metrics: "),
+        ({"metrics": "sent"}, 422, "metrics: "),
+        ({"metrics": ["<script>alert(1)</script>"]}, 422, "Unknown metric &lt;script&gt;"),
+        ({**QUERY, "filters": [{"dimension": "campaign", "values": ["x" * 10_000]}]}, 403, "more than 6000 characters"),
+        ({**QUERY, "filters": [{"dimension": "campain", "values": ["x"]}]}, 422, "Did you mean campaign?"),
+        ({**QUERY, "filters": [{"dimension": "campaign", "values": ["a\0b"]}]}, 422, "filters: "),
+        ({**QUERY, "cursor": "9KZ61V"}, 422, "cursor: Unknown field."),
+        ({**QUERY, "limit": 1000}, 422, "limit: "),
+        ({**QUERY, "theme": "dark"}, 422, "theme: Is no parameter"),
+        ({**QUERY, "workspace_id": OTHER_WORKSPACE}, 422, "workspace_id: Unknown field."),
+        ({**QUERY, "time_range": "custom", "start_date": "2026-02-01", "end_date": "2026-01-01"}, 400, "Start date"),
+        ({**QUERY, "granularity": "hour", "timezone": "Mars/Olympus"}, 422, "timezone: "),
+        # what Python's JSON takes, and no response can have
+        ({"metrics": ["\ud800"]}, 403, "not valid"),
+        ({"\ud800": "x"}, 403, "not valid"),
+        ({**QUERY, "limit": float("nan")}, 403, "not valid"),
+    ],
+)
+def test_a_query_that_is_not_right_says_why(show: Show, params: dict[str, Any], status: int, text: str) -> None:
+    response = show(signed(chart=QUERY_CHART, params=params))
+    assert (response.status_code, response.mimetype) == (status, "text/html"), response.text
+    assert text in response.text, response.text
+    assert "data-document" not in response.text
 
 
 def test_a_token_opens_nothing_else(embedding: WsgiApp) -> None:
@@ -217,14 +288,23 @@ def test_a_chart_is_drawn_in_a_page_of_a_listed_origin_and_of_no_other(
         serving(warehouse_settings, tmp_path / "log", MAILMART_EMBED_SECRET=SECRET, MAILMART_EMBED_ORIGINS=listed) as service,
         Browser(str(CHROMIUM), tmp_path) as browser,
     ):
-        tokens = {"good": signed(), "dark": signed(theme="dark"), "expired": signed(exp=1, iat=0)}
+        tokens = {
+            "good": signed(),
+            "dark": signed(theme="dark"),
+            "query": signed(chart=QUERY_CHART, params=QUERY),
+            "compare": signed(chart="/analytics/compare/charts/intervals", params=COMPARE),
+            "expired": signed(exp=1, iat=0),
+        }
         for name, token in tokens.items():
-            frame = f'<iframe src="{service.address}/embed?token={token}" width="700" height="360" title="Mail sent"></iframe>'
+            frame = f'<iframe src="{service.address}/embed?token={token}" width="700" height="360" title="Mail"></iframe>'
             (folder / f"{name}.html").write_text(f"<!DOCTYPE html><title>Product</title><h1>Product</h1>{frame}")
-        for name in ("good", "dark"):
+        for name in ("good", "dark", "query", "compare"):
             browser.open(f"{listed}/{name}.html")
             browser.wait_in_frame("/embed", "document.querySelectorAll('figure svg').length === 1")
-            assert browser.run_in_frame("/embed", "document.querySelector('figure svg').textContent.includes('Mail sent')")
+            shown = browser.run_in_frame("/embed", "document.querySelector('figure svg').textContent")
+            assert ("cmp_of_mail_alone" if name in ("query", "compare") else "Delivered") in shown
+            # no part of it is cut off at the side
+            browser.wait_in_frame("/embed", FITS)
             assert browser.run_in_frame("/embed", "document.documentElement.dataset.policyViolations ?? ''") == ""
             if not missing(["npm"]):
                 assert browser.run_in_frame("/embed", f"{axe_source()}; {AXE}") == []
@@ -235,6 +315,8 @@ def test_a_chart_is_drawn_in_a_page_of_a_listed_origin_and_of_no_other(
             browser.screenshot(tmp_path / f"{name}.png")
         browser.open(f"{listed}/expired.html")
         browser.wait_in_frame("/embed", "document.body.innerText.includes('has expired')")
+        if not missing(["npm"]):
+            assert browser.run_in_frame("/embed", f"{axe_source()}; {AXE}") == []
         browser.open(f"{other}/good.html")
         browser.wait_in_frame("chrome-error://", "true")
         # the pages of people who signed in stay out of frames

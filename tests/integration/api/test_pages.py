@@ -190,6 +190,67 @@ def test_a_page_is_accessible_and_asks_no_other_host(browser: Browser, open_page
 
 
 @in_browser
+@pytest.mark.skipif(bool(missing(["npm"])), reason="npm is not installed (Debian: npm)")
+def test_pages_without_numbers_are_accessible(
+    browser: Browser, open_page: Open, running: str, warehouse_settings: Settings
+) -> None:
+    """Signing in, errors, and pages of a workspace without mail or of a key with fewer rights."""
+    nothing = create_key(warehouse_settings, "ws_without_mail", name="accessible")
+    for scheme, width in (("light", 1280), ("dark", 390)):
+        browser.show_as(width=width, scheme=scheme)
+        browser.open(f"{running}/docs")
+        browser.run("sessionStorage.clear()")
+        browser.open(f"{running}/#key=mm_000000000000_none")
+        browser.wait("document.querySelector('#sign-in-problem') !== null")
+        _check_accessible(browser, "sign in")
+        for path, own_key in (
+            ("campaign?id=none", ""),
+            ("compare?id=none&id=nothing", ""),
+            ("query?metric=none", ""),
+            ("?timeRange=custom&startDate=2025-02-01&endDate=2025-01-01", ""),
+            ("query?metric=sent&where=campaign&is=none", ""),
+            *(
+                (path, nothing)
+                for path in ("", "campaigns", "compare", "deliverability", "heatmap", "sources", "query", "exports")
+            ),
+        ):
+            open_page(path, *([own_key] if own_key else []))
+            browser.show_as(width=width, scheme=scheme)
+            _check_accessible(browser, path)
+
+
+def _check_accessible(browser: Browser, where: str) -> None:
+    browser.run(axe_source() + "; true")
+    assert browser.run(AXE) == [], where
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth"), where
+    assert browser.violations == []
+
+
+@in_browser
+def test_a_wrong_id_of_a_comparison_can_be_replaced(browser: Browser, open_page: Open) -> None:
+    open_page(f"compare?id={CAMPAIGN}&id=cmp_none")
+    assert "cmp_none not found" in text(browser, ".problem")
+    browser.fill("textarea", f"{CAMPAIGN}\ncmp_of_mail_alone")
+    browser.run("document.querySelector('textarea').form.requestSubmit()")
+    browser.wait(f"document.querySelector('.verdicts') !== null && {IS_READY}")
+
+
+@in_browser
+def test_the_menu_shows_the_page_on_a_narrow_screen(browser: Browser, open_page: Open) -> None:
+    for path, label in (("exports", "Exports"), ("query", "Query"), ("", "Overview")):
+        open_page(path)
+        browser.show_as(width=390)
+        browser.run("location.reload()")
+        browser.wait(IS_READY)
+        found = browser.run(
+            "(() => { const item = document.querySelector('[aria-current]');"
+            " const { left, right } = item.getBoundingClientRect();"
+            " return [item.textContent, left >= 0 && right <= innerWidth]; })()"
+        )
+        assert found == [label, True]
+
+
+@in_browser
 def test_the_numbers_of_the_overview_are_the_apis(browser: Browser, open_page: Open, caller: Caller) -> None:
     open_page("?timeRange=90d")
     overview = caller.get(f"{WORKSPACE}/analytics/overview", timeRange="90d").get_json()["data"]
@@ -277,7 +338,7 @@ def test_a_query_has_the_apis_numbers(browser: Browser, open_page: Open, caller:
 @in_browser
 def test_the_programs_below_a_page_run(browser: Browser, open_page: Open, key: str) -> None:
     open_page("query?metric=sent&dimension=campaign&where=campaign&is=cmp_of_mail_alone")
-    program = browser.run("[...document.querySelectorAll('.commands pre')][1].textContent")
+    program = browser.run("[...document.querySelectorAll('.commands pre')].at(-1).textContent")
     assert key not in program
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, "MAILMART_KEY": key}, check=False
@@ -301,6 +362,49 @@ def test_an_export_has_a_range_of_its_own(browser: Browser, open_page: Open) -> 
 
 
 @in_browser
+def test_a_query_is_exported_and_embedded_from_its_page(
+    browser: Browser, open_page: Open, warehouse_settings: Settings, caller: Caller
+) -> None:
+    question = "metric=sent&dimension=campaign&granularity=week&where=campaign&is=cmp_of_mail_alone"
+    open_page(f"query?{question}")
+    form = "[...document.querySelectorAll('form')].at(-1)"
+    formats = browser.run(f"[...{form}.querySelector('select').options].map((option) => option.value)")
+    listed = caller.get(f"{WORKSPACE}/analytics/exports").get_json()["data"]["exports"]
+    for chosen in formats:
+        browser.run(f"{form}.querySelector('[role=status]').replaceChildren(), {form}.querySelector('select').value = '{chosen}'")
+        browser.run(f"{form}.requestSubmit()")
+        browser.wait(f"{form}.querySelector('[role=status]').textContent.startsWith('The export is being written')")
+    found = caller.get(f"{WORKSPACE}/analytics/exports").get_json()["data"]["exports"]
+    made = [item for item in found if item not in listed]
+    assert sorted(item["format"] for item in made) == sorted(formats)
+    assert {item["export_type"] for item in made} == {"query"}
+    # the list has it
+    browser.run(f"{form}.querySelector('[role=status] a').click()")
+    browser.wait(f"location.pathname === '/exports' && {IS_READY}")
+    assert [row[0] for row in table(browser, "Exports")[1:]].count("Query") >= len(formats)
+    # an error is said in its place: the API refuses a time range that is too long for the file as for the page
+    open_page(f"query?{question}")
+    embedded = json.loads(
+        browser.run("[...document.querySelectorAll('.commands pre')].find((p) => p.textContent[0] === '{').textContent")
+    )
+    assert embedded["workspace_id"] == WORKSPACE
+    answer = caller.client.post(
+        f"/api/v1/workspaces/{WORKSPACE}{embedded['chart']}",
+        json=embedded["params"],
+        headers={"Authorization": f"Bearer {caller.key}"},
+    )
+    assert {row["part"] for row in answer.get_json()["data"]["values"]} == {"cmp_of_mail_alone"}
+    browser.run("(() => { const own = fetch; window.fetch = (path, options) => own(options.method === 'POST'"
+                " ? path.replace('/export', '/exportt') : path, options); })()")  # fmt: skip
+    browser.run(f"{form}.requestSubmit()")
+    browser.wait(f"{form}.querySelector('[role=status]').className === 'notice'")
+    assert not browser.run(f"{form}.querySelector('button').disabled")
+    reader = create_key(warehouse_settings, WORKSPACE, name="reader")
+    open_page("query?metric=sent", reader)
+    assert "This key may not make exports" in text(browser)
+
+
+@in_browser
 def test_focus_is_shown_on_controls_and_not_around_the_page(browser: Browser, running: str, key: str) -> None:
     browser.open(f"{running}/docs")
     browser.run("sessionStorage.clear()")
@@ -321,14 +425,14 @@ def test_the_address_is_the_view(browser: Browser, open_page: Open, running: str
     browser.run("(() => { const s = document.querySelector('.controls select'); s.value = '7d';"
                 " s.dispatchEvent(new Event('change')); })()")  # fmt: skip
     browser.wait(f"location.search === '?timeRange=7d' && {IS_READY}")
-    assert len(table(browser, "Mail sent")) == 1 + 8
+    assert len(table(browser, "Mail delivered and bounced")) == 1 + 8
     browser.run("history.back()")
     browser.wait(f"location.search === '' && {IS_READY}")
-    assert len(table(browser, "Mail sent")) == 1 + 31
+    assert len(table(browser, "Mail delivered and bounced")) == 1 + 31
     # the link works in the same tab without signing in again
     browser.open(f"{running}/?timeRange=7d")
     browser.wait(IS_READY)
-    assert len(table(browser, "Mail sent")) == 1 + 8
+    assert len(table(browser, "Mail delivered and bounced")) == 1 + 8
     # a wrong address says what is wrong, and has what mends it
     browser.open(f"{running}/?timeRange=custom&startDate=2025-02-01&endDate=2025-01-01")
     browser.wait("document.querySelector('.problem') !== null")
@@ -338,7 +442,8 @@ def test_the_address_is_the_view(browser: Browser, open_page: Open, running: str
 
 @in_browser
 def test_the_keyboard_reaches_everything(browser: Browser, open_page: Open, running: str) -> None:
-    for path in ("", "campaigns", "exports"):
+    # each with what it shows otherwise only after a choice
+    for path in (*PATHS, "?timeRange=custom&startDate=2026-01-01&endDate=2026-01-31", "query?where=campaign&is=none"):
         open_page(path)
         reachable = "a[href], button, select, input, textarea, summary, [tabindex='0']"
         count = browser.run(
@@ -434,7 +539,7 @@ def test_days_are_the_same_in_every_zone(browser: Browser, open_page: Open) -> N
         browser.set_timezone(zone)
         open_page("")
         labels = browser.run("[...document.querySelectorAll('figure svg')].map((svg) => svg.textContent)")
-        shown[zone] = (text(browser, "#window"), table(browser, "Mail sent"), labels)
+        shown[zone] = (text(browser, "#window"), table(browser, "Mail delivered and bounced"), labels)
     browser.set_timezone("")
     assert shown["UTC"] == shown["America/New_York"] == shown["Pacific/Kiritimati"]
 
@@ -442,7 +547,7 @@ def test_days_are_the_same_in_every_zone(browser: Browser, open_page: Open) -> N
 @in_browser
 def test_a_day_of_the_overview_leads_to_its_deliverability(browser: Browser, open_page: Open) -> None:
     open_page("")
-    table(browser, "Mail sent")
+    table(browser, "Mail delivered and bounced")
     browser.run("document.querySelector('tbody th a').click()")
     browser.wait(f"location.pathname === '/deliverability' && {IS_READY}")
     query = browser.run("Object.fromEntries(new URLSearchParams(location.search))")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import shutil
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from email.message import EmailMessage
@@ -12,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from api.drawing import drawer as drawer_module
 from api.drawing.drawer import Drawer, DrawingFailed
+from api.drawing.frames import write_frame
 from api.drawing.picture import Picture
 from api.reports import mail_charts
 from api.reports.mail_charts import DATA_REPLACED, MAX_PICTURE_BYTES, NOT_ALL, NOT_READ, WIDTH, ChartMaker
@@ -118,6 +122,21 @@ def test_a_chart_that_cannot_be_drawn_does_not_stop_the_mail(
     assert "This chart could not be drawn. These are its numbers:" in html
     assert "<td" in html.partition("These are its numbers")[2]
     assert "Best campaigns by replies" in text
+    assert "Download it until" in text
+
+
+def test_a_process_that_is_killed_while_it_draws_does_not_stop_the_mail(
+    sender: Reporter, mails: MailTestServer, drawer: Drawer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_and_kill(stream: int, kind: bytes, content: bytes) -> None:
+        write_frame(stream, kind, content)
+        assert drawer.process_id is not None
+        os.kill(drawer.process_id, signal.SIGKILL)
+
+    monkeypatch.setattr(drawer_module, "write_frame", write_and_kill)
+    text, html, images = parts(send(sender, mails, OVERVIEW))
+    assert images == {}
+    assert "This chart could not be drawn. These are its numbers:" in html
     assert "Download it until" in text
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from api.analytics.chart_document import chart_document
+from api.analytics.chart_document import chart_document, rows_of
 from api.analytics.chart_theme import DARK_COLOURS, LIGHT_COLOURS
 from api.contract.charts import Chart
 from api.contract.contract import read_contract
@@ -72,6 +72,31 @@ def test_a_chart_draws_the_first_list_and_knows_the_types_of_its_fields() -> Non
     }
     assert (document["title"], document["mark"], document["width"]) == ("Toys sold", {"type": "line"}, "container")
     assert document["usermeta"]["data_as_of"] == NOW
+
+
+def test_names_are_shown_in_place_of_ids_unless_two_are_alike() -> None:
+    named = chart(names={"field": "name", "view": "toys", "name": "date"})
+    data: dict[str, list[dict[str, Any]]] = {
+        "toys": [{"name": "a", "date": "Ann", "sold": 1}, {"name": "b", "date": None, "sold": 2}]
+    }
+    assert [row["name"] for row in rows_of(named, data)] == ["Ann", "b"]
+    alike = {"toys": [{**row, "date": "Ann"} for row in data["toys"]]}
+    assert [row["name"] for row in rows_of(named, alike)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ({"field": "name", "view": "toys"}, "not a mapping of field, view and name"),
+        ({"field": "name", "view": "shop", "name": "owner"}, "shop is no list"),
+        ({"field": "nam", "view": "toys", "name": "name"}, "no field nam"),
+        ({"field": "name", "view": "toys", "name": "nam"}, "toys has no field nam"),
+        ({"field": "rates.sold_rate", "view": "toys", "name": "name"}, "a field of a group"),
+    ],
+)
+def test_names_that_are_not_there_are_refused(names: dict[str, str], text: str) -> None:
+    with pytest.raises(ContractError, match=text):
+        chart(names=names)
 
 
 def test_folded_fields_are_series_in_the_order_of_the_yaml() -> None:

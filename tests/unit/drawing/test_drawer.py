@@ -175,6 +175,24 @@ def test_a_process_that_does_not_answer_is_ended(monkeypatch: pytest.MonkeyPatch
     own.close()
 
 
+def test_a_process_that_is_killed_while_it_draws_costs_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Drawer()
+    picture = prepare_picture(document(), PictureOptions("svg"))
+    own.draw(picture)
+
+    def write_and_kill(*arguments: Any) -> None:
+        write_frame(*arguments)
+        assert own.process_id is not None
+        os.kill(own.process_id, signal.SIGKILL)
+
+    monkeypatch.setattr(drawer, "write_frame", write_and_kill)
+    with pytest.raises(DrawingFailed):
+        own.draw(picture)
+    monkeypatch.undo()
+    assert own.draw(picture).startswith(b"<svg")
+    own.close()
+
+
 def test_a_process_that_ended_by_itself_is_replaced() -> None:
     own = Drawer()
     picture = prepare_picture(document(), PictureOptions("svg"))

@@ -51,6 +51,7 @@ from mailmart_client.api.analytics import (
     get_workspace_series,
     get_workspace_series_chart,
     query_metrics,
+    query_metrics_chart,
 )
 from mailmart_client.api.events import send_events
 from mailmart_client.api.exports import create_export, delete_export, get_export, list_exports
@@ -70,6 +71,7 @@ from mailmart_client.models import (
     ExportRequest,
     NativeEvent,
     OptimalSendTime,
+    QueryMetricsChartRequest,
     QueryMetricsRequest,
     ReportChanges,
     ReportExportRequest,
@@ -161,6 +163,7 @@ assert [compared.metrics.open_rate for compared in comparison.data.comparison] =
 assert comparison.data.statistical_significance[0].p_value is None
 
 of_campaigns = CompareCampaignsChartRequest(campaign_ids=[campaign, "cmp_idle"], theme="dark")
+months = QueryMetricsChartRequest(metrics=["sent"], dimensions=["campaign"], time_range="90d", granularity="month")
 volume = get_workspace_series_chart.sync(workspace, "volume", client=client, group_by="month")
 total = sum(point.delivered + point.bounced for point in series.data.time_series)
 assert sum(row["value"] for row in volume.data["values"]) == total > 0
@@ -171,6 +174,7 @@ charts = (
     get_deliverability_chart.sync(workspace, "health", client=client, time_range="90d", campaign_id=campaign),
     get_engagement_heatmap_chart.sync(workspace, "by_hour", client=client, time_range="90d", timezone="Europe/Berlin"),
     compare_campaigns_chart.sync(workspace, "intervals", client=client, body=of_campaigns),
+    query_metrics_chart.sync(workspace, "metrics", client=client, body=months),
 )
 assert {chart.schema for chart in charts} == {"https://vega.github.io/schema/vega-lite/v6.json"}
 assert all(chart.data["values"] for chart in charts), charts

@@ -136,6 +136,12 @@ const charts: VegaLiteDocument[] = [
       body: { campaign_ids: [campaignId, "cmp_idle"], theme: "dark" },
     }),
   ),
+  await ok(
+    client.POST("/api/v1/workspaces/{workspaceId}/analytics/query/charts/{chart}", {
+      params: { path: { workspaceId, chart: "metrics" } },
+      body: { metrics: ["sent"], dimensions: ["campaign"], time_range: "90d", granularity: "month" },
+    }),
+  ),
 ];
 for (const chart of charts) {
   assert.equal(chart.$schema, "https://vega.github.io/schema/vega-lite/v6.json");

@@ -29,6 +29,7 @@ from mailmart_client import (
     ExportTimeout,
     GroupBy,
     NativeEvent,
+    QueryMetricsChartRequest,
     QueryMetricsRequest,
     ReportChanges,
     ReportExportRequest,
@@ -112,6 +113,7 @@ with Client(f"{address}/", key) as client:
     assert comparison.data.statistical_significance[0].p_value is None
 
     of_campaigns = CompareCampaignsChartRequest(campaign_ids=[campaign, "cmp_idle"], theme="dark")
+    months = QueryMetricsChartRequest(metrics=["sent"], dimensions=["campaign"], time_range="90d", granularity="month")
     volume = api.get_workspace_series_chart(workspace, "volume", group_by=GroupBy.MONTH)
     total = sum(point.delivered + point.bounced for point in series.data.time_series)
     assert sum(row["value"] for row in volume.data["values"]) == total > 0
@@ -122,6 +124,7 @@ with Client(f"{address}/", key) as client:
         api.get_deliverability_chart(workspace, "health", time_range="90d", campaign_id=campaign),
         api.get_engagement_heatmap_chart(workspace, "by_hour", time_range="90d", timezone="Europe/Berlin"),
         api.compare_campaigns_chart(workspace, "intervals", of_campaigns),
+        api.query_metrics_chart(workspace, "metrics", months),
     )
     assert {chart.var_schema for chart in charts} == {"https://vega.github.io/schema/vega-lite/v6.json"}
     assert all(chart.data["values"] for chart in charts), charts

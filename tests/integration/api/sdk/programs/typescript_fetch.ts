@@ -111,6 +111,11 @@ const charts: VegaLiteDocument[] = [
     chart: "intervals",
     compareCampaignsChartRequest: { campaignIds: [campaignId, "cmp_idle"], theme: "dark" },
   }),
+  await api.queryMetricsChart({
+    workspaceId,
+    chart: "metrics",
+    queryMetricsChartRequest: { metrics: ["sent"], dimensions: ["campaign"], timeRange: "90d", granularity: "month" },
+  }),
 ];
 for (const chart of charts) {
   assert.equal(chart.$schema, "https://vega.github.io/schema/vega-lite/v6.json");
