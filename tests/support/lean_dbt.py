@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -13,6 +14,7 @@ import psycopg2  # type: ignore[import-untyped]
 import psycopg2.extensions  # type: ignore[import-untyped]
 import sqlparse
 from dbt.compilation import Linker
+from dbt.plugins.manager import PluginManager
 from dbt_common.behavior_flags import BehaviorFlagRendered
 from dbt_common.clients import agate_helper
 from dbt_common.events.base_types import BaseEvent, DebugLevel
@@ -35,6 +37,7 @@ def leave_out_what_nobody_reads() -> None:
     _find_the_first_word_of_a_statement_alone()
     _reuse_connections()
     _leave_out_diagnostics()
+    _import_once()
     make_macros_when_they_are_called()
     compile_templates_once()
 
@@ -70,6 +73,14 @@ def _leave_out_diagnostics() -> None:
     """A summary of the graph, for which dbt writes each node twice; and for a flag of behaviour, the module that has set it."""
     Linker.get_graph_summary = lambda linker, manifest: {}  # type: ignore[method-assign, assignment]
     BehaviorFlagRendered._default_source = staticmethod(lambda: "")  # type: ignore[method-assign]
+
+
+def _import_once() -> None:
+    """What the commands import, and the plug-ins, for which dbt looks in all folders of packages."""
+    for command in ("build", "retry", "run_operation", "show"):
+        importlib.import_module(f"dbt.task.{command}")
+    found = PluginManager.get_prefixed_modules()  # type: ignore[no-untyped-call]
+    PluginManager.get_prefixed_modules = classmethod(lambda cls: found)  # type: ignore[method-assign, assignment]
 
 
 def _find_the_first_word_of_a_statement_alone() -> None:
