@@ -30,9 +30,9 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests by their folder, and runs the files with the fewest tests first.
+    """Marks the tests by their folder, and runs the files with the fewest tests first, and those that need no server last.
 
-    Those have the longest tests; the short tests of the others fill the workers' time at the end.
+    The first ones have the longest tests; short tests fill the workers' time at the end.
     """
     for item in items:
         if item.path.is_relative_to(TESTS / "integration") or item.path.is_relative_to(TESTS / "e2e"):
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(TESTS / "e2e"):
             item.add_marker(pytest.mark.e2e)
     tests = Counter(item.path for item in items)
-    items.sort(key=lambda item: tests[item.path])
+    items.sort(key=lambda item: ("server" not in item.keywords, tests[item.path]))
 
 
 def pytest_collection_finish() -> None:

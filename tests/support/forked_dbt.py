@@ -119,6 +119,7 @@ def _serve(path: str, parent: int) -> None:
     with contextlib.redirect_stdout(sys.stderr):
         project = _load(cli)
     leave_out_what_nobody_reads()
+    project.compile_templates()
     freeze_memory()
     gc.disable()
     # children are reaped by the kernel

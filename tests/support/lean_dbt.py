@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -11,11 +13,16 @@ import agate  # type: ignore[import-untyped]
 import psycopg2  # type: ignore[import-untyped]
 import psycopg2.extensions  # type: ignore[import-untyped]
 import sqlparse
+from dbt.compilation import Linker
+from dbt.plugins.manager import PluginManager
+from dbt_common.behavior_flags import BehaviorFlagRendered
 from dbt_common.clients import agate_helper
 from dbt_common.events.base_types import BaseEvent, DebugLevel
 from dbt_common.events.event_manager import EventManager
 from sqlparse.sql import Statement, Token
 from sqlparse.tokens import Keyword, Text, Whitespace
+
+from tests.support.lean_context import compile_templates_once, make_macros_when_they_are_called
 
 # what a statement can begin with, and its first word
 BLANKS = re.compile(r"(?:\s+|--[^\n]*\n|/\*.*?\*/)*", re.DOTALL)
@@ -29,6 +36,10 @@ def leave_out_what_nobody_reads() -> None:
     _make_types_of_columns_once()
     _find_the_first_word_of_a_statement_alone()
     _reuse_connections()
+    _leave_out_diagnostics()
+    _import_once()
+    make_macros_when_they_are_called()
+    compile_templates_once()
 
 
 def _leave_out_debug_events() -> None:
@@ -48,13 +59,28 @@ def _leave_out_debug_events() -> None:
 
 
 def _make_types_of_columns_once() -> None:
-    """dbt makes the types of a query's columns, and with them a reader of dates in words, for each query."""
+    """dbt makes the types of a query's columns, and with them a reader of dates in words, even of one without a result."""
     make = lru_cache(1000)(agate_helper.build_type_tester)
 
     def make_once(text_columns: Iterable[str], string_null_values: Iterable[str] | None = ("null", "")) -> agate.TypeTester:
         return make(tuple(text_columns), None if string_null_values is None else tuple(string_null_values))
 
     agate_helper.build_type_tester = make_once
+    agate_helper.empty_table = lru_cache(1)(agate_helper.empty_table)
+
+
+def _leave_out_diagnostics() -> None:
+    """A summary of the graph, for which dbt writes each node twice; and for a flag of behaviour, the module that has set it."""
+    Linker.get_graph_summary = lambda linker, manifest: {}  # type: ignore[method-assign, assignment]
+    BehaviorFlagRendered._default_source = staticmethod(lambda: "")  # type: ignore[method-assign]
+
+
+def _import_once() -> None:
+    """What the commands import, and the plug-ins, for which dbt looks in all folders of packages."""
+    for command in ("build", "retry", "run_operation", "show"):
+        importlib.import_module(f"dbt.task.{command}")
+    found = PluginManager.get_prefixed_modules()  # type: ignore[no-untyped-call]
+    PluginManager.get_prefixed_modules = classmethod(lambda cls: found)  # type: ignore[method-assign, assignment]
 
 
 def _find_the_first_word_of_a_statement_alone() -> None:
@@ -80,16 +106,16 @@ class _ReusedConnection(psycopg2.extensions.connection):  # type: ignore[misc]
     def close(self) -> None:
         try:
             self.rollback()
-            # a test may look at the server's statistics as soon as the command has ended
-            with self.cursor() as cursor:
-                cursor.execute("select pg_stat_force_next_flush()")
-            self.rollback()
         except psycopg2.Error:
             super().close()
         else:
             IDLE.append(self)
 
     def close_really(self) -> None:
+        with contextlib.suppress(psycopg2.Error), self.cursor() as cursor:
+            # a test may look at the server's statistics as soon as the command has ended
+            cursor.execute("select pg_stat_force_next_flush()")
+            self.rollback()
         super().close()
 
     def forget(self) -> None:

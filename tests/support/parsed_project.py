@@ -17,6 +17,7 @@ from dbt.parser.manifest import ManifestLoader, extended_mashumuro_decoder
 
 from api.dbt.warm_server import compile_macros
 from api.settings import PROJECT_ROOT
+from tests.support.lean_context import compile_templates_of
 from tests.support.parse_command import FILE, PLACEHOLDER
 
 # dbt writes no manifest.json if it parses nothing
@@ -33,6 +34,10 @@ class ParsedProject:
         # as dbt does after it has parsed
         self._manifest.build_parent_and_child_maps()  # type: ignore[no-untyped-call]
         self._manifest.build_flat_graph()  # type: ignore[no-untyped-call]
+
+    def compile_templates(self) -> None:
+        """For all commands: see lean_context."""
+        compile_templates_of(self._manifest)
 
     def prepare(self, arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> Manifest | None:
         """Lets the dbt command that this process is about to run use the parse, in the project or in a copy of it.

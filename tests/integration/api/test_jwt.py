@@ -188,7 +188,7 @@ def jwks() -> Iterator[Jwks]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state = Jwks(f"http://127.0.0.1:{server.server_port}/keys", [])
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield state
     server.shutdown()
     server.server_close()

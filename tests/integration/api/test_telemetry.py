@@ -79,7 +79,7 @@ class Recorder:
 @contextmanager
 def recording() -> Iterator[Recorder]:
     recorder = Recorder()
-    thread = threading.Thread(target=recorder.server.serve_forever, daemon=True)
+    thread = threading.Thread(target=recorder.server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield recorder

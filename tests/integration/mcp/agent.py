@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx2
-from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
 
 from api.server.app import WsgiApp
 from api.server.asgi import AsgiAdapter
 from api.server.mcp_mount import McpMount
+
+if TYPE_CHECKING:
+    from mcp import Client
 
 Result = TypeVar("Result")
 
@@ -42,6 +43,10 @@ class Agent:
         return data
 
     def run(self, use: Callable[[Client], Awaitable[Result]]) -> Result:
+        # each process that collects the tests would pay for the import
+        from mcp import Client
+        from mcp.client.streamable_http import streamable_http_client
+
         async def run() -> Result:
             async with (
                 self.http() as http,

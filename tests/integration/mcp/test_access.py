@@ -6,17 +6,17 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from mcp import Client
 
 from api.auth.api_keys import create_key
-from api.mcp import http
-from api.mcp.http import MAX_BODY_BYTES
 from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.mcp.agent import Agent
+
+if TYPE_CHECKING:
+    from mcp import Client
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
@@ -39,8 +39,8 @@ def test_without_a_valid_key_nothing_is_answered(seeded_service: WsgiApp, key: s
 
 
 def test_a_body_that_does_not_come_is_a_408(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "SECONDS_TO_READ", 0.2)
-    monkeypatch.setattr(http, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("api.mcp.http.SECONDS_TO_READ", 0.2)
+    monkeypatch.setattr("api.mcp.http.TIMEOUT_SECONDS", 0.3)
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"{"
@@ -129,6 +129,8 @@ def test_a_wrong_argument_is_named(agent: Agent, tool: str, arguments: dict[str,
 
 
 def test_a_large_or_broken_body_is_refused(agent: Agent) -> None:
+    from api.mcp.http import MAX_BODY_BYTES
+
     assert post(agent, b" " * (MAX_BODY_BYTES + 1))[0] == 413
     assert post(agent, b"{")[0] == 400
 

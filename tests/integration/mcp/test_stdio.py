@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mcp import Client, StdioServerParameters, stdio_client
-
 from api.auth.api_keys import create_key
 from api.settings import Settings
 from tests.integration.api.serving import serving
@@ -19,6 +17,8 @@ MAILMART = str(Path(sys.executable).parent / "mailmart")
 
 
 def test_a_client_starts_it_and_asks(seeded: Settings, tmp_path: Path) -> None:
+    from mcp import Client, StdioServerParameters, stdio_client
+
     key = create_key(seeded, "ws_demo_1", name="stdio")
     with serving(seeded, tmp_path / "log") as running:
         environment = {"MAILMART_API_KEY": key, "PATH": os.environ["PATH"], "MAILMART_ENV_FILE": "off"}

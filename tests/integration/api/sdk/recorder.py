@@ -61,7 +61,7 @@ class Recorder:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Forwards requests while the block runs."""
-        thread = threading.Thread(target=self._server.serve_forever)
+        thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield

@@ -21,6 +21,8 @@ KEY = "exp_1/attempt.csv"
 class ErrorServer(BaseHTTPRequestHandler):
     """Answers every request with the same error of S3."""
 
+    # with the `100 Continue` that the client waits a second for, before it sends a body
+    protocol_version = "HTTP/1.1"
     status, code, request_count = 500, "", 0
 
     def answer(self) -> None:
@@ -46,7 +48,7 @@ def failing(s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> 
         pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
     # between retries
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
