@@ -172,12 +172,22 @@ from hashed
 {%- endmacro %}
 
 
-{# The same of a column: most are short, and are trimmed once. A webhook's expression would be evaluated more often instead. #}
+{#
+    The same of a column: most are short, and neither begins nor ends with white space, for which two characters are looked at. A
+    webhook's expression would be evaluated more often instead.
+#}
 {% macro as_label_of_column(column) -%}
     case
+        when octet_length({{ column }}) <= 400 and ascii({{ column }}) > 32 and ascii(right({{ column }}, 1)) > 32 then {{ column }}
         when octet_length({{ column }}) <= 400 then nullif(btrim({{ column }}, e' \t\n\r'), '')
         else {{ as_label(column) }}
     end
+{%- endmacro %}
+
+
+{# A column, cut to this many characters. left() counts the characters, which a short text need not be. #}
+{% macro cut_column(column, characters) -%}
+    case when octet_length({{ column }}) <= {{ characters }} then {{ column }} else left({{ column }}, {{ characters }}) end
 {%- endmacro %}
 
 

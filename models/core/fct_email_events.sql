@@ -1,6 +1,10 @@
+{#-
+    The id comes first, in the key and in the sort of copies: PostgreSQL compares the first eight bytes of the first column as a
+    number. Those of workspaces are mostly equal, and both columns would be compared as texts.
+-#}
 {{
     config(
-        unique_key=['workspace_id', 'event_id'],
+        unique_key=['event_id', 'workspace_id'],
         indexes=[{'columns': ['workspace_id', 'message_id']}],
         meta={
             'insert_only': true,
@@ -18,7 +22,7 @@
 {%- set providers = newly_loaded_providers() %}
 {%- set sources = sources_of_events(providers) %}
 {%- set order_of_copies = [
-    'workspace_id', 'event_id', 'loaded_at', 'occurred_at', 'message_id', 'event_type', 'provider', 'campaign_id', 'mailbox_id',
+    'event_id', 'workspace_id', 'loaded_at', 'occurred_at', 'message_id', 'event_type', 'provider', 'campaign_id', 'mailbox_id',
     'domain_id', 'is_machine', 'smtp_status', 'smtp_code', 'diagnostic', 'url', 'alias_message_id',
     'sequence_id', 'step', 'variant', 'tags',
 ] | join(', ') %}
@@ -147,7 +151,7 @@ classified_bounces as materialized (
 {%- set is_counted = is_valid_event() ~ (' and ' ~ is_not_closed('loaded_events') if has_closed_messages else '') %}
 {%- for source, condition in sources.items() %}
 first_{{ source }}_copies as (
-    select distinct on (workspace_id, event_id) *
+    select distinct on (event_id, workspace_id) *
     from (
         select * from {{ 'loaded_events' if has_known_events else source ~ '_events as loaded_events' }}
         where
@@ -160,7 +164,7 @@ first_{{ source }}_copies as (
 {% endfor %}
 first_copies as (
     {%- if 'webhook' in sources %}
-    select distinct on (workspace_id, event_id) *
+    select distinct on (event_id, workspace_id) *
     from (
         select * from first_native_copies
         union all

@@ -148,8 +148,7 @@ aggregated as (
         {{ latest_non_empty('sequence_id', is_known_type) }} as sequence_id,
         {{ latest_non_empty('step', is_known_type) }} as step,
         {{ latest_non_empty('variant', is_known_type) }} as variant,
-        -- as a text, because array_agg() of arrays needs arrays of one length
-        {{ latest_non_empty('tags::text', is_known_type, is_present='tags is not null') }}::text[] as tags,
+        {{ latest_non_empty('tags', is_known_type, is_present='tags is not null') }} as tags,
         {{ latest_non_empty('recipient_domain', is_known_type) }} as recipient_domain,
         {{ latest_non_empty('bounce_reason', 'is_hard_bounce') }} as hard_bounce_reason,
         {{ latest_non_empty('bounce_reason') }} as bounce_reason,

@@ -98,7 +98,8 @@ sorted_keys as (
 
 -- a first build compares only events that were loaded more than once. A later one compares all: the first copy can be old.
 loaded_again as materialized (
-    select key_hash
+    -- distinct, so that the planner knows that few rows have one hash, and joins by it: it would sort all events instead
+    select distinct key_hash
     from (
         -- a window, because it is sorted in parallel, however many events the planner expects; a group by is not
         select

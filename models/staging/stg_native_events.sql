@@ -7,7 +7,7 @@ select
     {{ as_id('event_id') }} as event_id,
     {{ as_id('workspace_id') }} as workspace_id,
     {{ as_id('message_id') }} as message_id,
-    left(message_id, 1000) as provider_message_id,
+    {{ cut_column('message_id', 1000) }} as provider_message_id,
     null::text as alias_message_id,
     {{ as_id('campaign_id') }} as campaign_id,
     {{ as_id('mailbox_id') }} as mailbox_id,
@@ -27,8 +27,8 @@ select
         when octet_length(recipient_domain) <= 1000 and strpos(recipient_domain, '@') = 0 then lower(recipient_domain)
         else lower(substring(left(recipient_domain, 1000) from '[^@]*$'))
     end as recipient_domain,
-    left(event_type, 100) as event_type,
-    left(smtp_status, 100) as smtp_status,
+    {{ cut_column('event_type', 100) }} as event_type,
+    {{ cut_column('smtp_status', 100) }} as smtp_status,
     smtp_code,
     null::text as bounce_type,
     {{ masked('diagnostic') }} as diagnostic,
