@@ -22,6 +22,7 @@ from api.db.connection import conninfo
 from api.db.prepared_statements import PreparedStatements, Rows, Statement, is_supported
 from api.db.request_context import AS_OF, set_config_query, set_local_statements
 from api.db.session import Role, check_transaction, transaction_config, transaction_settings
+from api.db.text_rows import TextQuery, rows_of, text_transformer
 from api.errors import QueryTimeout, SessionError, WarehouseUnavailable
 from api.settings import Settings
 
@@ -307,10 +308,12 @@ class ConnectionPool:
         texts = ["begin read only", *self._begin, *set_local_statements(connection, settings), *statements, "commit"]
         try:
             cursor = connection.execute("; ".join(texts).encode())
-            results = []
+            results: list[Rows] = []
             while True:
-                if cursor.description is not None:
-                    results.append(cursor.fetchall())
+                if cursor.description is not None and cursor.pgresult is not None:
+                    # only these statements have rows
+                    is_text = isinstance(statements[len(results)], TextQuery)
+                    results.append(rows_of(text_transformer(connection), cursor.pgresult) if is_text else cursor.fetchall())
                 if not cursor.nextset():
                     return results
         except psycopg.Error:

@@ -24,6 +24,8 @@ from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from psycopg.waiting import Ready, Wait
 
+from api.db.text_rows import TextQuery, rows_of, text_transformer
+
 # a plan of a mart takes up to a megabyte of the server's memory
 MAX_STATEMENTS = 64
 # libpq 17 is the first that closes a statement by the protocol; a pooler does not read the command `deallocate`
@@ -44,6 +46,7 @@ class _Message(Enum):
     CLOSE = auto()
     PREPARE = auto()
     EXECUTE = auto()
+    EXECUTE_AS_TEXT = auto()
 
 
 def is_supported() -> bool:
@@ -66,6 +69,7 @@ class PreparedStatements:
         self._names: OrderedDict[bytes, None] = OrderedDict()
         self._version = ""
         self._transformer = Transformer(connection)
+        self._text_transformer = text_transformer(connection)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -138,7 +142,8 @@ class PreparedStatements:
                     messages.append((_Message.PREPARE, name))
                     missing.discard(name)
                 pgconn.send_query_prepared(name, encoded)
-                messages.append((_Message.EXECUTE, name))
+                is_text = isinstance(statement.text, TextQuery)
+                messages.append((_Message.EXECUTE_AS_TEXT if is_text else _Message.EXECUTE, name))
             pgconn.pipeline_sync()
         except BaseException:
             self._connection.close()
@@ -166,9 +171,10 @@ class PreparedStatements:
                 self._names[name] = None
             else:
                 self._names.move_to_end(name)
-                self._transformer.set_pgresult(result)
-                rows.append(self._transformer.load_rows(0, result.ntuples, tuple))
+                is_text = message is _Message.EXECUTE_AS_TEXT
+                rows.append(rows_of(self._text_transformer if is_text else self._transformer, result))
         self._transformer.set_pgresult(None)
+        self._text_transformer.set_pgresult(None)
         if len(results) < len(messages):
             self._connection.close()
             error = error or psycopg.OperationalError("the connection was lost")

@@ -16,9 +16,10 @@ from api.analytics.cache import entity_tag
 from api.analytics.conditional_get import body_unless_current
 from api.analytics.fast_path import FastPath, ResolvedRequest
 from api.analytics.query.cursor import decode_cursor, encode_cursor
+from api.analytics.query.page import order_values, page_of, totals_of
 from api.analytics.query.plan import choose_fact
 from api.analytics.query.request import Query, example_body, request_fields, resolve_query
-from api.analytics.query.response import definitions_of, order_values, page_of, query_response_schema, totals_of
+from api.analytics.query.response import definitions_of, query_response_schema
 from api.analytics.query.statement import rows_statement, totals_statement
 from api.analytics.services import AnalyticsServices
 from api.contract.parameters import UNKNOWN_ZONE
@@ -26,6 +27,7 @@ from api.contract.publication import Publication
 from api.contract.semantic_layer import QueryEndpoint, SemanticLayer
 from api.db.prepared_statements import Rows
 from api.db.request_context import tenant_settings
+from api.db.text_rows import TextQuery
 from api.errors import INVALID, ValidationFailed
 from api.web.operations import Operation, ResponseSpec, authorized_workspace
 from api.web.request_context import RequestContext, current_request_context
@@ -65,8 +67,8 @@ def query_view(layer: SemanticLayer, endpoint: QueryEndpoint, services: Analytic
         query = dataclasses.replace(query, after=decode_cursor(body, query))
         # before the cache: a refusal needs no query
         statements = [
-            rows_statement(query, choose_fact(layer, query), layer.bucket_views.get(query.granularity, "")),
-            totals_statement(query, choose_fact(layer, query, of_rows=False)),
+            TextQuery(rows_statement(query, choose_fact(layer, query), layer.bucket_views.get(query.granularity, ""))),
+            TextQuery(totals_statement(query, choose_fact(layer, query, of_rows=False))),
         ]
         settings = query.settings() | tenant_settings(authorized_workspace(), publication.batch_id)
 
@@ -119,7 +121,7 @@ def _run(
 def _body_of(
     layer: SemanticLayer, query: Query, body: Mapping[str, Any], results: Sequence[Rows], publication: Publication
 ) -> bytes:
-    rows, totals = results
+    rows, (totals,) = results
     has_more = len(rows) > query.limit
     next_cursor = encode_cursor(body, order_values(query, rows[query.limit - 1])) if has_more else None
     compared = {"compare": query.compared_range()} if query.compare_days else {}
