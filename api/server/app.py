@@ -211,6 +211,7 @@ class WsgiApp:
         self._services.drawer.close()
         self._limiter.close()
         self._keys.close()
+        self._loop_queries.close()
         self._pool.close()
         self._telemetry.close()
 

@@ -15,10 +15,11 @@ import orjson
 
 from api.analytics.query.request import TIME, Query
 from api.analytics.query.statement import metric_columns, metric_parts, row_columns
+from api.contract.semantic_layer import Dimension
 
 # a row as PostgreSQL's texts; None is null
 TextRow = tuple[str | None, ...]
-Write = Callable[[str], str]
+Write = Callable[[str | None], str]
 # of PostgreSQL -> as filters have it
 BOOLEANS = {"t": "true", "f": "false"}
 NULL = "null"
@@ -29,11 +30,11 @@ def page_of(query: Query, rows: Sequence[TextRow]) -> orjson.Fragment:
     names = (*row_columns(query), *metric_columns(query))
     # column by column, which is done in C; so is the template of each row
     columns = dict(zip(names, zip(*rows[: query.limit], strict=True), strict=True)) if rows else dict.fromkeys(names, ())
-    written = {dimension.name: cache(_writer(dimension.kind)) for dimension in query.dimensions}
-    if query.granularity:
-        written[TIME] = cache(_time_writer(query))
+    # each value once: they repeat from row to row
+    writers = {dimension.name: cache(_writer_of(dimension)) for dimension in query.dimensions}
+    writers[TIME] = cache(_time_writer(query))
     template, used = _row_template(query)
-    values = [map(written[name], map(_text, columns[name])) if name in written else _numbers(columns[name]) for name in used]
+    values = [map(writers[name], columns[name]) if name in writers else _numbers(columns[name]) for name in used]
     return orjson.Fragment(f"[{','.join(map(template.__mod__, zip(*values, strict=True)))}]")
 
 
@@ -89,22 +90,19 @@ def _numbers(texts: Sequence[str | None]) -> Sequence[str]:
     return [NULL if text is None else text for text in texts] if None in texts else texts  # type: ignore[return-value]
 
 
-def _text(text: str | None) -> str:
-    return "" if text is None else text
-
-
-def _writer(kind: str) -> Write:
-    if kind == "boolean":
-        return lambda text: _string(BOOLEANS.get(text, text))
+def _writer_of(dimension: Dimension) -> Write:
+    if dimension.kind == "boolean":
+        return lambda text: _string(BOOLEANS[text] if text else text)
     return _string
 
 
-def _string(text: str) -> str:
-    return orjson.dumps(text).decode()
+def _string(text: str | None) -> str:
+    # a dimension has no null
+    return orjson.dumps(text or "").decode()
 
 
 def _time_writer(query: Query) -> Write:
     if query.granularity != "hour":
         return _string
     zone = ZoneInfo(query.timezone)
-    return lambda text: _string(datetime.fromisoformat(text).astimezone(zone).isoformat())
+    return lambda text: _string(datetime.fromisoformat(text or "").astimezone(zone).isoformat())

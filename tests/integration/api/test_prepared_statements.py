@@ -18,6 +18,7 @@ from api.db.migrate import migrate
 from api.db.pool import ConnectionPool
 from api.db.prepared_statements import MAX_STATEMENTS, PreparedStatements, Statement, is_supported
 from api.db.request_context import AS_OF, CAMPAIGN_ID, WORKSPACE_ID
+from api.db.text_rows import TextQuery
 from api.embedded import servers
 from api.errors import QueryTimeout, WarehouseUnavailable
 from api.settings import Settings
@@ -101,6 +102,14 @@ def test_each_statement_has_the_facts_of_the_transaction(pool: ConnectionPool, p
             assert between == [(workspace,)]
         # nothing of it remains in the session
         assert pool.query({}, [WORKSPACE]) == [[("",)]]
+
+
+def test_rows_as_texts_are_what_postgresql_writes(pool: ConnectionPool, protocol: str) -> None:
+    values = "select 1.50::numeric, 7::bigint, date '2026-01-02', true, null::int, timestamptz '2026-01-02 03:00Z', 'ä\"%s'"
+    typed, texts, again = pool.query({}, [values, TextQuery(values), values])
+    assert texts == [("1.50", "7", "2026-01-02", "t", None, "2026-01-02 03:00:00+00", 'ä"%s')]
+    assert typed == again
+    assert typed[0][:2] == (1.5, 7)
 
 
 def test_a_query_cannot_write(pool: ConnectionPool, protocol: str) -> None:
