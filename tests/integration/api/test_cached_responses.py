@@ -196,7 +196,7 @@ def test_a_post_is_answered_as_a_thread_answers_it(
     warehouse_settings: Settings, caplog: pytest.LogCaptureFixture, cache_mb: int
 ) -> None:
     caplog.set_level("INFO", "mailmart.access")
-    settings = dataclasses.replace(warehouse_settings, response_cache_mb=cache_mb)
+    settings = dataclasses.replace(warehouse_settings, response_cache_mb=cache_mb, rate_limit_factor=1000)
     key = create_key(settings, WORKSPACE, name="loop")
     service = WsgiApp(settings)
     try:
