@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+import psycopg
+
 from api.db.loop_socket import LoopSocket
 from api.db.pool import ConnectionPool, PoolConnection
 from api.db.prepared_statements import Rows
@@ -92,7 +94,13 @@ class LoopQueries:
             self._pool.put_back(connection)
         taken = self._pool.take_idle()
         if taken is not None:
-            taken.loop_socket = LoopSocket(taken)
+            try:
+                taken.loop_socket = LoopSocket(taken)
+            except psycopg.Error:
+                # it was lost while nobody used it
+                taken.close()
+                self._pool.put_back(taken)
+                return None
             taken.loop_period = self._period
             if self._timer is None:
                 self._timer = asyncio.get_running_loop().call_later(KEEP_SECONDS, self._end_period)

@@ -439,9 +439,9 @@ def test_a_short_body_that_does_not_come_is_an_error_of_the_thread() -> None:
         client = Client(b"ab", is_complete=False)
         await asyncio.wait_for(service(request, client.receive, client.send), 20)
         assert client.messages[0]["status"] == 408
-        gone = Client(b"ab", is_complete=False, hangs_up=True)
-        await asyncio.wait_for(service(request, gone.receive, gone.send), 20)
-        assert not gone.messages
+        hung_up = Client(b"ab", is_complete=False, hangs_up=True)
+        await asyncio.wait_for(service(request, hung_up.receive, hung_up.send), 20)
+        assert not hung_up.messages
 
     asyncio.run(main())
 
