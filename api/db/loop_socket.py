@@ -12,6 +12,8 @@ from typing import Any
 import psycopg
 from psycopg import pq
 
+from api.db.sockets import MAX_READS, HangUp
+
 
 class LoopSocket:
     """Receives the results of one connection. Made and used on one event loop. Stop it before the connection is closed."""
@@ -24,6 +26,7 @@ class LoopSocket:
         self._results: list[pq.abc.PGresult] = []
         self._is_writing = False
         self._is_watched = True
+        self._hang_up = HangUp(self._descriptor)
         self._loop.add_reader(self._descriptor, self._receive)
 
     async def results(self) -> list[pq.abc.PGresult]:
@@ -68,29 +71,32 @@ class LoopSocket:
             self._lose(error)
 
     def _receive(self) -> None:
-        pgconn, waiter = self._pgconn, self._waiter
         try:
-            pgconn.consume_input()
-            if self._is_writing:
-                # the server may have waited until its own data were read
-                self._send()
-            if waiter is None or waiter.done():
-                return
-            while not pgconn.is_busy():
-                result = pgconn.get_result()
-                if result is None:
-                    # the end of a message's results; libpq returns nothing else once the connection is lost
-                    if pgconn.status != pq.ConnStatus.OK:
-                        self.stop()
-                        waiter.set_result(self._results)
-                        return
-                elif result.status == pq.ExecStatus.PIPELINE_SYNC:
-                    waiter.set_result(self._results)
+            for _ in range(MAX_READS):
+                self._pgconn.consume_input()
+                if self._is_writing:
+                    # the server may have waited until its own data were read
+                    self._send()
+                self._read_results()
+                if not self._hang_up:
                     return
-                else:
-                    self._results.append(result)
+            raise psycopg.OperationalError("the connection is lost")
         except psycopg.Error as error:
             self._lose(error)
+
+    def _read_results(self) -> None:
+        pgconn, waiter = self._pgconn, self._waiter
+        while waiter is not None and not waiter.done() and not pgconn.is_busy():
+            result = pgconn.get_result()
+            if result is None:
+                # the end of a message's results; libpq returns nothing else once the connection is lost
+                if pgconn.status != pq.ConnStatus.OK:
+                    self.stop()
+                    waiter.set_result(self._results)
+            elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                waiter.set_result(self._results)
+            else:
+                self._results.append(result)
 
     def _lose(self, error: psycopg.Error) -> None:
         self.stop()
