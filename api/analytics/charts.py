@@ -65,7 +65,7 @@ class OfferedChart:
 class NoFastPath(FastPath):
     """For an endpoint's view behind its charts: a chart's request is another one than the endpoint's."""
 
-    def store(self, environ: WSGIEnvironment, request: ResolvedRequest) -> None:
+    def store(self, environ: WSGIEnvironment, request: ResolvedRequest, body: bytes = b"") -> None:
         """Remembers nothing."""
 
 

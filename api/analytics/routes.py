@@ -59,7 +59,10 @@ def analytics_blueprint(
         by_position.append(
             (
                 query.position,
-                (query_operation(contract.semantic_layer, query), query_view(contract.semantic_layer, query, services)),
+                (
+                    query_operation(contract.semantic_layer, query),
+                    query_view(contract.semantic_layer, query, services, fast_path),
+                ),
             )
         )
     return operations_blueprint(
@@ -201,8 +204,11 @@ def _view(
         def build_body(context: RequestContext, publication: Publication, settings: Mapping[str, str]) -> bytes:
             return body_of(query_sections(context, settings, statements), publication)
 
+        def tag_of(publication: Publication, settings: Mapping[str, str]) -> str:
+            return entity_tag(publication, endpoint.name, settings, response_fields) if endpoint.is_cached else ""
+
         context = current_request_context()
-        etag = entity_tag(publication, endpoint.name, settings, response_fields) if endpoint.is_cached else ""
+        etag = tag_of(publication, settings)
         is_conditional = bool(etag) and endpoint.method == "get"
         body = body_unless_current(
             context,
@@ -212,20 +218,22 @@ def _view(
             lambda: build_body(context, publication, settings),
         )
         # a request with a cursor is as of the cursor's batch, whatever is published
-        if endpoint.method == "get" and cursor is None:
+        if cursor is None:
             resolved = ResolvedRequest(
-                endpoint,
+                endpoint.name,
+                endpoint.limit,
+                is_conditional,
                 context.path,
                 path["workspaceId"],
                 settings,
-                response_fields,
+                tag_of,
                 today,
                 (publication, etag),
                 build_body,
                 statements,
                 body_of,
             )
-            fast_path.store(request.environ, resolved)
+            fast_path.store(request.environ, resolved, request.get_data() if endpoint.method == "post" else b"")
         return not_modified(etag) if body is None else data_response(body, etag if is_conditional else "")
 
     def query_sections(context: RequestContext, settings: Mapping[str, str], statements: Sequence[str]) -> list[Rows]:

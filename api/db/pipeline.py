@@ -12,6 +12,8 @@ import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 
+from api.db.sockets import MAX_READS, HangUp
+
 TEXT_ARRAY_OID, TEXT_OID = 1009, 25
 TEXT, BINARY = pq.Format.TEXT, pq.Format.BINARY
 _SETTING = re.compile(r"set local (\w+)(?: =)? (.+)")
@@ -71,6 +73,7 @@ class Pipeline:
         self.is_closed = False
         self._pgconn.nonblocking = 1
         self._pgconn.enter_pipeline_mode()
+        self._hang_up = HangUp(self._socket)
         self._loop.add_reader(self._socket, self._receive)
 
     async def run(self, statements: Sequence[Statement]) -> list[pq.abc.PGresult]:
@@ -132,21 +135,27 @@ class Pipeline:
 
     def _receive(self) -> None:
         try:
-            self._pgconn.consume_input()
-            if self._is_writing:
-                self._send()
-            while self._waiter is not None and not self._waiter.done() and not self._pgconn.is_busy():
-                result = self._pgconn.get_result()
-                if result is None:
-                    if self._pgconn.status != pq.ConnStatus.OK:
-                        self._lost(self._first_error() or psycopg.OperationalError("the connection is lost"))
-                        return
-                elif result.status == pq.ExecStatus.PIPELINE_SYNC:
-                    self._finish(self._first_error())
-                else:
-                    self._results.append(result)
+            for _ in range(MAX_READS):
+                self._pgconn.consume_input()
+                if self._is_writing:
+                    self._send()
+                self._read_results()
+                if self.is_closed or not self._hang_up:
+                    return
+            raise psycopg.OperationalError("the connection is lost")
         except psycopg.OperationalError as error:
             self._lost(self._first_error() or error)
+
+    def _read_results(self) -> None:
+        while self._waiter is not None and not self._waiter.done() and not self._pgconn.is_busy():
+            result = self._pgconn.get_result()
+            if result is None:
+                if self._pgconn.status != pq.ConnStatus.OK:
+                    self._lost(self._first_error() or psycopg.OperationalError("the connection is lost"))
+            elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                self._finish(self._first_error())
+            else:
+                self._results.append(result)
 
     def _first_error(self) -> psycopg.Error | None:
         for result in self._results:

@@ -19,9 +19,11 @@ from psycopg_pool import ConnectionPool as PsycopgPool
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from api.db.connection import conninfo
+from api.db.loop_socket import LoopSocket
 from api.db.prepared_statements import PreparedStatements, Rows, Statement, is_supported
 from api.db.request_context import AS_OF, set_config_query, set_local_statements
 from api.db.session import Role, check_transaction, transaction_config, transaction_settings
+from api.db.text_rows import TextQuery, rows_of, text_transformer
 from api.errors import QueryTimeout, SessionError, WarehouseUnavailable
 from api.settings import Settings
 
@@ -46,10 +48,30 @@ T = TypeVar("T")
 
 
 class PoolConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection and the statements that it has prepared; None if it prepares none. `attempt`: the pool's when it was made."""
+    """A connection of the pool.
+
+    Attributes:
+        statements: those that it has prepared; None if it prepares none.
+        attempt: the pool's when it was made.
+        loop_socket: as long as an event loop has it.
+        loop_period: of the loop when it took the connection (db/loop_queries.py).
+    """
 
     statements: PreparedStatements | None = None
     attempt: int = 0
+    loop_socket: LoopSocket | None = None
+    loop_period: int = 0
+
+    def close(self) -> None:
+        """Closes it; before that, no event loop watches its descriptor any longer."""
+        self.stop_watching()
+        super().close()
+
+    def stop_watching(self) -> None:
+        """Ends what `loop_socket` does."""
+        socket, self.loop_socket = self.loop_socket, None
+        if socket is not None:
+            socket.stop()
 
 
 class ConnectionPool:
@@ -73,6 +95,8 @@ class ConnectionPool:
         self._prepare_again_at = 0.0
         self._logged_error = ""
         self.is_unavailable = False
+        # called by a thread that finds no connection idle; an event loop may keep some
+        self.on_shortage: Callable[[], object] | None = None
 
     @property
     def transaction_begin(self) -> Sequence[str]:
@@ -161,6 +185,8 @@ class ConnectionPool:
         self.is_unavailable = False
 
     def _execute_with_retry(self, work: Callable[[PoolConnection], T]) -> T:
+        if self.on_shortage is not None and not self.has_idle():
+            self.on_shortage()
         try:
             with self._pool.connection() as connection:
                 return work(connection)
@@ -263,7 +289,12 @@ class ConnectionPool:
 
     def put_back(self, connection: PoolConnection) -> None:
         """Gives back a connection that was taken. One that is closed is replaced."""
+        connection.stop_watching()
         self._pool.putconn(connection)
+
+    def can_query_on_loop(self, connection: PoolConnection) -> bool:
+        """Whether a connection that was taken is usable for the next query."""
+        return not connection.closed and self._statements_of(connection) is not None
 
     def has_idle(self) -> bool:
         """Whether a connection is idle."""
@@ -282,10 +313,10 @@ class ConnectionPool:
         Raises:
             QueryTimeout: see `execute`.
         """
-        assert connection.statements is not None  # noqa: S101 - take_idle looked
+        assert connection.statements is not None and connection.loop_socket is not None  # noqa: S101, PT018 - who took it looked
         try:
             _, *rows = await connection.statements.run_on_loop(
-                self._prepared(settings, statements), version=settings.get(AS_OF, "")
+                self._prepared(settings, statements), settings.get(AS_OF, ""), connection.loop_socket
             )
         except psycopg.errors.QueryCanceled as error:
             self._mark_available()
@@ -307,10 +338,12 @@ class ConnectionPool:
         texts = ["begin read only", *self._begin, *set_local_statements(connection, settings), *statements, "commit"]
         try:
             cursor = connection.execute("; ".join(texts).encode())
-            results = []
+            results: list[Rows] = []
             while True:
-                if cursor.description is not None:
-                    results.append(cursor.fetchall())
+                if cursor.description is not None and cursor.pgresult is not None:
+                    # only these statements have rows
+                    is_text = isinstance(statements[len(results)], TextQuery)
+                    results.append(rows_of(text_transformer(connection), cursor.pgresult) if is_text else cursor.fetchall())
                 if not cursor.nextset():
                     return results
         except psycopg.Error:

@@ -9,13 +9,12 @@ the planner cannot look: in `(select current_setting(…))`, as macros/request a
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from enum import Enum, auto
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import pq
@@ -24,13 +23,15 @@ from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from psycopg.waiting import Ready, Wait
 
+from api.db.loop_socket import LoopSocket
+from api.db.text_rows import TextQuery, rows_of, text_transformer
+
 # a plan of a mart takes up to a megabyte of the server's memory
 MAX_STATEMENTS = 64
 # libpq 17 is the first that closes a statement by the protocol; a pooler does not read the command `deallocate`
 FIRST_LIBPQ = 17_00_00
 
 Rows = list[tuple[Any, ...]]
-T = TypeVar("T")
 
 
 class Statement(NamedTuple):
@@ -44,6 +45,7 @@ class _Message(Enum):
     CLOSE = auto()
     PREPARE = auto()
     EXECUTE = auto()
+    EXECUTE_AS_TEXT = auto()
 
 
 def is_supported() -> bool:
@@ -66,6 +68,7 @@ class PreparedStatements:
         self._names: OrderedDict[bytes, None] = OrderedDict()
         self._version = ""
         self._transformer = Transformer(connection)
+        self._text_transformer = text_transformer(connection)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -87,11 +90,11 @@ class PreparedStatements:
             raise
         return self._rows(messages, results)
 
-    async def run_on_loop(self, statements: Sequence[Statement], version: str) -> list[Rows]:
-        """As `run`, on an event loop. A task that is canceled loses the connection."""
+    async def run_on_loop(self, statements: Sequence[Statement], version: str, socket: LoopSocket) -> list[Rows]:
+        """As `run`, on the event loop that watches the connection's socket. A task that is canceled loses the connection."""
         messages = self._send(statements, self._obsolete(version))
         try:
-            results = await _wait_on_loop(_results(self._connection.pgconn), self._connection.pgconn.socket)
+            results = await socket.results()
         except BaseException:
             self._connection.close()
             raise
@@ -138,7 +141,8 @@ class PreparedStatements:
                     messages.append((_Message.PREPARE, name))
                     missing.discard(name)
                 pgconn.send_query_prepared(name, encoded)
-                messages.append((_Message.EXECUTE, name))
+                is_text = isinstance(statement.text, TextQuery)
+                messages.append((_Message.EXECUTE_AS_TEXT if is_text else _Message.EXECUTE, name))
             pgconn.pipeline_sync()
         except BaseException:
             self._connection.close()
@@ -166,9 +170,10 @@ class PreparedStatements:
                 self._names[name] = None
             else:
                 self._names.move_to_end(name)
-                self._transformer.set_pgresult(result)
-                rows.append(self._transformer.load_rows(0, result.ntuples, tuple))
+                is_text = message is _Message.EXECUTE_AS_TEXT
+                rows.append(rows_of(self._text_transformer if is_text else self._transformer, result))
         self._transformer.set_pgresult(None)
+        self._text_transformer.set_pgresult(None)
         if len(results) < len(messages):
             self._connection.close()
             error = error or psycopg.OperationalError("the connection was lost")
@@ -209,49 +214,3 @@ def _results(pgconn: pq.abc.PGconn) -> PQGen[list[pq.abc.PGresult]]:
             return results
         else:
             results.append(result)
-
-
-async def _wait_on_loop(generator: PQGen[T], descriptor: int) -> T:
-    """The result of a generator of psycopg, which waits for a socket: psycopg's own function costs a task and a timer each."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-    waits_to_write = is_watched = False
-
-    def step(ready: Ready | None = None) -> None:
-        nonlocal waits_to_write
-        if done.done():
-            return
-        try:
-            wait = next(generator) if ready is None else generator.send(ready)
-        except StopIteration as end:
-            stop()
-            done.set_result(end.value)
-            return
-        except psycopg.Error as error:
-            stop()
-            done.set_exception(error)
-            return
-        if bool(wait & Wait.W) != waits_to_write:
-            waits_to_write = not waits_to_write
-            if waits_to_write:
-                loop.add_writer(descriptor, step, Ready.W)
-            else:
-                loop.remove_writer(descriptor)
-
-    def stop() -> None:
-        """At once: libpq closes a connection that is lost, and the next one that a thread makes can have its descriptor."""
-        nonlocal is_watched
-        if is_watched:
-            is_watched = False
-            loop.remove_reader(descriptor)
-            if waits_to_write:
-                loop.remove_writer(descriptor)
-
-    loop.add_reader(descriptor, step, Ready.R)
-    is_watched = True
-    try:
-        # sends what is queued
-        step()
-        return await done
-    finally:
-        stop()

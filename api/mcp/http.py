@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx2
-import orjson
 from mcp.server.mcpserver import Context
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 
-from api.errors import ApiError, MethodNotAllowed, RequestTimeout
+from api.errors import MethodNotAllowed, RequestTimeout
 from api.mcp.rest import TIMEOUT_SECONDS, RestApi
 from api.mcp.server import create_server
 
@@ -48,11 +47,14 @@ class McpEndpoint:
         self._runner: asyncio.Task[None] | None = None
 
     async def __call__(self, workspace_id: str, scope: Any, receive: Any, send: Any) -> None:
-        """Answers a request whose credential is of the workspace."""
+        """Answers a request whose credential is of the workspace.
+
+        Raises:
+            ApiError: the response is this error, and nothing was sent.
+        """
         if scope["method"] != "POST":
             # without sessions there is nothing to send later: a GET would wait for it, and a DELETE ends nothing
-            await _send_error(send, MethodNotAllowed("Send messages by POST", "POST"))
-            return
+            raise MethodNotAllowed("Send messages by POST", "POST")
         scope[WORKSPACE] = workspace_id
         await self._start()
         has_begun = False
@@ -65,10 +67,10 @@ class McpEndpoint:
         try:
             async with asyncio.timeout(SECONDS_TO_READ + TIMEOUT_SECONDS):
                 await self._manager.handle_request(scope, receive, sending)
-        except TimeoutError:
+        except TimeoutError as error:
             # without a response, the server would say that it is broken
             if not has_begun:
-                await _send_error(send, RequestTimeout())
+                raise RequestTimeout from error
 
     async def _start(self) -> None:
         """The manager runs in a task of its own, from the first request to the end of the process."""
@@ -95,11 +97,3 @@ class McpEndpoint:
         request: Any = context.request_context.request
         headers = dict(request.headers)
         return RestApi(self._http(headers, request.client), headers["authorization"], request.scope[WORKSPACE])
-
-
-async def _send_error(send: Any, error: ApiError) -> None:
-    body = {"success": False, "error": {"code": error.code, "message": error.message, "details": error.details}}
-    own = {"Content-Type": "application/json", "Cache-Control": "no-store", **error.headers}
-    headers = [(name.lower().encode(), value.encode()) for name, value in own.items()]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": orjson.dumps(body)})

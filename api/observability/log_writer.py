@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from select import PIPE_BUF
 from typing import TextIO
 
-FLUSH_SECONDS = 0.005
+FLUSH_SECONDS = 0.025
 # if whoever reads the log is slow: threads wait above it, as they do for a log that is written at once
 MAX_WAITING_CHARACTERS = 1024 * 1024
 

@@ -16,7 +16,7 @@ from flask import Flask, request
 from flask_cors import CORS
 
 from api.analytics.cache import ResponseCache
-from api.analytics.fast_path import FastPath
+from api.analytics.fast_path import FastPath, Target
 from api.analytics.routes import ANALYTICS, analytics_blueprint, chart_operations
 from api.analytics.services import AnalyticsServices
 from api.auth.api_keys import ApiKeyStore
@@ -112,8 +112,8 @@ class WsgiApp:
         finally:
             self._end(context)
 
-    async def respond_on_loop(self, scope: Scope) -> CompleteResponse | Unfinished | None:
-        """The response to a GET with a credential that was seen before, without a thread.
+    async def respond_on_loop(self, scope: Scope, body: bytes = b"") -> CompleteResponse | Unfinished | None:
+        """The response to a GET or a POST with a credential that was seen before, without a thread.
 
         None if it needs one: then this WSGI app responds, and counts the request. If it was counted before that was known, the
         environment of WSGI gets its context.
@@ -126,21 +126,31 @@ class WsgiApp:
         if publication is None or publication.contract_id != self._contract_id:
             return None
         fast_path = self._contract_app.fast_path
-        target = (raw_path(scope).decode("latin-1"), scope["query_string"].decode("latin-1"))
+        target = Target(
+            scope["method"],
+            raw_path(scope).decode("latin-1"),
+            scope["query_string"].decode("latin-1"),
+            _text(headers, b"content-type") if body else "",
+            body,
+        )
         found = fast_path.find(target, _text(headers, b"authorization"))
         if found is None:
             return None
-        if_none_match = _text(headers, b"if-none-match")
+        if_none_match = _text(headers, b"if-none-match") if found.is_conditional else ""
         answer = fast_path.cached(found, if_none_match, publication)
         # the threads' way of one request at a time that tries the database, and of two databases
         if answer is None and (self._pool.is_unavailable or self._pool.replica is not None):
             return None
-        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": found.path, "HTTP_X_REQUEST_ID": _text(headers, b"x-request-id")}
+        environ = {
+            "REQUEST_METHOD": scope["method"],
+            "PATH_INFO": found.path,
+            "HTTP_X_REQUEST_ID": _text(headers, b"x-request-id"),
+        }
         context = RequestContext(environ)
         context.authorized = await fast_path.count(found)
         if context.authorized is None:
             return None
-        context.endpoint = found.endpoint.name
+        context.endpoint = found.name
         if answer is None:
             try:
                 answer = await fast_path.compute(context, found, if_none_match, publication, self._loop_queries)
@@ -201,6 +211,7 @@ class WsgiApp:
         self._services.drawer.close()
         self._limiter.close()
         self._keys.close()
+        self._loop_queries.close()
         self._pool.close()
         self._telemetry.close()
 

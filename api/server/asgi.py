@@ -7,7 +7,7 @@ complete, and leaves it when its response is. The adapters that exist (a2wsgi, a
 Slow clients also come in bursts: bodies that time out at the same moment, or hundreds of readers of one link. So requests wait in
 three queues, each with threads of its own: health checks; requests with a credential; and everything else.
 
-A response that needs no thread, such as a cached one, is made on the event loop: by `on_loop`.
+A response that needs no thread, such as one to a request that was seen before, is made on the event loop: by `on_loop`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ T = TypeVar("T")
 
 LOG = logging.getLogger(__name__)
 CHUNK_BYTES = 64 * 1024
+# a longer body is read for a thread at once: it is no request that is sent again and again
+MAX_BODY_ON_LOOP = 8 * 1024
 # downloads, documents, and what will be refused: none of them computes for long
 THREADS_WITHOUT_CREDENTIAL = 2
 
@@ -95,8 +97,8 @@ class Unfinished:
     environ: Mapping[str, Any]
 
 
-# makes the response to a GET without a body, if that needs no thread; if not, the WSGI service makes it. Never blocks.
-OnLoop = Callable[[Scope], Awaitable[CompleteResponse | Unfinished | None]]
+# makes the response to a request with this body, if that needs no thread; if not, the WSGI service makes it. Never blocks.
+OnLoop = Callable[[Scope, bytes], Awaitable[CompleteResponse | Unfinished | None]]
 
 
 @dataclass
@@ -148,7 +150,7 @@ class AsgiAdapter:
         """`threads` answer requests with a credential. A request for one of `health_paths` never waits behind other requests.
         `token_paths` are those whose credential is in the query.
 
-        `on_loop` is tried first for a GET with a credential and without a body.
+        `on_loop` is tried first for a GET with a credential and without a body, and for a POST with a credential and a short one.
         """
         self._application = application
         self._number_of_threads = threads
@@ -168,14 +170,19 @@ class AsgiAdapter:
             self._queues = _Queues(self._number_of_threads)
         announced = _announced(scope)
         begun: Mapping[str, Any] = {}
-        if self._on_loop is not None and scope["method"] == "GET" and announced.has_credential and not announced.has_body:
-            made = await self._on_loop(scope)
+        body: bytes | ApiError | None = None
+        if self._on_loop is not None and _may_be_answered_on_loop(scope, announced):
+            try:
+                body = await self._read_body(announced, receive)
+            except ClientDisconnected:
+                return
+            made = await self._on_loop(scope, body) if isinstance(body, bytes) else None
             if isinstance(made, CompleteResponse):
                 await send_complete(send, made)
                 return
             begun = made.environ if made is not None else {}
         with Held(self._held_bytes) as held:
-            await self._respond(self._queues, scope, announced, receive, send, held, begun)
+            await self._respond(self._queues, scope, announced, receive, send, held, begun, body)
 
     async def _respond(
         self,
@@ -186,9 +193,13 @@ class AsgiAdapter:
         send: Send,
         held: Held,
         begun: Mapping[str, Any],
+        body: bytes | ApiError | None,
     ) -> None:
+        """`body` is None if it was not read yet."""
         try:
-            if self._large_bodies is not None and self._may_be_large(scope, announced, self._large_bodies):
+            if body is not None:
+                pass
+            elif self._large_bodies is not None and self._may_be_large(scope, announced, self._large_bodies):
                 body = await self._read_large_body(queues, scope, receive, self._large_bodies, held)
             else:
                 body = await self._read_body(announced, receive)
@@ -361,6 +372,14 @@ def _read_chunk(rest: Iterator[bytes]) -> bytes:
         if size >= CHUNK_BYTES:
             break
     return b"".join(parts)
+
+
+def _may_be_answered_on_loop(scope: Scope, announced: _Announced) -> bool:
+    if not announced.has_credential or announced.is_chunked:
+        return False
+    if scope["method"] == "GET":
+        return not announced.length
+    return bool(scope["method"] == "POST" and 0 < announced.length <= MAX_BODY_ON_LOOP)
 
 
 def _announced(scope: Scope) -> _Announced:

@@ -28,9 +28,9 @@ def create_asgi_app() -> AsgiApp:
     Finalize(None, app.close, exitpriority=2)
     Finalize(None, log.close, exitpriority=1)
 
-    async def respond_on_loop(scope: Scope) -> CompleteResponse | Unfinished | None:
+    async def respond_on_loop(scope: Scope, body: bytes) -> CompleteResponse | Unfinished | None:
         # a thread can wait until the log is written, the event loop cannot
-        return None if log.is_behind else await app.respond_on_loop(scope)
+        return None if log.is_behind else await app.respond_on_loop(scope, body)
 
     # not /readyz, which waits for the database
     api = AsgiAdapter(

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from api.errors import ApiError
 from api.server.app import WsgiApp
-from api.server.asgi import AsgiAdapter, CompleteResponse, send_complete
+from api.server.asgi import AsgiAdapter, CompleteResponse, encode_headers, send_complete
 from api.server.asgi_types import Receive, Scope, Send
+from api.web.responses import error_body, error_headers
 
 if TYPE_CHECKING:
     from api.mcp.http import McpEndpoint
@@ -36,7 +38,11 @@ class McpMount:
                 await send_complete(send, checked)
             else:
                 endpoint = await self._mcp()
-                await endpoint(checked, scope, receive, send)
+                try:
+                    await endpoint(checked, scope, receive, send)
+                except ApiError as error:
+                    headers = encode_headers(error_headers(error))
+                    await send_complete(send, CompleteResponse(error.status, headers, error_body(error)))
         else:
             await self._api(scope, receive, send)
 

@@ -66,12 +66,20 @@ def status_response(body: Mapping[str, Any]) -> Response:
 def error_response(error: ApiError, context: RequestContext) -> Response:
     """`{"success": false, "error": {"code", "message", "details"?}}`; the request's context gets the code."""
     context.error_code = error.code
+    return Response(error_body(error), error.status, headers=error_headers(error))
+
+
+def error_body(error: ApiError) -> bytes:
+    """The body of `error_response`."""
     problem: dict[str, Any] = {"code": error.code, "message": error.message}
     if error.details:
         problem["details"] = error.details
-    response = _json({"success": False, "error": problem}, error.status)
-    response.headers.update(error.headers)
-    return response
+    return _dumps({"success": False, "error": problem})
+
+
+def error_headers(error: ApiError) -> list[tuple[str, str]]:
+    """The headers of `error_response`."""
+    return [JSON_CONTENT_TYPE, *cache_headers(""), *error.headers.items()]
 
 
 def _json(body: Mapping[str, Any], status: int) -> Response:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +16,8 @@ import uvloop
 from werkzeug.test import Client, TestResponse
 
 from api.auth.api_keys import create_key
+from api.db.connection import connect
+from api.db.loop_queries import KEEP_SECONDS
 from api.db.prepared_statements import PreparedStatements
 from api.errors import ApiError, NotFound, QueryTimeout
 from api.server.app import WsgiApp
@@ -174,6 +178,122 @@ def _by_both(
         if actual is not None:
             return expected, actual
     raise AssertionError(f"the loop never answered {path}")
+
+
+QUERIES: tuple[dict[str, Any], ...] = (
+    {"metrics": ["sent", "open_rate"], "dimensions": ["campaign"], "granularity": "day", "compare": "previous_period"},
+    {"metrics": ["sent"], "granularity": "hour", "timezone": "America/New_York", "limit": 7},
+    {"metrics": ["human_coverage", "opened"], "dimensions": ["weekday", "mailbox"], "limit": 1},
+)
+POSTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    *((f"{OF_THE_WORKSPACE}/query", query) for query in QUERIES),
+    (f"{OF_THE_WORKSPACE}/compare", {"campaign_ids": [CAMPAIGN, "cmp_of_mail_alone"]}),
+)
+
+
+@pytest.mark.parametrize("cache_mb", [0, 1])
+def test_a_post_is_answered_as_a_thread_answers_it(
+    warehouse_settings: Settings, caplog: pytest.LogCaptureFixture, cache_mb: int
+) -> None:
+    caplog.set_level("INFO", "mailmart.access")
+    settings = dataclasses.replace(warehouse_settings, response_cache_mb=cache_mb, rate_limit_factor=1000)
+    key = create_key(settings, WORKSPACE, name="loop")
+    service = WsgiApp(settings)
+    try:
+        client = Client(service)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            for path, content in POSTS:
+                body = json.dumps(content).encode()
+
+                def by_thread(path: str = path, body: bytes = body, content_type: str = "application/json") -> TestResponse:
+                    headers = {"Authorization": f"Bearer {key}"}
+                    return client.post(path, data=body, content_type=content_type, headers=headers)
+
+                def by_loop(path: str = path, body: bytes = body, *headers: tuple[str, str]) -> Any:
+                    scope = scope_of(key, ("content-type", "application/json"), *headers, path=path)
+                    return runner.run(service.respond_on_loop({**scope, "method": "POST"}, body))
+
+                by_thread()
+                # a repetition, because nothing older than a second is used
+                for _ in range(20):
+                    caplog.clear()
+                    expected, actual = by_thread(), by_loop()
+                    if actual is not None:
+                        break
+                assert expected.status_code == 200, expected.text
+                assert (actual.status, actual.body) == (200, expected.data)
+                values = {name.decode(): value.decode() for name, value in actual.headers}
+                assert {name: values[name] for name in set(values) - OF_EACH_REQUEST} == {
+                    name.lower(): value for name, value in expected.headers if name.lower() not in OF_EACH_REQUEST
+                }
+                assert int(values["ratelimit-remaining"]) == int(expected.headers["RateLimit-Remaining"]) - 1
+                of_thread, of_loop = (record.fields for record in caplog.records)  # type: ignore[attr-defined]
+                own = ("request_id", "seconds", "query_seconds")
+                assert {**of_loop, **dict.fromkeys(own)} == {**of_thread, **dict.fromkeys(own)}
+                assert of_loop["source"] == ("cache" if cache_mb else "warehouse")
+                # no other request is taken for this one
+                assert by_loop(path, body + b" ") is None
+                assert by_loop(f"{path}?", body) is None
+                assert by_loop(path, body, ("content-type", "text/plain")) is None
+                assert runner.run(service.respond_on_loop(scope_of(key, path=path), body)) is None
+    finally:
+        service.close()
+
+
+def test_a_thread_gets_the_connection_that_the_loop_keeps(warehouse_settings: Settings) -> None:
+    settings = dataclasses.replace(warehouse_settings, response_cache_mb=0, pool_size=1)
+    key = create_key(settings, WORKSPACE, name="loop")
+    service = WsgiApp(settings)
+    try:
+        caller = Caller(Client(service), key)
+        expected = caller.get(RESOURCE).data
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+
+            async def answer() -> bytes:
+                while not isinstance(made := await service.respond_on_loop(scope_of(key)), CompleteResponse):
+                    await asyncio.to_thread(caller.get, RESOURCE)
+                return made.body
+
+            async def alternate() -> float:
+                waited = 0.0
+                for _ in range(5):
+                    assert await answer() == expected
+                    assert len(service._loop_queries._kept) == 1
+                    started_at = time.monotonic()
+                    # it needs the only connection
+                    assert await asyncio.to_thread(service._pool.query, {}, ["select 1"]) == [[(1,)]]
+                    waited += time.monotonic() - started_at
+                return waited
+
+            # not as long as the loop may keep a connection
+            assert runner.run(alternate()) < 5 * KEEP_SECONDS
+    finally:
+        service.close()
+
+
+def test_a_connection_that_ends_while_the_loop_keeps_it_is_replaced(warehouse_settings: Settings) -> None:
+    settings = dataclasses.replace(warehouse_settings, response_cache_mb=0, rate_limit_factor=1000)
+    key = create_key(settings, WORKSPACE, name="loop")
+    service = WsgiApp(settings)
+    try:
+        caller = Caller(Client(service), key)
+        expected = caller.get(RESOURCE).data
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            loop = Loop(service, runner)
+            for wait in (0.0, 0.1, 0.0):
+                caller.get(RESOURCE)
+                loop.made(key)
+                kept = service._loop_queries._kept
+                for connection in kept:
+                    with connect(settings, None, autocommit=True) as other:
+                        other.execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
+                # either it is noticed at once, or by the next query
+                runner.run(asyncio.sleep(wait))
+                assert loop.whole(key) == (200, expected)
+            runner.run(asyncio.sleep(KEEP_SECONDS + 0.1))
+            assert not service._loop_queries._kept
+    finally:
+        service.close()
 
 
 def test_more_requests_than_connections_all_get_the_response(warehouse_settings: Settings) -> None:

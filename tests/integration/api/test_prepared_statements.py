@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import logging
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 
 import psycopg
 import pytest
+import uvloop
 from psycopg.conninfo import conninfo_to_dict
 
+from api.db import pipeline as pipeline_module
 from api.db import pool as pool_module
 from api.db.connection import connect, conninfo
+from api.db.loop_socket import LoopSocket
 from api.db.migrate import migrate
+from api.db.pipeline import Pipeline
 from api.db.pool import ConnectionPool
 from api.db.prepared_statements import MAX_STATEMENTS, PreparedStatements, Statement, is_supported
 from api.db.request_context import AS_OF, CAMPAIGN_ID, WORKSPACE_ID
+from api.db.text_rows import TextQuery
 from api.embedded import servers
 from api.errors import QueryTimeout, WarehouseUnavailable
 from api.settings import Settings
@@ -31,6 +39,7 @@ FACTS = """
         current_setting('extra_float_digits'), current_setting('search_path'), current_setting('statement_timeout'),
         current_setting('transaction_read_only')
 """
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 OF_A_TRANSACTION = ("mailmart_api", "on", "UTC", "ISO, MDY", "1", "pg_catalog, pg_temp", "100s", "on")
 
 
@@ -101,6 +110,14 @@ def test_each_statement_has_the_facts_of_the_transaction(pool: ConnectionPool, p
             assert between == [(workspace,)]
         # nothing of it remains in the session
         assert pool.query({}, [WORKSPACE]) == [[("",)]]
+
+
+def test_rows_as_texts_are_what_postgresql_writes(pool: ConnectionPool, protocol: str) -> None:
+    values = "select 1.50::numeric, 7::bigint, date '2026-01-02', true, null::int, timestamptz '2026-01-02 03:00Z', 'ä\"%s'"
+    typed, texts, again = pool.query({}, [values, TextQuery(values), values])
+    assert texts == [("1.50", "7", "2026-01-02", "t", None, "2026-01-02 03:00:00+00", 'ä"%s')]
+    assert typed == again
+    assert typed[0][:2] == (1.5, 7)
 
 
 def test_a_query_cannot_write(pool: ConnectionPool, protocol: str) -> None:
@@ -179,6 +196,38 @@ def test_a_session_that_is_ended_in_the_middle(pool: ConnectionPool, view: psyco
     assert results[0] == [[("w",)], [(0,)]], protocol
     assert isinstance(results[1], WarehouseUnavailable)
     assert pool.query({WORKSPACE_ID: "w"}, [WORKSPACE]) == [[("w",)]]
+
+
+@pytest.mark.parametrize("loop_factory", [uvloop.new_event_loop, asyncio.new_event_loop])
+def test_a_session_that_ends_before_it_has_read_everything(settings: Settings, loop_factory: LoopFactory) -> None:
+    """The socket has an error then, of which uvloop informs once: before all was read that the server had still sent."""
+
+    async def end(connection: psycopg.Connection, query: Coroutine[Any, Any, object]) -> None:
+        running = asyncio.ensure_future(query)
+        await asyncio.sleep(0.1)
+        # the session sleeps, and does not read it
+        os.write(connection.pgconn.socket, bytes(100))
+        with connect(settings, None, autocommit=True) as other:
+            other.execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
+        with pytest.raises(psycopg.OperationalError):
+            await asyncio.wait_for(running, 20)
+        assert connection.closed
+
+    async def main() -> None:
+        with opened(dataclasses.replace(settings, query_timeout_seconds=100)) as pool:
+            pool.query({}, ["select 1"])
+            connection = pool.take_idle()
+            assert connection is not None and connection.statements is not None  # noqa: PT018
+            socket = connection.loop_socket = LoopSocket(connection)
+            await end(connection, connection.statements.run_on_loop([Statement("select pg_sleep(60)")], "", socket))
+            pool.put_back(connection)
+        of_intake = connect(settings, "mailmart_intake", autocommit=True)
+        pipeline = Pipeline(of_intake)
+        await end(of_intake, pipeline.run([pipeline_module.Statement(b"select pg_sleep(60)")]))
+        assert pipeline.is_closed
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(main())
 
 
 def test_a_view_that_is_dropped_or_replaced(pool: ConnectionPool, view: psycopg.Connection, protocol: str) -> None:

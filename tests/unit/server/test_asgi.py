@@ -361,16 +361,21 @@ def test_what_the_service_raises_reaches_the_server() -> None:
         ("GET", [CREDENTIAL, (b"transfer-encoding", b"chunked")], b"of a thread"),
         ("HEAD", [CREDENTIAL], b"of a thread"),
         ("POST", [CREDENTIAL], b"of a thread"),
+        ("POST", [CREDENTIAL, (b"content-length", b"1")], b"of the loop"),
+        ("POST", [(b"content-length", b"1")], b"of a thread"),
+        ("POST", [CREDENTIAL, (b"content-length", b"8193")], b"of a thread"),
+        ("POST", [CREDENTIAL, (b"transfer-encoding", b"chunked")], b"of a thread"),
+        ("PATCH", [CREDENTIAL, (b"content-length", b"1")], b"of a thread"),
     ],
 )
-def test_only_a_get_with_a_credential_and_without_a_body_is_answered_on_the_loop(
+def test_what_has_a_credential_and_at_most_a_short_body_is_answered_on_the_loop(
     method: str, headers: list[tuple[bytes, bytes]], body: bytes
 ) -> None:
     def application(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
         start_response("200 OK", [])
         return [b"of a thread"]
 
-    async def on_loop(scope: Any) -> CompleteResponse | None:
+    async def on_loop(scope: Any, body: bytes) -> CompleteResponse | None:
         is_complete = (b"x-needs", b"a thread") not in scope["headers"]
         return CompleteResponse(200, [(b"x-made", b"1")], b"of the loop") if is_complete else None
 
@@ -388,7 +393,7 @@ def test_a_thread_goes_on_with_what_the_loop_has_begun() -> None:
         start_response("200 OK", [])
         return [environ["mailmart.begun"], environ["PATH_INFO"].encode()]
 
-    async def on_loop(scope: Any) -> Unfinished:
+    async def on_loop(scope: Any, body: bytes) -> Unfinished:
         return Unfinished({"mailmart.begun": b"on the loop: "})
 
     async def main() -> None:
@@ -401,6 +406,46 @@ def test_a_thread_goes_on_with_what_the_loop_has_begun() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("begun", [None, Unfinished({})])
+def test_a_body_that_the_loop_has_read_reaches_the_thread(begun: Unfinished | None) -> None:
+    seen: list[bytes] = []
+
+    async def on_loop(scope: Any, body: bytes) -> Unfinished | None:
+        seen.append(body)
+        return begun
+
+    async def main() -> None:
+        service = AsgiAdapter(echo, threads=1, limits=QUICK, on_loop=on_loop)
+        client = Client(b"ab", b"cd")
+        await service(scope("POST", headers=[CREDENTIAL, (b"content-length", b"4")]), client.receive, client.send)
+        assert (client.body, seen) == (b"abcd", [b"abcd"])
+
+    asyncio.run(main())
+
+
+def test_a_short_body_that_does_not_come_is_an_error_of_the_thread() -> None:
+    async def on_loop(scope: Any, body: bytes) -> None:
+        raise AssertionError("it has no body")
+
+    def reads(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        with pytest.raises(RequestTimeout):
+            environ["wsgi.input"].read()
+        start_response("408 REQUEST TIMEOUT", [])
+        return []
+
+    async def main() -> None:
+        service = AsgiAdapter(reads, threads=1, limits=QUICK, on_loop=on_loop)
+        request = scope("POST", headers=[CREDENTIAL, (b"content-length", b"4")])
+        client = Client(b"ab", is_complete=False)
+        await asyncio.wait_for(service(request, client.receive, client.send), 20)
+        assert client.messages[0]["status"] == 408
+        hung_up = Client(b"ab", is_complete=False, hangs_up=True)
+        await asyncio.wait_for(service(request, hung_up.receive, hung_up.send), 20)
+        assert not hung_up.messages
+
+    asyncio.run(main())
+
+
 def test_the_loop_answers_although_all_threads_are_busy() -> None:
     is_released = threading.Event()
 
@@ -409,7 +454,7 @@ def test_the_loop_answers_although_all_threads_are_busy() -> None:
         start_response("200 OK", [])
         return [b"slow"]
 
-    async def on_loop(scope: Any) -> CompleteResponse | None:
+    async def on_loop(scope: Any, body: bytes) -> CompleteResponse | None:
         return CompleteResponse(200, [], b"cached") if scope["path"] == "/cached" else None
 
     async def main() -> None:
