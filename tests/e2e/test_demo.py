@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from api.settings import PROJECT_ROOT
+from tests.support.forked_dbt import mailmart_command
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed"),
@@ -49,7 +50,8 @@ def demo(home: Path, **environment: str) -> Iterator[tuple[subprocess.Popen[str]
     log = Path(tempfile.mkstemp(dir=home.parent, prefix="log-")[1])
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "api", "demo", "--messages", str(MESSAGES)],
+            # dbt is imported and the project is parsed already; tests/e2e/test_tutorials.py starts dbt as a user does
+            mailmart_command("demo", "--messages", str(MESSAGES)),
             env={**inherited, "MAILMART_HOME": str(home), **environment},
             cwd=PROJECT_ROOT,
             stdout=output,

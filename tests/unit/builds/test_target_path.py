@@ -26,3 +26,11 @@ def test_the_folder_is_below_that_of_plain_dbt(
     monkeypatch.setattr(runner, "dbt_command", lambda *_: PRINT)
     ran = runner.run_dbt(dataclasses.replace(settings, target=target), ["build"], quiet=True)
     assert ran.stdout.strip() == folder
+
+
+@pytest.mark.slow
+def test_the_command_starts_the_installed_dbt(tmp_path: Path) -> None:
+    # where other tests build, dbt is imported already
+    settings = Settings(database_url="postgresql://nobody@localhost/nothing", redis_url=None, home=tmp_path)
+    ran = runner.run_dbt(settings, ["build", "--help"], quiet=True)
+    assert (ran.returncode, ran.stdout.partition(" [")[0]) == (0, "Usage: dbt build")
