@@ -5,6 +5,7 @@ import { el } from "./dom.js";
 
 const language = navigator.language || "en";
 const dark = matchMedia("(prefers-color-scheme: dark)");
+const MOST_DRAWINGS = 4;
 let library = null;
 
 function load() {
@@ -92,10 +93,13 @@ function figure(about, document_) {
           return;
         }
         // small charts in rows have a width of their own, beside which their labels need room: how much, only a drawing says
-        const width = Math.max(140, place.clientWidth - 140);
-        await embed(place, { ...spec, width }, options);
-        const excess = Math.ceil(place.querySelector("svg").getBoundingClientRect().width - place.clientWidth);
-        if (excess > 0) await embed(place, { ...spec, width: Math.max(60, width - excess) }, options);
+        let width = Math.max(140, place.clientWidth - 140);
+        for (let drawings = 0; drawings < MOST_DRAWINGS; drawings += 1) {
+          await embed(place, { ...spec, width }, options);
+          const excess = Math.ceil(place.querySelector("svg").getBoundingClientRect().width - place.clientWidth);
+          if (excess <= 0) return;
+          width = Math.max(60, width - excess - 2);
+        }
       };
       await paint();
       dark.addEventListener("change", paint);
