@@ -88,7 +88,7 @@ def chart_operations(contract: Contract, services: AnalyticsServices) -> list[tu
     ]
     layer = contract.semantic_layer
     if layer.endpoint is not None:
-        answer = query_view(layer, layer.endpoint, services)
+        answer = query_view(layer, layer.endpoint, services, no_fast_path)
         operations.append(
             charts_operation(
                 chart_of_query_operation(query_operation(layer, layer.endpoint)),
