@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from api.db.connection import connect
 from api.settings import Settings
 from tests.support.command import mailmart
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.waiting import wait_for_waiting
 
 # made by PostgreSQL, so that no test sends megabytes
 WIDE = "(select jsonb_agg('1e131071'::jsonb) from generate_series(1, 50000))"
@@ -276,6 +278,25 @@ def test_a_data_test_that_takes_too_long_says_what_to_do(built: Settings) -> Non
         selection = ("--select", "fct_email_events,test_name:one_version_at_a_time", "--vars", "test_timeout: 1ms")
         output = run_dbt(built, "test", *selection, check=False).stdout
     assert "canceling statement due to statement timeout" in output
+
+
+@pytest.mark.parametrize(
+    ("model", "table", "setting"),
+    [("optimal_send_time", "fct_workspace_hours", "off"), ("fct_email_events", "fct_email_events", "on")],
+)
+def test_data_tests_of_marts_run_without_nested_loops(built: Settings, model: str, table: str, setting: str) -> None:
+    """They read all workspaces at once: with thousands, nested loops over CTEs did not end. Tests of facts keep them."""
+    waiting = "select query from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    with connect(built, "mailmart_owner") as connection, ThreadPoolExecutor(1) as pool:
+        connection.execute(f"lock table core.{table} in access exclusive mode".encode())
+        test = pool.submit(run_dbt, built, "test", "--select", f"{model},test_name:valid_rows")
+        wait_for_waiting(built)
+        # only the login sees what its sessions run
+        with connect(built, None) as login:
+            statements = login.execute(waiting.encode()).fetchall()
+        connection.rollback()
+        test.result()
+    assert [f"set enable_nestloop = {setting};" in statement for (statement,) in statements] == [True]
 
 
 def test_a_model_that_takes_too_long_says_what_to_do(built: Settings) -> None:
