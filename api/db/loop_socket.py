@@ -11,12 +11,17 @@ from typing import Any
 
 import psycopg
 from psycopg import pq
+from psycopg.errors import error_from_result
 
 from api.db.sockets import MAX_READS, HangUp
 
 
 class LoopSocket:
-    """Receives the results of one connection. Made and used on one event loop. Stop it before the connection is closed."""
+    """Receives the results of one connection. Made and used on one event loop. Stop it before the connection is closed.
+
+    Attributes:
+        is_watched: until it is stopped, or the connection is lost.
+    """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._pgconn = connection.pgconn
@@ -25,7 +30,7 @@ class LoopSocket:
         self._waiter: asyncio.Future[list[pq.abc.PGresult]] | None = None
         self._results: list[pq.abc.PGresult] = []
         self._is_writing = False
-        self._is_watched = True
+        self.is_watched = True
         self._hang_up = HangUp(self._descriptor)
         self._loop.add_reader(self._descriptor, self._receive)
 
@@ -39,7 +44,7 @@ class LoopSocket:
         self._waiter = waiter
         self._results = []
         try:
-            if not self._is_watched:
+            if not self.is_watched:
                 raise psycopg.OperationalError("the connection is lost")
             self._send()
             return await waiter
@@ -48,8 +53,8 @@ class LoopSocket:
 
     def stop(self) -> None:
         """Stops watching. At once: the next connection that a thread makes can have the descriptor of one that is closed."""
-        if self._is_watched:
-            self._is_watched = False
+        if self.is_watched:
+            self.is_watched = False
             if not self._loop.is_closed():
                 self._loop.remove_reader(self._descriptor)
                 if self._is_writing:
@@ -101,4 +106,6 @@ class LoopSocket:
     def _lose(self, error: psycopg.Error) -> None:
         self.stop()
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(error)
+            # what the server said last is the reason
+            failed = [result for result in self._results if result.status == pq.ExecStatus.FATAL_ERROR]
+            self._waiter.set_exception(error_from_result(failed[0]) if failed else error)

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import pq
 from psycopg.errors import error_from_result
 
-from api.db.sockets import MAX_READS, HangUp
+from api.db.loop_socket import LoopSocket
 
 TEXT_ARRAY_OID, TEXT_OID = 1009, 25
 TEXT, BINARY = pq.Format.TEXT, pq.Format.BINARY
@@ -65,16 +65,14 @@ class Pipeline:
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
         self._pgconn = connection.pgconn
-        self._loop = asyncio.get_running_loop()
-        self._waiter: asyncio.Future[list[pq.abc.PGresult]] | None = None
-        self._results: list[pq.abc.PGresult] = []
-        self._is_writing = False
-        self._socket = self._pgconn.socket
-        self.is_closed = False
         self._pgconn.nonblocking = 1
         self._pgconn.enter_pipeline_mode()
-        self._hang_up = HangUp(self._socket)
-        self._loop.add_reader(self._socket, self._receive)
+        self._socket = LoopSocket(connection)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is closed or lost."""
+        return not self._socket.is_watched
 
     async def run(self, statements: Sequence[Statement]) -> list[pq.abc.PGresult]:
         """The results of the statements. After one that fails, the server skips the rest of the pipeline.
@@ -84,8 +82,6 @@ class Pipeline:
         """
         if self.is_closed:
             raise psycopg.OperationalError("the connection is closed")
-        waiter = self._waiter = self._loop.create_future()
-        self._results = []
         try:
             for statement in statements:
                 self._pgconn.send_query_params(
@@ -95,82 +91,26 @@ class Pipeline:
                     [param.format for param in statement.params],
                 )
             self._pgconn.pipeline_sync()
-            self._send()
-            results: list[pq.abc.PGresult] = await waiter
+            results = await self._socket.results()
         except psycopg.OperationalError:
-            if self._pgconn.status != pq.ConnStatus.OK:
+            if self._pgconn.status != pq.ConnStatus.OK or self.is_closed:
                 self.close()
             raise
         except asyncio.CancelledError:
             # what was sent may be stored, and nobody reads the results
             self.close()
             raise
-        finally:
-            self._waiter = None
+        is_lost = len(results) < len(statements)
+        if is_lost:
+            self.close()
+        for result in results:
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                raise error_from_result(result)
+        if is_lost:
+            raise psycopg.OperationalError("the connection is lost")
         return results
 
     def close(self) -> None:
         """Closes the connection."""
-        if not self.is_closed:
-            self.is_closed = True
-            if not self._loop.is_closed():
-                self._loop.remove_reader(self._socket)
-                self._loop.remove_writer(self._socket)
-            self._connection.close()
-
-    def _send(self) -> None:
-        """Sends what is left. Raises psycopg.OperationalError if the connection is lost."""
-        is_left = self._pgconn.flush() == 1
-        if is_left and not self._is_writing:
-            self._loop.add_writer(self._socket, self._send_more)
-        elif self._is_writing and not is_left:
-            self._loop.remove_writer(self._socket)
-        self._is_writing = is_left
-
-    def _send_more(self) -> None:
-        try:
-            self._send()
-        except psycopg.OperationalError as error:
-            self._lost(error)
-
-    def _receive(self) -> None:
-        try:
-            for _ in range(MAX_READS):
-                self._pgconn.consume_input()
-                if self._is_writing:
-                    self._send()
-                self._read_results()
-                if self.is_closed or not self._hang_up:
-                    return
-            raise psycopg.OperationalError("the connection is lost")
-        except psycopg.OperationalError as error:
-            self._lost(self._first_error() or error)
-
-    def _read_results(self) -> None:
-        while self._waiter is not None and not self._waiter.done() and not self._pgconn.is_busy():
-            result = self._pgconn.get_result()
-            if result is None:
-                if self._pgconn.status != pq.ConnStatus.OK:
-                    self._lost(self._first_error() or psycopg.OperationalError("the connection is lost"))
-            elif result.status == pq.ExecStatus.PIPELINE_SYNC:
-                self._finish(self._first_error())
-            else:
-                self._results.append(result)
-
-    def _first_error(self) -> psycopg.Error | None:
-        for result in self._results:
-            if result.status == pq.ExecStatus.FATAL_ERROR:
-                return error_from_result(result)
-        return None
-
-    def _finish(self, error: psycopg.Error | None) -> None:
-        if self._waiter is None or self._waiter.done():
-            return
-        if error is None:
-            self._waiter.set_result(self._results)
-        else:
-            self._waiter.set_exception(error)
-
-    def _lost(self, error: psycopg.Error) -> None:
-        self.close()
-        self._finish(error)
+        self._socket.stop()
+        self._connection.close()

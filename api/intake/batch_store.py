@@ -104,7 +104,10 @@ class BatchStore:
 
     async def _run(self, store: Statement) -> list[tuple[int, str, str]]:
         """Runs the transaction. After an error, there is a pipeline only if its connection is still good."""
-        if self._pipeline is None or self._pipeline.is_closed:
+        if self._pipeline is not None and self._pipeline.is_closed:
+            # the server closed it meanwhile
+            self.close()
+        if self._pipeline is None:
             self._pipeline = Pipeline(await asyncio.to_thread(self._connect))
         pipeline = self._pipeline
         try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import time
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Coroutine, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, TypeVar
 
 import psycopg
 import pytest
@@ -16,8 +16,8 @@ import uvloop
 from werkzeug.test import Client, TestResponse
 
 from api.auth.api_keys import create_key
+from api.db import loop_queries
 from api.db.connection import connect
-from api.db.loop_queries import KEEP_SECONDS
 from api.db.prepared_statements import PreparedStatements
 from api.errors import ApiError, NotFound, QueryTimeout
 from api.server.app import WsgiApp
@@ -36,6 +36,8 @@ ALL_READ = (
         for name in ("overview", "deliverability", "engagement-heatmap", "data-quality", "freshness", "sources")
     ),
 )
+Result = TypeVar("Result")
+
 OF_EACH_REQUEST = {"x-request-id", "ratelimit-remaining", "ratelimit-reset"}
 
 
@@ -44,6 +46,14 @@ def service(warehouse_settings: Settings) -> Iterator[WsgiApp]:
     service = WsgiApp(warehouse_settings)
     yield service
     service.close()
+
+
+@contextmanager
+def started(settings: Settings) -> Iterator[tuple[WsgiApp, Caller, Loop]]:
+    """A service of these settings, a caller of its threads with a key, and its event loop."""
+    with closing(WsgiApp(settings)) as service, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        caller = Caller(Client(service), create_key(settings, WORKSPACE, name="loop"))
+        yield service, caller, Loop(service, runner)
 
 
 @pytest.fixture
@@ -61,6 +71,10 @@ class Loop:
         self._service = service
         self._runner = runner
 
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """The result of what runs on it."""
+        return self._runner.run(work)
+
     def get(self, key: str, *headers: tuple[str, str], path: str = PATH, query: str = "") -> CompleteResponse | None:
         """What it responds to a GET."""
         made = self.made(key, *headers, path=path, query=query)
@@ -71,7 +85,7 @@ class Loop:
         self, key: str, *headers: tuple[str, str], path: str = PATH, query: str = ""
     ) -> CompleteResponse | Unfinished | None:
         """What it makes of a GET."""
-        return self._runner.run(self._service.respond_on_loop(scope_of(key, *headers, path=path, query=query)))
+        return self.run(self._service.respond_on_loop(scope_of(key, *headers, path=path, query=query)))
 
     def get_together(self, key: str, number: int) -> list[CompleteResponse | Unfinished | None]:
         """What it makes of several GETs that come at once."""
@@ -79,7 +93,7 @@ class Loop:
         async def together() -> list[CompleteResponse | Unfinished | None]:
             return await asyncio.gather(*(self._service.respond_on_loop(scope_of(key)) for _ in range(number)))
 
-        return self._runner.run(together())
+        return self.run(together())
 
     def whole(self, key: str) -> tuple[int, bytes]:
         """Status and body of a GET, with the threads behind the loop."""
@@ -95,7 +109,7 @@ class Loop:
             adapter = AsgiAdapter(self._service, threads=1, on_loop=self._service.respond_on_loop)
             await adapter(scope_of(key), receive, send)
 
-        self._runner.run(respond())
+        self.run(respond())
         return sent[0]["status"], b"".join(message["body"] for message in sent[1:])
 
 
@@ -145,26 +159,19 @@ def test_what_is_not_cached_is_computed_as_a_thread_computes_it(
     warehouse_settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "mailmart.access")
-    key = create_key(warehouse_settings, WORKSPACE, name="loop")
-    uncached = WsgiApp(dataclasses.replace(warehouse_settings, response_cache_mb=0))
-    try:
-        caller = Caller(Client(uncached), key)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            loop = Loop(uncached, runner)
-            for path in ALL_READ:
-                # a request that was seen before
-                assert caller.client.get(path, headers={"Authorization": f"Bearer {key}"}).status_code == 200
-                for headers in ({}, {"If-None-Match": "*"}):
-                    expected, actual = _by_both(caller, loop, path, headers, caplog)
-                    assert (actual.status, actual.body) == (expected.status_code, expected.data)
-                    assert [name.decode() for name, _ in actual.headers] == [name.lower() for name, _ in expected.headers]
-                    by_thread, by_loop = (record.fields for record in caplog.records)  # type: ignore[attr-defined]
-                    own = ("request_id", "seconds", "query_seconds")
-                    assert {**by_loop, **dict.fromkeys(own)} == {**by_thread, **dict.fromkeys(own)}
-                    assert by_loop["source"] == "warehouse"
-                    assert 0 < by_loop["query_seconds"] <= by_loop["seconds"]
-    finally:
-        uncached.close()
+    with started(dataclasses.replace(warehouse_settings, response_cache_mb=0)) as (_, caller, loop):
+        for path in ALL_READ:
+            # a request that was seen before
+            assert caller.client.get(path, headers={"Authorization": f"Bearer {caller.key}"}).status_code == 200
+            for headers in ({}, {"If-None-Match": "*"}):
+                expected, actual = _by_both(caller, loop, path, headers, caplog)
+                assert (actual.status, actual.body) == (expected.status_code, expected.data)
+                assert [name.decode() for name, _ in actual.headers] == [name.lower() for name, _ in expected.headers]
+                by_thread, by_loop = (record.fields for record in caplog.records)  # type: ignore[attr-defined]
+                own = ("request_id", "seconds", "query_seconds")
+                assert {**by_loop, **dict.fromkeys(own)} == {**by_thread, **dict.fromkeys(own)}
+                assert by_loop["source"] == "warehouse"
+                assert 0 < by_loop["query_seconds"] <= by_loop["seconds"]
 
 
 def _by_both(
@@ -197,115 +204,87 @@ def test_a_post_is_answered_as_a_thread_answers_it(
 ) -> None:
     caplog.set_level("INFO", "mailmart.access")
     settings = dataclasses.replace(warehouse_settings, response_cache_mb=cache_mb, rate_limit_factor=1000)
-    key = create_key(settings, WORKSPACE, name="loop")
-    service = WsgiApp(settings)
-    try:
-        client = Client(service)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            for path, content in POSTS:
-                body = json.dumps(content).encode()
+    with started(settings) as (service, caller, loop):
+        for path, content in POSTS:
+            body = json.dumps(content).encode()
 
-                def by_thread(path: str = path, body: bytes = body, content_type: str = "application/json") -> TestResponse:
-                    headers = {"Authorization": f"Bearer {key}"}
-                    return client.post(path, data=body, content_type=content_type, headers=headers)
+            def by_thread(path: str = path, body: bytes = body) -> TestResponse:
+                headers = {"Authorization": f"Bearer {caller.key}"}
+                return caller.client.post(path, data=body, content_type="application/json", headers=headers)
 
-                def by_loop(path: str = path, body: bytes = body, *headers: tuple[str, str]) -> Any:
-                    scope = scope_of(key, ("content-type", "application/json"), *headers, path=path)
-                    return runner.run(service.respond_on_loop({**scope, "method": "POST"}, body))
+            def by_loop(path: str = path, body: bytes = body, *headers: tuple[str, str]) -> Any:
+                scope = scope_of(caller.key, ("content-type", "application/json"), *headers, path=path)
+                return loop.run(service.respond_on_loop({**scope, "method": "POST"}, body))
 
-                by_thread()
-                # a repetition, because nothing older than a second is used
-                for _ in range(20):
-                    caplog.clear()
-                    expected, actual = by_thread(), by_loop()
-                    if actual is not None:
-                        break
-                assert expected.status_code == 200, expected.text
-                assert (actual.status, actual.body) == (200, expected.data)
-                values = {name.decode(): value.decode() for name, value in actual.headers}
-                assert {name: values[name] for name in set(values) - OF_EACH_REQUEST} == {
-                    name.lower(): value for name, value in expected.headers if name.lower() not in OF_EACH_REQUEST
-                }
-                assert int(values["ratelimit-remaining"]) == int(expected.headers["RateLimit-Remaining"]) - 1
-                of_thread, of_loop = (record.fields for record in caplog.records)  # type: ignore[attr-defined]
-                own = ("request_id", "seconds", "query_seconds")
-                assert {**of_loop, **dict.fromkeys(own)} == {**of_thread, **dict.fromkeys(own)}
-                assert of_loop["source"] == ("cache" if cache_mb else "warehouse")
-                # no other request is taken for this one
-                assert by_loop(path, body + b" ") is None
-                assert by_loop(f"{path}?", body) is None
-                assert by_loop(path, body, ("content-type", "text/plain")) is None
-                assert runner.run(service.respond_on_loop(scope_of(key, path=path), body)) is None
-    finally:
-        service.close()
+            by_thread()
+            # a repetition, because nothing older than a second is used
+            for _ in range(20):
+                caplog.clear()
+                expected, actual = by_thread(), by_loop()
+                if actual is not None:
+                    break
+            assert expected.status_code == 200, expected.text
+            assert (actual.status, actual.body) == (200, expected.data)
+            values = {name.decode(): value.decode() for name, value in actual.headers}
+            assert {name: values[name] for name in set(values) - OF_EACH_REQUEST} == {
+                name.lower(): value for name, value in expected.headers if name.lower() not in OF_EACH_REQUEST
+            }
+            assert int(values["ratelimit-remaining"]) == int(expected.headers["RateLimit-Remaining"]) - 1
+            of_thread, of_loop = (record.fields for record in caplog.records)  # type: ignore[attr-defined]
+            own = ("request_id", "seconds", "query_seconds")
+            assert {**of_loop, **dict.fromkeys(own)} == {**of_thread, **dict.fromkeys(own)}
+            assert of_loop["source"] == ("cache" if cache_mb else "warehouse")
+            # no other request is taken for this one
+            assert by_loop(path, body + b" ") is None
+            assert by_loop(f"{path}?", body) is None
+            assert by_loop(path, body, ("content-type", "text/plain")) is None
+            assert loop.run(service.respond_on_loop(scope_of(caller.key, path=path), body)) is None
 
 
-def test_a_thread_gets_the_connection_that_the_loop_keeps(warehouse_settings: Settings) -> None:
-    settings = dataclasses.replace(warehouse_settings, response_cache_mb=0, pool_size=1)
-    key = create_key(settings, WORKSPACE, name="loop")
-    service = WsgiApp(settings)
-    try:
-        caller = Caller(Client(service), key)
+def test_a_thread_gets_the_connection_that_the_loop_keeps(warehouse_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the loop gives it back by itself only after the thread has failed
+    monkeypatch.setattr(loop_queries, "KEEP_SECONDS", 100 * warehouse_settings.pool_timeout_seconds)
+    with started(dataclasses.replace(warehouse_settings, response_cache_mb=0, pool_size=1)) as (service, caller, loop):
         expected = caller.get(RESOURCE).data
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
 
-            async def answer() -> bytes:
-                while not isinstance(made := await service.respond_on_loop(scope_of(key)), CompleteResponse):
-                    await asyncio.to_thread(caller.get, RESOURCE)
-                return made.body
+        async def answer() -> bytes:
+            while not isinstance(made := await service.respond_on_loop(scope_of(caller.key)), CompleteResponse):
+                await asyncio.to_thread(caller.get, RESOURCE)
+            return made.body
 
-            async def alternate() -> float:
-                waited = 0.0
-                for _ in range(5):
-                    assert await answer() == expected
-                    assert len(service._loop_queries._kept) == 1
-                    started_at = time.monotonic()
-                    # it needs the only connection
-                    assert await asyncio.to_thread(service._pool.query, {}, ["select 1"]) == [[(1,)]]
-                    waited += time.monotonic() - started_at
-                return waited
+        async def alternate() -> None:
+            for _ in range(5):
+                assert await answer() == expected
+                assert len(service._loop_queries._kept) == 1
+                # it needs the only connection
+                assert await asyncio.to_thread(service._pool.query, {}, ["select 1"]) == [[(1,)]]
 
-            # not as long as the loop may keep a connection
-            assert runner.run(alternate()) < 5 * KEEP_SECONDS
-    finally:
-        service.close()
+        loop.run(alternate())
 
 
 def test_a_connection_that_ends_while_the_loop_keeps_it_is_replaced(warehouse_settings: Settings) -> None:
     settings = dataclasses.replace(warehouse_settings, response_cache_mb=0, rate_limit_factor=1000)
-    key = create_key(settings, WORKSPACE, name="loop")
-    service = WsgiApp(settings)
-    try:
-        caller = Caller(Client(service), key)
+    with started(settings) as (service, caller, loop):
         expected = caller.get(RESOURCE).data
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            loop = Loop(service, runner)
-            for wait in (0.0, 0.1, 0.0):
-                caller.get(RESOURCE)
-                loop.made(key)
-                kept = service._loop_queries._kept
-                for connection in kept:
-                    with connect(settings, None, autocommit=True) as other:
-                        other.execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
-                # either it is noticed at once, or by the next query
-                runner.run(asyncio.sleep(wait))
-                assert loop.whole(key) == (200, expected)
-            runner.run(asyncio.sleep(KEEP_SECONDS + 0.1))
-            assert not service._loop_queries._kept
-    finally:
-        service.close()
+        for wait in (0.0, 0.1, 0.0):
+            caller.get(RESOURCE)
+            loop.made(caller.key)
+            kept = service._loop_queries._kept
+            for connection in kept:
+                with connect(settings, None, autocommit=True) as other:
+                    other.execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
+            # either it is noticed at once, or by the next query
+            loop.run(asyncio.sleep(wait))
+            assert loop.whole(caller.key) == (200, expected)
+        loop.run(asyncio.sleep(loop_queries.KEEP_SECONDS + 0.1))
+        assert not service._loop_queries._kept
 
 
 def test_more_requests_than_connections_all_get_the_response(warehouse_settings: Settings) -> None:
     """Those for which the loop has no connection go to a thread, counted once."""
-    settings = dataclasses.replace(warehouse_settings, response_cache_mb=0, pool_size=2, rate_limit_factor=1)
-    key = create_key(settings, WORKSPACE, name="loop")
-    service = WsgiApp(dataclasses.replace(settings, redis_url="unix:///nowhere/valkey.sock"))
-    try:
-        caller = Caller(Client(service), key)
+    with started(without_valkey(warehouse_settings, pool_size=2)) as (service, caller, loop):
         expected = caller.get(RESOURCE)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            made = Loop(service, runner).get_together(key, 40)
+        made = loop.get_together(caller.key, 40)
         answers = [each for each in made if isinstance(each, CompleteResponse)]
         assert answers
         assert {(each.status, each.body) for each in answers} == {(200, expected.data)}
@@ -314,30 +293,31 @@ def test_more_requests_than_connections_all_get_the_response(warehouse_settings:
         counted = [each for each in made if each is not None]
         remaining = int(caller.get(RESOURCE).headers["RateLimit-Remaining"])
         assert remaining == int(expected.headers["RateLimit-Remaining"]) - len(counted) - 1
-    finally:
-        service.close()
 
 
 def test_a_statement_that_fails_is_tried_again_by_a_thread_and_counted_once(
     warehouse_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = dataclasses.replace(warehouse_settings, response_cache_mb=0, rate_limit_factor=1)
-    key = create_key(settings, WORKSPACE, name="loop")
-    service = WsgiApp(dataclasses.replace(settings, redis_url="unix:///nowhere/valkey.sock"))
-    try:
-        caller = Caller(Client(service), key)
+    with started(without_valkey(warehouse_settings)) as (_, caller, loop):
         expected = caller.get(RESOURCE)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            loop = Loop(service, runner)
-            # as if the connection was lost while the query ran
-            with monkeypatch.context() as broken:
-                broken.setattr(PreparedStatements, "run_on_loop", _fail)
-                status, body = loop.whole(key)
+        # as if the connection was lost while the query ran
+        with monkeypatch.context() as broken:
+            broken.setattr(PreparedStatements, "run_on_loop", _fail)
+            status, body = loop.whole(caller.key)
         assert (status, body) == (200, expected.data)
         remaining = int(caller.get(RESOURCE).headers["RateLimit-Remaining"])
         assert remaining == int(expected.headers["RateLimit-Remaining"]) - 2
-    finally:
-        service.close()
+
+
+def without_valkey(settings: Settings, pool_size: int | None = None) -> Settings:
+    """Nothing is cached, and the service counts requests by itself."""
+    return dataclasses.replace(
+        settings,
+        response_cache_mb=0,
+        redis_url="unix:///nowhere/valkey.sock",
+        rate_limit_factor=1,
+        pool_size=pool_size or settings.pool_size,
+    )
 
 
 async def _fail(*_: object, **__: object) -> Any:
@@ -348,34 +328,27 @@ def test_errors_of_the_loop_are_those_of_the_threads(
     warehouse_settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "mailmart.access")
-    key = create_key(warehouse_settings, WORKSPACE, name="loop")
-    service = WsgiApp(dataclasses.replace(warehouse_settings, response_cache_mb=0))
-    try:
-        caller = Caller(Client(service), key)
+    with started(dataclasses.replace(warehouse_settings, response_cache_mb=0)) as (service, caller, loop):
         assert caller.get(RESOURCE).status_code == 200
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            loop = Loop(service, runner)
-            for error in (QueryTimeout(), NotFound("CAMPAIGN_NOT_FOUND", id=CAMPAIGN, workspace=WORKSPACE)):
+        for error in (QueryTimeout(), NotFound("CAMPAIGN_NOT_FOUND", id=CAMPAIGN, workspace=WORKSPACE)):
 
-                async def fail_on_loop(*_: object, error: ApiError = error, **__: object) -> Any:
-                    raise error
+            async def fail_on_loop(*_: object, error: ApiError = error, **__: object) -> Any:
+                raise error
 
-                def fail(*_: object, error: ApiError = error, **__: object) -> Any:
-                    raise error
+            def fail(*_: object, error: ApiError = error, **__: object) -> Any:
+                raise error
 
-                monkeypatch.setattr(service._loop_queries, "query", fail_on_loop)
-                monkeypatch.setattr(service._pool, "query", fail)
-                expected, actual = _by_both(caller, loop, PATH, {}, caplog)
-                assert (actual.status, actual.body) == (expected.status_code, expected.data)
-                values = {name.decode(): value.decode() for name, value in actual.headers}
-                assert {name: values[name] for name in set(values) - OF_EACH_REQUEST} == {
-                    name.lower(): value for name, value in expected.headers if name.lower() not in OF_EACH_REQUEST
-                }
-                by_thread, by_loop = (record.fields for record in caplog.records)  # type: ignore[attr-defined]
-                own = ("request_id", "seconds", "query_seconds")
-                assert {**by_loop, **dict.fromkeys(own)} == {**by_thread, **dict.fromkeys(own)}
-    finally:
-        service.close()
+            monkeypatch.setattr(service._loop_queries, "query", fail_on_loop)
+            monkeypatch.setattr(service._pool, "query", fail)
+            expected, actual = _by_both(caller, loop, PATH, {}, caplog)
+            assert (actual.status, actual.body) == (expected.status_code, expected.data)
+            values = {name.decode(): value.decode() for name, value in actual.headers}
+            assert {name: values[name] for name in set(values) - OF_EACH_REQUEST} == {
+                name.lower(): value for name, value in expected.headers if name.lower() not in OF_EACH_REQUEST
+            }
+            by_thread, by_loop = (record.fields for record in caplog.records)  # type: ignore[attr-defined]
+            own = ("request_id", "seconds", "query_seconds")
+            assert {**by_loop, **dict.fromkeys(own)} == {**by_thread, **dict.fromkeys(own)}
 
 
 def test_the_clients_own_request_id_is_kept_if_it_is_well_formed(service: WsgiApp, loop: Loop, warm_key: str) -> None:
@@ -414,18 +387,10 @@ def test_nothing_older_than_a_second_is_trusted(
 
 
 def test_loop_and_threads_count_under_one_limit(warehouse_settings: Settings) -> None:
-    limited = dataclasses.replace(warehouse_settings, rate_limit_factor=1)
-    key = create_key(limited, WORKSPACE, name="loop")
-    service = WsgiApp(dataclasses.replace(limited, redis_url="unix:///nowhere/valkey.sock"))
-    try:
-        caller = Caller(Client(service), key)
+    with started(without_valkey(warehouse_settings)) as (_, caller, loop):
         by_thread = Counter(caller.get(RESOURCE).status_code for _ in range(40))
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            loop = Loop(service, runner)
-            by_loop = Counter(response.status if (response := loop.get(key)) else 0 for _ in range(40))
+        by_loop = Counter(response.status if (response := loop.get(caller.key)) else 0 for _ in range(40))
         by_thread += Counter(caller.get(RESOURCE).status_code for _ in range(40))
-    finally:
-        service.close()
     # whatever the loop did not answer because a second was over is no part of the limit
     assert by_thread[200] + by_loop[200] == 100
     assert set(by_loop) <= {200, 0}
