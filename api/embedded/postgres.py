@@ -77,7 +77,13 @@ def start(folders: Folders, *, port: int = 0, durable: bool = True) -> None:
         )
     if not is_running(folders):
         _start(folders, data, port, durable)
-    _create_login_and_database(folders)
+    try:
+        _create_login_and_database(folders)
+    except psycopg.OperationalError as error:
+        raise ServerError(
+            f"PostgreSQL is not available right after its start: {' '.join(str(error).split())}",
+            hint=f"Its log is in {folders.servers}.",
+        ) from error
 
 
 def is_running(folders: Folders) -> bool:

@@ -19,9 +19,10 @@ import psycopg
 import pytest
 
 from api.embedded import postgres, servers, valkey
-from api.embedded.paths import find_folders
+from api.embedded.paths import Folders, find_folders
 from api.embedded.processes import read_pid
 from api.embedded.watchdog import ServerWatchdog
+from api.errors import ServerError
 from api.settings import PROJECT_ROOT, Settings, embedded_database_url
 from tests.support.ports import free_port
 from tests.support.programs import RECORDER, TIMEOUT_SECONDS, children, has_ended, recorded_pids, until
@@ -204,7 +205,9 @@ def test_the_command_restarts_killed_processes(home: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.timeout(360)
-def test_a_database_whose_socket_folder_is_deleted_is_restarted_in_another_one(home: Path) -> None:
+def test_a_database_whose_socket_folder_is_deleted_is_restarted_in_another_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # too long for a socket, so the sockets are in the system's folder of temporary files
     home = home / ("x" * 120)
     settings = Settings(None, None, home)
@@ -222,6 +225,19 @@ def test_a_database_whose_socket_folder_is_deleted_is_restarted_in_another_one(h
     watchdog.stop()
     assert embedded_database_url(home) != before
     assert _database_responds(settings)
+    # it ends again at once: a sentence, which the watchdog logs without a trace
+    create = postgres._create_login_and_database
+
+    def end_first(folders: Folders) -> None:
+        ended = read_pid(folders.servers / "postgres" / "postmaster.pid")
+        assert ended is not None
+        os.kill(ended, signal.SIGQUIT)
+        until(lambda: has_ended(ended))
+        create(folders)
+
+    monkeypatch.setattr(postgres, "_create_login_and_database", end_first)
+    with pytest.raises(ServerError, match="PostgreSQL is not available right after its start: connection"):
+        servers.start(settings)
     servers.stop(settings)
     shutil.rmtree(find_folders(home).sockets)
 
