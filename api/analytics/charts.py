@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import marshmallow as ma
 import orjson
@@ -47,6 +47,20 @@ FORMAT_BY_TYPE: Mapping[str, PictureFormat] = {CONTENT_TYPES[form]: form for for
 OPTION_NAMES = ("format", "theme", "locale", "width", "scale")
 
 
+class Answered(NamedTuple):
+    """The response that a chart is drawn of.
+
+    Attributes:
+        etag: '' if it is not cached.
+        is_current: the client has it already, so there is nothing to read.
+        read: its whole body.
+    """
+
+    etag: str
+    is_current: bool
+    read: Callable[[], Mapping[str, Any]]
+
+
 @dataclass(frozen=True)
 class OfferedChart:
     """A chart of an operation.
@@ -69,10 +83,18 @@ class NoFastPath(FastPath):
         """Remembers nothing."""
 
 
+def answered(response: Response) -> Answered:
+    """What a chart needs of an endpoint's response."""
+    return Answered(response.headers.get("ETag", ""), response.status_code == 304, lambda: orjson.loads(response.get_data()))
+
+
 def charts_operation(
-    operation: Operation, charts: Sequence[OfferedChart], answer: View, services: AnalyticsServices
+    operation: Operation,
+    charts: Sequence[OfferedChart],
+    answer: Callable[[Mapping[str, Any], Mapping[str, str]], Answered],
+    services: AnalyticsServices,
 ) -> tuple[Operation, View]:
-    """The operation of an endpoint's charts, from the endpoint's operation and view: its path ends with the chart's name.
+    """The operation of an endpoint's charts, from the endpoint's operation and answers: its path ends with the chart's name.
 
     A page shows all charts of an endpoint at once, so their limit is the endpoint's for each of them.
     """
@@ -85,11 +107,11 @@ def charts_operation(
         options = _options(params)
         of_endpoint = {name: value for name, value in params.items() if name not in OPTION_NAMES}
         response = answer({**of_endpoint, **chart.params}, path)
-        etag = _etag(response, chart, params["theme"], options)
+        etag = _etag(response.etag, chart, params["theme"], options)
         # the client's copy has the chart's ETag; the endpoint itself answers 304 to "*" only
-        if response.status_code == 304 or (etag and _is_current(etag)):
+        if response.is_current or (etag and _is_current(etag)):
             return _varying(not_modified(etag))
-        document = chart.document(of_endpoint, orjson.loads(response.get_data()))
+        document = chart.document(of_endpoint, response.read())
         if options is None:
             shown = {**document, "config": document["usermeta"]["dark"]} if params["theme"] == "dark" else document
             return _varying(data_response(document_body(shown), etag))
@@ -203,9 +225,9 @@ def _options(params: Mapping[str, Any]) -> PictureOptions | None:
     return PictureOptions(form, params["theme"], params["locale"], params["width"], params["scale"])
 
 
-def _etag(response: Response, chart: OfferedChart, theme: str, options: PictureOptions | None) -> str:
+def _etag(of_endpoint: str, chart: OfferedChart, theme: str, options: PictureOptions | None) -> str:
     """The chart's ETag: the endpoint's, the chart's name, and how it is drawn; '' if the endpoint's answers are not cached."""
-    tag = response.headers.get("ETag", "").strip('"')
+    tag = of_endpoint.strip('"')
     if not tag:
         return ""
     if options is None:

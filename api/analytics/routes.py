@@ -14,11 +14,11 @@ from flask_smorest import Blueprint
 
 from api.analytics.cache import entity_tag
 from api.analytics.chart_document import chart_document, rows_of
-from api.analytics.charts import NoFastPath, OfferedChart, View, charts_operation
+from api.analytics.charts import Answered, NoFastPath, OfferedChart, View, answered, charts_operation
 from api.analytics.conditional_get import body_unless_current
 from api.analytics.cursors import cursor_after, decode_cursor, published_state, request_hash
 from api.analytics.fast_path import FastPath, ResolvedRequest
-from api.analytics.query.chart import NAME, TITLE, chart_of_query_operation, document_of_chart, rows_of_chart
+from api.analytics.query.chart import NAME, TITLE, answer_of_chart, chart_of_query_operation, document_of_chart
 from api.analytics.query.routes import query_operation, query_view
 from api.analytics.services import AnalyticsServices
 from api.contract.charts import Chart
@@ -80,7 +80,7 @@ def chart_operations(contract: Contract, services: AnalyticsServices) -> list[tu
         charts_operation(
             _operation(endpoint),
             [OfferedChart(chart.name, chart.title, partial(_document, chart), chart.params) for chart in charts],
-            _view(endpoint, services, no_fast_path),
+            partial(_answered, _view(endpoint, services, no_fast_path)),
             services,
         )
         for endpoint in contract.endpoints
@@ -88,16 +88,25 @@ def chart_operations(contract: Contract, services: AnalyticsServices) -> list[tu
     ]
     layer = contract.semantic_layer
     if layer.endpoint is not None:
-        answer = query_view(layer, layer.endpoint, services, no_fast_path)
+        view = query_view(layer, layer.endpoint, services, no_fast_path)
         operations.append(
             charts_operation(
                 chart_of_query_operation(query_operation(layer, layer.endpoint)),
                 [OfferedChart(NAME, TITLE, partial(document_of_chart, layer))],
-                lambda params, path: rows_of_chart(params, lambda body: answer(body, path)),
+                partial(_answered_query, view),
                 services,
             )
         )
     return operations
+
+
+def _answered(view: View, params: Mapping[str, Any], path: Mapping[str, str]) -> Answered:
+    return answered(view(params, path))
+
+
+def _answered_query(view: View, body: Mapping[str, Any], path: Mapping[str, str]) -> Answered:
+    """Of a query, which has no ETag; its chart can need more than one response."""
+    return Answered("", False, lambda: answer_of_chart(body, lambda asked: _answered(view, asked, path).read()))
 
 
 def _document(chart: Chart, params: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:

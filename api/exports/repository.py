@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal, TypeVar
 
 import psycopg
@@ -62,6 +62,11 @@ class Export:
         if self.status in ("completed", "expired"):
             return 100
         return min(self.units_written * 100 // max(self.units_total, 1), 99)
+
+    @property
+    def requested_on(self) -> date:
+        """The day (UTC) of the request: a relative time range ends on it."""
+        return date.fromisoformat(self.resolved["context"]["mailmart.range_end"])
 
 
 LINK_COLUMNS = ("link_expires_at", "link_signature")

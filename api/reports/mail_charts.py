@@ -20,16 +20,18 @@ from psycopg.rows import class_row
 from psycopg.types.numeric import FloatLoader
 
 from api.analytics.chart_document import chart_document, rows_of, value_at
-from api.contract.charts import SERIES, VALUE, Chart
+from api.contract.charts import SERIES, VALUE, Chart, RowsChart
 from api.contract.parameters import PARAMETERS
 from api.contract.publication import Publication, read_publication
 from api.db.connection import connect
 from api.drawing.drawer import Drawer, DrawerBusy, DrawingFailed
 from api.drawing.picture import PictureOptions, TooLargeToDraw, prepare_picture
-from api.errors import ApiError, ContractError, SessionError
+from api.errors import ApiError, ContractError, SessionError, ValidationFailed
+from api.exports.query.plan import sentences
 from api.exports.repository import EXPORT_COLUMNS, Export
 from api.exports.snapshot import Snapshot
 from api.reports.one_line import one_line
+from api.reports.query_chart import query_chart
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -142,7 +144,7 @@ class ChartMaker:
             return NO_CHARTS
         exported = {section.name for section in kind.sections}
         charts = [chart for chart in publication.contract.charts.get(kind.endpoint, ()) if chart.section.name in exported]
-        if not charts:
+        if not charts and not kind.is_query:
             return NO_CHARTS
         state = next((state for state in publication.readable if state.data_as_of == export.data_as_of), None)
         if state is None:
@@ -152,19 +154,31 @@ class ChartMaker:
         published = dataclasses.replace(publication, batch_id=state.batch_id, data_as_of=state.data_as_of)
         made: list[MailChart] = []
         deadline = time.monotonic() + MAX_SECONDS
+        if kind.is_query:
+            return self._chart_of_query(connection, export, published, deadline)
         for chart in charts:
             if time.monotonic() > deadline:
                 return MailCharts(tuple(made), NOT_ALL)
             for document in _documents(connection, export, chart, published):
                 if len(made) < MAX_CHARTS:
-                    made.append(self._chart(chart, document, state.data_as_of, deadline))
+                    campaign = str(document.get("campaign_name") or document.get("campaign_id") or "")
+                    title = f"{chart.title}: {_short(campaign)}" if campaign else chart.title
+                    made.append(self._chart(chart, title, rows_of(chart, document), state.data_as_of, deadline))
         return MailCharts(tuple(made))
 
-    def _chart(self, chart: Chart, data: Mapping[str, Any], data_as_of: datetime, deadline: float) -> MailChart:
-        rows = rows_of(chart, data)
+    def _chart_of_query(
+        self, connection: psycopg.Connection, export: Export, publication: Publication, deadline: float
+    ) -> MailCharts:
+        try:
+            chart, rows = query_chart(connection, export, publication)
+        except ValidationFailed as error:
+            return MailCharts(note=f"This mail has no chart. {' '.join(sentences(error))}")
+        return MailCharts((self._chart(chart, chart.title, rows, publication.data_as_of, deadline),))
+
+    def _chart(
+        self, chart: RowsChart, title: str, rows: Sequence[Mapping[str, Any]], data_as_of: datetime, deadline: float
+    ) -> MailChart:
         columns, texts, names = _table(chart, rows)
-        campaign = str(data.get("campaign_name") or data.get("campaign_id") or "")
-        title = f"{chart.title}: {_short(campaign)}" if campaign else chart.title
         left_out = max(len(texts) - MAX_ROWS, 0)
         result = MailChart(chart.name, title, chart.description, columns, tuple(texts[:MAX_ROWS]), left_out, names)
         if not rows or time.monotonic() > deadline:
@@ -202,9 +216,10 @@ def _documents(
         yield orjson.loads(orjson.dumps(document, option=orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS))
 
 
-def _table(chart: Chart, rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]], int]:
+def _table(chart: RowsChart, rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]], int]:
     """The numbers of the chart: a column for each of its fields, names and dates before numbers; and how many are those."""
-    shown = [name for name in _fields(chart) if name not in (SERIES, VALUE)]
+    # a fold makes these two fields of those that it names
+    shown = [name for name in _fields(chart) if not chart.fold or name not in (SERIES, VALUE)]
     keys = sorted(shown, key=lambda name: chart.kinds[name] in ("integer", "number"))
     names = [*keys, *chart.fold][:MAX_COLUMNS]
     if chart.fold and not keys:
@@ -215,7 +230,7 @@ def _table(chart: Chart, rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, 
     return tuple(chart.labels[name] for name in names), texts, max(of_names, 1)
 
 
-def _fields(chart: Chart) -> list[str]:
+def _fields(chart: RowsChart) -> list[str]:
     definitions = [
         definition
         for channel in chart.encoding.values()

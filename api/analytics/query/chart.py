@@ -8,8 +8,6 @@ from datetime import datetime
 from typing import Any
 
 import marshmallow as ma
-import orjson
-from flask import Response
 
 from api.analytics.chart_document import MAX_TEXT, chart_document
 from api.analytics.query.request import MAX_LIMIT, TIME
@@ -17,10 +15,11 @@ from api.contract.charts import RowsChart
 from api.contract.semantic_layer import Dimension, Metric, SemanticLayer
 from api.errors import INVALID, ValidationFailed
 from api.web.operations import Operation
-from api.web.responses import data_response
 
 Body = Mapping[str, Any]
-Ask = Callable[[Body], Response]
+# the whole response to a query: `data` and `meta`
+Answer = Mapping[str, Any]
+Ask = Callable[[Body], Answer]
 
 NAME = "metrics"
 TITLE = "The first metric over time, or a bar for each row"
@@ -51,8 +50,8 @@ def chart_of_query_operation(operation: Operation) -> Operation:
     return replace(operation, arguments=type("QueryMetricsRequest", (ma.Schema,), {**fields, "Meta": Meta}), example=example)
 
 
-def rows_of_chart(body: Body, ask: Ask) -> Response:
-    """The response that is drawn. Of dimensions over time, the lines are the first rows of the same query without time.
+def answer_of_chart(body: Body, ask: Ask) -> Answer:
+    """The answer that is drawn. Of dimensions over time, the lines are the first rows of the same query without time.
 
     Raises:
         ValidationFailed: there are more points than a chart can show.
@@ -65,32 +64,37 @@ def rows_of_chart(body: Body, ask: Ask) -> Response:
     # over time, rows are ordered by time first: which parts are the largest, the whole time range says
     of_parts = {name: value for name, value in body.items() if name not in ("granularity", "compare")}
     order = [item for item in body["order_by"] if item["field"] != TIME]
-    parts = orjson.loads(ask({**of_parts, "order_by": order, "limit": MAX_LINES}).get_data())
+    parts = ask({**of_parts, "order_by": order, "limit": MAX_LINES})
     shown = [row["dimensions"] for row in parts["data"]["rows"]]
     filters = [
         {"dimension": name, "operator": "in", "values": list(dict.fromkeys(part[name] for part in shown))}
         for name in body["dimensions"]
         if shown
     ]
-    response = _complete(ask({**by_time, "order_by": [], "filters": [*body["filters"], *filters]}))
-    answer = orjson.loads(response.get_data())
+    answer = _complete(ask({**by_time, "order_by": [], "filters": [*body["filters"], *filters]}))
     # filters by two dimensions keep every pair of their values
     rows = [row for row in answer["data"]["rows"] if row["dimensions"] in shown]
     rows.sort(key=lambda row: shown.index(row["dimensions"]))
-    answer["data"]["rows"] = rows
-    answer["meta"]["next_cursor"] = parts["meta"]["next_cursor"]
-    return data_response(orjson.dumps(answer), "")
+    return {
+        "data": {**answer["data"], "rows": rows},
+        "meta": {**answer["meta"], "next_cursor": parts["meta"]["next_cursor"]},
+    }
 
 
-def document_of_chart(layer: SemanticLayer, body: Body, answer: Mapping[str, Any]) -> dict[str, Any]:
-    """The chart's document of such a response."""
+def document_of_chart(layer: SemanticLayer, body: Body, answer: Answer) -> dict[str, Any]:
+    """The chart's document of such an answer."""
+    return chart_document(*chart_of_answer(layer, body, answer), datetime.fromisoformat(answer["meta"]["data_as_of"]))
+
+
+def chart_of_answer(layer: SemanticLayer, body: Body, answer: Answer) -> tuple[RowsChart, list[dict[str, Any]]]:
+    """The chart of such an answer, and its rows."""
     rows, meta = answer["data"]["rows"], answer["meta"]
     metric = layer.metrics[body["metrics"][0]]
     dimensions = [layer.dimensions[name] for name in body["dimensions"]]
     values = _of_dimensions(rows, metric.name, dimensions) if dimensions else _of_metrics(layer, rows, body)
     parts = list(dict.fromkeys(row[PART] for row in values))
     by = ", ".join(dimension.label for dimension in dimensions)
-    title = f"{metric.label} by {by}" if dimensions else ", ".join(parts)
+    title = f"{metric.label} by {by}" if dimensions else ", ".join(parts) or metric.label
     of_parts = f"{by}: the first {len(parts)}" if dimensions and meta["next_cursor"] else by or None
     is_one = bool(dimensions) or len(parts) == 1
     measure = {"field": VALUE, "title": _axis_title(metric, is_one=is_one)}
@@ -99,20 +103,20 @@ def document_of_chart(layer: SemanticLayer, body: Body, answer: Mapping[str, Any
     if body.get("granularity"):
         mark = {"type": "line", "point": True}
         encoding = {"x": {"field": TIME, "title": None}, "y": measure}
-        if len(parts) > 1:
+        # the legend says of which part the only line is
+        if dimensions or len(parts) > 1:
             scale, legend = {"domain": parts}, {"symbolType": "stroke"}
             encoding["color"] = {"field": PART, "title": of_parts, "scale": scale, "legend": legend}
-    chart = RowsChart(
+    return RowsChart(
         name=NAME,
         title=title,
         description=" ".join(metric.description.split()),
         mark=mark,
         encoding=encoding,
         kinds={TIME: "date-time" if body.get("granularity") == "hour" else "date", PART: "string", VALUE: "number"},
-        labels={TIME: "Time", PART: by, VALUE: metric.label},
+        labels={TIME: "Time", PART: by or "Metric", VALUE: metric.label if is_one else "Value"},
         height=280 if body.get("granularity") else 0,
-    )
-    return chart_document(chart, values, datetime.fromisoformat(meta["data_as_of"]))
+    ), values
 
 
 def _axis_title(metric: Metric, *, is_one: bool) -> str | None:
@@ -122,15 +126,15 @@ def _axis_title(metric: Metric, *, is_one: bool) -> str | None:
     return f"{metric.label}, per cent" if is_one else "Per cent"
 
 
-def _complete(response: Response) -> Response:
+def _complete(answer: Answer) -> Answer:
     """
     Raises:
         ValidationFailed: it is one page of several.
     """
-    if orjson.loads(response.get_data())["meta"]["next_cursor"]:
+    if answer["meta"]["next_cursor"]:
         reason = f"The chart would have more than {MAX_LIMIT:,} points. Use a shorter time range, or longer buckets."
         raise ValidationFailed(INVALID, details={"granularity": [reason]})
-    return response
+    return answer
 
 
 def _of_dimensions(rows: Iterable[Mapping[str, Any]], metric: str, dimensions: Sequence[Dimension]) -> list[dict[str, Any]]:

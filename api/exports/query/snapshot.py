@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import date
 from itertools import islice
 from typing import Any
 
@@ -150,10 +149,8 @@ class QuerySnapshot:
 
 
 def _planned(export: Export, publication: Publication) -> PlannedQuery:
-    # a relative time range ends on the day of the request
-    requested_on = date.fromisoformat(export.resolved["context"]["mailmart.range_end"])
     try:
-        return plan_query(publication.contract.semantic_layer, export.request.get("query"), requested_on)
+        return plan_query(publication.contract.semantic_layer, export.request.get("query"), export.requested_on)
     except (ValidationFailed, InvalidTimeRange) as error:
         reason = " ".join(message.removeprefix("query: ") for message in (error.details or {}).get("query", sentences(error)))
         message = f"{MESSAGE_PREFIX}: the query cannot be answered any more: {reason}"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ def sender(reporter: Reporter, mails: MailTestServer, drawer: Drawer) -> Reporte
     return replace(with_mail, charts=ChartMaker(with_mail.settings, drawer))
 
 
-def send(sender: Reporter, mails: MailTestServer, export: Mapping[str, str], change: str = "") -> EmailMessage:
+def send(sender: Reporter, mails: MailTestServer, export: Mapping[str, Any], change: str = "") -> EmailMessage:
     """The mail of a report with this export; `change` is a statement between the file and the mail."""
     made = sender.create(name="Weekly", export=export, recipients=[ANA])
     run = sender.run_now(made["report_id"])
@@ -162,6 +163,45 @@ def test_charts_that_take_too_long_are_left_out(sender: Reporter, mails: MailTes
     text, _, images = parts(send(sender, mails, OVERVIEW))
     assert images == {}
     assert NOT_ALL in text
+
+
+@pytest.mark.parametrize(
+    ("query", "title", "headings", "row"),
+    [
+        ({"dimensions": ["campaign"]}, "Sent by Campaign", "Campaign +Sent", r"cmp\S*"),
+        (
+            {"dimensions": ["campaign"], "granularity": "day", "limit": 5000},
+            "Sent by Campaign",
+            "Time +Campaign +Sent",
+            r"\d{4}-\d\d-\d\d +cmp\S*",
+        ),
+        (
+            {"granularity": "week", "compare": "previous_period"},
+            "Sent, Sent, the period before",
+            "Time +Metric +Value",
+            r"\d{4}-\d\d-\d\d +Sent",
+        ),
+        ({}, "Sent", "Metric +Sent", "Sent"),
+    ],
+)
+def test_a_report_of_a_query_has_its_chart(
+    sender: Reporter, mails: MailTestServer, query: Mapping[str, Any], title: str, headings: str, row: str
+) -> None:
+    export = {"export_type": "query", "format": "csv", "query": {"metrics": ["sent"], "time_range": "90d", **query}}
+    text, html, images = parts(send(sender, mails, export))
+    assert len(images) == 1
+    assert f'alt="{title}. Messages' in html
+    assert re.search(rf"^{title}$", text, re.MULTILINE)
+    assert re.search(rf"^{headings}$", text, re.MULTILINE), text
+    assert re.search(rf"^{row} +\d+$", text, re.MULTILINE), text
+
+
+def test_a_chart_of_too_many_points_is_left_out(sender: Reporter, mails: MailTestServer) -> None:
+    query = {"metrics": ["sent"], "time_range": "90d", "granularity": "hour"}
+    text, html, images = parts(send(sender, mails, {"export_type": "query", "format": "csv", "query": query}))
+    assert images == {}
+    for part in (text, html):
+        assert "This mail has no chart. granularity: The chart would have more than 1,000 points." in part
 
 
 def test_a_report_without_charts_has_a_plain_mail(sender: Reporter, mails: MailTestServer) -> None:
