@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from email.message import EmailMessage
 from pathlib import Path
@@ -21,8 +21,9 @@ from api.drawing.frames import write_frame
 from api.drawing.picture import Picture
 from api.reports import mail_charts
 from api.reports.mail_charts import DATA_REPLACED, MAX_PICTURE_BYTES, NOT_ALL, NOT_READ, WIDTH, ChartMaker
+from api.reports.templates import NO_MAIL
 from tests.integration.api.browser import Browser
-from tests.integration.reports.reporter import EXPORT, Reporter
+from tests.integration.reports.reporter import EMPTY_WORKSPACE, EXPORT, Reporter
 from tests.support.mail_server import MailTestServer, mail_server
 
 # includes a build of the warehouse
@@ -202,6 +203,17 @@ def test_a_chart_of_too_many_points_is_left_out(sender: Reporter, mails: MailTes
     assert images == {}
     for part in (text, html):
         assert "This mail has no chart. granularity: The chart would have more than 1,000 points." in part
+
+
+def test_a_report_of_a_workspace_without_mail_says_so(
+    reporter_of: Callable[[str], Reporter], sender: Reporter, mails: MailTestServer
+) -> None:
+    empty = reporter_of(EMPTY_WORKSPACE)
+    of_empty = replace(sender, client=empty.client, key=empty.key, workspace_id=EMPTY_WORKSPACE)
+    text, html, images = parts(send(of_empty, mails, OVERVIEW))
+    assert images == {}
+    assert NO_MAIL in text
+    assert NO_MAIL in html
 
 
 def test_a_report_without_charts_has_a_plain_mail(sender: Reporter, mails: MailTestServer) -> None:
