@@ -18,7 +18,8 @@ from api.analytics.charts import Answered, NoFastPath, OfferedChart, View, answe
 from api.analytics.conditional_get import body_unless_current
 from api.analytics.cursors import cursor_after, decode_cursor, published_state, request_hash
 from api.analytics.fast_path import FastPath, ResolvedRequest
-from api.analytics.query.chart import NAME, TITLE, answer_of_chart, chart_of_query_operation, document_of_chart
+from api.analytics.query.chart import NAME, TITLE, answer_of_chart, document_of_chart
+from api.analytics.query.chart_operation import chart_of_query_operation
 from api.analytics.query.routes import query_operation, query_view
 from api.analytics.services import AnalyticsServices
 from api.contract.charts import Chart

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
-
-import marshmallow as ma
 
 from api.analytics.chart_document import MAX_TEXT, chart_document
 from api.analytics.query.request import MAX_LIMIT, TIME
 from api.contract.charts import RowsChart
 from api.contract.semantic_layer import Dimension, Metric, SemanticLayer
 from api.errors import INVALID, ValidationFailed
-from api.web.operations import Operation
 
 Body = Mapping[str, Any]
 # the whole response to a query: `data` and `meta`
@@ -29,25 +25,6 @@ DEFAULT_BARS, MAX_BARS = 25, 100
 PART, VALUE = "part", "value"
 NO_VALUE = "(none)"
 COMPARED = {"previous_period": "the period before", "previous_year": "the year before"}
-
-
-def chart_of_query_operation(operation: Operation) -> Operation:
-    """The operation whose arguments are those of a query that a chart can have: one page, and as many bars as fit."""
-    fields = dict((operation.arguments or ma.Schema)().fields)
-    del fields["cursor"]
-    fields["limit"] = ma.fields.Integer(
-        load_default=DEFAULT_BARS,
-        strict=True,
-        validate=ma.validate.Range(min=1, max=MAX_BARS),
-        metadata={"description": f"Bars. Over time, there are at most {MAX_LINES} lines.", "example": DEFAULT_BARS},
-    )
-    example = {**(operation.example or {}), "limit": DEFAULT_BARS}
-
-    class Meta:
-        unknown = ma.RAISE
-        register = False
-
-    return replace(operation, arguments=type("QueryMetricsRequest", (ma.Schema,), {**fields, "Meta": Meta}), example=example)
 
 
 def answer_of_chart(body: Body, ask: Ask) -> Answer:
