@@ -102,6 +102,10 @@ COUNTS = (
     select workspace_id, campaign_id, sequence_id, step, variant, sent_date, sent, delivered, bounced, opened, clicked
     from core.fct_step_days where {CURRENT} order by 1, 2, 3, 4, 5, 6
     """,
+    f"""
+    select workspace_id, campaign_id, recipient_domain, recipient_provider, sent_date, sent, delivered, deferred, bounced, opened
+    from core.fct_recipient_domain_days where {CURRENT} order by 1, 2, 3, 4, 5
+    """,
     # a link that only the erased person clicked has another name
     f"""
     select workspace_id, campaign_id, sent_date, sum(messages_clicked), sum(clicks), sum(human_clicks)

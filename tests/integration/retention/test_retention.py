@@ -47,6 +47,7 @@ ROLLUPS = (
     "fct_provider_days",
     "fct_workspace_provider_days",
     "fct_step_days",
+    "fct_recipient_domain_days",
     "fct_link_days",
     "fct_delay_days",
     "fct_workspace_delays",

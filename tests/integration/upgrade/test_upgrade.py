@@ -109,6 +109,7 @@ def test_the_next_build_writes_only_new_facts(service: WsgiApp, upgraded: Settin
             ("fct_mailbox_days", 0),
             ("fct_provider_days", 0),
             ("fct_provider_delays", 0),
+            ("fct_recipient_domain_days", 0),
             ("fct_step_days", 0),
             ("fct_workspace_delays", 0),
             ("fct_workspace_hours", 0),

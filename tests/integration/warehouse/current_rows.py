@@ -42,6 +42,7 @@ VERSIONED = (
     "fct_provider_days",
     "fct_workspace_provider_days",
     "fct_step_days",
+    "fct_recipient_domain_days",
     "fct_link_days",
     "fct_delay_days",
     "fct_workspace_delays",
@@ -166,6 +167,15 @@ def differences(settings: Settings, loaded: Sequence[Event], now: datetime, with
                 (*COUNTS, "hard_bounced", *SUMS),
             ),
             reference.step_days(of),
+        ),
+        "fct_recipient_domain_days": (
+            _counts(
+                settings,
+                "fct_recipient_domain_days",
+                ("workspace_id", "campaign_id", "recipient_domain", "recipient_provider", "sent_date"),
+                (*COUNTS, "hard_bounced", "deferred"),
+            ),
+            reference.recipient_domain_days(of),
         ),
         "fct_link_days": (
             _counts(settings, "fct_link_days", ("workspace_id", "campaign_id", "link", "sent_date"), LINK_COUNTS),

@@ -52,6 +52,12 @@ KINDS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], bool], ...] = (
     ("sent", ("campaign", "mailbox", "domain", "bounce_reason", "weekday"), ("bounced",), False),
     ("sent", ("recipient_provider", "weekday"), (*OF_MAILBOXES, "deferred", "opened", "open_rate", "reply_rate"), False),
     ("sent", ("campaign", "recipient_provider", "weekday"), (*dict.fromkeys(ALL), "deferred"), False),
+    (
+        "sent",
+        ("campaign", "recipient_domain", "recipient_provider", "weekday"),
+        (*(name for name in dict.fromkeys(ALL) if name in BY_EVENT), "deferred"),
+        False,
+    ),
     ("sent", ("campaign", "sequence", "step", "variant", "weekday"), tuple(dict.fromkeys(ALL)), False),
     ("clicks", ("campaign", "link", "weekday"), ("clicks", "human_clicks"), False),
     ("event", ("provider", "event_type", "weekday"), ("events",), False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -162,6 +163,27 @@ def step_days(of: Iterable[Message]) -> dict[tuple[str, str, str, str, str, date
     for counts in days.values():
         # nothing shows them by step
         counts.pop("deferred", None)
+    return days
+
+
+def bare_domain(domain: str) -> str:
+    """A recipient's domain without what is written beside it."""
+    return re.split(r"[\s()]", domain)[0]
+
+
+def recipient_domain_days(of: Iterable[Message]) -> dict[tuple[str, str, str, str, date], Counter[str]]:
+    """Counts by (workspace, campaign, domain of the recipient, its provider, day of sending in UTC)."""
+    days = _days(
+        of,
+        lambda message: (
+            *(message.workspace_id, message.campaign_id),
+            *(bare_domain(message.recipient_domain), message.recipient_provider),
+        ),
+    )
+    for counts in days.values():
+        # nothing shows them by domain
+        for name in SUMS:
+            counts.pop(name, None)
     return days
 
 

@@ -23,6 +23,7 @@ ROLLUPS = (
     "fct_message_problems",
     "fct_provider_days",
     "fct_provider_delays",
+    "fct_recipient_domain_days",
     "fct_send_slots",
     "fct_step_days",
     "fct_workspace_hours",

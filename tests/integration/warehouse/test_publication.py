@@ -160,6 +160,7 @@ def test_readers_during_builds_see_only_published_batches(built_empty: Settings,
             "fct_provider_days": (1, 1),
             "fct_workspace_provider_days": (1, 1),
             "fct_step_days": (1, 1),
+            "fct_recipient_domain_days": (1, 1),
         }
     finally:
         stop.set()
