@@ -33,6 +33,8 @@ LIMIT_OF_A_CAMPAIGN = 15
 LIMIT_OF_A_LIST = 400
 LIMIT = 40
 OF_A_CAMPAIGN = ("campaign_analytics", "deliverability")
+# of the local days of all mail, which are read by the quarter of an hour
+LIMIT_OF_LOCAL_DAYS = 150
 # of any query of metrics, and of one by what there can be as many of as messages
 LIMIT_OF_QUERIES = 150
 LIMIT_OF_DOMAINS_AND_LINKS = 400
@@ -71,6 +73,19 @@ QUERIES: dict[str, dict[str, Any]] = {
         "metrics": ["sent", "open_rate"],
         "dimensions": ["campaign", "hour_of_day"],
         "timezone": "Europe/Berlin",
+    },
+    "by day of another zone": {"metrics": EVERYTHING, "granularity": "day", "timezone": "Asia/Kolkata"},
+    "by campaign and day of another zone": {
+        "metrics": ["sent", "delivery_rate", "bounce_rate", "spam_rate"],
+        "dimensions": ["campaign"],
+        "granularity": "day",
+        "timezone": "Asia/Kolkata",
+    },
+    "by mailbox and day of another zone": {
+        "metrics": ["sent", "bounce_rate", "spam_rate"],
+        "dimensions": ["mailbox"],
+        "granularity": "day",
+        "timezone": "America/New_York",
     },
     "events by type and day": {"metrics": ["events"], "dimensions": ["event_type"], "basis": "event", "granularity": "day"},
     "by campaign and day of the event": {
@@ -180,7 +195,11 @@ def _measure(
     path = {name: ids[name] for name in endpoint.path_parameters}
     params = request_schema(endpoint)().load(parameters)
     context, _ = resolve_settings(endpoint, params, path, datetime.now(UTC).date())
-    limit = LIMIT_OF_A_CAMPAIGN if about == ONE_CAMPAIGN and endpoint.name in OF_A_CAMPAIGN else LIMIT
+    limit = LIMIT
+    if about == ONE_CAMPAIGN and endpoint.name in OF_A_CAMPAIGN:
+        limit = LIMIT_OF_A_CAMPAIGN
+    elif about == LOCAL_DAYS and not endpoint.path_parameters:
+        limit = LIMIT_OF_LOCAL_DAYS
     with connect(scratch, "mailmart_api") as connection:
         apply_settings(connection, {**fixed, **context})
         after = _middle(connection, endpoint) if about == DEEP else None

@@ -107,6 +107,8 @@ def test_the_next_build_writes_only_new_facts(service: WsgiApp, upgraded: Settin
             ("fct_event_day_shifts", 0),
             ("fct_event_days", 0),
             ("fct_mailbox_days", 0),
+            ("fct_mailbox_slots", 0),
+            ("fct_outcome_slots", 0),
             ("fct_provider_days", 0),
             ("fct_provider_delays", 0),
             ("fct_recipient_domain_days", 0),
