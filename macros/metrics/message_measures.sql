@@ -28,3 +28,15 @@
         else coalesce({{ column }}, '')
     end
 {%- endmacro %}
+
+
+{#
+    A recipient's domain for a rollup, whose keys have a bound: what other systems write beside a domain, such as a comment, is left
+    out. A domain that is one as it is needs no more than the first condition.
+#}
+{% macro bare_domain(column) -%}
+    case
+        when octet_length({{ column }}) <= 255 and {{ column }} !~ '[^a-z0-9._-]' then {{ column }}
+        else app.bare_domain({{ column }})
+    end
+{%- endmacro %}

@@ -112,7 +112,9 @@ order by {{ cluster_by | join(', ') }}
         {{ added_up(measure) }} as {{ name }}{{ ',' if not loop.last }}
         {%- endfor %}
     from {{ messages }}
-    group by {{ range(1, grain | length + 1) | join(', ') }}
+    -- Of an expression, the planner expects as many values as rows, and would sort all of them by texts. Transaction ids can be
+    -- hashed, but not sorted: with a constant one among the keys, groups are found by hashing.
+    group by {{ range(1, grain | length + 1) | join(', ') }}, '0'::xid
 {%- endmacro %}
 
 

@@ -18,6 +18,6 @@
             'replied': {'count_if': 'is_replied'},
         },
         cluster_by=['workspace_id', 'slot_at', 'campaign_id'],
-        expressions={'slot_at': "date_bin('15 minutes', sent_at, timestamptz '2000-01-01 00:00:00+00')"},
+        expressions={'slot_at': slot_of_sending()},
     )
 }}

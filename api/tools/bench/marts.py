@@ -33,8 +33,12 @@ LIMIT_OF_A_CAMPAIGN = 15
 LIMIT_OF_A_LIST = 400
 LIMIT = 40
 OF_A_CAMPAIGN = ("campaign_analytics", "deliverability")
-# of any query of metrics
+# of the local days of all mail, which are read by the quarter of an hour
+LIMIT_OF_LOCAL_DAYS = 150
+# of any query of metrics, and of one by what there can be as many of as messages
 LIMIT_OF_QUERIES = 150
+LIMIT_OF_DOMAINS_AND_LINKS = 400
+MANY = ("link", "recipient_domain")
 EVERYTHING = ("sent", "delivered", "open_rate", "click_rate", "reply_rate", "bounce_rate", "spam_rate", "engagement_score")
 # of 90 days, with what they are about
 QUERIES: dict[str, dict[str, Any]] = {
@@ -53,11 +57,35 @@ QUERIES: dict[str, dict[str, Any]] = {
     "by campaign and recipient provider": {"metrics": EVERYTHING, "dimensions": ["campaign", "recipient_provider"]},
     "by step and variant": {"metrics": EVERYTHING, "dimensions": ["step", "variant"]},
     "by link": {"metrics": ["clicks", "human_clicks"], "dimensions": ["link"]},
+    "by recipient domain": {"metrics": EVERYTHING, "dimensions": ["recipient_domain"]},
+    "by recipient domain, compared": {
+        "metrics": ("sent", "bounce_rate", "open_rate"),
+        "dimensions": ["recipient_domain"],
+        "compare": "previous_period",
+    },
+    "by campaign, of one recipient domain": {
+        "metrics": EVERYTHING,
+        "dimensions": ["campaign"],
+        "filters": [{"dimension": "recipient_domain", "values": ["gmail.com"]}],
+    },
     "by the hour of another zone": {"metrics": ["sent", "opened"], "granularity": "hour", "timezone": "Asia/Kathmandu"},
     "by campaign and hour of the day": {
         "metrics": ["sent", "open_rate"],
         "dimensions": ["campaign", "hour_of_day"],
         "timezone": "Europe/Berlin",
+    },
+    "by day of another zone": {"metrics": EVERYTHING, "granularity": "day", "timezone": "Asia/Kolkata"},
+    "by campaign and day of another zone": {
+        "metrics": ["sent", "delivery_rate", "bounce_rate", "spam_rate"],
+        "dimensions": ["campaign"],
+        "granularity": "day",
+        "timezone": "Asia/Kolkata",
+    },
+    "by mailbox and day of another zone": {
+        "metrics": ["sent", "bounce_rate", "spam_rate"],
+        "dimensions": ["mailbox"],
+        "granularity": "day",
+        "timezone": "America/New_York",
     },
     "events by type and day": {"metrics": ["events"], "dimensions": ["event_type"], "basis": "event", "granularity": "day"},
     "by campaign and day of the event": {
@@ -167,7 +195,11 @@ def _measure(
     path = {name: ids[name] for name in endpoint.path_parameters}
     params = request_schema(endpoint)().load(parameters)
     context, _ = resolve_settings(endpoint, params, path, datetime.now(UTC).date())
-    limit = LIMIT_OF_A_CAMPAIGN if about == ONE_CAMPAIGN and endpoint.name in OF_A_CAMPAIGN else LIMIT
+    limit = LIMIT
+    if about == ONE_CAMPAIGN and endpoint.name in OF_A_CAMPAIGN:
+        limit = LIMIT_OF_A_CAMPAIGN
+    elif about == LOCAL_DAYS and not endpoint.path_parameters:
+        limit = LIMIT_OF_LOCAL_DAYS
     with connect(scratch, "mailmart_api") as connection:
         apply_settings(connection, {**fixed, **context})
         after = _middle(connection, endpoint) if about == DEEP else None
@@ -215,7 +247,8 @@ def _measure_query(
     rows = rows_statement(query, fact, layer.bucket_views.get(query.granularity, ""))
     with connect(scratch, "mailmart_api") as connection:
         apply_settings(connection, {**fixed, **query.settings()})
-        return _explain(connection, "query_metrics", fact.mart, rows, about, LIMIT_OF_QUERIES, rounds)
+        limit = LIMIT_OF_DOMAINS_AND_LINKS if any(name in MANY for name in body.get("dimensions", ())) else LIMIT_OF_QUERIES
+        return _explain(connection, "query_metrics", fact.mart, rows, about, limit, rounds)
 
 
 def _explain(connection: Connection, endpoint: str, view: str, query: str, about: str, limit: int, rounds: int) -> MeasuredQuery:

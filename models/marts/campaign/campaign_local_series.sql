@@ -1,38 +1,19 @@
+{%- set counts = workspace_counts() + ['bounced'] %}
+
 with campaigns as (
     select * from {{ ref('int_requested_campaigns') }}
 ),
 
-workspaces as (
-    select * from {{ ref('int_requested_workspaces') }}
+windows as (
+    select * from {{ ref('int_local_windows') }}
 ),
 
 slots as (
-    select
-        workspace_id,
-        campaign_id,
-        slot_at,
-        sent,
-        delivered,
-        opened,
-        clicked,
-        replied
-    from {{ ref('fct_send_slots') }} as fct_send_slots
-    where
-        {{ is_visible_as_of('fct_send_slots') }}
-        and slot_at >= {{ request_range_start() }}::timestamp at time zone 'UTC'
-        and slot_at < ({{ request_range_end() }} + 1)::timestamp at time zone 'UTC'
-),
-
--- the local dates of the window, whose ends are those of days in UTC
-windows as (
-    select
-        workspace_id,
-        timezone,
-        ({{ request_range_start() }}::timestamp at time zone 'UTC' at time zone timezone)::date as first_date,
-        (
-            (({{ request_range_end() }} + 1)::timestamp - interval '1 microsecond') at time zone 'UTC' at time zone timezone
-        )::date as last_date
-    from workspaces
+    {{
+        slots_with_outcomes(
+            ref('fct_send_slots'), ref('fct_outcome_slots'), where=is_visible_slot_in_window()
+        ) | indent
+    }}
 ),
 
 -- the date of a bucket is its first day in the window
@@ -58,7 +39,7 @@ totals as (
                 greatest(
                     date_trunc({{ request_group_by() }}, slots.slot_at at time zone windows.timezone)::date, windows.first_date
                 ) as date,
-                {{ summed_counts('slots', ['sent', 'delivered', 'opened', 'clicked', 'replied']) }}
+                {{ summed_counts('slots', counts + ['complained']) }}
             from slots
             where
                 slots.workspace_id = campaigns.workspace_id
@@ -72,11 +53,8 @@ select
     workspace_id,
     campaign_id,
     date,
-    coalesce(totals.sent, 0) as sent,
-    coalesce(totals.delivered, 0) as delivered,
-    coalesce(totals.opened, 0) as opened,
-    coalesce(totals.clicked, 0) as clicked,
-    coalesce(totals.replied, 0) as replied
+    {{ counts_or_zero('totals', counts) }},
+    coalesce(totals.complained, 0) as spam_complaints
 from campaigns
 inner join buckets using (workspace_id)
 left join totals using (workspace_id, campaign_id, date)

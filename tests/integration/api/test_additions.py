@@ -132,8 +132,7 @@ def test_local_days_are_an_addition(caller: Caller) -> None:
         # a window of 31 days in UTC touches 32 local ones
         assert len(series) == (31 if zone == "UTC" else 32)
         if zone == "UTC":
-            fields = ("date", "sent", "delivered", "opened", "clicked", "replied")
-            assert data["local_time_series"] == [{name: point[name] for name in fields} for point in plain["time_series"]]
+            assert data["local_time_series"] == plain["time_series"]
         elif zone == "Pacific/Pago_Pago":
             # UTC-11: 9:00 is 22:00 of the day before
             assert series[day(DAYS_AGO + moved)]["sent"] == SUMMARY["emails_sent"]
@@ -142,6 +141,20 @@ def test_local_days_are_an_addition(caller: Caller) -> None:
             assert series[day(DAYS_AGO)]["sent"] + series[day(DAYS_AGO - 1)]["sent"] == SUMMARY["emails_sent"]
             assert series[day(DAYS_AGO)]["sent"] == 3600
     assert caller.get(path, timezone="Mars/Base").status_code == 422
-    # days of health scores are counted in UTC alone
-    refused = caller.get(f"{WORKSPACE}/analytics/deliverability", timezone="UTC")
-    assert (refused.status_code, list(refused.get_json()["error"]["details"])) == (422, ["timezone"])
+
+
+def test_local_days_of_the_workspace_and_its_health(caller: Caller) -> None:
+    for path, name in (("series", "time_series"), ("deliverability", "reputation_trend")):
+        plain = caller.get(f"{WORKSPACE}/analytics/{path}").get_json()["data"]
+        assert f"local_{name}" not in plain
+        for zone in ("UTC", "Pacific/Pago_Pago"):
+            data = caller.get(f"{WORKSPACE}/analytics/{path}", timezone=zone).get_json()["data"]
+            assert {key: data[key] for key in plain} == plain
+            local = {point["date"]: point for point in data[f"local_{name}"]}
+            if zone == "UTC":
+                assert data[f"local_{name}"] == plain[name]
+            else:
+                # what was sent at 9:00 in UTC was sent on the day before
+                (first, *_) = (point["date"] for point in plain[name] if point.get("sent", 1))
+                assert min(date for date, point in local.items() if point.get("sent", 1)) < first
+        assert caller.get(f"{WORKSPACE}/analytics/{path}", timezone="Mars/Base").status_code == 422

@@ -194,13 +194,30 @@ def test_what_no_fact_can_answer_says_what_could_be(caller: Caller) -> None:
     assert refusal(caller, metrics=["bounce_rate"], dimensions=["bounce_reason"]) == {
         "metrics": [
             (
-                "bounce_rate is not known by bounce_reason. It is known by campaign, domain, mailbox, recipient_provider,"
-                " sequence, step, variant and weekday."
+                "bounce_rate is not known by bounce_reason. It is known by campaign, domain, hour_of_day, mailbox,"
+                " recipient_domain, recipient_provider, sequence, step, variant and weekday."
             )
         ]
     }
-    assert refusal(caller, metrics=["sent", "bounced"], timezone="Europe/Berlin") == {
-        "metrics": ["bounced is not known in the time zone Europe/Berlin, only by days, weeks and months of UTC."]
+    assert refusal(caller, metrics=["sent", "deferred"], timezone="Europe/Berlin", time_range="90d") == {
+        "metrics": ["deferred is not known in the time zone Europe/Berlin, only by days, weeks and months of UTC."]
+    }
+    assert refusal(caller, metrics=["bounced"], dimensions=["recipient_domain"], timezone="Asia/Kolkata") == {
+        "metrics": [
+            (
+                "bounced by recipient_domain is not known in the time zone Asia/Kolkata, only by days, weeks and months of UTC."
+                " bounced is known in the time zone Asia/Kolkata by bounce_reason, campaign, domain, hour_of_day, mailbox and"
+                " weekday."
+            )
+        ]
+    }
+    assert refusal(caller, metrics=["sent"], dimensions=["recipient_domain", "mailbox"]) == {
+        "metrics": [
+            (
+                "sent is not known by mailbox and recipient_domain at once. It is known by campaign, domain, hour_of_day,"
+                " mailbox, recipient_domain, recipient_provider, sequence, step, variant and weekday."
+            )
+        ]
     }
     assert refusal(caller, metrics=["opened"], dimensions=["mailbox"], granularity="hour") == {
         "metrics": [
@@ -219,6 +236,49 @@ def test_what_no_fact_can_answer_says_what_could_be(caller: Caller) -> None:
     assert refusal(caller, metrics=["opened"], dimensions=["recipient_provider"], basis="event") == {
         "metrics": ["opened is not known by recipient_provider. It is known by campaign, domain, mailbox and weekday."]
     }
+
+
+def test_by_recipient_domain(caller: Caller) -> None:
+    body: dict[str, Any] = {"metrics": ["sent", "delivered", "bounce_rate"], "dimensions": ["recipient_domain"]}
+    content = query(caller, **body)["data"]
+    assert content["totals"] == query(caller, metrics=body["metrics"])["data"]["totals"]
+    assert sum(row["metrics"]["sent"]["value"] for row in content["rows"]) == content["totals"]["sent"]["value"]
+    (first, *_) = content["rows"]
+    of_first = {"dimension": "recipient_domain", "values": list(first["dimensions"].values())}
+    only = query(caller, metrics=["sent"], filters=[of_first])
+    assert only["data"]["totals"]["sent"] == first["metrics"]["sent"]
+    of_others = {**of_first, "operator": "not_in"}
+    others = query(caller, metrics=["sent"], filters=[of_others])["data"]["totals"]
+    assert others["sent"]["value"] == content["totals"]["sent"]["value"] - first["metrics"]["sent"]["value"]
+    assert refusal(caller, metrics=["sent"], dimensions=["recipient_domian"]) == {
+        "dimensions": ["0: Unknown dimension recipient_domian. Did you mean recipient_domain?"]
+    }
+
+
+@pytest.mark.parametrize("dimensions", [["campaign"], ["mailbox", "domain"]])
+def test_days_of_a_time_zone(caller: Caller, dimensions: list[str]) -> None:
+    # sent from 9:00 to 10:23 in UTC: eleven hours behind, it is the evening of the day before
+    body: dict[str, Any] = {
+        "metrics": ["sent", "bounced", "hard_bounced", "complained", "unsubscribed", "spam_rate"],
+        "dimensions": dimensions,
+        "granularity": "day",
+    }
+    today = datetime.now(UTC).date()
+    around_the_example = {
+        "time_range": "custom",
+        "start_date": (today - timedelta(days=DAYS_AGO + 3)).isoformat(),
+        "end_date": (today - timedelta(days=DAYS_AGO - 3)).isoformat(),
+    }
+    days_of = {}
+    for zone in ("UTC", "Pacific/Pago_Pago"):
+        rows = query(caller, **body, timezone=zone, **around_the_example)["data"]["rows"]
+        days_of[zone] = {(row["time"], *row["dimensions"].values()): row["metrics"] for row in rows}
+    moved = {
+        ((date.fromisoformat(day) - timedelta(days=1)).isoformat(), *values): metrics
+        for (day, *values), metrics in days_of["UTC"].items()
+    }
+    assert days_of["Pacific/Pago_Pago"] == moved
+    assert sum(metrics["bounced"]["value"] for metrics in moved.values()) == 100
 
 
 def test_events_by_the_day_of_the_event(caller: Caller) -> None:

@@ -91,6 +91,11 @@ COUNTS = (
     from core.fct_bounce_days where {CURRENT} order by 1, 2, 3, 4
     """,
     f"select workspace_id, campaign_id, slot_at, sent, opened from core.fct_send_slots where {CURRENT} order by 1, 2, 3",
+    f"""
+    select workspace_id, campaign_id, slot_at, bounce_reason, messages, bounced, complained
+    from core.fct_outcome_slots where {CURRENT} order by 1, 2, 3, 4
+    """,
+    f"select workspace_id, mailbox_id, slot_at, sent, bounced from core.fct_mailbox_slots where {CURRENT} order by 1, 2, 3",
     f"select workspace_id, slot_at, sent, opened from core.fct_workspace_slots where {CURRENT} order by 1, 2",
     f"select workspace_id, hour_at, sent, opened from core.fct_workspace_hours where {CURRENT} order by 1, 2",
     f"select workspace_id, mailbox_id, sent_date, sent, bounced from core.fct_mailbox_days where {CURRENT} order by 1, 2, 3",
@@ -101,6 +106,10 @@ COUNTS = (
     f"""
     select workspace_id, campaign_id, sequence_id, step, variant, sent_date, sent, delivered, bounced, opened, clicked
     from core.fct_step_days where {CURRENT} order by 1, 2, 3, 4, 5, 6
+    """,
+    f"""
+    select workspace_id, campaign_id, recipient_domain, recipient_provider, sent_date, sent, delivered, deferred, bounced, opened
+    from core.fct_recipient_domain_days where {CURRENT} order by 1, 2, 3, 4, 5
     """,
     # a link that only the erased person clicked has another name
     f"""

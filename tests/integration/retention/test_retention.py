@@ -40,6 +40,8 @@ EVERY: dict[str, Any] = {"retain_payloads": 2, "retain_events": 3, "retain_messa
 ROLLUPS = (
     "fct_campaign_days",
     "fct_send_slots",
+    "fct_outcome_slots",
+    "fct_mailbox_slots",
     "fct_workspace_slots",
     "fct_workspace_hours",
     "fct_mailbox_days",
@@ -47,6 +49,7 @@ ROLLUPS = (
     "fct_provider_days",
     "fct_workspace_provider_days",
     "fct_step_days",
+    "fct_recipient_domain_days",
     "fct_link_days",
     "fct_delay_days",
     "fct_workspace_delays",

@@ -19,6 +19,7 @@ from tests.integration.warehouse.reference import (
     HOUR_COUNTS,
     LINK_COUNTS,
     MAILBOX_COUNTS,
+    OUTCOMES,
     PROVIDER_COUNTS,
     SHIFTED_COUNTS,
     SLOT_COUNTS,
@@ -35,6 +36,8 @@ VERSIONED = (
     "fct_message_problems",
     "fct_campaign_days",
     "fct_send_slots",
+    "fct_outcome_slots",
+    "fct_mailbox_slots",
     "fct_workspace_slots",
     "fct_workspace_hours",
     "fct_mailbox_days",
@@ -42,6 +45,7 @@ VERSIONED = (
     "fct_provider_days",
     "fct_workspace_provider_days",
     "fct_step_days",
+    "fct_recipient_domain_days",
     "fct_link_days",
     "fct_delay_days",
     "fct_workspace_delays",
@@ -123,6 +127,14 @@ def differences(settings: Settings, loaded: Sequence[Event], now: datetime, with
             {row[:3]: +Counter(dict(zip(SLOT_COUNTS, row[3:], strict=True))) for row in slots},
             reference.send_slots(of),
         ),
+        "fct_outcome_slots": (
+            _counts(settings, "fct_outcome_slots", ("workspace_id", "campaign_id", "slot_at", "bounce_reason"), OUTCOMES),
+            reference.outcome_slots(of),
+        ),
+        "fct_mailbox_slots": (
+            _counts(settings, "fct_mailbox_slots", ("workspace_id", "mailbox_id", "domain_id", "slot_at"), MAILBOX_COUNTS),
+            reference.mailbox_slots(of),
+        ),
         "fct_workspace_slots": (
             _counts(settings, "fct_workspace_slots", ("workspace_id", "slot_at"), ("campaigns", *HOUR_COUNTS)),
             reference.workspace_slots(of),
@@ -166,6 +178,15 @@ def differences(settings: Settings, loaded: Sequence[Event], now: datetime, with
                 (*COUNTS, "hard_bounced", *SUMS),
             ),
             reference.step_days(of),
+        ),
+        "fct_recipient_domain_days": (
+            _counts(
+                settings,
+                "fct_recipient_domain_days",
+                ("workspace_id", "campaign_id", "recipient_domain", "recipient_provider", "sent_date"),
+                (*COUNTS, "hard_bounced", "deferred"),
+            ),
+            reference.recipient_domain_days(of),
         ),
         "fct_link_days": (
             _counts(settings, "fct_link_days", ("workspace_id", "campaign_id", "link", "sent_date"), LINK_COUNTS),

@@ -201,7 +201,9 @@ def random_events(
                     campaign_id=some_id("c", "1", "1", "1", "1", "2", "2", "3", "4"),
                     mailbox_id=some_id("b", "1", "1", "2", "3"),
                     domain_id=some_id("d", "1", "2"),
-                    recipient_domain=chance.choice((labels.choice(("gmail.com", "aol.com", "acme.example")), "", None)),
+                    recipient_domain=chance.choice(
+                        (labels.choice(("gmail.com", "aol.com", "acme.example", "acme.example (sales)")), "", None)
+                    ),
                     smtp_status=bounce.smtp_status,
                     is_machine=chance.choice((True, False, None)),
                     smtp_code=bounce.smtp_code,

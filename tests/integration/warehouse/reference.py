@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -58,6 +59,16 @@ TIME_OF_COUNT = {
     "hard_bounced": "first_bounced_at",
 }
 SHIFTED_COUNTS = tuple(TIME_OF_COUNT)
+OUTCOMES = (
+    "messages",
+    "bounced",
+    "hard_bounced",
+    "undelivered",
+    "complained",
+    "unsubscribed",
+    "machine_opened",
+    "machine_clicked",
+)
 LINK_COUNTS = ("messages_clicked", "human_messages_clicked", "clicks", "human_clicks")
 # the kinds of delays; in microseconds, where each bucket from 1 on begins
 DELAYS = ("delivered", "opened", "clicked", "replied")
@@ -162,6 +173,27 @@ def step_days(of: Iterable[Message]) -> dict[tuple[str, str, str, str, str, date
     for counts in days.values():
         # nothing shows them by step
         counts.pop("deferred", None)
+    return days
+
+
+def bare_domain(domain: str) -> str:
+    """A recipient's domain without what is written beside it."""
+    return re.split(r"[\s()]", domain)[0]
+
+
+def recipient_domain_days(of: Iterable[Message]) -> dict[tuple[str, str, str, str, date], Counter[str]]:
+    """Counts by (workspace, campaign, domain of the recipient, its provider, day of sending in UTC)."""
+    days = _days(
+        of,
+        lambda message: (
+            *(message.workspace_id, message.campaign_id),
+            *(bare_domain(message.recipient_domain), message.recipient_provider),
+        ),
+    )
+    for counts in days.values():
+        # nothing shows them by domain
+        for name in SUMS:
+            counts.pop(name, None)
     return days
 
 
@@ -276,10 +308,39 @@ def send_slots(of: Iterable[Message]) -> dict[tuple[str, str, datetime], Counter
     slots: dict[tuple[str, str, datetime], Counter[str]] = defaultdict(Counter)
     for message in of:
         if message.sent_at is not None:
-            moment = message.sent_at.astimezone(UTC)
-            slot = moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
-            slots[message.workspace_id, message.campaign_id, slot].update(message.counts.intersection(SLOT_COUNTS))
+            key = message.workspace_id, message.campaign_id, _slot(message.sent_at)
+            slots[key].update(message.counts.intersection(SLOT_COUNTS))
     return slots
+
+
+def outcome_slots(of: Iterable[Message]) -> dict[tuple[str, str, datetime, str], Counter[str]]:
+    """Counts of rare outcomes by (workspace, campaign, quarter of an hour of sending, bounce reason)."""
+    slots: dict[tuple[str, str, datetime, str], Counter[str]] = defaultdict(Counter)
+    for message in of:
+        outcomes = message.counts & {"bounced", "complained", "unsubscribed"}
+        outcomes |= {f"machine_{kind}" for kind in ("opened", "clicked") if {kind, f"human_{kind}"} & message.counts == {kind}}
+        outcomes |= {"hard_bounced"} if message.is_hard_bounced else set()
+        outcomes |= set() if message.counts & {"delivered", "bounced"} else {"undelivered"}
+        if message.sent_at is not None and outcomes:
+            key = message.workspace_id, message.campaign_id, _slot(message.sent_at), message.bounce_reason
+            slots[key].update(outcomes | {"messages"})
+    return slots
+
+
+def mailbox_slots(of: Iterable[Message]) -> dict[tuple[str, str, str, datetime], Counter[str]]:
+    """Counts by (workspace, mailbox, domain, quarter of an hour of sending)."""
+    slots: dict[tuple[str, str, str, datetime], Counter[str]] = defaultdict(Counter)
+    for message in of:
+        if message.sent_at is not None:
+            counts = message.counts | ({"hard_bounced"} if message.is_hard_bounced else set())
+            key = message.workspace_id, message.mailbox_id, message.domain_id, _slot(message.sent_at)
+            slots[key].update(counts.intersection(MAILBOX_COUNTS))
+    return slots
+
+
+def _slot(sent_at: datetime) -> datetime:
+    moment = sent_at.astimezone(UTC)
+    return moment.replace(minute=moment.minute // 15 * 15, second=0, microsecond=0)
 
 
 def workspace_slots(of: Iterable[Message]) -> dict[tuple[str, datetime], Counter[str]]:

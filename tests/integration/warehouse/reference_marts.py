@@ -142,20 +142,28 @@ def campaign_series(request: Request, mail: Iterable[Message], app: App, now: da
 
 def campaign_local_series(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
     """The same by local dates: those that the window, whose ends are in UTC, touches."""
-    zone = ZoneInfo(zone_of(request, app))
     sent = _sent(request, mail)
-    first = datetime.combine(request.start, time(), UTC).astimezone(zone).date()
-    last = (datetime.combine(request.end, time(), UTC) + timedelta(days=1, microseconds=-1)).astimezone(zone).date()
-    local = replace(request, start=first, end=last)
-    counts = _counts_by(
-        _inside(request, sent), lambda message: (message.campaign_id, _bucket(local, _sent_at(message).astimezone(zone).date()))
-    )
-    names = ("sent", "delivered", "opened", "clicked", "replied")
+    local, local_day = _local(request, app)
+    counts = _counts_by(_inside(request, sent), lambda message: (message.campaign_id, _bucket(local, local_day(message))))
+    names = ("sent", "delivered", "opened", "clicked", "replied", "bounced")
     return [
-        {"campaign_id": campaign_id, "date": day, **{name: counts[campaign_id, day][name] for name in names}}
+        {
+            "campaign_id": campaign_id,
+            "date": day,
+            **{name: counts[campaign_id, day][name] for name in names},
+            "spam_complaints": counts[campaign_id, day]["complained"],
+        }
         for campaign_id in sorted(_campaigns(request, sent, app))
         for day in sorted({_bucket(local, day) for day in _days(local)})
     ]
+
+
+def _local(request: Request, app: App) -> tuple[Request, Callable[[Message], date]]:
+    """The request of the local dates that the window touches, and the local day of a message."""
+    zone = ZoneInfo(zone_of(request, app))
+    first = datetime.combine(request.start, time(), UTC).astimezone(zone).date()
+    last = (datetime.combine(request.end, time(), UTC) + timedelta(days=1, microseconds=-1)).astimezone(zone).date()
+    return replace(request, start=first, end=last), lambda message: _sent_at(message).astimezone(zone).date()
 
 
 def campaign_steps(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
@@ -415,7 +423,17 @@ def workspace_overview(request: Request, mail: Iterable[Message], app: App, now:
 
 def workspace_series(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
     """One row a bucket of the window, with or without mail, by date: all mail, also that of no campaign."""
-    counts = _counts_by(_inside(request, _sent(request, mail)), lambda message: _bucket(request, _day(message)))
+    return _series(request, _inside(request, _sent(request, mail)), _day)
+
+
+def workspace_local_series(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """The same by the local dates that the window touches."""
+    local, local_day = _local(request, app)
+    return _series(local, _inside(request, _sent(request, mail)), local_day)
+
+
+def _series(request: Request, sent: Iterable[Message], day_of: Callable[[Message], date]) -> list[Row]:
+    counts = _counts_by(sent, lambda message: _bucket(request, day_of(message)))
     names = ("delivery_rate", "open_rate", "click_rate", "reply_rate", "bounce_rate")
     return [
         {
@@ -502,6 +520,13 @@ def top_bounce_reasons(request: Request, mail: Iterable[Message], app: App, now:
 def reputation_trend(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
     """One row a day of the window that has a health score (0 to 100), oldest first."""
     scores = _health_scores(request, _sent(request, mail), app)
+    return [{"date": day, "score": score} for day, score in sorted(scores.items())]
+
+
+def local_reputation_trend(request: Request, mail: Iterable[Message], app: App, now: datetime) -> list[Row]:
+    """The same dates, as local days; a campaign's mailboxes are those of the window, which is in UTC."""
+    _, local_day = _local(request, app)
+    scores = _health_scores(request, _sent(request, mail), app, local_day)
     return [{"date": day, "score": score} for day, score in sorted(scores.items())]
 
 
@@ -629,19 +654,23 @@ def _days_back(days: Mapping[date, Counter[str]], on: date, first: int, last: in
     return counts
 
 
-def _health_scores(request: Request, sent: Sequence[Message], app: App) -> dict[date, int]:
+def _health_scores(
+    request: Request, sent: Sequence[Message], app: App, day_of: Callable[[Message], date] | None = None
+) -> dict[date, int]:
     """The workspace's score (0 to 100) of each day of the window that has one.
 
     A campaign chooses mailboxes, by what it sent from them in the window; their scores are of all their mail. A domain
     chooses mail, by its mailbox's domain, else by its own. Together they choose the mailboxes
     from which the campaign sent mail of the domain.
     """
-    days = _mailbox_days(request, sent, app)
+    days = _mailbox_days(request, sent, app, day_of)
     services = {day: _weighted_mean(days.values(), day) for day in _days(request)}
     return {day: int(rounded(mean, 0)) for day, mean in services.items() if mean is not None}
 
 
-def _mailbox_days(request: Request, sent: Sequence[Message], app: App) -> dict[str, dict[date, Counter[str]]]:
+def _mailbox_days(
+    request: Request, sent: Sequence[Message], app: App, day_of: Callable[[Message], date] | None = None
+) -> dict[str, dict[date, Counter[str]]]:
     """The counts a day of each mailbox that the request's filters choose, of the whole time."""
     mailboxes = {message.mailbox_id for message in sent} - {""}
     if request.campaign_id is not None:
@@ -650,7 +679,7 @@ def _mailbox_days(request: Request, sent: Sequence[Message], app: App) -> dict[s
     for message in _of_domain(request, sent, app):
         if message.mailbox_id in mailboxes:
             hard = {"hard_bounced"} if message.is_hard_bounced else set()
-            days[message.mailbox_id][_day(message)].update(message.counts | hard)
+            days[message.mailbox_id][(day_of or _day)(message)].update(message.counts | hard)
     return days
 
 
@@ -1268,5 +1297,7 @@ MARTS: dict[str, Mart] = {
         deliverability_previous_period,
         deliverability_change,
         campaign_local_series,
+        workspace_local_series,
+        local_reputation_trend,
     )
 }

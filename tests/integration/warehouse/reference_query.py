@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.integration.warehouse.events import App, Event
-from tests.integration.warehouse.reference import KNOWN_TYPES, Message, times_of_counts
+from tests.integration.warehouse.reference import KNOWN_TYPES, Message, bare_domain, times_of_counts
 from tests.integration.warehouse.reference_marts import domain_of, rounded, wilson_lower_bound
 
 Value = dict[str, Any]
@@ -62,6 +62,7 @@ def counted_messages(messages: Iterable[Message], app: App) -> list[Counted]:
                 "mailbox": message.mailbox_id,
                 "domain": domain_of(message, app),
                 "recipient_provider": message.recipient_provider,
+                "recipient_domain": bare_domain(message.recipient_domain),
                 "sequence": message.sequence_id or "",
                 "step": message.step or "",
                 "variant": message.variant or "",

@@ -154,12 +154,15 @@ def test_readers_during_builds_see_only_published_batches(built_empty: Settings,
             "fct_messages": (0, 1),
             "fct_campaign_days": (1, 1),
             "fct_send_slots": (1, 1),
+            "fct_mailbox_slots": (1, 1),
+            "fct_outcome_slots": (1, 1),
             "fct_workspace_slots": (1, 1),
             "fct_workspace_hours": (1, 1),
             "fct_mailbox_days": (1, 1),
             "fct_provider_days": (1, 1),
             "fct_workspace_provider_days": (1, 1),
             "fct_step_days": (1, 1),
+            "fct_recipient_domain_days": (1, 1),
         }
     finally:
         stop.set()
