@@ -1,21 +1,21 @@
-"""Imports dbt and parses the project once, and forks a process for each command.
+"""Imports dbt and parses the project once in a run, whatever the number of workers, and forks a process for each command.
 
 On little data that is most of a command's time; what is compiled already, and no garbage collection, save half of the rest.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import gc
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -26,15 +26,16 @@ from click import Command
 
 from api.dbt.build_process import run_build
 from api.dbt.warm_server import freeze_memory
-from api.processes.parent_death import end_with_parent
 from api.settings import PROJECT_ROOT
+from tests.support.manifest import parsed_project
 from tests.support.parse_command import parse_arguments, parse_environment
-from tests.support.run_folder import once_per_run, run_folder
+from tests.support.run_folder import is_running, once_per_run, run_folder
 
 if TYPE_CHECKING:
     from tests.support.parsed_project import ParsedProject
 
 CLIENT = Path(__file__).with_name("forked_dbt_client.py")
+SOCKET = "socket"
 MAILMART = """
 import sys
 from api.cli import main
@@ -88,30 +89,42 @@ def mailmart_command(*arguments: str) -> list[str]:
 
 @lru_cache(1)
 def _server() -> str:
-    folder = Path(tempfile.mkdtemp(prefix="mailmart-dbt-"))
-    path, log = folder / "socket", folder / "log"
+    """The socket of the run's server; the first caller of all the run's processes starts it."""
+    folder = run_folder() / "dbt"
+    once_per_run("dbt", lambda: _start(folder))
+    return str(folder / SOCKET)
+
+
+def _start(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(path), str(os.getpid())],
+            [sys.executable, "-m", __name__, str(folder)],
             cwd=PROJECT_ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=output,
         )
-
-    def stop() -> None:
-        process.kill()
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
-
-    atexit.register(stop)
     assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n", log.read_text()
-    return str(path)
+    with process.stdout as ready:
+        is_ready = ready.readline() == b"ready\n"
+    assert is_ready, log.read_text()
 
 
-def _serve(path: str, parent: int) -> None:
-    end_with_parent(parent)
+def _end_with_run() -> None:
+    """Ends this process soon after the run's main process, which may not be the one that has started it."""
+
+    def watch() -> None:
+        while is_running():
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="end-with-run", daemon=True).start()
+
+
+def _serve(folder: Path) -> None:
+    _end_with_run()
     from dbt.cli.main import cli
 
     from tests.support.lean_dbt import leave_out_what_nobody_reads
@@ -125,7 +138,7 @@ def _serve(path: str, parent: int) -> None:
     # children are reaped by the kernel
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(path)
+        server.bind(str(folder / SOCKET))
         server.listen()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
@@ -138,19 +151,13 @@ def _serve(path: str, parent: int) -> None:
 
 
 def _load(cli: Command) -> ParsedProject:
-    """The project, parsed once in the whole run, whatever the number of workers."""
     from tests.support.parsed_project import ParsedProject
 
-    folder = run_folder() / "parsed_project"
-    once_per_run("parsed_project", lambda: _parse(cli, folder))
-    return ParsedProject(folder)
+    def parse(folder: Path) -> None:
+        os.environ.update(parse_environment())
+        cli.main(parse_arguments(folder), standalone_mode=False)
 
-
-def _parse(cli: Command, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    shutil.copyfile(PROJECT_ROOT / "profiles.yml.example", Path(folder, "profiles.yml"))
-    os.environ.update(parse_environment())
-    cli.main(parse_arguments(folder), standalone_mode=False)
+    return ParsedProject(parsed_project(parse))
 
 
 def _run(cli: Command, project: ParsedProject, connection: socket.socket) -> NoReturn:
@@ -188,4 +195,4 @@ def _run(cli: Command, project: ParsedProject, connection: socket.socket) -> NoR
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], int(sys.argv[2]))
+    _serve(Path(sys.argv[1]))

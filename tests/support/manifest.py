@@ -1,33 +1,57 @@
-"""dbt's manifest of the project, parsed once for each state of the project's files and kept below build/."""
+"""What dbt parses of the project, once for each state of its files, and kept below build/: its manifest and its partial parse."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
 
-from api.dbt.manifest import parse_manifest
-from api.settings import PROJECT_ROOT, Settings
+from api.settings import PROJECT_ROOT
+from tests.support.parse_command import MANIFEST, parse_arguments, parse_environment
 
-FOLDER = PROJECT_ROOT / "build" / "manifests"
+FOLDER = PROJECT_ROOT / "build" / "parsed"
 # besides the project's files: a manifest depends on dbt's release
 PARTS = ("dbt_project.yml", "profiles.yml.example", "requirements.lock", "macros", "models", "seeds", "tests/dbt", "api/dbt")
 
 
 def project_manifest() -> dict[str, Any]:
     """The manifest of the project's files as they are now."""
-    path = FOLDER / f"{_hash()}.json"
-    if not path.exists():
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        parsed = parse_manifest(Settings.from_environment({}))
-        for outdated in FOLDER.glob("*.json"):
-            outdated.unlink(missing_ok=True)
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.write_bytes(orjson.dumps(parsed))
-        unfinished.rename(path)
-    manifest: dict[str, Any] = orjson.loads(path.read_bytes())
+    manifest: dict[str, Any] = orjson.loads((parsed_project(_parse) / MANIFEST).read_bytes())
     return manifest
+
+
+def parsed_project(parse: Callable[[Path], None]) -> Path:
+    """The folder of what `parse` wrote of the project's files as they are now. It is called with a new folder, in one process."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    parsed = FOLDER / _hash()
+    with (FOLDER / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not parsed.exists():
+            for outdated in FOLDER.iterdir():
+                if outdated.is_dir():
+                    shutil.rmtree(outdated)
+            unfinished = FOLDER / "unfinished"
+            unfinished.mkdir()
+            shutil.copyfile(PROJECT_ROOT / "profiles.yml.example", unfinished / "profiles.yml")
+            parse(unfinished)
+            unfinished.rename(parsed)
+    return parsed
+
+
+def _parse(folder: Path) -> None:
+    # not that of a server of forked processes, which waits for this parse
+    command = [sys.executable, "-c", "from dbt.cli.main import cli; cli(prog_name='dbt')", *parse_arguments(folder)]
+    environment = {**os.environ, **parse_environment()}
+    done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"dbt cannot parse the project:\n{done.stdout}\n{done.stderr}"
 
 
 def _hash() -> str:

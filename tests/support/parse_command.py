@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 FILE = "partial_parse.msgpack"
+MANIFEST = "manifest.json"
 # in the names of relations, with which a database's name is replaced
 PLACEHOLDER = "database_of_the_parsed_project"
 

@@ -32,6 +32,20 @@ def once_per_run(name: str, make: Callable[[], None]) -> None:
             done.touch()
 
 
+def is_running() -> bool:
+    """Whether the run's main process lives."""
+    try:
+        alive = (run_folder() / ALIVE).open()
+    except FileNotFoundError:
+        return False
+    with alive:
+        try:
+            fcntl.flock(alive, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
 def make_run_folder() -> Callable[[], None]:
     """Makes the run's folder, and names it in the environment, which the other processes inherit.
 

@@ -11,7 +11,11 @@
     {%- if is_analysts_build() -%}
         {{ return(dbt.materialization_view_default()) }}
     {%- endif -%}
-    {%- set definition = local_md5(tojson([sql, model.description, model.columns, config.get('grants'), model.config['post-hook']], sort_keys=true)) -%}
+    {#- without the name of the database, which PostgreSQL does not keep: one that is reportable_sql or copied has the same views -#}
+    {%- set portable_sql = sql | replace(adapter.quote(this.database) ~ '.', '') -%}
+    {%- set definition = local_md5(
+        tojson([portable_sql, model.description, model.columns, config.get('grants'), model.config['post-hook']], sort_keys=true)
+    ) -%}
     {%- set existing = load_cached_relation(this) -%}
     {%- if existing is not none and existing.is_view and definition == stored_definition(this) -%}
         {%- do serve_view(definition, sql) -%}

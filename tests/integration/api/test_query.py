@@ -6,7 +6,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from scipy.stats import binomtest
 
 from api.analytics.query.cursor import encode_cursor
 from api.analytics.query.request import resolve_query
@@ -58,6 +57,9 @@ def test_one_row_without_dimensions_is_the_total(caller: Caller) -> None:
 
 @pytest.mark.parametrize(("rate", "successes", "trials"), [("open_rate", 1470, 4900), ("spam_rate", 5, 5000)])
 def test_a_rate_has_its_wilson_interval(caller: Caller, rate: str, successes: int, trials: int) -> None:
+    # it takes a second to import, in each process that collects the tests
+    from scipy.stats import binomtest
+
     campaign = [{"dimension": "campaign", "values": [CAMPAIGN]}]
     value = query(caller, metrics=[rate], filters=campaign)["data"]["totals"][rate]
     interval = binomtest(successes, trials).proportion_ci(method="wilson")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from api.db.connection import connect
 from api.settings import Settings
 from tests.integration.builds.project import build, load_campaign, make_test_fail, make_tests_pass
 from tests.integration.builds.queries import builds, published_batch, rows
+from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -121,6 +123,28 @@ def test_what_was_changed_by_hand_is_built_again(with_view: Settings) -> None:
             (["security_invoker=true"],)
         ]
     assert not build_nightly(with_view)
+
+
+def views(project: Settings) -> list[tuple[str, ...]]:
+    """Each view of the catalog, and its definition and state when it was built."""
+    return rows(
+        project,
+        "select relname, pg_class.oid, definition, state from pg_class"
+        " left join app.view_definitions on pg_class.oid = to_regclass(view_schema || '.' || view_name)"
+        " where relkind = 'v' order by pg_class.oid",
+    )
+
+
+def test_a_copy_of_the_database_keeps_its_views(with_view: Settings, server: PostgresServer, tmp_path: Path) -> None:
+    name = "a_copy_of_views"
+    with connect(with_view, None) as connection:
+        (database,) = connection.execute("select current_database()").fetchone() or ("",)
+    server.create_database(name, database)
+    # the sources of the project have another name, so the build is a whole one
+    copy = dataclasses.replace(with_view, database_url=server.url(name), home=tmp_path / "home")
+    assert build_nightly(copy)
+    assert views(copy) == views(with_view)
+    assert greetings(copy) == [("hello",)]
 
 
 def change_macro(project: Settings) -> None:

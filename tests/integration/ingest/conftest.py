@@ -10,7 +10,7 @@ from tests.integration.ingest.documented_events import load_documented_events
 from tests.integration.ingest.field_cases import load_field_cases
 from tests.integration.ingest.real_webhooks import load_real_webhooks
 from tests.integration.ingest.synthetic_bodies import load_synthetic_bodies
-from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.dbt import ROWS, run_dbt
 
 
 @pytest.fixture(scope="session")
@@ -24,4 +24,4 @@ def _fill(settings: Settings) -> None:
     load_real_webhooks(settings)
     load_documented_events(settings)
     load_synthetic_bodies(settings)
-    run_dbt(settings, *WITHOUT_TESTS)
+    run_dbt(settings, *ROWS)

@@ -14,7 +14,7 @@ from tests.integration.warehouse import current_rows
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.command import mailmart
-from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.dbt import ROWS, run_dbt
 from tests.support.dns_server import FAILING, SILENT, dns_server
 
 RECORDS = {
@@ -72,7 +72,7 @@ def test_the_next_build_counts_the_messages_of_a_domain_by_its_new_provider(buil
     load_events(
         settings, [_sent(1, "acme.example"), _sent(2, "gmail.com"), _sent(3, "self.example"), _sent(4, "not a domain")], NOW
     )
-    run_dbt(settings, *WITHOUT_TESTS)
+    run_dbt(settings, *ROWS)
     assert _providers(settings) == {
         "acme.example": "other",
         "gmail.com": "google",
@@ -90,7 +90,7 @@ def test_the_next_build_counts_the_messages_of_a_domain_by_its_new_provider(buil
         assert len(server.asked) == 2
     # a message of another domain that is loaded meanwhile, and one of the same
     load_events(settings, [_sent(5, "acme.example"), _sent(6, "self.example")], NOW)
-    run_dbt(settings, *WITHOUT_TESTS)
+    run_dbt(settings, *ROWS)
     assert _providers(settings) == {
         "acme.example": "microsoft",
         "gmail.com": "google",
@@ -100,7 +100,7 @@ def test_the_next_build_counts_the_messages_of_a_domain_by_its_new_provider(buil
     assert _provider_days(settings) == {"google": 1, "microsoft": 2, "other": 3}
     # computed from nothing: the same
     before = current_rows.everything(settings)
-    run_dbt(settings, *WITHOUT_TESTS, "--vars", "recompute: true")
+    run_dbt(settings, *ROWS, "--vars", "recompute: true")
     assert current_rows.everything(settings) == before
     assert set(current_rows.written_by_last_batch(settings).values()) == {(0, 0)}
 

@@ -22,7 +22,7 @@ from tests.integration.warehouse import current_rows
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.command import mailmart
-from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.dbt import ROWS, run_dbt
 from tests.support.killing import kill_waiting
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_until
@@ -111,7 +111,7 @@ def fill(settings: Settings) -> None:
     # without a message: rejected
     load_events(settings, [Event("no message", "w", None, "sent", sent_at(5))], sent_at(5))
     load_events(settings, [Event("future", "w", "m_future", "sent", NOW, "c0", "b0", "d")], datetime(9000, 1, 1, tzinfo=UTC))
-    run_dbt(settings, *WITHOUT_TESTS)
+    run_dbt(settings, *ROWS)
     publish(settings)
     load_events(settings, [Event("click", "w", "m1_1", "clicked", NOW, "c1")], NOW)
     build(settings)
@@ -119,7 +119,7 @@ def fill(settings: Settings) -> None:
 
 
 def build(settings: Settings, *arguments: str) -> None:
-    run_dbt(settings, *WITHOUT_TESTS, "--select", "path:models/core", *arguments)
+    run_dbt(settings, *ROWS, *arguments)
 
 
 def publish(settings: Settings) -> None:

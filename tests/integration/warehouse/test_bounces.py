@@ -15,7 +15,7 @@ from tests.integration.conftest import MakeWarehouse
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.integration.warehouse.seeds import seed
-from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.dbt import ROWS, run_dbt
 from tests.support.shared import DATA, needs_shared_data
 
 # ../shared/data/README.md: how the corpus's reasons map to ours; the last three are left out of the score
@@ -84,7 +84,7 @@ def _fill(settings: Settings) -> None:
         ],
         datetime.now(UTC),
     )  # fmt: skip
-    run_dbt(settings, *WITHOUT_TESTS)
+    run_dbt(settings, *ROWS)
 
 
 def verdicts(settings: Settings, workspace: str) -> list[Verdict]:

@@ -8,7 +8,7 @@ from api.db.connection import connect
 from api.settings import Settings
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
-from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.dbt import ROWS, run_dbt
 
 MESSAGES = 400
 # before anything is inserted, a rollup looks for the row that each new one is added to: in no pages, which costs nothing
@@ -44,7 +44,7 @@ def test_no_table_is_scanned_for_each_row(empty_warehouse: Settings) -> None:
         for number in range(MESSAGES)
     ]
     load_events(empty_warehouse, events, datetime.now(UTC))
-    run_dbt(empty_warehouse, *WITHOUT_TESTS)
+    run_dbt(empty_warehouse, *ROWS)
     with connect(empty_warehouse, "mailmart_owner") as connection:
         assert connection.execute("select count(*) from core.fct_messages where workspace_id = 'w'").fetchone() == (MESSAGES,)
     after = scans(empty_warehouse)

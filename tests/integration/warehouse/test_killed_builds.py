@@ -16,7 +16,7 @@ from tests.integration.conftest import MakeDatabase
 from tests.integration.warehouse import current_rows
 from tests.integration.warehouse.events import Event, random_events
 from tests.integration.warehouse.loading import load_events
-from tests.support.dbt import WITHOUT_TESTS, dbt_process, run_dbt
+from tests.support.dbt import ROWS, WITHOUT_TESTS, dbt_process, run_dbt
 from tests.support.waiting import wait_for_waiting, wait_until
 
 KILLS = int(os.environ.get("MAILMART_TEST_KILLS", "3"))
@@ -38,7 +38,7 @@ def test_killed_at_random_moments_and_run_again(built_empty: Settings, make_buil
         load_events(built_empty, arriving, now - timedelta(minutes=4 * KILLS - attempt))
         loaded += arriving
         before = _last_batch(built_empty)
-        process = dbt_process(built_empty, *WITHOUT_TESTS)
+        process = dbt_process(built_empty, *ROWS)
         _wait_for_models(built_empty, before, chance.randrange(len(current_rows.VERSIONED) - 1))
         # anywhere in the model that follows, and in those beside it
         time.sleep(chance.uniform(0, 0.1))
@@ -48,11 +48,11 @@ def test_killed_at_random_moments_and_run_again(built_empty: Settings, make_buil
             break
     assert killed == KILLS
 
-    run_dbt(built_empty, *WITHOUT_TESTS)
+    run_dbt(built_empty, *ROWS)
     assert current_rows.differences(built_empty, loaded, now) == [], f"seed {seed}"
     never_killed = make_built_database()
     load_events(never_killed, loaded, now - timedelta(minutes=4 * KILLS))
-    run_dbt(never_killed, *WITHOUT_TESTS)
+    run_dbt(never_killed, *ROWS)
     assert current_rows.everything(built_empty) == current_rows.everything(never_killed), f"seed {seed}"
     with connect(built_empty, "mailmart_owner") as connection:
         overlapping = connection.execute(

@@ -12,7 +12,7 @@ from api.builds.slow_payloads import set_slow_payloads_aside
 from api.db.connection import connect
 from api.settings import Settings
 from tests.support.command import mailmart
-from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.dbt import ROWS, WITHOUT_TESTS, run_dbt
 from tests.support.waiting import wait_for_waiting
 
 # made by PostgreSQL, so that no test sends megabytes
@@ -197,7 +197,7 @@ def built(empty_warehouse: Settings) -> Settings:
                 " values (%s, 'times', %s, 'sent', %s, '294276-12-31 12:00:00')",
                 (time, time, time),
             )
-    run_dbt(empty_warehouse, *WITHOUT_TESTS)
+    run_dbt(empty_warehouse, *ROWS)
     return empty_warehouse
 
 
@@ -300,6 +300,6 @@ def test_data_tests_of_marts_run_without_nested_loops(built: Settings, model: st
 
 
 def test_a_model_that_takes_too_long_says_what_to_do(built: Settings) -> None:
-    output = run_dbt(built, *WITHOUT_TESTS, "--vars", "{recompute: true, model_timeout: 1ms}", check=False).stdout
+    output = run_dbt(built, *ROWS, "--vars", "{recompute: true, model_timeout: 1ms}", check=False).stdout
     assert "canceling statement due to statement timeout" in output
     assert "fct_email_events ran longer than model_timeout, 1ms" in output

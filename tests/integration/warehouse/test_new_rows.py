@@ -14,7 +14,7 @@ from api.db.connection import connect
 from api.settings import Settings
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
-from tests.support.dbt import WITHOUT_TESTS, run_dbt
+from tests.support.dbt import ROWS, run_dbt
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
@@ -56,7 +56,7 @@ def test_every_committed_row_is_counted_by_the_next_build_at_a_cost_of_what_is_n
             "insert into raw.email_events (event_id, workspace_id, message_id, event_type, occurred_at)"
             " values ('open', 'w', 'm_open', 'sent', now() - interval '3 days')"
         )
-        run_dbt(settings, *WITHOUT_TESTS)
+        run_dbt(settings, *ROWS)
         assert counted(settings) == {"first"}
     # a lookup by the workspace alone reads 12 million
     assert _index_entries_read(settings) - before < MAX_INDEX_ENTRIES
@@ -68,7 +68,7 @@ def test_every_committed_row_is_counted_by_the_next_build_at_a_cost_of_what_is_n
     _load_during_build(settings)
     _wait_for_older_transactions(settings)
     before = _index_entries_read(settings)
-    run_dbt(settings, *WITHOUT_TESTS)
+    run_dbt(settings, *ROWS)
     assert _index_entries_read(settings) - before < MAX_INDEX_ENTRIES
     # what was loaded during the build is not in it, neither as an event nor as a problem
     assert counted(settings) == {"first", "open", "behind"}
@@ -78,7 +78,7 @@ def test_every_committed_row_is_counted_by_the_next_build_at_a_cost_of_what_is_n
     ) == [(2 * MESSAGES,)]
 
     before = _raw_rows_read(settings)
-    run_dbt(settings, *WITHOUT_TESTS)
+    run_dbt(settings, *ROWS)
     assert _raw_rows_read(settings) - before < 100
     assert counted(settings) == {"first", "open", "behind", "during"}
     assert rejected(settings) == {

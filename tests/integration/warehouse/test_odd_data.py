@@ -14,7 +14,7 @@ from api.db.connection import connect
 from api.settings import Settings
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
-from tests.support.dbt import WITHOUT_TESTS, WITHOUT_UNIT_TESTS, run_dbt
+from tests.support.dbt import ROWS, WITHOUT_UNIT_TESTS, run_dbt
 
 NOW = datetime.now(UTC)
 LOADED_AT = NOW - timedelta(hours=1)
@@ -123,7 +123,7 @@ def built(empty_warehouse: Settings) -> Settings:
     rivals = [(campaign, workspace) for workspace in ("t1", "t2") for campaign in ("a", "b")]
     for campaign, workspace in (*rivals[:2], *reversed(rivals[2:])):
         load_events(empty_warehouse, [event("rival", campaign_id=campaign, workspace_id=workspace, message_id="m")], LOADED_AT)
-    run_dbt(empty_warehouse, *WITHOUT_TESTS)
+    run_dbt(empty_warehouse, *ROWS)
     # and again, with nothing new
     run_dbt(empty_warehouse, *WITHOUT_UNIT_TESTS)
     return empty_warehouse
