@@ -209,8 +209,8 @@ def list_fields(page: ListPage, enum_name: str) -> dict[str, ma.fields.Field[Any
     if page.search:
         fields["search"] = SearchText(
             metadata={
-                "description": f"Only rows whose {' or '.join(page.search)} contains this text, whatever the case."
-                " `%` and `_` are plain characters.",
+                "description": f"Only rows whose {' or '.join(page.search)} contains this text, ignoring case."
+                " `%` and `_` have no special meaning.",
                 "minLength": 1,
                 "maxLength": MAX_SEARCH_LENGTH,
             }
@@ -219,8 +219,8 @@ def list_fields(page: ListPage, enum_name: str) -> dict[str, ma.fields.Field[Any
         load_default=page.default_sort,
         validate=ma.validate.OneOf(list(page.sort)),
         metadata={
-            "description": "What the rows are sorted by. Rows with the same value are in the order of their ids, rows without one"
-            " come last.",
+            "description": "The field that rows are sorted by. Rows with equal values are sorted by id; rows without a value come"
+            " last.",
             "example": page.default_sort,
             "x-enum-name": enum_name,
         },
@@ -234,12 +234,10 @@ def list_fields(page: ListPage, enum_name: str) -> dict[str, ma.fields.Field[Any
         strict=False,
         load_default=page.limit,
         validate=ma.validate.Range(1, page.max_limit),
-        metadata={"description": "Rows of a page.", "example": page.limit},
+        metadata={"description": "Rows per page.", "example": page.limit},
     )
     fields["cursor"] = ma.fields.String(
-        metadata={
-            "description": "`next_cursor` of the page before. The other parameters must be that page's; `limit` may differ."
-        }
+        metadata={"description": "`next_cursor` of the previous page. Send the same other parameters; only `limit` may differ."}
     )
     return fields
 

@@ -40,7 +40,10 @@ def chart_of_query_operation(operation: Operation) -> Operation:
         load_default=DEFAULT_BARS,
         strict=True,
         validate=ma.validate.Range(min=1, max=MAX_BARS),
-        metadata={"description": f"Bars. Over time, there are at most {MAX_LINES} lines.", "example": DEFAULT_BARS},
+        metadata={
+            "description": f"Maximum number of bars. A chart over time has at most {MAX_LINES} lines.",
+            "example": DEFAULT_BARS,
+        },
     )
     example = {**(operation.example or {}), "limit": DEFAULT_BARS}
 
