@@ -99,7 +99,7 @@ class _Builder:
                 return Turn("retry_later", min(remaining, SECONDS_WHILE_BUSY))
             if repository.is_locked("nightly"):
                 # between its attempts, too: a build in between would make the next attempt begin from the beginning
-                return self._waiting("a nightly run is running")
+                return self._waiting("a nightly run is already running")
             news = repository.look_for_news()
             if news != "new":
                 if news == "rolled_back":

@@ -100,7 +100,7 @@ def _checked(name: str, variable: Variable, path: Path) -> Variable:
     if variable.is_expanded:
         raise SettingsError(
             f"{path}, line {variable.line}: {name} has a $, and variables are not expanded here",
-            hint="Write the whole value; in single quotes, a $ is a $.",
+            hint="Write the value itself. In single quotes, $ has no special meaning.",
         )
     return variable
 

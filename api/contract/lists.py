@@ -89,7 +89,7 @@ def read_list_page(where: str, part: Mapping[str, Any], view: str, models: Mappi
         return None
     where = f"{where}: the page of {view}"
     if "list" not in part:
-        raise ContractError(f"{where} needs a list", hint="Only the rows of a list have pages; an object is one row.")
+        raise ContractError(f"{where} needs a list", hint="Only a list has pages; an object is one row.")
     meta = part["page"]
     if not isinstance(meta, Mapping):
         raise ContractError(f"{where} is not a mapping", hint=_EXAMPLE)
@@ -140,7 +140,7 @@ def _sort_columns(where: str, names: Any, columns: Mapping[str, Any]) -> dict[st
         if meta.get("hidden"):
             raise ContractError(
                 f"{where}: sort names {column}, which is hidden",
-                hint="Clients must see what rows are sorted by: show the column.",
+                hint="Clients must see the value that rows are sorted by: remove `hidden` from the column.",
             )
         if data_type not in _SORTABLE:
             raise ContractError(

@@ -90,7 +90,7 @@ def erase_workspace(settings: Settings, workspace_id: str, *, is_dry_run: bool, 
             was_erased = _is_erased(connection, workspace_id)
         if erasure.is_empty and not was_erased:
             raise MailmartError(
-                f"nothing is stored of a workspace {workspace_id!r}; nothing was changed",
+                f"no data is stored of a workspace {workspace_id!r}; nothing was changed",
                 hint="Look at raw.workspaces for its id.",
             )
         if is_dry_run:
@@ -130,7 +130,7 @@ def erase_recipient(
             if error.sqlstate != NOT_BUILT:
                 raise
             raise MailmartError(
-                "no build has read the bounces of this recipient yet, and their texts say why they bounced; nothing was changed",
+                "no build has read the recipient's bounces yet, so an erasure would lose their reasons; nothing was changed",
                 hint="Run `mailmart build`, then erase.",
             ) from error
         if not is_dry_run:

@@ -223,6 +223,6 @@ class Writer:
     def _unavailable(self, error: Exception) -> WarehouseUnavailable:
         if not self._is_unavailable:
             self._is_unavailable = True
-            LOG.error("bodies cannot be stored, providers have to send them again: %s", str(error).strip())
+            LOG.error("bodies cannot be stored, providers will send them again: %s", str(error).strip())
         self._retry_at = time.monotonic() + RETRY_INTERVAL_SECONDS
         return WarehouseUnavailable(UNAVAILABLE)

@@ -308,7 +308,7 @@ class AsgiAdapter:
                 sent += len(chunk)
                 seconds = time.monotonic() - began
                 if seconds > limits.grace_seconds and sent < seconds * limits.min_bytes_per_second:
-                    LOG.warning("a download was ended: %d bytes in %.0f s is below the lowest rate", sent, seconds)
+                    LOG.warning("a download was aborted: %d bytes in %.0f s is below the minimum rate", sent, seconds)
                     return
                 chunk = await threads.run(lambda: _read_chunk(rest))
             if not chunk:
@@ -322,7 +322,7 @@ class AsgiAdapter:
             async with asyncio.timeout(self._limits.chunk_seconds):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except TimeoutError:
-            LOG.warning("a download was ended: the client took nothing for %g s", self._limits.chunk_seconds)
+            LOG.warning("a download was aborted: the client read nothing for %g s", self._limits.chunk_seconds)
             return False
         return True
 

@@ -46,7 +46,7 @@ class MetricValue(OpenSchema):
     change = ma.fields.Float(
         allow_none=True,
         metadata={
-            "description": "With `compare`: the change. Of a rate in percentage points, else in per cent (null if `previous` is 0).",
+            "description": "With `compare`: the change. Of a rate in percentage points, else in per cent (null if it was 0).",
             "example": 2.1,
         },
     )

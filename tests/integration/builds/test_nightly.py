@@ -78,7 +78,7 @@ def test_missed_runs_are_caught_up_once(project: Settings) -> None:
         assert len(nightly_runs(project)) == 3
         refused = mailmart(project, "batch", "run")
         assert refused.exit_code == 1
-        assert "a nightly run is running" in refused.output
+        assert "a nightly run is already running" in refused.output
 
 
 def test_nothing_is_due_after_a_publication(project: Settings) -> None:
