@@ -20,7 +20,7 @@ CHECKSUM_BYTES = 6
 
 
 def encode(kind: str, content: Sequence[Any]) -> str:
-    """The text for the client. `kind`, of at most 16 characters, tells the cursors of different operations apart."""
+    """The text for the client. `kind`, of at most 16 characters, distinguishes the cursors of different operations."""
     data = orjson.dumps(content)
     return base64.urlsafe_b64encode(_checksum(kind, data) + data).decode().rstrip("=")
 

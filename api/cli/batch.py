@@ -98,7 +98,7 @@ def run() -> None:
 @command.command("rollback")
 def rollback_command() -> None:
     """Go back to the previous publication. The next successful build is published as usual."""
-    click.echo(f"batch {rollback(Settings.from_environment())} is served")
+    click.echo(f"batch {rollback(Settings.from_environment())} is the current publication")
 
 
 def _retention(tables: list[RetentionStatus]) -> list[str]:
@@ -134,9 +134,9 @@ def _lock_holders(sessions: list[LockHolder]) -> list[str]:
 
 def _publication(publication: PublicationStatus | None) -> list[str]:
     if publication is None:
-        return ["nothing is served yet: run `mailmart build`"]
+        return ["nothing is published yet: run `mailmart build`"]
     since, data_as_of = _utc(publication.since), _utc(publication.data_as_of)
-    lines = [f"batch {publication.batch_id} is served since {since}, with all events loaded until {data_as_of}"]
+    lines = [f"batch {publication.batch_id} is published since {since}, with all events loaded until {data_as_of}"]
     if publication.unpublished_since is not None:
         lines.append(f"not published yet: rows loaded since {_utc(publication.unpublished_since)}")
     if publication.late_after is not None:

@@ -8,7 +8,7 @@ import time
 import click
 
 from api.builds.repository import BuildRecord, find_build, written_rows
-from api.builds.slow_payloads import needs_search, set_slow_payloads_aside
+from api.builds.slow_payloads import exclude_slow_payloads, needs_search
 from api.cli.progress import step
 from api.db.connection import connect
 from api.db.migrate import require_migrations
@@ -30,7 +30,7 @@ def command(verbose: bool, arguments: tuple[str, ...]) -> None:
 
     It prints the progress, the result, and warnings and errors in full. dbt's own output is in its log file.
 
-    If a model that reads the raw logs fails, bodies that cannot be read in a minute are set aside, and the build is repeated.
+    If a model that reads the raw logs fails, bodies that cannot be read in a minute are excluded, and the build is repeated.
 
     The target is MAILMART_TARGET: production by default. Plain `dbt build` builds the schemas of the target dev instead.
     """
@@ -40,10 +40,10 @@ def command(verbose: bool, arguments: tuple[str, ...]) -> None:
     status = build(settings, arguments)
     if status != 0 and _needs_search(settings):
         click.echo("a model that reads the raw logs failed: looking for bodies that cannot be read", err=True)
-        found = set_slow_payloads_aside(settings)
+        found = exclude_slow_payloads(settings)
         if found:
             for payload in found:
-                click.echo(f"set aside: {payload.reason}", err=True)
+                click.echo(f"excluded: {payload.reason}", err=True)
             status = build(settings, arguments)
     sys.exit(status)
 

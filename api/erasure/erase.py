@@ -252,14 +252,14 @@ def _retry(report: Report, work: Callable[[], None]) -> None:
     """
     reported_at = time.monotonic()
 
-    def report_now_and_then(error: psycopg.Error) -> None:
+    def report_periodically(error: psycopg.Error) -> None:
         nonlocal reported_at
         if time.monotonic() - reported_at > WAIT_REPORT_SECONDS:
             reported_at = time.monotonic()
             report(f"waiting for a build or another session: {lock_problem(error)}")
 
     try:
-        retry_while_locked(work, MAX_SECONDS_IN_USE, report_now_and_then)
+        retry_while_locked(work, MAX_SECONDS_IN_USE, report_periodically)
     except LOCK_ERRORS as error:
         raise MailmartError(
             f"a build or another session has been in the way for {MAX_SECONDS_IN_USE} s: {lock_problem(error)}",

@@ -24,7 +24,7 @@ Ask = Callable[[Body], Response]
 
 NAME = "metrics"
 TITLE = "The first metric over time, or a bar for each row"
-# more colours than these cannot be told apart
+# more colours than these cannot be distinguished
 MAX_LINES = 7
 DEFAULT_BARS, MAX_BARS = 25, 100
 PART, VALUE = "part", "value"
