@@ -1,4 +1,4 @@
-"""The text of a cursor: what a page ended with, and a checksum of it.
+"""The text of a cursor: the position at which a page ended, and a checksum.
 
 A cursor is opaque, not secret. A changed one is refused; whoever makes one with a right checksum reads rows of the credential's
 workspace, as without it.

@@ -1,4 +1,4 @@
-"""Continuous builds (MAILMART_BUILD_EVERY): what is new is built and published again and again, beside the nightly run.
+"""Continuous builds (MAILMART_BUILD_EVERY): new data are built and published at an interval, in addition to the nightly run.
 
 A turn asks the database whether anything is new. If so, dbt builds the models that hold rows and runs their data tests, which
 read what is new; views and seeds are those of the published build. If the project has changed since, it is a whole build.

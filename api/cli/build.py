@@ -53,7 +53,7 @@ def _run_verbose(settings: Settings, arguments: tuple[str, ...]) -> int:
 
 
 def _run(settings: Settings, arguments: tuple[str, ...]) -> int:
-    """Builds with a short progress, and says how the build ended."""
+    """Builds, and prints a short progress and the result."""
     report = BuildReport()
     started = time.monotonic()
     with step("building", report.progress) as done:

@@ -30,7 +30,7 @@ class DrawerBusy(Exception):
 
 
 class DrawingFailed(Exception):
-    """The library cannot draw the picture, or ended at it; the log says why."""
+    """The library cannot draw the picture, or its process died; the log says why."""
 
 
 class Drawer:
@@ -95,7 +95,7 @@ class Drawer:
         raise DrawingFailed
 
     def _ask(self, content: bytes, *, can_retry: bool) -> tuple[bytes, bytes] | None:
-        """The answer; None if the process had ended by itself before it saw the picture, and `can_retry`.
+        """The response; None if the process had ended before it received the picture, and `can_retry`.
 
         Raises:
             DrawingFailed: it ended at the picture, or did not answer in time.
@@ -169,7 +169,7 @@ class _Child:
         return status
 
     def error_output(self) -> str:
-        """The end of what it wrote as an error, on one line; once, after its end."""
+        """The end of its error output, on one line. Call it once, after the process has ended."""
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(size - 2000, 0))
         lines = self._errors.read().decode(errors="replace").split("\n")

@@ -59,7 +59,7 @@ class Erasure:
 
 
 def is_erased_workspace(settings: Settings, workspace_id: str) -> bool:
-    """Whether a workspace was erased: what is loaded for it is refused."""
+    """Whether a workspace was erased: new data of it are refused."""
     with connect(settings, "mailmart_owner") as connection:
         return _is_erased(connection, workspace_id)
 
@@ -77,7 +77,7 @@ def check_not_erased(settings: Settings, workspace_id: str) -> None:
 
 
 def erase_workspace(settings: Settings, workspace_id: str, *, is_dry_run: bool, report: Report) -> Erasure:
-    """Deletes everything of a workspace, and refuses what is loaded for it from now on.
+    """Deletes all data of a workspace. From then on, new data of it are refused.
 
     Interrupted at any moment, another run completes it.
 
@@ -245,7 +245,7 @@ def _add(rows: dict[str, int], more: dict[str, int]) -> None:
 
 
 def _retry(report: Report, work: Callable[[], None]) -> None:
-    """Does the work in a transaction; if it does not get a lock in a second, does all of it again.
+    """Runs the work in a transaction, and repeats all of it if it does not get a lock within a second.
 
     Raises:
         MailmartError: the lock was not free for half an hour.

@@ -32,7 +32,7 @@ _REPLACEMENT = rb"\ufffd"
 
 
 class BadBody(Exception):
-    """A body that is not loaded: the problem that data quality counts, and the reason for a person."""
+    """A body that is not loaded: the problem that data quality counts, and the reason in words."""
 
     def __init__(self, problem: Problem, reason: str) -> None:
         super().__init__(reason)

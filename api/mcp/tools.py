@@ -148,7 +148,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
         context: Context[Any, Any],
         limit: Annotated[int, Field(ge=1, le=200)] = 20,
     ) -> str:
-        """Health score of each mailbox, the worst first, with what it loses points for: which mailbox should rest."""
+        """Health score of each mailbox, the worst first, with the cost of each factor: which mailboxes should stop sending."""
         response = await rest_of(context).get("/mailboxes/health", limit=limit, sort="health_score", order="asc")
         data = {name: value for name, value in response["data"].items() if name != "next_cursor"}
         return answer(data, await texts.definitions(rest_of(context), "getMailboxHealth"))
@@ -222,7 +222,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
         campaign_id: OptionalCampaign = None,
         timezone: Zone = None,
     ) -> str:
-        """When people open: the best time to send, or why there is none, and engagement by weekday and period of the day."""
+        """The best time to send, or why there is none, and engagement by weekday and period of the day."""
         response = await rest_of(context).get(
             "/analytics/engagement-heatmap", timeRange=time_range, campaignId=campaign_id, timezone=timezone
         )
@@ -230,7 +230,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
 
     @tool
     async def data_status(context: Context[Any, Any]) -> str:
-        """How fresh the numbers are, what was received and is in no number, and from which providers: why a number is zero."""
+        """How fresh the numbers are, which received data are not counted, and from which providers: why a number is zero."""
         rest = rest_of(context)
         data: dict[str, Any] = {}
         definitions: dict[str, str] = {}

@@ -290,7 +290,7 @@ def _runs(reports: ReportRepository) -> View:
 
 
 def _checked_export(services: ReportServices, workspace_id: str, body: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The body of an export request as it is stored, after planning an export to validate it.
+    """The body of an export request as stored, after it was validated by planning an export.
 
     Raises:
         ValidationFailed: a field does not apply to the export type, or its query cannot be answered.

@@ -92,7 +92,7 @@ class CompleteResponse(NamedTuple):
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A request that the event loop has begun and a thread has to answer: what the WSGI environment has of it."""
+    """A request that the event loop has begun and a thread continues: its part of the WSGI environment."""
 
     environ: Mapping[str, Any]
 
@@ -230,7 +230,7 @@ class AsgiAdapter:
         return queues.others if isinstance(body, ApiError) or not has_credential else queues.with_credential
 
     async def _read_body(self, announced: _Announced, receive: Receive) -> bytes | ApiError:
-        """The body; or the error that whoever reads it gets.
+        """The body, or the error that reading it raises.
 
         Raises:
             ClientDisconnected: the client hung up before the body was complete.
@@ -328,7 +328,7 @@ class AsgiAdapter:
 
 
 class _FailingBody(io.RawIOBase):
-    """The body of a request that did not come: whoever reads it gets the error."""
+    """The body of a request that did not arrive in time: reading it raises the error."""
 
     def __init__(self, error: ApiError) -> None:
         self._error = error

@@ -1,4 +1,4 @@
-"""The body of a query: what it may contain, and what it resolves to on a day."""
+"""The body of a query: its schema, and how it is resolved on a day."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class QueryMeta(Meta):
 
 
 class QueryRow(OpenSchema):
-    """A row: what it is split by, and its metrics."""
+    """A row: its time, dimensions and metrics."""
 
     time = ma.fields.String(
         metadata={
