@@ -1,4 +1,4 @@
-"""The tools: few, each for a kind of question, with answers that say what their numbers mean and how sure they are.
+"""The tools: few, each for a kind of question. Results have the definitions of their numbers, and intervals.
 
 Their descriptions and arguments are what an agent reads before its first call, so they are short. Arguments that are wrong are
 refused by the API, with its reason.
@@ -20,7 +20,7 @@ from api.mcp.contract import ContractTexts
 from api.mcp.rest import RestApi
 
 INSTRUCTIONS = """\
-mailmart knows what became of a workspace's e-mail: sent, delivered, bounced, opened, clicked, replied to, complaints.
+mailmart has the numbers of a workspace's e-mail: sent, delivered, bounced, opened, clicked, replied to, complaints.
 Rates are in per cent: delivery and bounce rates of sent mail, all others of delivered mail. Days are UTC, by the day of sending.
 Opens and clicks include machines (privacy proxies, scanners); names with `human` do not.
 `low` and `high` are a rate's 95 % interval: two rates whose intervals overlap widely do not differ.
@@ -63,7 +63,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
         context: Context[Any, Any],
         search: Annotated[str, Field(description="Only names or descriptions that contain this.")] = "",
     ) -> str:
-        """The metrics and dimensions that `query` knows, with their definitions."""
+        """The metrics and dimensions of `query`, with their definitions."""
         metrics, dimensions = await texts.query_names(rest_of(context))
 
         def found(names: dict[str, str]) -> list[dict[str, str]]:
@@ -162,7 +162,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
         end_date: Day = None,
         group_by: Literal["day", "week", "month"] = "week",
     ) -> str:
-        """One campaign: counts, rates, the same of humans, and its series."""
+        """One campaign: counts, rates, both also without machines, and a time series."""
         response = await rest_of(context).get(
             f"/campaigns/{quote(campaign_id, safe='')}/analytics",
             timeRange=time_range,
@@ -176,7 +176,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
     async def workspace_report(
         context: Context[Any, Any], time_range: TimeRange = "30d", start_date: Day = None, end_date: Day = None
     ) -> str:
-        """All mail of the workspace: counts, rates, the same of humans, and the best campaigns."""
+        """All mail of the workspace: counts, rates, both also without machines, and the best campaigns."""
         response = await rest_of(context).get("/analytics/overview", timeRange=time_range, startDate=start_date, endDate=end_date)
         return answer(response["data"], await texts.definitions(rest_of(context), "getWorkspaceOverview"))
 
@@ -191,7 +191,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
         start_date: Day = None,
         end_date: Day = None,
     ) -> str:
-        """Which of some campaigns is better, and whether that can be chance: intervals, p-values, the winner if there is one."""
+        """Which of some campaigns is better, and whether the difference is significant: intervals, p-values, the winner."""
         body = {
             "campaign_ids": campaign_ids,
             "metrics": metrics,

@@ -90,8 +90,8 @@ class MailCharts:
 
 
 NO_CHARTS = MailCharts()
-NOT_READ = "The charts of this report could not be made."
-NOT_ALL = "Not all charts of this report could be made in time."
+NOT_READ = "The charts of this report could not be drawn."
+NOT_ALL = "Not all charts of this report could be drawn in time."
 DATA_REPLACED = "This mail has no charts: newer data was published since the file was written."
 
 
