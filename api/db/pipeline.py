@@ -119,7 +119,7 @@ class Pipeline:
             self._connection.close()
 
     def _send(self) -> None:
-        """Sends the remaining messages. Raises psycopg.OperationalError if the connection is lost."""
+        """Sends what is left. Raises psycopg.OperationalError if the connection is lost."""
         is_left = self._pgconn.flush() == 1
         if is_left and not self._is_writing:
             self._loop.add_writer(self._socket, self._send_more)

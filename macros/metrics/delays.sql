@@ -37,7 +37,7 @@
         ('opened', first_opened_at - sent_at),
         ('clicked', first_clicked_at - sent_at),
         ('replied', first_replied_at - sent_at)
-    ) as delays (delay, elapsed)
+    ) as delays (delay, passed)
 {%- endmacro %}
 
 

@@ -24,7 +24,7 @@ Ask = Callable[[Body], Response]
 
 NAME = "metrics"
 TITLE = "The first metric over time, or a bar for each row"
-# more colours than these cannot be distinguished
+# more colours than these cannot be told apart
 MAX_LINES = 7
 DEFAULT_BARS, MAX_BARS = 25, 100
 PART, VALUE = "part", "value"
@@ -40,10 +40,7 @@ def chart_of_query_operation(operation: Operation) -> Operation:
         load_default=DEFAULT_BARS,
         strict=True,
         validate=ma.validate.Range(min=1, max=MAX_BARS),
-        metadata={
-            "description": f"Maximum number of bars. A chart over time has at most {MAX_LINES} lines.",
-            "example": DEFAULT_BARS,
-        },
+        metadata={"description": f"Bars. Over time, there are at most {MAX_LINES} lines.", "example": DEFAULT_BARS},
     )
     example = {**(operation.example or {}), "limit": DEFAULT_BARS}
 
