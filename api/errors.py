@@ -102,7 +102,7 @@ class SubscriptionUnconfirmed(Exception):
 
 
 class LimitExceeded(Exception):
-    """A workspace has as much as it may have; the message says of what, and what can be done."""
+    """A workspace has reached a limit; the message names the limit and what to do."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -292,7 +292,7 @@ class RateLimitExceeded(ApiError):
 
 
 class QuotaExceeded(ApiError):
-    """The workspace has as many exports, or as many bytes of files, as it may have."""
+    """The workspace has reached its limit of exports, or of bytes of files."""
 
     status = 429
     code = "QUOTA_EXCEEDED"

@@ -128,7 +128,7 @@ class Settings:
         Field(ge=0, le=65535),
         EnvVar(
             "Servers",
-            "Port of 127.0.0.1 on which the embedded PostgreSQL listens, too, from its next start on: for programs that cannot"
+            "TCP port on 127.0.0.1 of the embedded PostgreSQL, from its next start on, for programs that cannot"
             " use a unix socket. 0: it listens on its unix socket only.",
             ("up", "run", "demo"),
         ),
@@ -178,7 +178,7 @@ class Settings:
         str | None,
         EnvVar(
             "Servers",
-            "URL of a streaming replica of the database, with the same login. Answers and exports are read from it while it has"
+            "URL of a streaming replica of the database, with the same login. Responses and exports are read from it while it has"
             " the published batch; otherwise from the primary. See [Read from a replica](../how-to/operators/replica.md).",
             (SERVE, WORKER),
             default="no replica",
@@ -190,7 +190,7 @@ class Settings:
         Field(ge=0, le=3600),
         EnvVar(
             "Servers",
-            "Seconds for which answers stay those of the batch that the replica has, after another one was published. Then the"
+            "Seconds after a publication during which the API still serves the batch that the replica has. Then the"
             " primary answers until the replica has it.",
             (SERVE,),
         ),
@@ -364,7 +364,7 @@ class Settings:
         BeforeValidator(_interval),
         EnvVar(
             "Builds",
-            "How often the scheduler builds what is new, beside the nightly run: `90s`, `5m`, `1h`; at least 10 seconds. A build"
+            "Interval of continuous builds, in addition to the nightly run: `90s`, `5m`, `1h`; at least 10 seconds. A build"
             " that takes longer is followed by the next one. See"
             " [Fresh within minutes](../how-to/operators/fresh-within-minutes.md).",
             (SCHEDULER, "batch"),
@@ -722,7 +722,7 @@ def _days(value: object) -> int | None:
 
 def _public_url(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s?#@]+", text) or not urlsplit(text).hostname:
-        raise InvalidSettingError(f"is {_quoted(text)}", "Set it to the start of the API's URLs: https://mail.example.com")
+        raise InvalidSettingError(f"is {_quoted(text)}", "Set it to the URL that the API is reached by: https://mail.example.com")
     return text.rstrip("/")
 
 

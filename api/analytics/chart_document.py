@@ -1,4 +1,4 @@
-"""A chart as a Vega-Lite document that has its data in it: whoever has it needs nothing else to draw it."""
+"""A chart as a Vega-Lite document that contains its data, so that it can be drawn without any other source."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The one look of all charts: Vega-Lite's `config`.
 
-The colours are those of Okabe and Ito, which people with any kind of colour vision can tell apart, darkened or lightened until
+The colours are those of Okabe and Ito, which people with any kind of colour vision can distinguish, darkened or lightened until
 each has a contrast of 3:1 on the background of its theme. A scale of one measure goes from pale to dark blue.
 """
 

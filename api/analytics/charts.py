@@ -162,7 +162,7 @@ def _description(operation: Operation, charts: Sequence[OfferedChart]) -> str:
     names = " ".join(f"`{chart.name}`: {chart.title}." for chart in charts)
     return (
         f"A picture of the response of {operation.operation_id}, as a Vega-Lite document with its data, as SVG or as PNG. {names}"
-        " Drawn pictures are cached; a workspace may have 60 others drawn in a minute."
+        " Pictures are cached; a workspace can request 60 uncached pictures in a minute."
     )
 
 
@@ -184,7 +184,7 @@ def _option_fields() -> dict[str, ma.fields.Field[Any]]:
         "format": ma.fields.String(
             validate=ma.validate.OneOf((DOCUMENT, *FORMATS)),
             metadata={
-                "description": "What the chart is sent as. Default: the type that `Accept` prefers, else `vega-lite`.",
+                "description": "Format of the chart. Default: the type that `Accept` prefers, else `vega-lite`.",
                 "x-enum-name": "ChartFormat",
                 "x-enum-varnames": ["VEGA_LITE", "SVG", "PNG"],
             },
@@ -192,7 +192,7 @@ def _option_fields() -> dict[str, ma.fields.Field[Any]]:
         "theme": ma.fields.String(
             load_default=THEMES[0],
             validate=ma.validate.OneOf(THEMES),
-            metadata={"description": "Colours.", "example": "light", "x-enum-name": "ChartTheme"},
+            metadata={"description": "Colour theme.", "example": "light", "x-enum-name": "ChartTheme"},
         ),
         "locale": ma.fields.String(
             load_default=DEFAULT_LOCALE,

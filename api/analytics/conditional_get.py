@@ -60,7 +60,7 @@ def body_unless_current(
 
 
 def store_body(cache: ResponseCache, etag: str, if_none_match: str | None, body: bytes) -> bytes | None:
-    """Caches a new body, and returns what to send of it. The parameters are those of `body_unless_current`."""
+    """Caches a new body, and returns the response. The parameters are those of `body_unless_current`."""
     if etag:
         cache.put(etag, body)
     return None if if_none_match and parse_etags(if_none_match.strip()).star_tag else body

@@ -1,4 +1,4 @@
-"""The text of a cursor: what a page ended with, and a checksum of it.
+"""The text of a cursor: the position at which a page ended, and a checksum.
 
 A cursor is opaque, not secret. A changed one is refused; whoever makes one with a right checksum reads rows of the credential's
 workspace, as without it.
@@ -20,7 +20,7 @@ CHECKSUM_BYTES = 6
 
 
 def encode(kind: str, content: Sequence[Any]) -> str:
-    """The text for the client. `kind`, of at most 16 characters, tells the cursors of different operations apart."""
+    """The text for the client. `kind`, of at most 16 characters, distinguishes the cursors of different operations."""
     data = orjson.dumps(content)
     return base64.urlsafe_b64encode(_checksum(kind, data) + data).decode().rstrip("=")
 

@@ -148,7 +148,7 @@ class ApiKeyStore:
         return None if record is None else self._principal(key_hash, record)
 
     def find_cached(self, key: str) -> Principal | None:
-        """The principal of a key that was valid within the last second; None if the database has to be asked. Never waits."""
+        """The principal of a key that was valid within the last second; None if the database has to be queried. Never waits."""
         if KEY_PATTERN.fullmatch(key) is None:
             return None
         key_hash = _hash(key)

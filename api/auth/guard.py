@@ -16,7 +16,7 @@ CREDENTIAL_HINT = "Send an API key (Authorization: Bearer mm_…)"
 
 
 class AuthorizedRequest(NamedTuple):
-    """An allowed request: the workspace of its credential, and what is left of the rate limit."""
+    """An allowed request: the workspace of its credential, and the remaining quota of its rate limit."""
 
     workspace_id: str
     quota: Quota
@@ -95,7 +95,7 @@ class RequestGuard:
         return principal.workspace_id if principal is not None and scope in principal.scopes else None
 
     def count(self, counted: str, name: str, limit: int) -> Quota:
-        """Counts a request, or what it costs beside itself, by a workspace or a token.
+        """Counts a request, or an additional cost of it, for a workspace or a token.
 
         Raises:
             RateLimitExceeded: the limit was exceeded.

@@ -167,7 +167,7 @@ def _configured_key(settings: Settings) -> _VerificationKey | None:
     if len(configured) > 1:
         raise SettingsError(
             f"{' and '.join(name for name, _, _ in configured)} are set together",
-            hint="Tokens are verified with one kind of key: set only one of them.",
+            hint="Only one kind of key can verify tokens: set one of them.",
         )
     return next((make(value) for _, value, make in configured), None)
 

@@ -1,4 +1,4 @@
-"""The identity behind a credential."""
+"""The identity of a credential."""
 
 from __future__ import annotations
 

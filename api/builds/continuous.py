@@ -1,4 +1,4 @@
-"""Continuous builds (MAILMART_BUILD_EVERY): what is new is built and published again and again, beside the nightly run.
+"""Continuous builds (MAILMART_BUILD_EVERY): new data are built and published at an interval, in addition to the nightly run.
 
 A turn asks the database whether anything is new. If so, dbt builds the models that hold rows and runs their data tests, which
 read what is new; views and seeds are those of the published build. If the project has changed since, it is a whole build.
@@ -17,7 +17,7 @@ import psycopg
 from api.builds.continuous_repository import ContinuousBuildRepository
 from api.builds.dbt_attempt import BUILD, AttemptResult, read_result
 from api.builds.events import report_continuous_failure
-from api.builds.slow_payloads import needs_search, set_slow_payloads_aside
+from api.builds.slow_payloads import exclude_slow_payloads, needs_search
 from api.db.advisory_lock import AdvisoryLock, WhileHeld
 from api.db.connection import connect
 from api.dbt.build_process import WHOLE_BUILD_IS_NEEDED
@@ -99,7 +99,7 @@ class _Builder:
                 return Turn("retry_later", min(remaining, SECONDS_WHILE_BUSY))
             if repository.is_locked("nightly"):
                 # between its attempts, too: a build in between would make the next attempt begin from the beginning
-                return self._waiting("a nightly run is running")
+                return self._waiting("a nightly run is already running")
             news = repository.look_for_news()
             if news != "new":
                 if news == "rolled_back":
@@ -117,7 +117,7 @@ class _Builder:
                 failures = repository.record_failure()
                 delay = delay_after_failure(self._every, failures)
                 report_continuous_failure(self._settings, result, failures, seconds, delay)
-                self._set_slow_payloads_aside(connection)
+                self._exclude_slow_payloads(connection)
                 return Turn("failed", min(delay, SECONDS_WHILE_BUSY), seconds)
             repository.record_success()
             self._logged = ""
@@ -141,10 +141,10 @@ class _Builder:
             return AttemptResult("stopped")
         return read_result(self._settings, self._lock, ended, self._dbt.invocation_id)
 
-    def _set_slow_payloads_aside(self, connection: psycopg.Connection) -> None:
+    def _exclude_slow_payloads(self, connection: psycopg.Connection) -> None:
         if needs_search(connection, self._settings.target):
             # the next build then does without them
-            set_slow_payloads_aside(self._settings, should_continue=lambda: self._work.should_continue(0))
+            exclude_slow_payloads(self._settings, should_continue=lambda: self._work.should_continue(0))
 
     def _waiting(self, reason: str) -> Turn:
         self._log_once(f"waiting: {reason}")

@@ -15,7 +15,7 @@ import orjson
 import psycopg
 
 from api.builds.repository import find_build, is_anything_published, latest_build
-from api.builds.slow_payloads import needs_search, set_slow_payloads_aside
+from api.builds.slow_payloads import exclude_slow_payloads, needs_search
 from api.db.advisory_lock import AdvisoryLock
 from api.dbt.build_process import ANOTHER_BUILD_IS_RUNNING, CANNOT_CONTINUE, WHOLE_BUILD_IS_NEEDED, build_command
 from api.dbt.profile import dbt_environment
@@ -94,7 +94,7 @@ def run_attempt(
     result = read_result(settings, lock, ended, invocation if invocation != previous else None)
     if result.status == "failed" and needs_search(lock.connection, settings.target):
         # the next attempt then does without them
-        set_slow_payloads_aside(settings, should_continue=should_continue)
+        exclude_slow_payloads(settings, should_continue=should_continue)
     return result
 
 

@@ -44,7 +44,7 @@ def build_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
 
 
 def continuous_build_metrics(connection: psycopg.Connection) -> Iterator[DbMetric]:
-    """How far behind answers are, of every warehouse that was published, and failures of continuous builds, where they are on."""
+    """The age of unpublished data of every published warehouse, and failures of continuous builds, if they are on."""
     rows = connection.execute(
         """
         select

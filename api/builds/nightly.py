@@ -73,8 +73,8 @@ def run_manually(
     with nightly_lock(settings) as lock:
         if not lock.acquire():
             raise MailmartError(
-                "a nightly run is running",
-                hint="`mailmart batch status` shows it and who holds the lock mailmart.nightly; wait for it to end.",
+                "a nightly run is already running",
+                hint="`mailmart batch status` shows it and the session with the lock mailmart.nightly. Wait until it ends.",
             )
         runs = NightlyRunRepository(lock.connection, settings.target)
         now = runs.now().replace(microsecond=0)
@@ -165,7 +165,7 @@ class _Runner:
         An attempt that was stopped on request does not count. One that lost the database counts: a build that crashes the
         database would otherwise be started for ever.
         """
-        LOG.warning("nightly run: left in attempt %d", run.attempts)
+        LOG.warning("nightly run: stopped in attempt %d; another scheduler continues it", run.attempts)
         if not self._lock.wait_while_held(0):
             return "stopped"
         if run.is_manual:

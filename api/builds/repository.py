@@ -153,7 +153,7 @@ def written_rows(connection: psycopg.Connection, batch_id: int | None) -> Writte
 
 
 def rollback(settings: Settings) -> int:
-    """Serves the publication before the current one, and returns its batch.
+    """Goes back to the previous publication, and returns its batch.
 
     The current one is withdrawn: the next rollback goes further back, never to it. The next build publishes as usual.
 
@@ -164,34 +164,34 @@ def rollback(settings: Settings) -> int:
         # locking the row keeps out a build that publishes at this moment
         row = connection.execute(
             """
-            with served as materialized (
+            with published as materialized (
                 select target, batch_id from app.current_publication
                 where target = %(target)s
                 for update
             ),
 
-            before as (
+            previous as (
                 select max(publications.batch_id) as batch_id
-                from served
+                from published
                 inner join app.publications as publications
-                    on served.target = publications.target and served.batch_id > publications.batch_id
+                    on published.target = publications.target and published.batch_id > publications.batch_id
                 where publications.withdrawn_at is null
             ),
 
             withdrawn as (
                 update app.publications as publications
                 set withdrawn_at = clock_timestamp()
-                from served, before
+                from published, previous
                 where
-                    publications.target = served.target
-                    and publications.batch_id = served.batch_id
-                    and before.batch_id is not null
+                    publications.target = published.target
+                    and publications.batch_id = published.batch_id
+                    and previous.batch_id is not null
             )
 
             update app.current_publication as publication
-            set batch_id = before.batch_id, changed_at = clock_timestamp()
-            from before
-            where publication.target = %(target)s and before.batch_id is not null
+            set batch_id = previous.batch_id, changed_at = clock_timestamp()
+            from previous
+            where publication.target = %(target)s and previous.batch_id is not null
             returning publication.batch_id
             """,
             {"target": settings.target},

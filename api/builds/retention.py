@@ -52,7 +52,7 @@ PACE = Pace()
 
 
 class _Stopped(Exception):
-    """The run was stopped, or has waited for too long; the next one goes on."""
+    """The run was stopped, or has waited for too long; the next run continues it."""
 
 
 def run_due_retention(settings: Settings, stopping: threading.Event, pace: Pace = PACE) -> None:
@@ -90,7 +90,7 @@ def remove_old_rows(
 
 
 def _tables(settings: Settings) -> dict[str, sql.Identifier]:
-    """The tables that lose rows, by name, in order. The raw logs are production's: a developer's warehouse leaves them alone."""
+    """The tables from which rows are removed, by name, in order. Only production removes raw logs."""
     policy = RetentionPolicy.of(settings)
     core = "core" if settings.is_production else f"{settings.target}_core"
     raw_logs = policy.raw_logs() if settings.is_production else {}
@@ -149,7 +149,7 @@ class _Run:
             self._attempt(partial(self._repository.remove_core, table, name, until, first, self._pace.pages))
 
     def _attempt(self, transaction: Callable[[], Result | None]) -> Result:
-        """Repeats a transaction while a build runs (None), or another session has what it needs locked."""
+        """Repeats a transaction while a build runs (None), or while another session has locked its tables."""
         deadline = time.monotonic() + self._pace.seconds_to_wait
         while self._should_continue():
             with suppress(*LOCK_ERRORS):

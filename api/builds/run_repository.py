@@ -60,7 +60,7 @@ class NightlyRunRepository:
         return published_since(self._connection, self._target, due) is None
 
     def fail_abandoned(self, *, except_due: datetime) -> list[AbandonedRun]:
-        """Fails the runs that were left and that nobody resumes, and returns them, because nobody has reported their end.
+        """Fails the abandoned runs, which no process resumes, and returns them, because their end was not reported yet.
 
         The run of `except_due` can be resumed, and stays open if it has attempts left.
         """

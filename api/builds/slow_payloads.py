@@ -1,4 +1,4 @@
-"""Finds the webhook bodies that keep a build from ending, so that they are set aside and reported, and the next build passes.
+"""Finds the webhook bodies that keep a build from ending, so that they are excluded and reported, and the next build succeeds.
 
 A model that reads the raw logs reads all new bodies in one statement. If that fails or runs into its timeout, the bodies are read
 again here, in groups and with a short timeout; a group that fails is divided, until the body that fails alone is found.
@@ -54,7 +54,7 @@ READ = """
 
 @dataclass(frozen=True)
 class SlowPayload:
-    """A body that was set aside, and why."""
+    """A body that was excluded, and why."""
 
     payload_id: int
     reason: str
@@ -69,10 +69,10 @@ def needs_search(connection: psycopg.Connection, target: str) -> bool:
     return not failed.isdisjoint(MODELS)
 
 
-def set_slow_payloads_aside(
+def exclude_slow_payloads(
     settings: Settings, *, seconds: float | None = None, should_continue: Callable[[], bool] = lambda: True
 ) -> list[SlowPayload]:
-    """Reads each body that is new to the last build, and sets those aside that cannot be read in `seconds`, or at all.
+    """Reads each body that is new to the last build, and excludes those that cannot be read in `seconds`, or at all.
 
     A body is not changed: builds no longer read it, and data quality reports it as `unreadable_body`. `should_continue` is called
     before each group; the search ends as soon as it returns false.
@@ -103,7 +103,7 @@ def set_slow_payloads_aside(
                 continue
             reason = f"webhook_payloads {group[0]}: {problem}"
             connection.execute("select app.set_payload_aside(%s, %s)", (group[0], reason))
-            LOG.warning("a body is set aside: %s", reason)
+            LOG.warning("a body is excluded from builds: %s", reason)
             found.append(SlowPayload(group[0], reason))
     return found
 

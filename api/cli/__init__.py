@@ -76,11 +76,11 @@ class Commands(click.Group):
             click.echo(f"error: {error.message}", err=True)
             if error.hint:
                 click.echo(error.hint, err=True)
-            _say_where_settings_are_from(error, ctx.obj or {})
+            _report_setting_origins(error, ctx.obj or {})
             sys.exit(1)
 
 
-def _say_where_settings_are_from(error: MailmartError, origins: Mapping[str, str]) -> None:
+def _report_setting_origins(error: MailmartError, origins: Mapping[str, str]) -> None:
     from api.cli.settings_sources import origin_lines
 
     for line in origin_lines(error.message, origins):

@@ -53,7 +53,7 @@ def list_command(limit: int) -> None:
 @command.command()
 @click.option("--runs", default=7, show_default=True, type=click.IntRange(1), help="Number of nightly runs, newest first.")
 def status(runs: int) -> None:
-    """Show the build that the API serves, nightly runs, the models of the last build, retention, and sessions in its way.
+    """Show the published build, nightly runs, the models of the last build, retention, and sessions that block builds.
 
     Times are in UTC. A session whose open transaction has locked a table or a view for a minute can keep a build waiting.
     """
@@ -76,7 +76,7 @@ def status(runs: int) -> None:
 
 @command.command()
 def run() -> None:
-    """Do a nightly run now, in the foreground: build, publish, and remove what is older than the settings allow.
+    """Start a nightly run now, in the foreground: build, publish, and remove data that is older than the retention settings.
 
     A failed build is retried twice, from the node that failed.
     """
@@ -91,14 +91,14 @@ def run() -> None:
     for chunk in convert_old_chunks(settings, stopping):
         click.echo(f"{chunk} is in the columnstore")
     if not is_published:
-        click.echo("error: the run published nothing; the API still serves the earlier build", err=True)
+        click.echo("error: the run published nothing; the API still serves the previous publication", err=True)
         sys.exit(1)
 
 
 @command.command("rollback")
 def rollback_command() -> None:
-    """Serve the publication before the current one. The next successful build is published as usual."""
-    click.echo(f"batch {rollback(Settings.from_environment())} is served")
+    """Go back to the previous publication. The next successful build is published as usual."""
+    click.echo(f"batch {rollback(Settings.from_environment())} is the current publication")
 
 
 def _retention(tables: list[RetentionStatus]) -> list[str]:
@@ -134,11 +134,11 @@ def _lock_holders(sessions: list[LockHolder]) -> list[str]:
 
 def _publication(publication: PublicationStatus | None) -> list[str]:
     if publication is None:
-        return ["nothing is served yet: run `mailmart build`"]
+        return ["nothing is published yet: run `mailmart build`"]
     since, data_as_of = _utc(publication.since), _utc(publication.data_as_of)
-    lines = [f"batch {publication.batch_id} is served since {since}, with all events loaded until {data_as_of}"]
+    lines = [f"batch {publication.batch_id} is published since {since}, with all events loaded until {data_as_of}"]
     if publication.unpublished_since is not None:
-        lines.append(f"not published yet: what was loaded since {_utc(publication.unpublished_since)}")
+        lines.append(f"not published yet: rows loaded since {_utc(publication.unpublished_since)}")
     if publication.late_after is not None:
         lines.append(
             f"its data are late since {_utc(publication.late_after)}"

@@ -93,7 +93,9 @@ def command() -> None:
 @click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Nightly runs on each history.")
 @click.option("--built-empty", is_flag=True, help="Also measure the first mail of a warehouse that was built while it was empty.")
 @click.option(
-    "--erase", is_flag=True, help="Also measure an erase of the workspace in one transaction, with other sessions beside it."
+    "--erase",
+    is_flag=True,
+    help="Also measure the erasure of the workspace in one transaction, while other sessions read and load.",
 )
 def batch(messages: int, days: int, histories: tuple[int, ...], runs: int, built_empty: bool, erase: bool) -> None:
     """Measure first builds and nightly runs, compared with the same work in plain SQL.
@@ -193,10 +195,10 @@ def _models(runs: tuple[Run, ...]) -> float:
 @click.option("--messages", type=click.IntRange(1000), default=2_000_000, show_default=True, help="Messages of the history.")
 @click.option("--days", type=click.IntRange(1), default=120, show_default=True, help="Days over which they were sent.")
 @click.option("--every", type=click.IntRange(10, 86_400), default=60, show_default=True, help="Seconds between two builds.")
-@click.option("--rate", type=click.IntRange(2, 100_000), default=100, show_default=True, help="Events a second that come in.")
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=900, show_default=True, help="How long they come in.")
+@click.option("--rate", type=click.IntRange(2, 100_000), default=100, show_default=True, help="Events that are loaded a second.")
+@click.option("--seconds", type=click.FloatRange(1, 3600), default=900, show_default=True, help="Duration in seconds.")
 def fresh(messages: int, days: int, every: int, rate: int, seconds: float) -> None:
-    """Measure the time from a committed row to its number in an answer, with continuous builds and events that keep coming.
+    """Measure the time from a committed row to its number in a response, with continuous builds while events are loaded.
 
     The number is read from the mart, as of the published batch. The API looks for a new publication once a second.
     """
@@ -407,7 +409,9 @@ def marts(messages: int, days: int, campaigns: int, rounds: int, plans: bool) ->
 
 
 @command.command("send-time")
-@click.option("--seeds", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Draws of each kind and size.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Random samples of each pattern and size."
+)
 @click.option(
     "--size",
     "sizes",
@@ -418,7 +422,7 @@ def marts(messages: int, days: int, campaigns: int, rounds: int, plans: bool) ->
     help="Messages of 31 days.",
 )
 def send_time(seeds: int, sizes: tuple[int, ...]) -> None:
-    """Measure how often the best time to send is named: over mail without a pattern, and with one.
+    """Measure how often a best time to send is found, in mail with and without a pattern.
 
     The mail is that of `mailmart generate`, drawn as counts. A pattern is half as much engagement again: at 10:00 on each day, or
     on Tuesdays at 10:00.
@@ -451,7 +455,7 @@ def _show_query(query: MeasuredQuery) -> None:
     type=click.FloatRange(0, 3600),
     default=300.0,
     show_default=True,
-    help="How long memory is measured under the largest bodies. 0: not at all.",
+    help="Seconds for which memory is measured under the largest bodies. 0: not measured.",
 )
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of the intake.")
 def intake(
@@ -462,7 +466,7 @@ def intake(
     memory_seconds: float,
     workers: int,
 ) -> None:
-    """Measure the intake of webhooks: bodies a second, and times of responses in milliseconds.
+    """Measure the intake of webhooks: bodies a second, and response times in milliseconds.
 
     Compared with pgbench, which inserts the same body in a commit of its own, and with a route of the same server that only reads
     it. The ratio is to the slower of the two.

@@ -8,7 +8,7 @@ import time
 import click
 
 from api.builds.repository import BuildRecord, find_build, written_rows
-from api.builds.slow_payloads import needs_search, set_slow_payloads_aside
+from api.builds.slow_payloads import exclude_slow_payloads, needs_search
 from api.cli.progress import step
 from api.db.connection import connect
 from api.db.migrate import require_migrations
@@ -18,7 +18,7 @@ from api.settings import Settings
 
 # with them dbt prints something else than a build
 OTHER_OUTPUT = ("-h", "--help", "-q", "--quiet", "--log-format", "--no-print")
-WHAT_TO_DO = """What was published before stays. What to do: docs/how-to/operators/nightly-builds.md#when-a-build-fails
+WHAT_TO_DO = """The previous publication stays. What to do: docs/how-to/operators/nightly-builds.md#when-a-build-fails
 All lines of dbt: mailmart build --verbose, or the file dbt.log in the folder logs (DBT_LOG_PATH)"""
 
 
@@ -28,9 +28,9 @@ All lines of dbt: mailmart build --verbose, or the file dbt.log in the folder lo
 def command(verbose: bool, arguments: tuple[str, ...]) -> None:
     """Run `dbt build` with ARGUMENTS. Publish the result if the whole project was built and every test passed.
 
-    It prints how far the build is, its result, and warnings and errors in full. dbt's own lines are in its log file.
+    It prints the progress, the result, and warnings and errors in full. dbt's own output is in its log file.
 
-    If a model that reads the raw logs fails, bodies that cannot be read in a minute are set aside, and the build is repeated.
+    If a model that reads the raw logs fails, bodies that cannot be read in a minute are excluded, and the build is repeated.
 
     The target is MAILMART_TARGET: production by default. Plain `dbt build` builds the schemas of the target dev instead.
     """
@@ -40,10 +40,10 @@ def command(verbose: bool, arguments: tuple[str, ...]) -> None:
     status = build(settings, arguments)
     if status != 0 and _needs_search(settings):
         click.echo("a model that reads the raw logs failed: looking for bodies that cannot be read", err=True)
-        found = set_slow_payloads_aside(settings)
+        found = exclude_slow_payloads(settings)
         if found:
             for payload in found:
-                click.echo(f"set aside: {payload.reason}", err=True)
+                click.echo(f"excluded: {payload.reason}", err=True)
             status = build(settings, arguments)
     sys.exit(status)
 
@@ -53,7 +53,7 @@ def _run_verbose(settings: Settings, arguments: tuple[str, ...]) -> int:
 
 
 def _run(settings: Settings, arguments: tuple[str, ...]) -> int:
-    """Builds with a short progress, and says how the build ended."""
+    """Builds, and prints a short progress and the result."""
     report = BuildReport()
     started = time.monotonic()
     with step("building", report.progress) as done:
@@ -67,7 +67,7 @@ def _run(settings: Settings, arguments: tuple[str, ...]) -> int:
         for error in report.errors:
             click.echo(f"error: {error}", err=True)
         if report.skipped:
-            click.echo(f"{report.skipped} nodes after what failed were not built", err=True)
+            click.echo(f"{report.skipped} nodes that depend on a failed one were skipped", err=True)
         click.echo(WHAT_TO_DO, err=True)
     for line in _result(settings, report, time.monotonic() - started):
         click.echo(line)
@@ -91,7 +91,7 @@ def _outcome(build: BuildRecord) -> str:
     if build.status == "published":
         return "is published"
     if build.status == "built":
-        return "is built and not published: it is not the whole project"
+        return "is built but not published, because only a part of the project was selected"
     return f"has {build.status}" if build.status == "failed" else f"is {build.status}"
 
 

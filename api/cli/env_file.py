@@ -43,7 +43,7 @@ def read_env_file(path: Path, *, hint: str = "MAILMART_ENV_FILE names another fi
     """
     text = _read_own(path, hint)
     if "\0" in text:
-        raise SettingsError(f"{path} has a NUL byte", hint="Write it as text: a NAME=value a line.")
+        raise SettingsError(f"{path} has a NUL byte", hint="Write it as text, one NAME=value per line.")
     return parse_env_file(text.replace("\r\n", "\n"), path)
 
 

@@ -28,14 +28,16 @@ def command(workspace_id: str | None, address: str | None, is_dry_run: bool, is_
     Both end when the files of exports are deleted. If the command is interrupted, run it again.
     """
     if workspace_id is None and address is None:
-        raise click.UsageError("name --workspace or --recipient")
+        raise click.UsageError("use --workspace, --recipient or both")
     if workspace_id is not None and not workspace_id.strip():
         raise click.BadParameter("it is empty", param_hint="--workspace")
     settings = Settings.from_environment()
     if address == "-":
         address = sys.stdin.readline()
         if not is_confirmed and not is_dry_run:
-            raise click.UsageError("--recipient - needs --yes or --dry-run: standard input has the address")
+            raise click.UsageError(
+                "--recipient - needs --yes or --dry-run: the confirmation cannot be read, because standard input is the address"
+            )
     if not is_confirmed and not is_dry_run:
         where = f" in the workspace {workspace_id}" if workspace_id is not None else " in all workspaces"
         what = f"everything of the workspace {workspace_id}" if address is None else f"this recipient{where}"

@@ -34,7 +34,7 @@ DEFAULTS = GenerateOptions()
     show_default=True,
     help="The same seed generates the same events.",
 )
-@click.option("--flat", is_flag=True, help="Without patterns: all campaigns, hours, recipients and mailboxes are alike.")
+@click.option("--flat", is_flag=True, help="Generate no patterns: all campaigns, hours, recipients and mailboxes are alike.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="Last day of sending (UTC). Default: today.")
 def command(workspaces: int, campaigns: int, messages: int, days: int, seed: int, flat: bool, until: datetime | None) -> None:
     """Load synthetic events: about 2.5 events a message, generated inside the database.

@@ -19,7 +19,7 @@ BATCH = 200
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=10_000, show_default=True, help="Domains at most.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=10_000, show_default=True, help="Maximum number of domains.")
 @click.option(
     "--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="Look up a domain again after this many days."
 )
@@ -31,7 +31,7 @@ BATCH = 200
     "--max-seconds", type=click.IntRange(1, 86_400), default=600, show_default=True, help="Start no lookup after this time."
 )
 def command(limit: int, days: int, nameservers: tuple[str, ...], port: int, max_seconds: int) -> None:
-    """Look up the MX records of recipient domains that no list has, those with the most mail first.
+    """Look up the MX records of recipient domains that are in no list, those with the most mail first.
 
     The next build finds their mailbox provider by the seed mailbox_provider_mx. The nameserver gets the domains of messages, and
     nothing else of them. Run it before the nightly build, for example from cron; nothing runs it by itself.
@@ -42,7 +42,7 @@ def command(limit: int, days: int, nameservers: tuple[str, ...], port: int, max_
     schema = "core" if settings.target == "production" else f"{settings.target}_core"
     with connect(settings, "mailmart_owner", autocommit=True) as connection:
         if not is_built(connection, schema):
-            raise MailmartError("no message has a mailbox provider yet", hint="Build first: mailmart build.")
+            raise MailmartError("no message has a mailbox provider yet", hint="Run `mailmart build` first.")
         domains = [domain for domain in domains_to_resolve(connection, schema, limit, days) if is_domain(domain)]
         records = resolve_all(domains, nameservers, port=port, max_seconds=max_seconds)
         statuses: Counter[str] = Counter()
@@ -53,7 +53,9 @@ def command(limit: int, days: int, nameservers: tuple[str, ...], port: int, max_
     numbers = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items())) or "nothing to look up"
     click.echo(f"{sum(statuses.values())} domains looked up: {numbers}")
     if len(domains) > sum(statuses.values()):
-        click.echo(f"{len(domains) - sum(statuses.values())} domains were left out after {max_seconds} s: run it again")
+        click.echo(
+            f"{len(domains) - sum(statuses.values())} domains were not looked up within {max_seconds} s: run the command again"
+        )
     if removed:
         click.echo(f"{removed} domains without messages removed")
 
@@ -63,5 +65,5 @@ def _check_address(nameserver: str) -> None:
         ipaddress.ip_address(nameserver)
     except ValueError:
         raise MailmartError(
-            f"--nameserver {nameserver!r} is no IP address", hint="Name an address, such as 127.0.0.1 or 2001:db8::53."
+            f"--nameserver {nameserver!r} is not an IP address", hint="Use an address such as 127.0.0.1 or 2001:db8::53."
         ) from None

@@ -1,4 +1,4 @@
-"""What `mailmart run` and `mailmart demo` leave in their home folder for the commands of another terminal: their settings.
+"""The settings of a running `mailmart run` or `mailmart demo`, in a file of its home folder, for commands in another terminal.
 
 The file counts only while the process runs that wrote it: that one holds a lock on it, which the system releases however the
 process ends. So what a killed one has left is ignored.

@@ -25,7 +25,7 @@ OTHER_PREFIXES = ("AWS_",)
 
 
 def load_settings(command: str, environ: MutableMapping[str, str] = os.environ) -> dict[str, str]:
-    """Adds to the environment what it does not have. A variable that is set, even to nothing, is kept.
+    """Adds variables that are missing in the environment. A variable that is set, even to an empty text, is kept.
 
     Returns:
         For each variable that was added, the file and the line that it is from.
@@ -100,7 +100,7 @@ def _checked(name: str, variable: Variable, path: Path) -> Variable:
     if variable.is_expanded:
         raise SettingsError(
             f"{path}, line {variable.line}: {name} has a $, and variables are not expanded here",
-            hint="Write the whole value; in single quotes, a $ is a $.",
+            hint="Write the value itself. In single quotes, $ has no special meaning.",
         )
     return variable
 

@@ -25,7 +25,9 @@ from api.processes.probe import local_url, responds
 from api.settings import Settings
 
 NAMES_SHOWN = 5
-SIGNING_KEY_HELP = "Signing secret of the provider, or @FILE with it. Several: each is accepted."
+SIGNING_KEY_HELP = (
+    "Signing secret of the provider, or @FILE that contains it. Can be repeated: a signature by any of them is accepted."
+)
 
 
 @click.group()
@@ -35,7 +37,7 @@ def command() -> None:
 
 @command.command()
 @click.option("--workspace", required=True, help="Workspace that the mail belongs to.")
-@click.option("--provider", type=click.Choice(WEBHOOK_PROVIDERS), required=True, help="Provider that posts.")
+@click.option("--provider", type=click.Choice(WEBHOOK_PROVIDERS), required=True, help="Provider that sends the webhooks.")
 @click.option("--name", default="", help="Name to recognize the source by.")
 @click.option("--signing-key", "signing_keys", multiple=True, help=f"{SIGNING_KEY_HELP} Without one the source is unsigned.")
 @click.option(
@@ -43,7 +45,7 @@ def command() -> None:
     type=click.IntRange(1, MAX_REQUESTS_PER_MINUTE),
     default=DEFAULT_REQUESTS_PER_MINUTE,
     show_default=True,
-    help="Requests a minute above which more are refused with 429.",
+    help="Maximum number of requests a minute; more are refused with 429.",
 )
 @click.option(
     "--new-workspace",
@@ -84,7 +86,7 @@ def create(workspace: str, provider: str, name: str, signing_keys: tuple[str, ..
 def list_command(workspace: str | None) -> None:
     """List sources: id, state, workspace, provider, bodies stored and rejected, last body, signature failures, name.
 
-    URLs and secrets that were replaced and are still valid are listed, with the time (UTC) until which they are.
+    Replaced URLs and secrets that are still valid are listed with their end (UTC).
     """
     sources = list_sources(Settings.from_environment(), workspace)
     if not sources:
@@ -100,9 +102,9 @@ def list_command(workspace: str | None) -> None:
 @command.command()
 @click.argument("source_id")
 @click.option("--signing-key", "signing_keys", multiple=True, help=f"{SIGNING_KEY_HELP} The URL stays.")
-@click.option("--now", "is_now", is_flag=True, help="End what was there before at once: it has leaked.")
+@click.option("--now", "is_now", is_flag=True, help="Invalidate the old URL or secrets at once, for example after a leak.")
 def rotate(source_id: str, signing_keys: tuple[str, ...], is_now: bool) -> None:
-    """Replace the URL of a source, or its signing secrets. What was there before works for a day, or with --now no longer.
+    """Replace the URL of a source, or its signing secrets. The old ones work for one more day, unless --now is used.
 
     SOURCE_ID is the part of the URL's token before the underscore.
     """
@@ -115,14 +117,14 @@ def rotate(source_id: str, signing_keys: tuple[str, ...], is_now: bool) -> None:
         return
     provider, token = rotate_token(settings, source_id, is_now=is_now)
     click.echo(_url(settings, provider, token))
-    click.echo("the URL before has ended" if is_now else "the URL before works for one more day", err=True)
+    click.echo("the old URL no longer works" if is_now else "the old URL works for one more day", err=True)
     _warn_unless_intake_answers(settings)
 
 
 @command.command()
 @click.argument("source_id")
 def revoke(source_id: str) -> None:
-    """Revoke a source: its URL answers 404. The mail that it delivered stays."""
+    """Revoke a source: its URL returns 404. Events that it delivered are kept."""
     revoke_source(Settings.from_environment(), source_id)
     click.echo(f"source {source_id} is revoked")
 

@@ -239,7 +239,10 @@ def _chart(where: str, item: Mapping[str, Any], endpoint: Endpoint) -> Chart:
     if fold:
         different = {TYPE_BY_KIND[kinds[folded]] for folded in fold}
         if different != {"quantitative"}:
-            raise ContractError(f"{where} folds a field that is no number", hint="fold takes numbers: their rows have one value.")
+            raise ContractError(
+                f"{where} folds a field that is not a number",
+                hint="fold takes only columns of numbers, because all of them become the field `value`.",
+            )
         kinds |= {SERIES: "string", VALUE: "number"}
     labels = item.get("labels", {})
     for labelled in labels:
@@ -272,7 +275,7 @@ def _section(where: str, view: str | None, endpoint: Endpoint) -> Section:
         lists = [section for section in shown.values() if section.is_list]
         return (lists or list(shown.values()))[0]
     if view not in shown:
-        raise ContractError(f"{where}: {view} is no view of the endpoint's response", hint=suggest(str(view), shown))
+        raise ContractError(f"{where}: {view} is not a view of the endpoint's response", hint=suggest(str(view), shown))
     return shown[view]
 
 
@@ -344,12 +347,12 @@ def _names(where: str, item: Any, kinds: Mapping[str, Kind], endpoint: Endpoint)
     lists = {section.name: section for section in endpoint.sections if section.is_list}
     if item["view"] not in lists:
         raise ContractError(
-            f"{where}: {item['view']} is no list of the endpoint's response", hint=suggest(str(item["view"]), lists)
+            f"{where}: {item['view']} is not a list of the endpoint's response", hint=suggest(str(item["view"]), lists)
         )
     section = lists[item["view"]]
     _check_field(where, item["field"], kinds)
     if "." in item["field"]:
-        raise ContractError(f"{where}: names has a field of a group", hint="Ids are fields of a row itself.")
+        raise ContractError(f"{where}: names has a field of a group", hint="Use a field that is not in a group.")
     of_list = {_public_name(shown.group, shown.name): shown.kind for shown in section.fields}
     for name in (item["field"], item["name"]):
         if name not in of_list:

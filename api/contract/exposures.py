@@ -228,7 +228,7 @@ def _check_pages(name: str, method: str, sections: Iterable[Section]) -> None:
     if len(paged) > 1:
         raise ContractError(
             f"exposure {name}: {' and '.join(section.name for section in paged)} both have a page",
-            hint="A cursor is of one list. Make a second endpoint for the other one.",
+            hint="A cursor belongs to one list. Make a second endpoint for the other list.",
         )
     if paged and method != "get":
         raise ContractError(f"exposure {name}: the list {paged[0].name} has a page, and the method is {method}", hint="Use get.")
@@ -255,7 +255,7 @@ def _position(name: str, position: Any) -> int:
     if not isinstance(position, int) or isinstance(position, bool):
         raise ContractError(
             f"exposure {name}: the position {position!r} is not a whole number",
-            hint="position is the endpoint's place in the OpenAPI document; without it, it comes after those that have one.",
+            hint="position is the endpoint's place in the OpenAPI document. Endpoints without a position come last.",
         )
     return position
 

@@ -89,7 +89,7 @@ def read_list_page(where: str, part: Mapping[str, Any], view: str, models: Mappi
         return None
     where = f"{where}: the page of {view}"
     if "list" not in part:
-        raise ContractError(f"{where} needs a list", hint="Only the rows of a list have pages; an object is one row.")
+        raise ContractError(f"{where} needs a list", hint="Only a list has pages; an object is one row.")
     meta = part["page"]
     if not isinstance(meta, Mapping):
         raise ContractError(f"{where} is not a mapping", hint=_EXAMPLE)
@@ -140,7 +140,7 @@ def _sort_columns(where: str, names: Any, columns: Mapping[str, Any]) -> dict[st
         if meta.get("hidden"):
             raise ContractError(
                 f"{where}: sort names {column}, which is hidden",
-                hint="Clients must see what rows are sorted by: show the column.",
+                hint="Clients must see the value that rows are sorted by: remove `hidden` from the column.",
             )
         if data_type not in _SORTABLE:
             raise ContractError(
@@ -209,8 +209,8 @@ def list_fields(page: ListPage, enum_name: str) -> dict[str, ma.fields.Field[Any
     if page.search:
         fields["search"] = SearchText(
             metadata={
-                "description": f"Only rows whose {' or '.join(page.search)} contains this text, whatever the case."
-                " `%` and `_` are plain characters.",
+                "description": f"Only rows whose {' or '.join(page.search)} contains this text, ignoring case."
+                " `%` and `_` have no special meaning.",
                 "minLength": 1,
                 "maxLength": MAX_SEARCH_LENGTH,
             }
@@ -219,8 +219,8 @@ def list_fields(page: ListPage, enum_name: str) -> dict[str, ma.fields.Field[Any
         load_default=page.default_sort,
         validate=ma.validate.OneOf(list(page.sort)),
         metadata={
-            "description": "What the rows are sorted by. Rows with the same value are in the order of their ids, rows without one"
-            " come last.",
+            "description": "The field that rows are sorted by. Rows with equal values are sorted by id; rows without a value come"
+            " last.",
             "example": page.default_sort,
             "x-enum-name": enum_name,
         },
@@ -234,12 +234,10 @@ def list_fields(page: ListPage, enum_name: str) -> dict[str, ma.fields.Field[Any
         strict=False,
         load_default=page.limit,
         validate=ma.validate.Range(1, page.max_limit),
-        metadata={"description": "Rows of a page.", "example": page.limit},
+        metadata={"description": "Rows per page.", "example": page.limit},
     )
     fields["cursor"] = ma.fields.String(
-        metadata={
-            "description": "`next_cursor` of the page before. The other parameters must be that page's; `limit` may differ."
-        }
+        metadata={"description": "`next_cursor` of the previous page. Send the same other parameters; only `limit` may differ."}
     )
     return fields
 

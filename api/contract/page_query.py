@@ -55,7 +55,7 @@ def cut_page(rows: list[Row], limit: int) -> tuple[list[Row], Position | None]:
 
 
 def page_statement(section: Section, page: ListPage, params: Mapping[str, Any], after: Position | None) -> str:
-    """The SELECT of a page and of one more row, which says that there is another page.
+    """The SELECT of a page and one more row, which shows that there is another page.
 
     Its columns are those of the section, the text of the value that rows are sorted by, and the id.
     """

@@ -238,7 +238,7 @@ def is_time_zone(name: str) -> None:
 def _timezone_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[Any]]:
     description = (
         "IANA time zone of local days and hours, such as America/New_York."
-        " Where they are always shown, the default is the workspace's."
+        " Endpoints that always show local times use the workspace's by default."
     )
     return {"timezone": ma.fields.String(validate=is_time_zone, metadata={"description": description})}
 
@@ -262,8 +262,8 @@ def _compare_to_fields(choices: tuple[str, ...]) -> dict[str, ma.fields.Field[An
         "compare_to": ma.fields.String(
             validate=ma.validate.OneOf(choices or COMPARED_PERIODS),
             metadata={
-                "description": "`previous_period`: also the numbers of as many dates directly before the time range, and the"
-                " change of each number.",
+                "description": "`previous_period`: adds the numbers of the period of the same length directly before the time"
+                " range, and the change of each number.",
                 "x-enum-name": "ComparedPeriod",
             },
         )

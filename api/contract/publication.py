@@ -177,6 +177,6 @@ class PublicationCache:
         DATA_AS_OF.set(publication.data_as_of.timestamp())
         return publication
 
-    def _awaits_replica(self, served: Publication, published: Publication) -> bool:
-        is_newer = published.batch_id > served.batch_id and published.revision == served.revision
+    def _awaits_replica(self, current: Publication, published: Publication) -> bool:
+        is_newer = published.batch_id > current.batch_id and published.revision == current.revision
         return self._replica is not None and is_newer and self._replica.awaits(published.batch_id)

@@ -162,7 +162,8 @@ def _endpoint(exposures: Mapping[str, Any]) -> QueryEndpoint | None:
     check_keys(meta, QUERY_KEYS, where)
     if not isinstance(meta.get("limit"), int) or not str(meta.get("path", "")).startswith("/"):
         raise ContractError(
-            f"{where} has no valid path and limit", hint="For example {path: /analytics/query, limit: 60}; limit is a minute's."
+            f"{where} has no valid path and limit",
+            hint="For example {path: /analytics/query, limit: 60}; limit is the number of requests a minute.",
         )
     return QueryEndpoint(
         name=exposure["name"],
@@ -206,7 +207,7 @@ def _add_dimension(dimensions: dict[str, Dimension], dimension: Dimension, where
     if known.kind != dimension.kind:
         raise ContractError(
             f"semantic model {where}: the dimension {dimension.name} is {dimension.kind}, and {known.kind} in another",
-            hint="A dimension of one name means the same in each semantic model: give them the same config.meta.data_type.",
+            hint="Dimensions with the same name have the same type everywhere: give them the same config.meta.data_type.",
         )
     if not known.description:
         dimensions[dimension.name] = dimension

@@ -117,7 +117,7 @@ class AdvisoryLock:
 
 
 class WhileHeld:
-    """Work under a lock, which goes on until somebody stops it or the lock is lost."""
+    """Work under a lock, which continues until it is stopped or the lock is lost."""
 
     def __init__(self, lock: AdvisoryLock, stopping: threading.Event) -> None:
         self._lock = lock

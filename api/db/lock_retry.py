@@ -1,4 +1,4 @@
-"""Work that asks for each lock during a second only, and is repeated until it gets them: nobody waits long behind it."""
+"""Work that waits at most a second for a lock, and is repeated until it gets all locks: others never wait long behind it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECONDS_BETWEEN_ATTEMPTS = 0.5
 def retry_while_locked(
     work: Callable[[], None], max_seconds: float, on_wait: Callable[[psycopg.Error], None] = lambda error: None
 ) -> None:
-    """Does the work, and does all of it again while it does not get a lock. `on_wait` gets the error of each attempt.
+    """Runs the work, and repeats all of it until it gets its locks. `on_wait` gets the error of each failed attempt.
 
     Raises:
         LockNotAvailable, DeadlockDetected: there was no free lock within `max_seconds`.
@@ -31,5 +31,5 @@ def retry_while_locked(
 
 
 def lock_problem(error: psycopg.Error) -> str:
-    """What PostgreSQL says of the lock, in one line."""
+    """PostgreSQL's error about the lock, in one line."""
     return str(error).splitlines()[-1].strip()

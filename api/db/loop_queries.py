@@ -63,12 +63,12 @@ class LoopQueries:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._give_back_kept()
+        self._return_kept()
 
     async def _take(self) -> PoolConnection | None:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            self._give_back_kept()
+            self._return_kept()
             self._loop = loop
         connection = None if self._waiting else self._take_idle()
         deadline = loop.time() + self._max_wait_seconds
@@ -118,9 +118,9 @@ class LoopQueries:
         self._timer = None
         self._period += 1
         self._owed = 0
-        self._give_back_kept()
+        self._return_kept()
 
-    def _give_back_kept(self) -> None:
+    def _return_kept(self) -> None:
         kept, self._kept = self._kept, []
         for connection in kept:
             self._pool.put_back(connection)

@@ -35,7 +35,7 @@ class LoopSocket:
         self._loop.add_reader(self._descriptor, self._receive)
 
     async def results(self) -> list[pq.abc.PGresult]:
-        """Sends what is queued, and receives one result for each message of a pipeline; fewer if the connection is lost.
+        """Sends the queued messages, and receives one result for each message of a pipeline; fewer if the connection is lost.
 
         Raises:
             psycopg.OperationalError: the connection is lost.

@@ -104,7 +104,7 @@ def _retry(guard: psycopg.Connection, work: Callable[[], None]) -> None:
 
 
 def _open_transactions(guard: psycopg.Connection) -> str:
-    """Sessions with a lock on a table of ours. Plain SQL: the function that names them may not exist yet."""
+    """Sessions with a lock on a table of mailmart. Plain SQL: the function that names them may not exist yet."""
     rows = guard.execute(
         """
         select distinct locks.pid, activity.usename, activity.application_name

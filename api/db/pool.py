@@ -213,7 +213,7 @@ class ConnectionPool:
             # the pool retries: one line for each error
             if error.message != self._logged_error:
                 self._logged_error = error.message
-                LOG.error("no request is answered: %s. %s", error.message, error.hint)  # noqa: TRY400
+                LOG.error("all requests fail: %s. %s", error.message, error.hint)  # noqa: TRY400
             raise
         self._logged_error = ""
         if self._should_prepare() and not _is_citus(connection):
@@ -234,9 +234,9 @@ class ConnectionPool:
             self._prepares = False
             self._prepare_again_at = time.monotonic() + PREPARE_AGAIN_SECONDS
         LOG.warning(
-            "statements are not prepared from now on, and each request is planned anew: %s."
+            "statements are no longer prepared, and PostgreSQL plans each request again: %s."
             " A connection pooler in transaction mode needs PgBouncer 1.21 or later with max_prepared_statements."
-            " A connection that is made after a minute tries again.",
+            " New connections try again after a minute.",
             error,
         )
 

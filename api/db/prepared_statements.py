@@ -195,7 +195,7 @@ def _encoded(values: Sequence[str]) -> list[bytes]:
 
 
 def _results(pgconn: pq.abc.PGconn) -> PQGen[list[pq.abc.PGresult]]:
-    """Sends what is queued, and receives one result for each message; fewer if the connection is lost."""
+    """Sends the queued messages, and receives one result for each; fewer if the connection is lost."""
     while pgconn.flush():
         # the server may wait until its own data are read
         if (yield Wait.RW) & Ready.R:

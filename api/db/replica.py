@@ -1,4 +1,4 @@
-"""Reads of a server process from a streaming replica, as long as it has what they read; else from the primary.
+"""Reads of a server process from a streaming replica, if it has the required data; else from the primary.
 
 A read is as of a published batch. The replica may answer it if it has replayed the publication of that batch, and every erasure
 that the primary knows. Whatever goes wrong on the replica, the primary answers: no request fails because of it.
@@ -77,7 +77,7 @@ def replica_settings(settings: Settings) -> Settings:
 
 
 class ReplicaPool(ConnectionPool):
-    """Connections to the replica. An error is neither retried nor translated: the primary is asked."""
+    """Connections to the replica. An error is neither retried nor translated: the caller uses the primary."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(replica_settings(settings))
@@ -161,7 +161,7 @@ class Replica:
         return ""
 
     def query(self, settings: Mapping[str, str], statements: Sequence[str]) -> list[list[tuple[Any, ...]]] | None:
-        """The rows of each statement (see ConnectionPool.query); None if the primary has to be asked.
+        """The rows of each statement (see ConnectionPool.query); None if the primary has to be used.
 
         Raises:
             QueryTimeout: a statement reached its time limit: it would on the primary, too.
@@ -202,7 +202,7 @@ class Replica:
 
 
 class RoutedPool(ConnectionPool):
-    """The connections of a server process. `query` reads from the replica, if one is configured and has what is read."""
+    """The connections of a server process. `query` reads from the replica, if one is configured and has the required data."""
 
     def __init__(self, settings: Settings, reports: ReplicaReports = NO_REPORTS) -> None:
         super().__init__(settings)

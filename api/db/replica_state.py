@@ -1,4 +1,4 @@
-"""Watches a streaming replica: which publication it has replayed, how far it is behind, and whether it responds at all.
+"""Watches a streaming replica: which publication it has replayed, its lag, and whether it responds.
 
 A thread with an event loop of its own asks once a second. Each question has a time limit on our side, because a server that is
 frozen, or behind a broken network, never answers and never closes the connection.

@@ -15,7 +15,7 @@ MAX_READS = 1000
 
 
 def shut_down(pgconn: pq.abc.PGconn) -> None:
-    """Makes whoever waits for the server's data see the end of the connection at once. Closes nothing."""
+    """Shuts down a socket: code that waits for the server's data sees the end of the connection at once. Closes nothing."""
     # the descriptor can be closed meanwhile
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(pgconn.socket)) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""dbt as a child process of a nightly run. Its exit status says whether the database refused the build, and why.
+"""dbt as a child process of a nightly run. Its exit status shows whether the database refused the build, and why.
 
 `python -m api.dbt.build_process PARENT_PID DBT_ARGUMENT…`. It ends when the parent does.
 """

@@ -1,4 +1,4 @@
-"""What a build says: reads dbt's lines in JSON, and keeps the progress, the warnings and the errors.
+"""The report of a build: reads dbt's log lines in JSON, and keeps the progress, the warnings and the errors.
 
 dbt has an event a line (`--log-format json`). The result of a node is an event whose name is Log…Result, and the summary at the
 end says what failed: a line that names the node, and then its message and where its SQL is. A line that is no event, such as one
@@ -26,7 +26,7 @@ KINDS = {"model": "model", "test": "data test", "unit_test": "unit test", "seed"
 
 @dataclass
 class BuildReport:
-    """What a build has said so far.
+    """The report of a build so far.
 
     Attributes:
         invocation_id: dbt's id of the build; None before its first event.

@@ -43,7 +43,7 @@ def run_dbt(settings: Settings, arguments: Sequence[str], *, quiet: bool = False
 def report_build(settings: Settings, arguments: Sequence[str], report: BuildReport) -> int:
     """Runs dbt to its end, and reads its events into `report` while it runs. Returns its exit status.
 
-    Ctrl-C in a terminal reaches dbt, too; SIGTERM is passed on as Ctrl-C. Both wait until dbt has cancelled its queries.
+    Ctrl-C in a terminal reaches dbt, too; SIGTERM is forwarded as Ctrl-C. Both wait until dbt has cancelled its queries.
 
     Raises:
         SettingsError: no database is configured.
@@ -68,11 +68,11 @@ def report_build(settings: Settings, arguments: Sequence[str], report: BuildRepo
     reader = threading.Thread(target=read, name="dbt-output", daemon=True)
     reader.start()
 
-    def pass_on(*_: object) -> None:
+    def forward_as_interrupt(*_: object) -> None:
         process.send_signal(signal.SIGINT)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, pass_on)
+    before = signal.signal(signal.SIGTERM, forward_as_interrupt)
     try:
         process.wait()
     except KeyboardInterrupt:

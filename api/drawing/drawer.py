@@ -30,7 +30,7 @@ class DrawerBusy(Exception):
 
 
 class DrawingFailed(Exception):
-    """The library cannot draw the picture, or ended at it; the log says why."""
+    """The library cannot draw the picture, or its process died; the log says why."""
 
 
 class Drawer:
@@ -68,7 +68,7 @@ class Drawer:
         child, self._child = self._child, None
         if child is not None:
             child.end()
-            child.last_words()
+            child.error_output()
 
     @property
     def process_id(self) -> int | None:
@@ -95,7 +95,7 @@ class Drawer:
         raise DrawingFailed
 
     def _ask(self, content: bytes, *, can_retry: bool) -> tuple[bytes, bytes] | None:
-        """The answer; None if the process had ended by itself before it saw the picture, and `can_retry`.
+        """The response; None if the process had ended before it received the picture, and `can_retry`.
 
         Raises:
             DrawingFailed: it ended at the picture, or did not answer in time.
@@ -104,7 +104,7 @@ class Drawer:
         if child is not None and child.process.poll() is not None:
             # after a minute without a picture
             child.end()
-            child.last_words()
+            child.error_output()
             child = None
         if child is None:
             try:
@@ -116,7 +116,7 @@ class Drawer:
             write_frame(child.stdin, DRAW, content)
             return read_frame(child.stdout, SECONDS_TO_ANSWER)
         except (OSError, NoFrame, FrameTimeout) as error:
-            status, words = child.end(), child.last_words()
+            status, words = child.end(), child.error_output()
             self._child = None
             if can_retry and status == 0:
                 return None
@@ -126,7 +126,7 @@ class Drawer:
         except BaseException:
             # half a frame would be read as the next picture
             child.end()
-            child.last_words()
+            child.error_output()
             self._child = None
             raise
 
@@ -168,8 +168,8 @@ class _Child:
             self.process.stdout.close()  # type: ignore[union-attr]
         return status
 
-    def last_words(self) -> str:
-        """The end of what it wrote as an error, on one line; once, after its end."""
+    def error_output(self) -> str:
+        """The end of its error output, on one line. Call it once, after the process has ended."""
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(size - 2000, 0))
         lines = self._errors.read().decode(errors="replace").split("\n")

@@ -54,7 +54,7 @@ class Picture:
 
 
 class TooLargeToDraw(Exception):
-    """A picture would have too many marks or pixels; `reason` says which bound."""
+    """A picture would have too many marks or pixels; `reason` names the limit."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

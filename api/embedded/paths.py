@@ -76,7 +76,7 @@ def take_over(folders: Folders) -> None:
         return
     try:
         for folder in {folders.servers, folders.sockets}:
-            folders.next_user.take_tree(folder, folders.user)
+            folders.next_user.chown_tree(folder, folders.user)
     except OSError as error:
         raise ServerError(
             f"the files in {folders.servers} cannot be given to the user {folders.next_user.name()}: {error}",

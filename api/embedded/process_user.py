@@ -49,7 +49,7 @@ class ProcessUser:
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)
 
-    def take_tree(self, folder: Path, former: ProcessUser) -> None:
+    def chown_tree(self, folder: Path, former: ProcessUser) -> None:
         """Makes the user the owner of a folder and of everything in it that is the former owner's.
 
         The former owner can replace files until the folder itself is closed to it: no link is followed, and what belongs to

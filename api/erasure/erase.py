@@ -59,7 +59,7 @@ class Erasure:
 
 
 def is_erased_workspace(settings: Settings, workspace_id: str) -> bool:
-    """Whether a workspace was erased: what is loaded for it is refused."""
+    """Whether a workspace was erased: new data of it are refused."""
     with connect(settings, "mailmart_owner") as connection:
         return _is_erased(connection, workspace_id)
 
@@ -77,7 +77,7 @@ def check_not_erased(settings: Settings, workspace_id: str) -> None:
 
 
 def erase_workspace(settings: Settings, workspace_id: str, *, is_dry_run: bool, report: Report) -> Erasure:
-    """Deletes everything of a workspace, and refuses what is loaded for it from now on.
+    """Deletes all data of a workspace. From then on, new data of it are refused.
 
     Interrupted at any moment, another run completes it.
 
@@ -90,7 +90,7 @@ def erase_workspace(settings: Settings, workspace_id: str, *, is_dry_run: bool, 
             was_erased = _is_erased(connection, workspace_id)
         if erasure.is_empty and not was_erased:
             raise MailmartError(
-                f"nothing is stored of a workspace {workspace_id!r}; nothing was changed",
+                f"no data is stored of a workspace {workspace_id!r}; nothing was changed",
                 hint="Look at raw.workspaces for its id.",
             )
         if is_dry_run:
@@ -130,7 +130,7 @@ def erase_recipient(
             if error.sqlstate != NOT_BUILT:
                 raise
             raise MailmartError(
-                "no build has read the bounces of this recipient yet, and their texts say why they bounced; nothing was changed",
+                "no build has read the recipient's bounces yet, so an erasure would lose their reasons; nothing was changed",
                 hint="Run `mailmart build`, then erase.",
             ) from error
         if not is_dry_run:
@@ -245,21 +245,21 @@ def _add(rows: dict[str, int], more: dict[str, int]) -> None:
 
 
 def _retry(report: Report, work: Callable[[], None]) -> None:
-    """Does the work in a transaction; if it does not get a lock in a second, does all of it again.
+    """Runs the work in a transaction, and repeats all of it if it does not get a lock within a second.
 
     Raises:
         MailmartError: the lock was not free for half an hour.
     """
     reported_at = time.monotonic()
 
-    def report_now_and_then(error: psycopg.Error) -> None:
+    def report_periodically(error: psycopg.Error) -> None:
         nonlocal reported_at
         if time.monotonic() - reported_at > WAIT_REPORT_SECONDS:
             reported_at = time.monotonic()
             report(f"waiting for a build or another session: {lock_problem(error)}")
 
     try:
-        retry_while_locked(work, MAX_SECONDS_IN_USE, report_now_and_then)
+        retry_while_locked(work, MAX_SECONDS_IN_USE, report_periodically)
     except LOCK_ERRORS as error:
         raise MailmartError(
             f"a build or another session has been in the way for {MAX_SECONDS_IN_USE} s: {lock_problem(error)}",

@@ -31,7 +31,7 @@ def copied_blocks(connection: psycopg.Connection, query: sql.Composed, on_lines:
 
 
 def csv_expression(kind: Kind, text: str) -> sql.SQL:
-    """The SQL of a column as it is written, of the column's own SQL."""
+    """The SQL of a column's text in the file, from the SQL of the column."""
     if kind == "string":
         return sql.SQL(escape_formula(text))
     if kind == "date-time":

@@ -14,7 +14,7 @@ MAX_PER_PROCESS = 128
 
 
 class DownloadLimits:
-    """Counts the downloads that run. A link needs no credential, so whoever has one could open it without end."""
+    """Counts running downloads. A link needs no credential, so without a limit one client could open it any number of times."""
 
     def __init__(
         self, per_link: int = MAX_PER_LINK, per_workspace: int = MAX_PER_WORKSPACE, per_process: int = MAX_PER_PROCESS

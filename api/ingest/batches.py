@@ -24,7 +24,7 @@ Insert = Callable[[Sequence[Document]], Sequence[Row]]
 
 
 def load_batch(insert: Insert, batch: Sequence[Document]) -> tuple[int, list[RejectedLine]]:
-    """Loads a batch: the number of inserted rows, and what was rejected.
+    """Loads a batch. Returns the number of inserted rows, and the rejected documents.
 
     A batch that fails is loaded in halves, down to the document that fails alone, which is rejected.
 

@@ -1,4 +1,4 @@
-"""Checks and mends a body before PostgreSQL reads it: its size, depth, number of events and characters.
+"""Checks a body, and replaces invalid escapes, before PostgreSQL reads it: its size, depth, number of events and characters.
 
 Everything here works on bytes, in linear time, and builds no tree of the body: a number keeps its digits, an object its
 duplicate keys. `mailmart ingest` and every other way in use the same functions.
@@ -23,7 +23,7 @@ Problem = Literal["too_large", "too_many_events", "unreadable_body", "invalid_ev
 _STRING = re.compile(rb'"[^"]*+"?')
 _NOT_STRUCTURE_OR_QUOTE = bytes(byte for byte in range(256) if byte not in b'[]{},"')
 _STEP = tuple({"[": 1, "{": 1, "]": -1, "}": -1}.get(chr(byte), 0) for byte in range(256))
-_MAY_NEED_MENDING = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_MAY_HAVE_INVALID_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 # every escape is one match, so that the u0000 of an escaped backslash (\\u0000) does not match
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u0000|u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
@@ -32,7 +32,7 @@ _REPLACEMENT = rb"\ufffd"
 
 
 class BadBody(Exception):
-    """A body that is not loaded: the problem that data quality counts, and the reason for a person."""
+    """A body that is not loaded: the problem that data quality counts, and the reason in words."""
 
     def __init__(self, problem: Problem, reason: str) -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ def check_body(body: bytes) -> str:
         BadBody: the body is too large or too deep, has too many events, or is not UTF-8.
     """
     check_size(len(body))
-    body = mend(body.strip())
+    body = replace_invalid_escapes(body.strip())
     text = decode(body)
     outline = _outline(body)
     has_many_brackets = outline.count(b"[") + outline.count(b"{") > MAX_DEPTH
@@ -82,10 +82,10 @@ def decode(body: bytes) -> str:
     return text
 
 
-def mend(body: bytes) -> bytes:
+def replace_invalid_escapes(body: bytes) -> bytes:
     """The body with U+FFFD in place of each escape that jsonb cannot hold: `\\u0000`, and half of a surrogate pair."""
     # looking for one byte costs a fiftieth of the expression
-    if b"\\" not in body or _MAY_NEED_MENDING.search(body) is None:
+    if b"\\" not in body or _MAY_HAVE_INVALID_ESCAPE.search(body) is None:
         return body
     return _ESCAPE.sub(lambda match: _REPLACEMENT if match[1] else match[0], body)
 
@@ -119,7 +119,7 @@ def check_events(structure: bytes) -> None:
 
 
 def _outline(body: bytes) -> bytes:
-    """Brackets, commas and the quotes that tell which of them are inside of strings."""
+    """Brackets, commas and the quotes that show which of them are inside of strings."""
     if b"\\" in body:
         # first each pair of backslashes: one that is left in front of a quote escapes it
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")

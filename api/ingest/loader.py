@@ -31,7 +31,7 @@ PROVIDERS = (
 )
 BATCH_DOCUMENTS = 20_000
 BATCH_CHARACTERS = 8 * 1024 * 1024
-# a batch takes one or two seconds; one that takes much longer has a document that is set aside
+# a batch takes one or two seconds; one that takes much longer has a document that is rejected
 STATEMENT_TIMEOUT_SECONDS = 120
 LOCK_TIMEOUT_SECONDS = 30
 # the documents of a batch are numbered: several can be on one line

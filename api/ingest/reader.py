@@ -12,7 +12,7 @@ from typing import BinaryIO
 import orjson
 
 from api.ingest.arrays import split_array, split_documents
-from api.ingest.bodies import MAX_BODY_BYTES, BadBody, Problem, check_body, check_size, mend
+from api.ingest.bodies import MAX_BODY_BYTES, BadBody, Problem, check_body, check_size, replace_invalid_escapes
 from api.ingest.forms import json_of_form
 from api.ingest.streams import InputStream
 
@@ -179,7 +179,7 @@ def rejected(line: int, bad: BadBody, body: bytes) -> RejectedLine:
 def _is_json(body: bytes) -> bool:
     try:
         check_size(len(body))
-        orjson.loads(mend(body))
+        orjson.loads(replace_invalid_escapes(body))
     except (BadBody, orjson.JSONDecodeError):
         return False
     return True

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import orjson
 
-from api.ingest.bodies import MAX_BODY_BYTES, MAX_EVENTS, BadBody, check_body, check_size, mend
+from api.ingest.bodies import MAX_BODY_BYTES, MAX_EVENTS, BadBody, check_body, check_size, replace_invalid_escapes
 from api.ingest.forms import MULTIPART, Fields, form_fields, json_of_fields, multipart_fields
 from api.ingest.reader import BYTE_ORDER_MARK
 from api.ingest.streams import MAX_RATIO
@@ -128,7 +128,7 @@ def _check_mandrill_events(values: object) -> None:
     events = values[0].encode(errors="replace")
     check_body(events)
     try:
-        is_array = isinstance(orjson.loads(mend(events)), list)
+        is_array = isinstance(orjson.loads(replace_invalid_escapes(events)), list)
     except orjson.JSONDecodeError as error:
         raise BadBody("unreadable_body", f"the field {MANDRILL_EVENTS} is not JSON: {error}") from None
     if not is_array:

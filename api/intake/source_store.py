@@ -1,4 +1,4 @@
-"""Looks up the source of a token, and remembers it for a second."""
+"""Looks up the source of a token, and caches it for a second."""
 
 from __future__ import annotations
 

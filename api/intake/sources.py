@@ -239,7 +239,7 @@ def _lock_source(connection: psycopg.Connection, source_id: str) -> str:
 
 
 def _expire(connection: psycopg.Connection, table: str, source_id: str, *, is_now: bool) -> bool:
-    """Deletes what has ended, and lets what is valid end in a day, or at once. Returns whether anything was valid."""
+    """Deletes expired rows, and sets the end of valid ones in a day, or at once. Returns whether any was valid."""
     connection.execute(
         f"delete from app.{table} where source_id = %s and valid_until <= clock_timestamp()".encode(),  # noqa: S608 - ours
         (source_id,),

@@ -148,7 +148,7 @@ class Writer:
             self._idle.append(store)
 
     def _next_batch(self) -> list[Delivery]:
-        """Takes deliveries from the queue up to the size of a batch. A larger one is a batch by itself."""
+        """Takes deliveries from the queue up to the size of a batch. A larger delivery becomes a batch of its own."""
         deliveries: list[Delivery] = []
         bodies = characters = 0
         while self._pending:
@@ -192,7 +192,7 @@ class Writer:
         delivery.succeed(rejections)
 
     async def _store(self, store: Store, entries: Sequence[_Entry]) -> list[tuple[_Entry, Rejection]]:
-        """Stores a batch: what was rejected. One that the data make fail is stored in halves, down to the body that fails alone.
+        """Stores a batch, and returns the rejected bodies. If its data make it fail, it is halved until the bad body is found.
 
         That body is kept as rejected.
 
@@ -223,6 +223,6 @@ class Writer:
     def _unavailable(self, error: Exception) -> WarehouseUnavailable:
         if not self._is_unavailable:
             self._is_unavailable = True
-            LOG.error("bodies cannot be stored, providers have to send them again: %s", str(error).strip())
+            LOG.error("bodies cannot be stored, providers will send them again: %s", str(error).strip())
         self._retry_at = time.monotonic() + RETRY_INTERVAL_SECONDS
         return WarehouseUnavailable(UNAVAILABLE)

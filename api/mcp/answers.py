@@ -1,4 +1,4 @@
-"""Answers as compact JSON of a bounded size: lists of objects as columns and rows, definitions of what is in them."""
+"""Results of tools as compact JSON of a bounded size: lists of objects as columns and rows, with definitions of the fields."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_DEFINITION_CHARACTERS = 160
 
 
 def answer(data: Mapping[str, Any], definitions: Mapping[str, str], notes: list[str] | None = None) -> str:
-    """The JSON text of an answer. Rows of the longest list are left out until it fits, and `left_out` says how many.
+    """The JSON text of a result. Rows of the longest list are left out until it fits, and `left_out` says how many.
 
     Args:
         data: of a response of the API.

@@ -23,7 +23,7 @@ MAX_BODY_BYTES = 64 * 1024
 SECONDS_TO_READ = 30.0
 # member of a request's scope: the workspace of its credential
 WORKSPACE = "mailmart.workspace_id"
-# what tells the API who asks, behind proxies too
+# the headers by which the API knows the client, behind proxies too
 FORWARDED = ("x-forwarded-for", "x-forwarded-proto", "host")
 
 

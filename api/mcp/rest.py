@@ -74,7 +74,7 @@ def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sentence(response: httpx2.Response, error: Mapping[str, Any]) -> str:
-    """What an agent needs to mend the call: code, message, and which field is wrong."""
+    """What an agent needs to correct the call: code, message, and which field is wrong."""
     parts = [f"{error.get('code', response.status_code)}: {error.get('message', 'the API refused the request')}"]
     for name, problems in (error.get("details") or {}).items():
         parts.append(f"{name}: {' '.join(map(str, problems)) if isinstance(problems, list) else problems}")

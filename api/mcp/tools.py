@@ -1,4 +1,4 @@
-"""The tools: few, each for a kind of question, with answers that say what their numbers mean and how sure they are.
+"""The tools: few, each for a kind of question. Results have the definitions of their numbers, and intervals.
 
 Their descriptions and arguments are what an agent reads before its first call, so they are short. Arguments that are wrong are
 refused by the API, with its reason.
@@ -20,7 +20,7 @@ from api.mcp.contract import ContractTexts
 from api.mcp.rest import RestApi
 
 INSTRUCTIONS = """\
-mailmart knows what became of a workspace's e-mail: sent, delivered, bounced, opened, clicked, replied to, complaints.
+mailmart has the numbers of a workspace's e-mail: sent, delivered, bounced, opened, clicked, replied to, complaints.
 Rates are in per cent: delivery and bounce rates of sent mail, all others of delivered mail. Days are UTC, by the day of sending.
 Opens and clicks include machines (privacy proxies, scanners); names with `human` do not.
 `low` and `high` are a rate's 95 % interval: two rates whose intervals overlap widely do not differ.
@@ -63,7 +63,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
         context: Context[Any, Any],
         search: Annotated[str, Field(description="Only names or descriptions that contain this.")] = "",
     ) -> str:
-        """The metrics and dimensions that `query` knows, with their definitions."""
+        """The metrics and dimensions of `query`, with their definitions."""
         metrics, dimensions = await texts.query_names(rest_of(context))
 
         def found(names: dict[str, str]) -> list[dict[str, str]]:
@@ -148,7 +148,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
         context: Context[Any, Any],
         limit: Annotated[int, Field(ge=1, le=200)] = 20,
     ) -> str:
-        """Health score of each mailbox, the worst first, with what it loses points for: which mailbox should rest."""
+        """Health score of each mailbox, the worst first, with the cost of each factor: which mailboxes should stop sending."""
         response = await rest_of(context).get("/mailboxes/health", limit=limit, sort="health_score", order="asc")
         data = {name: value for name, value in response["data"].items() if name != "next_cursor"}
         return answer(data, await texts.definitions(rest_of(context), "getMailboxHealth"))
@@ -162,7 +162,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
         end_date: Day = None,
         group_by: Literal["day", "week", "month"] = "week",
     ) -> str:
-        """One campaign: counts, rates, the same of humans, and its series."""
+        """One campaign: counts, rates, both also without machines, and a time series."""
         response = await rest_of(context).get(
             f"/campaigns/{quote(campaign_id, safe='')}/analytics",
             timeRange=time_range,
@@ -176,7 +176,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
     async def workspace_report(
         context: Context[Any, Any], time_range: TimeRange = "30d", start_date: Day = None, end_date: Day = None
     ) -> str:
-        """All mail of the workspace: counts, rates, the same of humans, and the best campaigns."""
+        """All mail of the workspace: counts, rates, both also without machines, and the best campaigns."""
         response = await rest_of(context).get("/analytics/overview", timeRange=time_range, startDate=start_date, endDate=end_date)
         return answer(response["data"], await texts.definitions(rest_of(context), "getWorkspaceOverview"))
 
@@ -191,7 +191,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
         start_date: Day = None,
         end_date: Day = None,
     ) -> str:
-        """Which of some campaigns is better, and whether that can be chance: intervals, p-values, the winner if there is one."""
+        """Which of some campaigns is better, and whether the difference is significant: intervals, p-values, the winner."""
         body = {
             "campaign_ids": campaign_ids,
             "metrics": metrics,
@@ -222,7 +222,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
         campaign_id: OptionalCampaign = None,
         timezone: Zone = None,
     ) -> str:
-        """When people open: the best time to send, or why there is none, and engagement by weekday and period of the day."""
+        """The best time to send, or why there is none, and engagement by weekday and period of the day."""
         response = await rest_of(context).get(
             "/analytics/engagement-heatmap", timeRange=time_range, campaignId=campaign_id, timezone=timezone
         )
@@ -230,7 +230,7 @@ def register(server: MCPServer[Any], rest_of: RestOf, texts: ContractTexts) -> N
 
     @tool
     async def data_status(context: Context[Any, Any]) -> str:
-        """How fresh the numbers are, what was received and is in no number, and from which providers: why a number is zero."""
+        """How fresh the numbers are, which received data are not counted, and from which providers: why a number is zero."""
         rest = rest_of(context)
         data: dict[str, Any] = {}
         definitions: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""One GET of a URL, with a deadline for the whole of it."""
+"""One GET of a URL, with a deadline for the whole request."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class LogWriter(logging.Handler):
                 self._waiting_characters -= sum(map(len, lines))
 
     def close(self) -> None:
-        """Writes what is left. What is logged afterwards is written at once."""
+        """Writes the remaining lines. Later lines are written at once."""
         self._is_closed = True
         self._has_lines.set()
         self.flush()

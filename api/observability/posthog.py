@@ -186,7 +186,7 @@ class Telemetry:
         now = time.monotonic()
         if now - self._last_warning_at >= WARNING_INTERVAL_SECONDS:
             self._last_warning_at = now
-            LOG.warning("telemetry cannot be sent: %s", str(error).replace(self._settings.posthog_key or "\0", "…"))
+            LOG.warning("cannot send telemetry: %s", str(error).replace(self._settings.posthog_key or "\0", "…"))
 
 
 class _ErrorLimiter:

@@ -78,7 +78,7 @@ class ChartBundle:
         except (OSError, subprocess.SubprocessError) as error:
             self._failed_at = time.monotonic()
             output = getattr(error, "stderr", None)
-            LOG.exception("the script of the charts cannot be made: %s", output.decode()[-500:] if output else "")
+            LOG.exception("cannot bundle the script that draws charts: %s", output.decode()[-500:] if output else "")
             raise ChartBundleUnavailable from error
 
 

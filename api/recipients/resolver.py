@@ -38,7 +38,7 @@ def is_domain(text: str) -> bool:
 def resolve_all(
     domains: Iterable[str], nameservers: Sequence[str] = (), *, port: int = 53, max_seconds: float = 600.0
 ) -> Iterator[MxRecord]:
-    """The records, in the order in which they were asked for. After `max_seconds` no more are looked up.
+    """The records, in the order of the domains. After `max_seconds` no more are looked up.
 
     Args:
         domains: of which is_domain() is true.

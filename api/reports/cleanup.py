@@ -1,4 +1,4 @@
-"""Repairs what crashes left behind: runs whose export ended unnoticed, deliveries without a job, and runs of long ago."""
+"""Repairs the effects of crashes: runs whose export ended unnoticed, deliveries without a job. Deletes old runs."""
 
 from __future__ import annotations
 

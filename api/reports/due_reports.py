@@ -26,7 +26,7 @@ from api.reports.run_repository import enqueue_deliveries
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
-FAILED_FOR_AN_HOUR = "The report could not be created in an hour of attempts"
+FAILED_FOR_AN_HOUR = "The report could not be created within an hour"
 UNKNOWN_TYPE = "This export type no longer exists"
 MAX_REPORTS_PER_CALL = 500
 # a sentence can list all metrics

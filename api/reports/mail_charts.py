@@ -85,20 +85,20 @@ class MailChart:
 
 @dataclass(frozen=True)
 class MailCharts:
-    """The charts of a mail, and what is to be said of those that are not in it ('' for nothing)."""
+    """The charts of a mail, and a note about those that are missing ('' if none is)."""
 
     charts: tuple[MailChart, ...] = ()
     note: str = ""
 
 
 NO_CHARTS = MailCharts()
-NOT_READ = "The charts of this report could not be made."
-NOT_ALL = "Not all charts of this report could be made in time."
+NOT_READ = "The charts of this report could not be drawn."
+NOT_ALL = "Not all charts of this report could be drawn in time."
 DATA_REPLACED = "This mail has no charts: newer data was published since the file was written."
 
 
 class ChartMaker:
-    """Makes the charts of runs; for all threads of a worker. What goes wrong is said in the mail, and never stops it."""
+    """Draws the charts of runs; for all threads of a worker. An error is noted in the mail, and never stops it."""
 
     def __init__(self, settings: Settings, drawer: Drawer) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""The page behind the opt-out link of a report mail.
+"""The page of the opt-out link of a report mail.
 
 GET changes nothing, because scanners of links open them: it shows a button. POST opts out, for the button and for mail programs
 (RFC 8058). The signed link is the only credential.

@@ -1,4 +1,4 @@
-"""The link by which a recipient of report mail opts out of it, without a login.
+"""The link with which a recipient opts out of report mail, without a login.
 
 It names the workspace and the keyed hash of the address. The database signs it and checks it (app.opt_out_signature), because
 only its owner can read the secret. It does not expire: a mail can be read years later.
@@ -31,7 +31,7 @@ def opt_out_url(public_url: str, workspace_id: str, recipient_hash: str, signatu
 
 
 def parse_opt_out(query: Mapping[str, str]) -> OptOutLink | None:
-    """The parts of a link; None if it can only be invalid. The database is not asked about what is malformed."""
+    """The parts of a link; None if it is malformed, which needs no query of the database."""
     workspace_id, recipient_hash, signature = (query.get(name, "") for name in ("workspace", "recipient", "signature"))
     is_well_formed = HEX_256.fullmatch(recipient_hash) and HEX_256.fullmatch(signature)
     if not is_well_formed or not 0 < len(workspace_id) <= MAX_WORKSPACE_LENGTH or "\0" in workspace_id:

@@ -93,7 +93,7 @@ def run_schema() -> type[ma.Schema]:
     """The schema of a run."""
     fields: dict[str, Any] = {
         "run_id": _text("The run's id, also sent as the header `webhook-id`.", "run_xyz123"),
-        "scheduled_for": _time("The time of the schedule.", "2025-12-01T07:00:00Z"),
+        "scheduled_for": _time("The scheduled time of the run.", "2025-12-01T07:00:00Z"),
         "export_id": _text("The run's export; null if it could not be created.", "exp_xyz123", nullable=True),
         "status": _enum(
             "ReportRunStatus",

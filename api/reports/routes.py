@@ -82,7 +82,7 @@ def reports_blueprint(services: ReportServices) -> Blueprint:
                     "report_creation",
                     "Create a report",
                     "Creates an export that runs daily, weekly or monthly. Each run can be sent by e-mail and to a webhook; it"
-                    " is also listed here, with its export. Only this response contains the secret that signs webhooks.",
+                    " is listed with its export. Only this response contains the secret that signs webhooks.",
                     "post",
                     "/analytics/reports",
                     arguments=new,
@@ -146,7 +146,7 @@ def reports_blueprint(services: ReportServices) -> Blueprint:
                     "listReportRuns",
                     "report_runs",
                     "List a report's runs",
-                    "The runs of a report and their deliveries, newest first. Get a run's export for the file.",
+                    "The runs of a report and their deliveries, newest first. To download the file of a run, get its export.",
                     "get",
                     f"{REPORT_PATH}/runs",
                     arguments=PageQuery,
@@ -290,7 +290,7 @@ def _runs(reports: ReportRepository) -> View:
 
 
 def _checked_export(services: ReportServices, workspace_id: str, body: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """The body of an export request as it is stored, after planning an export to validate it.
+    """The body of an export request as stored, after it was validated by planning an export.
 
     Raises:
         ValidationFailed: a field does not apply to the export type, or its query cannot be answered.

@@ -85,7 +85,7 @@ def _shut_down(scheduler: BackgroundScheduler) -> None:
     finishing.start()
     finishing.join(SECONDS_TO_FINISH)
     if finishing.is_alive():
-        raise ServerError(f"a job has not ended within {SECONDS_TO_FINISH:g} s", hint="The process ends without it.")
+        raise ServerError(f"a job did not end within {SECONDS_TO_FINISH:g} s", hint="The process exits anyway.")
 
 
 def _run(job: Job) -> None:

@@ -317,7 +317,7 @@ def create_app(
         except UserWarning as warning:
             raise ContractError(
                 f"two objects of the OpenAPI document have the same name: {warning}",
-                hint="Change config.meta.schema_names of one of the models. Without it, each exposure names its objects itself.",
+                hint="Change config.meta.schema_names of one of the models. Without it, the exposure's name is used.",
             ) from warning
     document = postprocess_openapi(api.spec.to_dict())
     app.extensions["openapi"] = document

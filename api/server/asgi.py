@@ -92,7 +92,7 @@ class CompleteResponse(NamedTuple):
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A request that the event loop has begun and a thread has to answer: what the WSGI environment has of it."""
+    """A request that the event loop has begun and a thread continues: its part of the WSGI environment."""
 
     environ: Mapping[str, Any]
 
@@ -230,7 +230,7 @@ class AsgiAdapter:
         return queues.others if isinstance(body, ApiError) or not has_credential else queues.with_credential
 
     async def _read_body(self, announced: _Announced, receive: Receive) -> bytes | ApiError:
-        """The body; or the error that whoever reads it gets.
+        """The body, or the error that reading it raises.
 
         Raises:
             ClientDisconnected: the client hung up before the body was complete.
@@ -308,7 +308,7 @@ class AsgiAdapter:
                 sent += len(chunk)
                 seconds = time.monotonic() - began
                 if seconds > limits.grace_seconds and sent < seconds * limits.min_bytes_per_second:
-                    LOG.warning("a download was ended: %d bytes in %.0f s is below the lowest rate", sent, seconds)
+                    LOG.warning("a download was aborted: %d bytes in %.0f s is below the minimum rate", sent, seconds)
                     return
                 chunk = await threads.run(lambda: _read_chunk(rest))
             if not chunk:
@@ -322,13 +322,13 @@ class AsgiAdapter:
             async with asyncio.timeout(self._limits.chunk_seconds):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except TimeoutError:
-            LOG.warning("a download was ended: the client took nothing for %g s", self._limits.chunk_seconds)
+            LOG.warning("a download was aborted: the client read nothing for %g s", self._limits.chunk_seconds)
             return False
         return True
 
 
 class _FailingBody(io.RawIOBase):
-    """The body of a request that did not come: whoever reads it gets the error."""
+    """The body of a request that did not arrive in time: reading it raises the error."""
 
     def __init__(self, error: ApiError) -> None:
         self._error = error

@@ -30,13 +30,13 @@ class Handoff:
             thread.start()
 
     def run(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        """Runs the call in one of the threads; the future has its result, or what it raised."""
+        """Runs the call in one of the threads; the future has its result or its exception."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._jobs.put((future, call))
         return future
 
     def close(self) -> None:
-        """Ends the threads once they have done what is queued."""
+        """Ends the threads after the queued calls."""
         for _ in self._threads:
             self._jobs.put(None)
 

@@ -35,7 +35,7 @@ class HeldBytes:
         self.total += size
 
     def release(self, workspace_id: str, size: int) -> None:
-        """Takes off what was added."""
+        """Subtracts the bytes that were added."""
         self.total -= size
         self._by_workspace[workspace_id] -= size
         if not self._by_workspace[workspace_id]:

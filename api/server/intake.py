@@ -102,7 +102,7 @@ class _Request(NamedTuple):
 
 @dataclass(slots=True)
 class _Outcome:
-    """What becomes of a request: its response, and what the log says of it.
+    """The outcome of a request: its response, and the fields of its log line.
 
     Attributes:
         status: of the response.
@@ -122,7 +122,7 @@ class _Outcome:
 
 
 class _Checked(NamedTuple):
-    """A body that was checked: what is to be stored of it and whether it counts for the rate, or the outcome if nothing is."""
+    """A checked body: the documents to store and whether it counts for the rate limit, or the outcome if there are none."""
 
     bodies: Sequence[Body] = ()
     is_counted: bool = False
@@ -285,7 +285,7 @@ class IntakeApp:
         return source
 
     async def _look_up(self, threads: _Threads, token_hash: bytes) -> Source | None:
-        """The source of a token: one lookup for all who wait for it. Tokens that had a source do not wait behind strangers."""
+        """The source of a token: one lookup for all concurrent requests. Known tokens do not wait behind unknown ones."""
         lookup = self._lookups.get(token_hash)
         if lookup is None:
             queue = threads.lookups if self._sources.was_found(token_hash) else threads.strangers

@@ -43,7 +43,7 @@ class HTTPProtocol(Protocol):
 
 
 class RequestBody:
-    """The body of a request, and what was read of it."""
+    """The body of a request, and the part that was read."""
 
     def __init__(self, protocol: HTTPProtocol) -> None:
         self._protocol = protocol

@@ -176,7 +176,7 @@ def documentation_blueprint(document: dict[str, Any], public_path: str = "") -> 
 
 
 def document_text(document: dict[str, Any]) -> bytes:
-    """The document as it is committed, and as /openapi.json returns it."""
+    """The document as committed, and as returned by /openapi.json."""
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 

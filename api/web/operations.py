@@ -46,7 +46,7 @@ def _integer_header(description: str, example: int) -> dict[str, Any]:
 
 LIMIT_HEADERS = {
     "RateLimit-Limit": _integer_header("Requests that the workspace may send in any minute.", 100),
-    "RateLimit-Remaining": _integer_header("Requests that are left now.", 99),
+    "RateLimit-Remaining": _integer_header("Requests that remain now.", 99),
     "RateLimit-Reset": _integer_header("Seconds until another request becomes available.", 60),
 }
 ETAG_HEADER = {

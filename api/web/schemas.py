@@ -102,7 +102,7 @@ class VegaLiteDocument(OpenSchema):
         required=True,
         data_key="$schema",
         metadata={
-            "description": "The version of Vega-Lite that the document is of.",
+            "description": "The Vega-Lite version of the document.",
             "example": "https://vega.github.io/schema/vega-lite/v6.json",
         },
     )
@@ -110,7 +110,7 @@ class VegaLiteDocument(OpenSchema):
         required=True, metadata={"description": "Title of the chart.", "example": "Open, click and reply rate"}
     )
     description = ma.fields.String(
-        metadata={"description": "What the chart shows, for people who do not see it.", "example": "Rates by day of sending."}
+        metadata={"description": "What the chart shows, as text for screen readers.", "example": "Rates by day of sending."}
     )
     data = ma.fields.Dict(
         required=True,

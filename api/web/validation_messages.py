@@ -1,4 +1,4 @@
-"""What marshmallow says of a field. Without Flask: the worker and the scheduler check requests, too."""
+"""The texts of marshmallow's errors. Without Flask: the worker and the scheduler check requests, too."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 {#
-    Where a rate is against its limits, the columns <rate>_warning_at and <rate>_critical_at in per cent: ok, warning (from the first
-    limit on) or critical (from the second one on). too_few: a single one of so few messages would reach the first limit, and no more
-    than one did. Null without limits.
+    The status of a rate against its limits, the columns <rate>_warning_at and <rate>_critical_at in per cent: ok, warning (at or above
+    the first) or critical (at or above the second). too_few: one message alone would reach the first limit, and at most one counts. Null
+    without limits.
 #}
 {% macro limit_status(name) -%}
     {%- set definition = rates()[name] -%}
@@ -15,7 +15,7 @@
 {%- endmacro %}
 
 
-{# The worst of several statuses. too_few says nothing: it counts only if all of them are. #}
+{# The worst of several statuses. too_few is the result only if all statuses are too_few or null. #}
 {% macro worst_status(columns) -%}
     case
         {%- for status in ['critical', 'warning', 'ok', 'too_few'] %}

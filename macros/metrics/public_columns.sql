@@ -42,7 +42,7 @@
 {%- endmacro %}
 
 
-{# The counts that an answer about a campaign has. #}
+{# The counts in a response about a campaign. #}
 {% macro campaign_counts() -%}
     {{ return([
         'sent', 'delivered', 'bounced', 'opened', 'clicked', 'replied', 'complained', 'unsubscribed',
@@ -58,7 +58,7 @@
 {%- endmacro %}
 
 
-{# The counts that an overview of a workspace has. #}
+{# The counts in the overview of a workspace. #}
 {% macro workspace_counts() -%}
     {{ return(['sent', 'delivered', 'opened', 'clicked', 'replied']) }}
 {%- endmacro %}

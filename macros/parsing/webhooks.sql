@@ -8,7 +8,7 @@
 {% macro webhook_bodies(provider) -%}
 payloads as (
     select * from {{ source('raw', 'webhook_payloads') }}
-    where provider = '{{ provider }}' and {{ is_not_set_aside() }}
+    where provider = '{{ provider }}' and {{ is_not_excluded() }}
 ),
 
 bodies as (
@@ -29,8 +29,8 @@ bodies as (
 {%- endmacro %}
 
 
-{# That a body was not set aside because it takes too long to read: api/builds/slow_payloads.py. The few ids are looked up once. #}
-{% macro is_not_set_aside() -%}
+{# The condition that a body was not excluded because it takes too long to read: api/builds/slow_payloads.py. The few ids are looked up once. #}
+{% macro is_not_excluded() -%}
     payload_id <> all((select app.slow_payload_ids())::bigint[])
 {%- endmacro %}
 

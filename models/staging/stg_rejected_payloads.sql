@@ -1,6 +1,6 @@
 with webhook_payloads as (
     select * from {{ source('raw', 'webhook_payloads') }}
-    where {{ is_not_set_aside() }}
+    where {{ is_not_excluded() }}
 ),
 
 kept_payloads as (

@@ -48,7 +48,7 @@ def project() -> Iterator[Path]:
 
 
 def test_a_metric_of_existing_counts_changes_four_files() -> None:
-    first_part = pages()[METRIC].partition("## A metric out of a new measure")[0]
+    first_part = pages()[METRIC].partition("## A metric from a new measure")[0]
     edited = {block.title for block in blocks(METRIC) if block.language == "diff" and block.text in first_part}
     assert len(edited) == 4
 

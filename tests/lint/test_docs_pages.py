@@ -434,6 +434,11 @@ def test_every_folder_of_macros_is_on_the_map() -> None:
     )
 
 
+def test_every_package_of_api_is_on_the_map() -> None:
+    packages = {f"api/{path.parent.name}" for path in (PROJECT_ROOT / "api").glob("*/__init__.py")}
+    assert set(re.findall(r"`(api/\w+)`", _section("docs/explanation/architecture.md", "The code"))) == packages
+
+
 def _section(page: str, heading: str) -> str:
     """The text below a heading of the second level, up to the next one."""
     _, _, rest = pages()[page].partition(f"\n## {heading}\n")

@@ -1,4 +1,4 @@
-"""The body of a query: what it may contain, and what it resolves to on a day."""
+"""The body of a query: its schema, and how it is resolved on a day."""
 
 from __future__ import annotations
 
@@ -131,14 +131,14 @@ def request_fields(layer: SemanticLayer) -> dict[str, ma.fields.Field[Any]]:
             ma.fields.String(validate=KnownName(layer.metrics, "metric"), metadata=metric),
             required=True,
             validate=[ma.validate.Length(min=1, max=MAX_METRICS), are_distinct],
-            metadata={"description": "What is counted, without duplicates.", "example": examples, "uniqueItems": True},
+            metadata={"description": "The metrics to return, without duplicates.", "example": examples, "uniqueItems": True},
         ),
         "dimensions": ma.fields.List(
             ma.fields.String(validate=KnownName(layer.dimensions, "dimension"), metadata=dimension),
             load_default=list,
             validate=[ma.validate.Length(max=MAX_DIMENSIONS), are_distinct],
             metadata={
-                "description": "What rows are split by, without duplicates. Without any and without granularity: one row.",
+                "description": "The dimensions to group by, without duplicates. Without dimensions and granularity: one row.",
                 "example": ["campaign"] if "campaign" in layer.dimensions else [],
                 "uniqueItems": True,
             },
@@ -147,7 +147,7 @@ def request_fields(layer: SemanticLayer) -> dict[str, ma.fields.Field[Any]]:
             ma.fields.Nested(_filter_schema(layer)),
             load_default=list,
             validate=ma.validate.Length(max=MAX_FILTERS),
-            metadata={"description": "Which mail counts: all filters have to apply."},
+            metadata={"description": "Which mail counts: mail that matches all filters."},
         ),
         **parameter_fields("time_range"),
         "granularity": ma.fields.String(
@@ -170,15 +170,15 @@ def request_fields(layer: SemanticLayer) -> dict[str, ma.fields.Field[Any]]:
             load_default=BASES[0],
             validate=ma.validate.OneOf(BASES),
             metadata={
-                "description": "Whose day counts: that of the message's sending (`sent`), or that of the event (`event`).",
+                "description": "The day that a count belongs to: the day of sending (`sent`), or the day of the event (`event`).",
                 "x-enum-name": "QueryBasis",
             },
         ),
         "compare": ma.fields.String(
             validate=ma.validate.OneOf(COMPARISONS),
             metadata={
-                "description": "Adds to each metric its `previous` value and the `change`: of the period before, or of the year"
-                " before. Both are moved by whole weeks, so that each day is compared with the same day of the week.",
+                "description": "Adds the `previous` value and the `change` to each metric: against the previous period, or the"
+                " previous year. It is shifted by whole weeks, so that each day is compared with the same day of the week.",
                 "x-enum-name": "QueryComparison",
             },
         ),
@@ -186,18 +186,18 @@ def request_fields(layer: SemanticLayer) -> dict[str, ma.fields.Field[Any]]:
             ma.fields.Nested(_order_schema(layer)),
             load_default=list,
             validate=ma.validate.Length(max=MAX_ORDER),
-            metadata={"description": "Default: by time, if rows have one; else by the first metric, the largest first."},
+            metadata={"description": "Sort order. Default: by time, if rows have one; else by the first metric, descending."},
         ),
         "limit": ma.fields.Integer(
             load_default=100,
             strict=True,
             validate=ma.validate.Range(min=1, max=MAX_LIMIT),
-            metadata={"description": "Rows of a page.", "example": 100},
+            metadata={"description": "Rows per page.", "example": 100},
         ),
         "cursor": ma.fields.String(
             validate=ma.validate.Length(min=1, max=20_000),
             metadata={
-                "description": "`meta.next_cursor` of the page before, with the same query.",
+                "description": "`meta.next_cursor` of the previous page, with the same query.",
                 "example": "9KZ61V-6WyI3ZTU0OWJjNDMyNTgzYmYyMTMiLDUwMDAsImNtcF9hYmMxMjMiXQ",
             },
         ),
@@ -284,18 +284,28 @@ def _filter_schema(layer: SemanticLayer) -> type[ma.Schema]:
             "dimension": ma.fields.String(
                 required=True,
                 validate=KnownName(layer.dimensions, "dimension"),
-                metadata={"description": "What is filtered.", "x-enum-name": "QueryDimension", **_described(layer.dimensions)},
+                metadata={
+                    "description": "The dimension to filter by.",
+                    "x-enum-name": "QueryDimension",
+                    **_described(layer.dimensions),
+                },
             ),
             "operator": ma.fields.String(
                 load_default="in",
                 validate=ma.validate.OneOf(["in", "not_in"]),
-                metadata={"description": "Whether the values count, or all others.", "x-enum-name": "QueryOperator"},
+                metadata={
+                    "description": "`in`: mail with one of the values; `not_in`: all other mail.",
+                    "x-enum-name": "QueryOperator",
+                },
             ),
             "values": ma.fields.List(
                 Id(allow_empty=True),
                 required=True,
                 validate=ma.validate.Length(min=1, max=MAX_VALUES),
-                metadata={"description": "Ids, names or numbers, as texts. '' is mail without one.", "example": ["cmp_abc123"]},
+                metadata={
+                    "description": "Ids, names or numbers, as strings. '' is mail without a value.",
+                    "example": ["cmp_abc123"],
+                },
             ),
         },
     )
@@ -315,7 +325,7 @@ def _order_schema(layer: SemanticLayer) -> type[ma.Schema]:
             "direction": ma.fields.String(
                 load_default="asc",
                 validate=ma.validate.OneOf(["asc", "desc"]),
-                metadata={"description": "Ascending or descending. Null is last.", "x-enum-name": "QueryDirection"},
+                metadata={"description": "Ascending or descending. Nulls are last.", "x-enum-name": "QueryDirection"},
             ),
         },
     )

@@ -25,14 +25,14 @@ class MetricValue(OpenSchema):
         required=True,
         allow_none=True,
         metadata={
-            "description": "The value. Rates are percentages. Null if it has no meaning without messages.",
+            "description": "The value. Rates are percentages. Null if it is undefined without messages.",
             "example": 35.1,
         },
     )
     low = ma.fields.Float(
         allow_none=True,
         metadata={
-            "description": "Of a rate: the lower end of its 95 % confidence interval (Wilson). Null over nothing.",
+            "description": "Of a rate: the lower end of its 95 % confidence interval (Wilson). Null if the denominator is 0.",
             "example": 32.4,
         },
     )
@@ -46,7 +46,7 @@ class MetricValue(OpenSchema):
     change = ma.fields.Float(
         allow_none=True,
         metadata={
-            "description": "With `compare`: the change. Of a rate in percentage points, else in per cent (null from 0).",
+            "description": "With `compare`: the change. Of a rate in percentage points, else in per cent (null if it was 0).",
             "example": 2.1,
         },
     )
@@ -55,23 +55,27 @@ class MetricValue(OpenSchema):
 class ComparedRange(OpenSchema):
     """The period that the time range is compared with."""
 
-    start = ma.fields.DateTime(required=True, metadata={"description": "Its first second.", "example": "2025-09-22T00:00:00Z"})
-    end = ma.fields.DateTime(required=True, metadata={"description": "Its last second.", "example": "2025-10-22T23:59:59Z"})
+    start = ma.fields.DateTime(
+        required=True, metadata={"description": "First second of the period.", "example": "2025-09-22T00:00:00Z"}
+    )
+    end = ma.fields.DateTime(
+        required=True, metadata={"description": "Last second of the period.", "example": "2025-10-22T23:59:59Z"}
+    )
 
 
 class Definition(OpenSchema):
     """What a metric or a dimension means."""
 
-    label = ma.fields.String(required=True, metadata={"description": "Its name for people.", "example": "Open rate"})
+    label = ma.fields.String(required=True, metadata={"description": "The display name.", "example": "Open rate"})
     description = ma.fields.String(
-        required=True, metadata={"description": "What it is.", "example": "Messages opened, in per cent of those delivered."}
+        required=True, metadata={"description": "The definition.", "example": "Messages opened, in per cent of those delivered."}
     )
     unit = ma.fields.String(
         validate=ma.validate.OneOf(["count", "number", "percent"]),
-        metadata={"description": "Of a metric.", "example": "percent", "x-enum-name": "QueryUnit"},
+        metadata={"description": "Unit of a metric.", "example": "percent", "x-enum-name": "QueryUnit"},
     )
     formula = ma.fields.String(
-        metadata={"description": "Of a metric that is made of others: how.", "example": "opened / delivered"}
+        metadata={"description": "Formula of a metric that is computed from others.", "example": "opened / delivered"}
     )
 
 
@@ -83,7 +87,7 @@ class QueryMeta(Meta):
         allow_none=True,
         metadata={"description": "The cursor of the next page; null on the last.", "example": None},
     )
-    compare = ma.fields.Nested(ComparedRange, metadata={"description": "With `compare`."})
+    compare = ma.fields.Nested(ComparedRange, metadata={"description": "With `compare`: the compared period."})
     definitions = ma.fields.Dict(
         required=True,
         keys=ma.fields.String(),
@@ -103,12 +107,12 @@ class QueryMeta(Meta):
 
 
 class QueryRow(OpenSchema):
-    """A row: what it is split by, and its metrics."""
+    """A row: its time, dimensions and metrics."""
 
     time = ma.fields.String(
         metadata={
-            "description": "With `granularity`: the bucket's first day in the time range, or the hour's first moment with its"
-            " difference from UTC.",
+            "description": "With `granularity`: the bucket's first day in the time range, or the start of the hour with its UTC"
+            " offset.",
             "example": "2025-11-03",
         }
     )
@@ -117,7 +121,7 @@ class QueryRow(OpenSchema):
         keys=ma.fields.String(),
         values=ma.fields.String(),
         metadata={
-            "description": "The value of each dimension, as text. '' is mail without one.",
+            "description": "The value of each dimension, as a string. '' is mail without a value.",
             "example": {"campaign": "cmp_abc123"},
         },
     )
@@ -139,7 +143,7 @@ class QueryData(OpenSchema):
         keys=ma.fields.String(),
         values=ma.fields.Nested(MetricValue),
         metadata={
-            "description": "Each metric over all rows, of this page and of the others.",
+            "description": "Each metric over all rows of all pages.",
             "example": {"sent": {"value": 5000}},
         },
     )

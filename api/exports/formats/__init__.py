@@ -20,7 +20,7 @@ class Format:
     content_type: str
 
     def write(self, source: Source, sink: Sink) -> None:
-        """Writes the whole file. Exceptions of the source and the sink are passed on."""
+        """Writes the whole file. Exceptions of the source and the sink are re-raised."""
         # imported on first use: writing CSV does not need Arrow in memory
         import_module(f"{__name__}.{self.name}").write(source, sink)
 

@@ -79,7 +79,7 @@ def plan_query(layer: SemanticLayer, body: Any, today: date) -> PlannedQuery:
 
 
 def sentences(error: ApiError) -> list[str]:
-    """What an error says of each field."""
+    """The messages of an error, by field."""
     return [f"{name}: {message}" for name, messages in (error.details or {}).items() for message in messages]
 
 

@@ -26,8 +26,8 @@ def query_fields(layer: SemanticLayer, *, is_relative: bool) -> dict[str, ma.fie
         strict=True,
         validate=ma.validate.Range(min=1, max=MAX_ROWS),
         metadata={
-            "description": "Only the first rows, in the order of `order_by`. Without it: all, and the export fails if there are"
-            f" more than {MAX_ROWS:,}.",
+            "description": "Maximum number of rows, in the order of `order_by`. Without it: all rows; the export fails if there"
+            f" are more than {MAX_ROWS:,}.",
             "example": 1000,
         },
     )

@@ -1,4 +1,4 @@
-"""Stores native events of one workspace, and keeps what is rejected of them, in one transaction."""
+"""Stores native events of one workspace, and the rejected ones with their reasons, in one transaction."""
 
 from __future__ import annotations
 

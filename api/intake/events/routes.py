@@ -22,13 +22,14 @@ from api.web.responses import resource_response
 MAX_BODY_BYTES = 2 * 1024 * 1024
 PATH = "/events"
 SCOPE = "ingest"
-DESCRIPTION = f"""Stores 1 to {MAX_EVENTS} mail events of your own platform. They are in the numbers after the next build.
+DESCRIPTION = f"""Stores 1 to {MAX_EVENTS} mail events of your own platform. They are counted by the next build.
 
-Each event is checked by itself: the response counts those that are stored, and names the others by their place, with the reason.
-A request can be sent again after an error or a timeout: an event whose `event_id` is there already changes nothing. After a 202
-the events are committed, and no restart loses them.
+Each event is validated separately: the response has the number of stored events, and the index and the reason of each
+rejected event.
+A request can be repeated after an error or a timeout: an event whose `event_id` is already stored changes nothing.
+After a 202 the events are committed, and no restart loses them.
 
-The credential needs the scope `{SCOPE}`. The workspace is that of the path; an event that names another one is rejected."""
+The credential needs the scope `{SCOPE}`. An event that names a workspace other than that of the path is rejected."""
 
 
 def events_blueprint(pool: ConnectionPool, guard: RequestGuard) -> Blueprint:

@@ -57,7 +57,7 @@ class NativeEvent(ma.Schema):
     class Meta:
         unknown = ma.RAISE
 
-    event_id = _text("Identifies the event. The same id that is sent again changes nothing.", "evt_1", required=True)
+    event_id = _text("Identifies the event. A second event with the same id changes nothing.", "evt_1", required=True)
     message_id = _text("Identifies the message: one e-mail to one recipient.", "msg_1", required=True)
     event_type = _text(
         f"What happened: {', '.join(EVENT_TYPES)}. Events of other types are kept, and count nowhere.", "sent", required=True
@@ -66,10 +66,10 @@ class NativeEvent(ma.Schema):
         required=True,
         metadata={"description": "When it happened: RFC 3339, with an offset.", "example": "2025-11-26T10:00:00Z"},
     )
-    workspace_id = _text("The workspace, if it is said: that of the path.", "ws_xyz789")
+    workspace_id = _text("Optional; must be the workspace of the path.", "ws_xyz789")
     campaign_id = _text("Campaign of the message.", "cmp_abc123")
-    mailbox_id = _text("Mailbox that sends.", "mbx_1")
-    domain_id = _text("Domain that sends.", "dom_1")
+    mailbox_id = _text("Mailbox that the message is sent from.", "mbx_1")
+    domain_id = _text("Domain that the message is sent from.", "dom_1")
     sequence_id = _text("Sequence of mails that the message belongs to.", "seq_1")
     step = _text("Step of the sequence.", "1")
     variant = _text("Variant of the message in a test.", "A")
@@ -85,7 +85,7 @@ class NativeEvent(ma.Schema):
     smtp_code = ma.fields.Integer(
         allow_none=True, metadata={"description": "Reply code of the mail server.", "example": 550, "format": "int32"}
     )
-    diagnostic = _text("Text of the mail server. Addresses in it are masked.", "550 5.1.1 user unknown")
+    diagnostic = _text("Text of the mail server's response. Addresses in it are masked.", "550 5.1.1 user unknown")
     is_machine = ma.fields.Boolean(
         allow_none=True,
         metadata={"description": "Whether a machine made the open or the click; null if it is unknown.", "example": False},
@@ -120,9 +120,7 @@ class EventsRequest(ma.Schema):
 class RejectedEvent(OpenSchema):
     """An event that was not accepted."""
 
-    index = ma.fields.Integer(
-        required=True, metadata={"description": "Its place in `events`, from 0.", "example": 1, "minimum": 0}
-    )
+    index = ma.fields.Integer(required=True, metadata={"description": "Index in `events`, from 0.", "example": 1, "minimum": 0})
     problem = ma.fields.String(
         required=True,
         validate=ma.validate.OneOf(PROBLEMS),
@@ -143,11 +141,9 @@ class EventsReceived(OpenSchema):
         metadata={"description": "Events that are stored. The next build counts them.", "example": 1, "minimum": 0},
     )
     rejected = ma.fields.Integer(
-        required=True, metadata={"description": "Events that are not, each in `rejections`.", "example": 1, "minimum": 0}
+        required=True, metadata={"description": "Events that were rejected; each is in `rejections`.", "example": 1, "minimum": 0}
     )
-    rejections = ma.fields.List(
-        ma.fields.Nested(RejectedEvent), required=True, metadata={"description": "Each rejected event, by its place."}
-    )
+    rejections = ma.fields.List(ma.fields.Nested(RejectedEvent), required=True, metadata={"description": "The rejected events."})
 
 
 EventsResponse = data_schema("EventsResponse", ma.fields.Nested(EventsReceived, required=True))

@@ -13,7 +13,7 @@ from datetime import timedelta
 import orjson
 
 from api.errors import SignatureError
-from api.ingest.bodies import mend
+from api.ingest.bodies import replace_invalid_escapes
 from api.intake.signatures.fields import check_age, text_field
 from api.intake.signatures.request import SignedRequest
 
@@ -54,7 +54,7 @@ def _signature_blocks(request: SignedRequest) -> Iterator[Mapping[str, object]]:
         yield request.form
         return
     try:
-        body = orjson.loads(mend(request.body))
+        body = orjson.loads(replace_invalid_escapes(request.body))
     except orjson.JSONDecodeError:
         raise SignatureError("the body is not JSON, so it has no signature") from None
     if not isinstance(body, dict):

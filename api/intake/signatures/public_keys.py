@@ -19,7 +19,7 @@ _DKIM = re.compile(r"(?:^|;)\s*p\s*=(?P<base64>[^;]+)")
 
 @lru_cache(maxsize=1024)
 def read_public_key(text: str) -> PublicKeyTypes:
-    """Raises ValueError: it is no public key; the message says why."""
+    """Raises ValueError if it is not a public key; the message says why."""
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"it has more than {MAX_CHARACTERS} characters")
     if text.lstrip().startswith("{"):

@@ -91,7 +91,7 @@ def _string_to_sign(message: dict[str, object]) -> bytes:
     """The signed fields as lines of their name and value. Only Subject may be missing."""
     names = SIGNED_FIELDS.get(str(message.get("Type")))
     if names is None:
-        raise SignatureError("SNS signs no message of this Type")
+        raise SignatureError("SNS does not sign messages of this Type")
     lines = []
     for name in names:
         value = message.get(name)

@@ -67,7 +67,7 @@ def download(url: str) -> bytes:
     if response.status in _MISSING:
         raise SignatureError("there is no certificate at its URL")
     if response.status != 200:
-        raise CertificateUnavailable(f"SNS answers {response.status} for its certificate")
+        raise CertificateUnavailable(f"SNS returns {response.status} for its certificate")
     if len(response.content) > MAX_CERTIFICATE_BYTES:
         raise SignatureError(f"the certificate has more than {MAX_CERTIFICATE_BYTES} bytes")
     return response.content

@@ -93,7 +93,7 @@ async function send(path, key, { method = "GET", query = {}, body, headers = {} 
   throw new Failure(
     response.status,
     error.code ?? "UNREADABLE",
-    error.message ?? `The answer has the status ${response.status} and cannot be read.`,
+    error.message ?? `The response has the status ${response.status} and cannot be read.`,
     error.details ?? null,
     response.headers.get("X-Request-Id") ?? "",
     Number(response.headers.get("Retry-After")) || null,

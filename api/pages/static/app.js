@@ -66,7 +66,7 @@ function showSignIn(problem = null) {
     },
     problem && el("p", { class: "notice", id: "sign-in-problem", role: "alert" }, problem),
     el("label", { class: "field", for: "key" }, el("span", {}, "API key"), field),
-    el("p", { class: "note" }, "It stays in this browser tab and is forgotten when you close the tab or sign out. The operator of this service makes keys: ", el("code", {}, "mailmart keys create --workspace …"), "."),
+    el("p", { class: "note" }, "It stays in this browser tab and is forgotten when you close the tab or sign out. The operator of this service creates keys: ", el("code", {}, "mailmart keys create --workspace …"), "."),
     button,
   );
   fill(content, form);
@@ -117,7 +117,7 @@ function noNumbersYet() {
     "section",
     { class: "card empty" },
     el("h2", {}, "There are no numbers yet"),
-    el("p", {}, "Nothing was built and published so far. The operator connects a provider (", el("code", {}, "mailmart sources create"), ") or loads a file (", el("code", {}, "mailmart ingest"), "), then runs ", el("code", {}, "mailmart build"), ". A running scheduler builds every day."),
+    el("p", {}, "Nothing has been published yet. The operator connects a provider (", el("code", {}, "mailmart sources create"), ") or loads a file (", el("code", {}, "mailmart ingest"), "), then runs ", el("code", {}, "mailmart build"), ". A running scheduler builds every day."),
     // the page itself changes with the first publication
     el("p", {}, el("button", { type: "button", onclick: () => location.reload() }, "Look again")),
   );

@@ -40,7 +40,7 @@ export async function render() {
   const title = name(data.campaign_name ?? data.campaign_id, 160);
   if (!summary.emails_sent) {
     nodes.push(
-      empty("This campaign sent nothing in this time range", `There is no message of ${windowText(data.time_range)}.`, anchor(link("campaign", { id, timeRange: "90d" }), "Last 90 days"), anchor(link("sources"), "What has been received")),
+      empty("This campaign sent nothing in this time range", `No message was sent in ${windowText(data.time_range)}.`, anchor(link("campaign", { id, timeRange: "90d" }), "Last 90 days"), anchor(link("sources"), "What has been received")),
     );
     return { nodes, title, range: data.time_range, dataAsOf: meta.data_as_of };
   }
@@ -68,7 +68,7 @@ export async function render() {
       columns: SERIES,
       rows: data.time_series,
       file: `${file}-series`,
-      note: "Every message counts on the day it was sent. The latest days still rise: people open and reply later.",
+      note: "Every message counts on the day it was sent. The counts of the latest days still rise: people open and reply later.",
     }),
     tableCard(
       "People and machines",
@@ -83,7 +83,7 @@ export async function render() {
         file: `${file}-machines`,
         note:
           human.coverage === null
-            ? "Mail programs and scanners open mail by themselves. No provider of this mail says which opens are a machine's, so both columns are alike."
+            ? "Mail programs and scanners open mail by themselves. No provider of this mail says which opens are by machines, so both columns are equal."
             : `Mail programs and scanners open mail by themselves. For ${percent(human.coverage)} of the opens and clicks, the provider says whether a machine made them; all others count as a person's.`,
       },
     ),

@@ -104,7 +104,7 @@ export async function render() {
       columns: intervals,
       rows: data.confidence_intervals,
       file: "comparison-intervals",
-      note: "Each bar covers the values that the true rate may have. If two bars overlap much, the difference may be chance.",
+      note: "Each bar is the 95 % interval of the rate. If two bars overlap much, the difference may be chance.",
     }),
   );
   return { nodes, range: data.time_range, dataAsOf: meta.data_as_of };

@@ -165,7 +165,7 @@ function reportsCard(reports, reload) {
         ),
     },
   ];
-  return card("Reports", reports.length ? table("Reports", columns, reports) : el("p", { class: "empty-line" }, "There is no report yet. A report is an export that is made again and again, and sent by mail or webhook."));
+  return card("Reports", reports.length ? table("Reports", columns, reports) : el("p", { class: "empty-line" }, "There is no report yet. A report is an export on a schedule, sent by mail or webhook."));
 }
 
 export async function render({ scopes }) {

@@ -74,7 +74,7 @@ export async function render() {
       columns,
       rows,
       file: `heatmap-${granularity}`,
-      note: "Five shades, each with as many cells: the darkest (in dark mode, the brightest) has the highest engagement score, which weighs opens, clicks and replies. Cells with little mail differ by chance.",
+      note: "Five shades with equal numbers of cells: the darkest (in dark mode, the brightest) has the highest engagement score, which weighs opens, clicks and replies. Cells with little mail differ by chance.",
     }),
   );
   return { nodes, range: data.time_range, dataAsOf: meta.data_as_of };

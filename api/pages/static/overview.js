@@ -51,7 +51,7 @@ export async function render() {
     nodes.push(
       empty(
         "No mail was sent in this time range",
-        `There is no message of ${windowText(data.time_range)}. Choose a longer time range, or see what has been received so far.`,
+        `No message was sent in ${windowText(data.time_range)}. Choose a longer time range, or see what has been received so far.`,
         anchor(link("", { timeRange: "90d" }), "Last 90 days"),
         anchor(link("sources"), "What has been received"),
       ),
@@ -73,12 +73,12 @@ export async function render() {
       columns: SERIES,
       rows: series.data.time_series,
       file,
-      note: "Every message counts on the day it was sent. The latest days still rise: people open and reply later. A day's date in the table leads to its bounces, domains and mailboxes.",
+      note: "Every message counts on the day it was sent. The counts of the latest days still rise: people open and reply later. In the table, the date of a day is a link to its bounces, domains and mailboxes.",
     }),
     chartCard("workspace_series", "volume", "/analytics/series", { query: seriesQuery }, { columns: SERIES, rows: series.data.time_series, file: `${file}-mail` }),
     tableCard("Best campaigns", TOP, data.top_campaigns, {
       file: `${file}-best-campaigns`,
-      note: "Ranked by the lower end of the 95 % interval of the reply rate, so that a few lucky messages do not win.",
+      note: "Ranked by the lower end of the 95 % interval of the reply rate, so that a campaign with few messages does not win by chance.",
       empty: "No campaign sent mail in this time range.",
     }),
   );

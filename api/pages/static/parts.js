@@ -118,7 +118,7 @@ export function controls({ periods = ["7d", "30d", "90d", "custom"], others = []
     }),
     dates,
     hasComparison
-      ? select("Compared with", [["previous", "The period before"], ["none", "Nothing"]], get("compare", "previous"), (value) =>
+      ? select("Compared with", [["previous", "Previous period"], ["none", "Nothing"]], get("compare", "previous"), (value) =>
           change({ compare: value === "previous" ? null : value }),
         )
       : null,

@@ -14,7 +14,7 @@ const MOST_METRICS = 4;
 const MOST_DIMENSIONS = 2;
 const CHART = "metrics";
 const GRANULARITIES = [["", "All together"], ["day", "By day"], ["week", "By week"], ["month", "By month"], ["hour", "By hour"]];
-const COMPARED = [["", "Nothing"], ["previous_period", "The period before"], ["previous_year", "The year before"]];
+const COMPARED = [["", "Nothing"], ["previous_period", "Previous period"], ["previous_year", "Previous year"]];
 
 const requestedMetrics = () => (getAll("metric").length ? getAll("metric") : ["sent", "open_rate"].filter((metric) => settings.query.metrics.some(([key]) => key === metric)));
 const requestedDimensions = () => getAll("dimension");
@@ -128,13 +128,13 @@ function embedding(chart, params) {
     "details",
     { class: "commands" },
     el("summary", {}, "Embed this chart"),
-    el("p", { class: "note" }, "The claims of a token that shows it in a page of your own, beside iat and exp. Your server signs the token with MAILMART_EMBED_SECRET, and the frame's address is /embed?token=…"),
+    el("p", { class: "note" }, "The claims of a token that shows this chart in a page of your own. Add iat and exp. Your server signs the token with MAILMART_EMBED_SECRET, and the frame's address is /embed?token=…"),
     el("pre", { tabindex: 0 }, JSON.stringify(claims, null, 2)),
   );
 }
 
 export async function render({ scopes }) {
-  if (!settings.query) return { nodes: [empty("There is nothing to query yet", "Queries come with the next build that is published.")] };
+  if (!settings.query) return { nodes: [empty("Queries are not available yet", "They are available after the next published build.")] };
   const metrics = requestedMetrics();
   const dimensions = requestedDimensions();
   const where = get("where");
@@ -156,7 +156,7 @@ export async function render({ scopes }) {
   const isNothing = ({ value }) => !value;
   if (data.rows.every((row) => Object.values(row.metrics).every(isNothing))) {
     nodes.push(
-      empty("No mail is like that in this time range", "Choose a longer time range, or remove the filter.", anchor(link("query", { ...question(), timeRange: "90d" }), "Last 90 days"), anchor(link("sources"), "What has been received")),
+      empty("No mail matches the query in this time range", "Choose a longer time range, or remove the filter.", anchor(link("query", { ...question(), timeRange: "90d" }), "Last 90 days"), anchor(link("sources"), "What has been received")),
     );
     return { nodes, range: data.time_range, dataAsOf: meta.data_as_of };
   }

@@ -57,12 +57,12 @@ export async function render() {
     tableCard("Sources of mail events", SOURCES, received.data.sources, {
       file: "sources",
       note: "Bodies are counted as they arrive. Their events are in the numbers after the next build.",
-      empty: "Nothing was ever received. The operator makes a source with the command mailmart sources create, and pastes its address into the mail provider.",
+      empty: "Nothing has been received yet. The operator creates a source with the command mailmart sources create, and pastes its URL into the mail provider's settings.",
     }),
     tableCard("Events received in this time range", EVENTS, received.data.events, { file: "events", empty: "No event of this time range was received. Check the sources above, or choose a longer time range." }),
     tableCard("Rejected in this time range", REJECTED, received.data.rejected, { file: "rejected", empty: "Nothing was rejected." }),
-    tableCard("Problems of all data", QUALITY, quality.data.problems, { file: "data-quality", note: "What was received and is not in the numbers, whenever it came.", empty: "There is no problem." }),
-    tableCard("Left out on purpose", LEFT_OUT, quality.data.left_out, { file: "left-out", note: "It is about no message, or says again what another event says.", empty: "Nothing was left out." }),
+    tableCard("Problems of all data", QUALITY, quality.data.problems, { file: "data-quality", note: "Everything that was received and does not count, from all time.", empty: "There is no problem." }),
+    tableCard("Left out on purpose", LEFT_OUT, quality.data.left_out, { file: "left-out", note: "Events that are not about a message, or that repeat another event.", empty: "Nothing was left out." }),
   ];
   return { nodes, range: received.data.time_range, dataAsOf: fresh.meta.data_as_of };
 }

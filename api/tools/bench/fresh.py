@@ -134,7 +134,7 @@ def _watch(scratch: Settings, loader: Future[None], committed: list[float], coun
 
 def _sent(connection: Connection) -> int:
     with connection.transaction():
-        served = connection.execute("select batch_id from app.current_publication where target = 'production'").fetchone()
-        apply_settings(connection, {**tenant_settings(WORKSPACE, served[0] if served else 0), CAMPAIGN_ID: CAMPAIGN})
+        current = connection.execute("select batch_id from app.current_publication where target = 'production'").fetchone()
+        apply_settings(connection, {**tenant_settings(WORKSPACE, current[0] if current else 0), CAMPAIGN_ID: CAMPAIGN})
         row = connection.execute("select emails_sent from marts.campaign_performance").fetchone()
     return int(row[0]) if row else 0

@@ -502,12 +502,12 @@ def test_a_time_range_without_mail_says_what_to_do(browser: Browser, open_page: 
         (f"?{old}", "", "No mail was sent in this time range"),
         (f"compare?id={CAMPAIGN}&id=cmp_of_mail_alone&{old}", "", "These campaigns sent no mail in this time range"),
         (f"campaign?id={CAMPAIGN}&{old}", "", "This campaign sent nothing in this time range"),
-        (f"query?metric=sent&{old}", "", "No mail is like that in this time range"),
+        (f"query?metric=sent&{old}", "", "No mail matches the query in this time range"),
         (f"heatmap?{old}", "", "No mail was sent in this time range"),
         ("", nothing, "No mail was sent in this time range"),
         ("campaigns", nothing, "No campaign sent mail in this time range"),
         ("deliverability", nothing, "There is no health score yet"),
-        ("sources", nothing, "Nothing was ever received"),
+        ("sources", nothing, "Nothing has been received yet"),
         ("exports", nothing, "There is no export yet"),
     ):
         open_page(path, *([own_key] if own_key else []))

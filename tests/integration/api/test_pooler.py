@@ -27,7 +27,7 @@ from tests.support.pgbouncer import follows_statements, needs_pgbouncer, pooled
 
 pytestmark = needs_pgbouncer
 
-NOT_PREPARED = "statements are not prepared from now on"
+NOT_PREPARED = "statements are no longer prepared"
 WHOSE = "select current_setting('mailmart.workspace_id', true), current_user::text, current_setting('row_security')"
 FOLLOWING = "transaction mode with max_prepared_statements"
 

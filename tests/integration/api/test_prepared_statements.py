@@ -288,7 +288,7 @@ def test_a_new_connection_prepares_again_after_a_while(
         pool.execute(lambda connection: connection.execute("deallocate all"))
         for _ in range(2):
             assert pool.query({WORKSPACE_ID: "w"}, both) == [[("w",)], [(0,)]]
-        assert sum("not prepared" in record.message for record in caplog.records) == 1
+        assert sum("no longer prepared" in record.message for record in caplog.records) == 1
         ((pid,),) = pool.query({}, ["select pg_backend_pid()"])[0]
         admin.execute("select pg_terminate_backend(%s)", (pid,))
         assert pool.query({WORKSPACE_ID: "w"}, both) == [[("w",)], [(prepared,)]]
@@ -370,6 +370,6 @@ def test_a_server_that_restarts(tmp_path_factory: pytest.TempPathFactory, caplog
                     return False
 
             wait_until(answers, "the pool finds the server again, and prepares again")
-            assert "not prepared" not in caplog.text
+            assert "no longer prepared" not in caplog.text
     finally:
         servers.stop(settings)

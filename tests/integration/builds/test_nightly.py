@@ -78,7 +78,7 @@ def test_missed_runs_are_caught_up_once(project: Settings) -> None:
         assert len(nightly_runs(project)) == 3
         refused = mailmart(project, "batch", "run")
         assert refused.exit_code == 1
-        assert "a nightly run is running" in refused.output
+        assert "a nightly run is already running" in refused.output
 
 
 def test_nothing_is_due_after_a_publication(project: Settings) -> None:
@@ -118,7 +118,13 @@ def test_three_failed_attempts_publish_nothing(
 
     status = mailmart(project, "batch", "status")
     assert status.exit_code == 0, status.output
-    for said in ("nothing is served yet", "failed            3", "second_is_valid: Got 1 result", "is due at", "batch 3: failed"):
+    for said in (
+        "nothing is published yet",
+        "failed            3",
+        "second_is_valid: Got 1 result",
+        "is due at",
+        "batch 3: failed",
+    ):
         assert said in status.output
 
 
@@ -209,7 +215,7 @@ def test_a_manual_run(project: Settings) -> None:
     assert any("Completed successfully" in line for line in lines)
     assert nightly_runs(project) == [("succeeded", 1)]
     status = mailmart(project, "batch", "status").output
-    for text in ("batch 1 is served since", "by hand", "batch 1: published", "second"):
+    for text in ("batch 1 is published since", "by hand", "batch 1: published", "second"):
         assert text in status
     # while another build is running, it is refused, and the other one is not disturbed
     with connect(project, "mailmart_owner") as lock:

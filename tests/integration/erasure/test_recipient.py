@@ -84,7 +84,7 @@ def test_nothing_is_left_and_every_count_stays(tenants: Tenants, server: Postgre
     land(settings, "sendgrid", TENANT, sendgrid("bounce", "sg9", PERSON, reason=BOUNCE))
     refused = mailmart(settings, "erase", "--recipient", PERSON, "--yes")
     assert refused.exit_code == 1
-    assert "no build has read the bounces of this recipient yet" in refused.output
+    assert "no build has read the recipient's bounces yet" in refused.output
 
 
 def test_an_erasure_that_is_killed_is_completed_by_the_next(tenants: Tenants, server: PostgresServer) -> None:

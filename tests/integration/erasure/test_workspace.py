@@ -212,8 +212,8 @@ def test_what_is_refused(module_settings: Settings) -> None:
         assert result.exit_code != 0, result.output
         return result.output
 
-    assert "name --workspace or --recipient" in refused("--yes")
-    assert "nothing is stored of a workspace 'unknown'" in refused("--workspace", "unknown", "--yes")
+    assert "use --workspace, --recipient or both" in refused("--yes")
+    assert "no data is stored of a workspace 'unknown'" in refused("--workspace", "unknown", "--yes")
     assert "not one e-mail address" in refused("--recipient", "jane", "--yes")
     assert "not one e-mail address" in refused("--recipient", "a@b.example, c@d.example", "--yes")
     assert "Run `mailmart build`" in refused("--recipient", "a@b.example", "--yes")

@@ -82,7 +82,7 @@ def test_what_has_leaked_ends_at_once(intake: Intake, sources: Sources) -> None:
     assert "those before have ended" in secret.output
     _status_becomes(intake, path, 401, leaked)
     rotated = mailmart(sources.settings, "sources", "rotate", source_id(path), "--now")
-    assert "the URL before has ended" in rotated.output
+    assert "the old URL no longer works" in rotated.output
     _status_becomes(intake, path, 404)
     login = {"Authorization": "Basic dXNlcjphLWxvbmctcGFzc3dvcmQ="}
     other = rotated.output.splitlines()[0].partition("8090")[2]

@@ -108,10 +108,10 @@ def test_the_next_build_counts_the_messages_of_a_domain_by_its_new_provider(buil
 def test_an_address_of_a_nameserver_is_checked_and_a_build_comes_first(settings: Settings) -> None:
     wrong = mailmart(settings, "mx", "--nameserver", "dns.example")
     assert wrong.exit_code == 1
-    assert "'dns.example' is no IP address" in wrong.output
+    assert "'dns.example' is not an IP address" in wrong.output
     early = mailmart(settings, "mx")
     assert early.exit_code == 1
-    assert "Build first" in early.output
+    assert "mailmart build` first" in early.output
 
 
 def _sent(number: int, domain: str) -> Event:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.builds.slow_payloads import set_slow_payloads_aside
+from api.builds.slow_payloads import exclude_slow_payloads
 from api.db.connection import connect
 from api.settings import Settings
 from tests.support.command import mailmart
@@ -268,7 +268,7 @@ def test_a_body_that_is_slow_to_read_is_set_aside_by_itself_and_the_build_passes
     # the body itself is kept, and nothing of the search is left
     (kept,) = rows(built, f"select payload ->> 'reason' from raw.webhook_payloads where payload_id = {aside[0]}")
     assert kept == ("slow",)
-    assert set_slow_payloads_aside(built, seconds=30) == []
+    assert exclude_slow_payloads(built, seconds=30) == []
 
 
 def test_a_data_test_that_takes_too_long_says_what_to_do(built: Settings) -> None:

@@ -240,7 +240,7 @@ def test_the_last_two_publications_are_kept_and_the_commands_list_them_and_roll_
     assert [line.split()[0] for line in shown.splitlines()[1:]] == ["*", "3", "2", "1"]
     assert [line.split()[1] for line in shown.splitlines()[1:2]] == ["4"]
     assert shown.count(" published ") == 3
-    assert mailmart(settings, "batch", "rollback").output == "batch 3 is served\n"
+    assert mailmart(settings, "batch", "rollback").output == "batch 3 is the current publication\n"
     assert read(settings) == (3, 2)
     assert [line[0] for line in mailmart(settings, "batch", "list").output.splitlines()[1:]] == [" ", "*", " ", " "]
     again = mailmart(settings, "batch", "rollback")

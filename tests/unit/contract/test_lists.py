@@ -89,7 +89,7 @@ def test_without_search_there_is_no_such_parameter() -> None:
         ({**PAGE, "id": "sold"}, "the id sold is not text", "type text"),
         ({**PAGE, "sort": ["sale"]}, "sort names sale, which is no column", "Known: "),
         ({**PAGE, "sort": "sold"}, "sort is not a list", "For example"),
-        ({**PAGE, "sort": ["secret"]}, "sort names secret, which is hidden", "show the column"),
+        ({**PAGE, "sort": ["secret"]}, "sort names secret, which is hidden", "remove `hidden`"),
         ({**PAGE, "sort": ["is_red"]}, "whose type boolean cannot be sorted", "Types that can: "),
         ({**PAGE, "sort": ["sold", "sold"]}, "two columns of sort have the public name sold", "another alias"),
         ({**PAGE, "search": ["sold"]}, "search names sold, which is not text", "type text"),

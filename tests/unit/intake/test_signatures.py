@@ -380,7 +380,7 @@ def test_sns_notifications(message: dict[str, str]) -> None:
     assert "does not match" in refused_by_sns({**message, "SignatureVersion": "2" if message["SignatureVersion"] == "1" else "1"})
     assert "neither 1 nor 2" in refused_by_sns({**message, "SignatureVersion": "3"})
     assert "not base64" in refused_by_sns({**message, "Signature": "!"})
-    assert "SNS signs no message of this Type" in refused_by_sns({**message, "Type": "Other"})
+    assert "SNS does not sign messages of this Type" in refused_by_sns({**message, "Type": "Other"})
     assert "topic" in refused_by_sns(message, topic=message["TopicArn"] + "x")
     # the certificate was valid from September 2021 to August 2022
     assert "not valid at this time" in refused_by_sns(message, at=SNS_AT + 86_400 * 60)
