@@ -114,12 +114,17 @@ def _serve(path: str, parent: int) -> None:
     end_with_parent(parent)
     from dbt.cli.main import cli
 
+    from api.dbt.lean_templates import read_templates, write_templates
     from tests.support.lean_dbt import leave_out_what_nobody_reads
 
-    with contextlib.redirect_stdout(sys.stderr):
-        project = _load(cli)
     leave_out_what_nobody_reads()
+    folder = run_folder() / "parsed_project"
+    with contextlib.redirect_stdout(sys.stderr):
+        once_per_run("parsed_project", lambda: _parse(cli, folder))
+        read_templates(folder)
+        project = _load(folder)
     project.compile_templates()
+    write_templates(folder)
     freeze_memory()
     gc.disable()
     # children are reaped by the kernel
@@ -137,16 +142,14 @@ def _serve(path: str, parent: int) -> None:
             connection.close()
 
 
-def _load(cli: Command) -> ParsedProject:
-    """The project, parsed once in the whole run, whatever the number of workers."""
+def _load(folder: Path) -> ParsedProject:
     from tests.support.parsed_project import ParsedProject
 
-    folder = run_folder() / "parsed_project"
-    once_per_run("parsed_project", lambda: _parse(cli, folder))
     return ParsedProject(folder)
 
 
 def _parse(cli: Command, folder: Path) -> None:
+    """Parses the project, once in the whole run, whatever the number of workers."""
     folder.mkdir(exist_ok=True)
     shutil.copyfile(PROJECT_ROOT / "profiles.yml.example", Path(folder, "profiles.yml"))
     os.environ.update(parse_environment())
