@@ -1,7 +1,13 @@
 {{
     config(
         unique_key=['workspace_id', 'message_id'],
-        meta={'recompute_scope': is_not_closed('existing')},
+        meta={
+            'recompute_scope': is_not_closed('existing'),
+            'without_statistics': [
+                'provider_message_id', 'tags', 'first_deferred_at', 'first_replied_at', 'first_complained_at',
+                'first_unsubscribed_at',
+            ],
+        },
     )
 }}
 
