@@ -10,6 +10,7 @@
     {%- set key = config.get('unique_key') -%}
     {%- set name = this.identifier -%}
     {%- set rows = rows_of_new_table() -%}
+    {%- set without_statistics = config.get('meta', {}).get('without_statistics') if execute else none -%}
     do $finish$
     begin
         if to_regclass('{{ this.schema }}.{{ name }}_current') is null then
@@ -29,8 +30,8 @@
     end
     $finish$;
     -- no plan may depend on the statistics of a table that was empty or small before this run
-    {% if rows is not none -%}
-    analyze {{ this }} ({{ model.columns | reject('in', config.get('meta', {}).get('without_statistics', [])) | join(', ') }});
+    {% if rows is not none and without_statistics -%}
+    analyze {{ this }} ({{ model.columns | reject('in', without_statistics) | join(', ') }});
     {%- else -%}
     select app.analyze_if_changed('{{ this }}');
     {%- endif %}
