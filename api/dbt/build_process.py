@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from api.dbt.lean_dbt import asks_for_debug_events, started_dbt, target_folder
 from api.processes.parent_death import end_with_parent
 
 if TYPE_CHECKING:
@@ -51,24 +50,22 @@ def run_build(arguments: list[str], manifest: Manifest | None = None) -> int:
     """Runs a dbt command in this process, and returns its exit status. With a manifest, dbt does not parse the project.
 
     Of dbt's files in JSON, only the results are written, which `dbt retry` reads. The manifest, which dbt would write
-    twice, takes as long as twenty nodes.
+    twice, takes as long as twenty nodes. The log file has no debug events, unless the environment asks for them.
     """
     from dbt.artifacts.schemas.run import RunExecutionResult
     from dbt.cli.main import dbtRunner
 
     # dbt passes the command line on to the macros
     sys.argv = ["dbt", *arguments]
-    result = dbtRunner(manifest=manifest).invoke(["--no-write-json", *arguments])
-    folder = _option(arguments, "--target-path")
+    level = () if asks_for_debug_events() else ("--log-level-file", "info")
+    result = dbtRunner(manifest=manifest).invoke(["--no-write-json", *level, *arguments])
+    folder = target_folder(arguments)
     if folder is not None and isinstance(result.result, RunExecutionResult):
-        result.result.write(str(Path(folder, "run_results.json")))
+        result.result.write(str(folder / "run_results.json"))
     return 0 if result.success else exit_status(result.exception)
-
-
-def _option(arguments: Sequence[str], name: str) -> str | None:
-    return next((value for option, value in pairwise(arguments) if option == name), None)
 
 
 if __name__ == "__main__":
     end_with_parent(int(sys.argv[1]))
-    sys.exit(run_build(sys.argv[2:]))
+    with started_dbt(sys.argv[2:], has_debug_events=asks_for_debug_events()):
+        sys.exit(run_build(sys.argv[2:]))

@@ -19,7 +19,7 @@ SECONDS_TO_STOP = 20.0
 
 def dbt_command(*arguments: str) -> list[str]:
     """The command line of dbt. It runs the installed module: the path in the `dbt` script breaks if the environment is moved."""
-    return [sys.executable, "-c", "from dbt.cli.main import cli; cli(prog_name='dbt')", *arguments]
+    return [sys.executable, "-m", "api.dbt.command", *arguments]
 
 
 def run_dbt(settings: Settings, arguments: Sequence[str], *, quiet: bool = False) -> subprocess.CompletedProcess[str]:

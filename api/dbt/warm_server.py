@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NoReturn
 
 from api.dbt.build_process import run_build
+from api.dbt.lean_dbt import asks_for_debug_events, is_lean, started_dbt
 from api.processes.parent_death import end_with_parent
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ CANNOT_PARSE = 2
 
 def serve(folder: str) -> int:
     """Parses the project into the folder, and runs the requested commands. Returns the exit status."""
-    manifest = _parse(folder)
+    with started_dbt(_paths(folder), has_debug_events=asks_for_debug_events()):
+        manifest = _parse(folder)
     if manifest is None:
         return CANNOT_PARSE
     freeze_memory()
@@ -51,6 +53,8 @@ def serve(folder: str) -> int:
 def _parse(folder: str) -> Manifest | None:
     from dbt.cli.main import dbtRunner
 
+    from api.dbt.lean_templates import compile_templates_of
+
     # the static parser has threads, whose locks a fork would copy
     arguments = ["--quiet", "--no-static-parser", "parse", *_paths(folder)]
     sys.argv = ["dbt", *arguments]
@@ -59,6 +63,8 @@ def _parse(folder: str) -> Manifest | None:
         return None
     manifest: Manifest = parsed.result  # type: ignore[assignment]
     compile_macros(manifest)
+    if is_lean():
+        compile_templates_of(manifest)
     return manifest
 
 

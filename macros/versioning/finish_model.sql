@@ -2,10 +2,15 @@
     Post-hook of every versioned model, in its transaction: makes the table's indexes and row-level security once, and records the
     run. It asks the catalog, not dbt, whether they exist, so it is right however the table was made. Once, because ALTER TABLE
     would block the readers in every build.
+
+    A statement that has made the table says how many rows it has, all of them inserted. meta.without_statistics: columns by which no
+    query of ours selects, joins or groups. A new table has no statistics of them until autovacuum looks at it.
 #}
 {% macro finish_versioned() -%}
     {%- set key = config.get('unique_key') -%}
     {%- set name = this.identifier -%}
+    {%- set rows = rows_of_new_table() -%}
+    {%- set without_statistics = config.get('meta', {}).get('without_statistics') if execute else none -%}
     do $finish$
     begin
         if to_regclass('{{ this.schema }}.{{ name }}_current') is null then
@@ -25,7 +30,11 @@
     end
     $finish$;
     -- no plan may depend on the statistics of a table that was empty or small before this run
+    {% if rows is not none and without_statistics -%}
+    analyze {{ this }} ({{ model.columns | reject('in', without_statistics) | join(', ') }});
+    {%- else -%}
     select app.analyze_if_changed('{{ this }}');
+    {%- endif %}
     {% if execute and config.get('meta', {}).get('has_aliases') -%}
     {{ assign_events_under_alias() }}
     {%- endif %}
@@ -41,9 +50,19 @@
         {%- else -%}
         null,
         {%- endif %}
-        count(*),
+        {% if rows is not none -%}
+        {{ rows }},
+        0,
+        {%- else -%}
+        (select count(*) from {{ this }} where valid_from = {{ batch_id() }}),
         (select count(*) from {{ this }} where valid_to = {{ batch_id() }}),
-        now()
-    from {{ this }}
-    where valid_from = {{ batch_id() }};
+        {%- endif %}
+        now();
+{%- endmacro %}
+
+
+{# How many rows the table has that this run has made; none if it was there. #}
+{% macro rows_of_new_table() -%}
+    {%- set main = load_result('main') if execute else none -%}
+    {{ return(main.response.rows_affected if main and main.response.code == 'SELECT' else none) }}
 {%- endmacro %}

@@ -36,7 +36,7 @@ with messages as not materialized (
 ),
 
 changes as (
-    {{ grouped_measures('messages', grain, measures, expressions) | indent }}
+    {{ grouped_measures('messages', grain, measures, expressions, has_changes=is_incremental_run) | indent }}
 ),
 
 {% if recounts -%}
@@ -45,7 +45,7 @@ current_messages as not materialized (
 ),
 
 counted as (
-    {{ grouped_measures('current_messages', grain, measures, expressions) | indent }}
+    {{ grouped_measures('current_messages', grain, measures, expressions, has_changes=false) | indent }}
 ),
 
 {% endif -%}
@@ -102,14 +102,14 @@ order by {{ cluster_by | join(', ') }}
 {%- endmacro %}
 
 
-{# The measures of these message versions, by grain. #}
-{% macro grouped_measures(messages, grain, measures, expressions) -%}
+{# The measures of these message versions, by grain. Without `has_changes`, each of them is added. #}
+{% macro grouped_measures(messages, grain, measures, expressions, has_changes) -%}
     select
         {%- for column in grain %}
         {% if column in expressions %}{{ expressions[column] }} as {% endif %}{{ column }},
         {%- endfor %}
         {%- for name, measure in measures.items() %}
-        {{ added_up(measure) }} as {{ name }}{{ ',' if not loop.last }}
+        {{ added_up(measure) if has_changes else counted(measure) }} as {{ name }}{{ ',' if not loop.last }}
         {%- endfor %}
     from {{ messages }}
     -- Of an expression, the planner expects as many values as rows, and would sort all of them by texts. Transaction ids can be
@@ -128,6 +128,20 @@ order by {{ cluster_by | join(', ') }}
     max({{ measure.max }}) filter (where change = 1)
     {%- else -%}
     coalesce(sum(change * ({{ measure.sum }})), 0)::{{ measure.data_type }}
+    {%- endif -%}
+{%- endmacro %}
+
+
+{# A measure of a group of message versions, each of which is added. #}
+{% macro counted(measure) -%}
+    {%- if measure.get('count_if') == 'true' -%}
+    count(*)::int
+    {%- elif 'count_if' in measure -%}
+    (count(*) filter (where {{ measure.count_if }}))::int
+    {%- elif 'max' in measure -%}
+    max({{ measure.max }})
+    {%- else -%}
+    coalesce(sum({{ measure.sum }}), 0)::{{ measure.data_type }}
     {%- endif -%}
 {%- endmacro %}
 

@@ -11,6 +11,10 @@
             'has_aliases': true,
             'reads_raw': true,
             'recompute_scope': is_in_raw_logs(),
+            'without_statistics': [
+                'provider_message_id', 'alias_message_id', 'sequence_id', 'step', 'variant', 'tags', 'smtp_status', 'smtp_code',
+                'bounce_type', 'diagnostic', 'url', 'user_agent',
+            ],
         },
     )
 }}

@@ -1,7 +1,13 @@
 {{
     config(
         unique_key=['workspace_id', 'message_id'],
-        meta={'recompute_scope': is_not_closed('existing')},
+        meta={
+            'recompute_scope': is_not_closed('existing'),
+            'without_statistics': [
+                'provider_message_id', 'tags', 'first_deferred_at', 'first_replied_at', 'first_complained_at',
+                'first_unsubscribed_at',
+            ],
+        },
     )
 }}
 
@@ -10,6 +16,7 @@
 
 {#- in an empty table every message is new #}
 {%- set is_incremental_run = is_incremental_run() and not is_empty() %}
+{%- set parts = ['true'] if is_incremental_run else ranges_of_workspaces(ref('fct_email_events'), 'message_id') %}
 {#- if none has changed, which is usual, no message is looked for #}
 {%- set providers_changed = is_incremental_run and has_changed_rows(ref('dim_recipient_providers')) %}
 
@@ -126,7 +133,9 @@ links_of_messages as (
     group by workspace_id, message_id
 ),
 
+-- aggregates with an order are made by one process: a first build has more than one of them at the same time
 aggregated as (
+    {%- for part in parts %}
     select
         workspace_id,
         message_id,
@@ -172,7 +181,10 @@ aggregated as (
         count(*) filter (where event_type in ('opened', 'clicked')) as opens_and_clicks,
         count(is_machine) filter (where event_type in ('opened', 'clicked')) as classified_opens_and_clicks
     from message_events
+    where {{ part }}
     group by workspace_id, message_id
+    {{- '\n    union all' if not loop.last }}
+    {%- endfor %}
 ),
 
 attempted as (

@@ -18,7 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -127,12 +127,17 @@ def _serve(folder: Path) -> None:
     _end_with_run()
     from dbt.cli.main import cli
 
+    from api.dbt.lean_templates import read_templates, write_templates
     from tests.support.lean_dbt import leave_out_what_nobody_reads
+    from tests.support.parsed_project import ParsedProject
 
-    with contextlib.redirect_stdout(sys.stderr):
-        project = _load(cli)
     leave_out_what_nobody_reads()
+    with contextlib.redirect_stdout(sys.stderr):
+        parsed = parsed_project(partial(_parse, cli))
+    read_templates(parsed)
+    project = ParsedProject(parsed)
     project.compile_templates()
+    write_templates(parsed)
     freeze_memory()
     gc.disable()
     # children are reaped by the kernel
@@ -150,14 +155,9 @@ def _serve(folder: Path) -> None:
             connection.close()
 
 
-def _load(cli: Command) -> ParsedProject:
-    from tests.support.parsed_project import ParsedProject
-
-    def parse(folder: Path) -> None:
-        os.environ.update(parse_environment())
-        cli.main(parse_arguments(folder), standalone_mode=False)
-
-    return ParsedProject(parsed_project(parse))
+def _parse(cli: Command, folder: Path) -> None:
+    os.environ.update(parse_environment())
+    cli.main(parse_arguments(folder), standalone_mode=False)
 
 
 def _run(cli: Command, project: ParsedProject, connection: socket.socket) -> NoReturn:

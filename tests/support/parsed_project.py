@@ -15,9 +15,9 @@ import msgpack  # type: ignore[import-untyped]
 from dbt.contracts.graph.manifest import Manifest
 from dbt.parser.manifest import ManifestLoader, extended_mashumuro_decoder
 
+from api.dbt.lean_templates import compile_templates_of
 from api.dbt.warm_server import compile_macros
 from api.settings import PROJECT_ROOT
-from tests.support.lean_context import compile_templates_of
 from tests.support.parse_command import FILE, PLACEHOLDER
 
 # dbt writes no manifest.json if it parses nothing
@@ -36,7 +36,7 @@ class ParsedProject:
         self._manifest.build_flat_graph()  # type: ignore[no-untyped-call]
 
     def compile_templates(self) -> None:
-        """For all commands: see lean_context."""
+        """For all commands: see lean_templates."""
         compile_templates_of(self._manifest)
 
     def prepare(self, arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> Manifest | None:

@@ -227,6 +227,9 @@ def test_one_build_from_nothing_makes_the_same_rows(history: History, make_datab
     second_ids.load_mail(fresh, history.mail_loaded, history.now - timedelta(hours=1))
     run_dbt(fresh, *WITHOUT_TESTS, "--exclude", "path:models/marts")
     assert current_rows.everything(fresh) == history.rows, f"seed {history.seed}"
+    written = current_rows.written_by_last_batch(fresh)
+    inserted = {model: (len(rows), 0) for model, rows in history.rows.items()}
+    assert {model: written[model] for model in inserted} == inserted, f"seed {history.seed}"
 
 
 def test_the_same_log_again_and_a_recomputation_write_nothing(history: History) -> None:

@@ -1,24 +1,19 @@
-"""Macros of a Jinja context that are made when a template calls them, and templates that are compiled once.
+"""Macros of a Jinja context that are made when a template calls them.
 
 For each node, hook and query of the catalogue dbt makes a context with an object for each of its 700 macros, of which a template
-calls ten, and compiles the template again: half of a build's processor time on little data.
+calls ten. It replaces functions of dbt: see lean_dbt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from types import CodeType
 from typing import Any
 
-from dbt.artifacts.resources.v1.config import NodeConfig
 from dbt.clients.jinja import MacroGenerator
 from dbt.context.macros import MacroNamespace, MacroNamespaceBuilder
 from dbt.context.manifest import ManifestContext
-from dbt.contracts.graph.manifest import Manifest
-from dbt.contracts.graph.nodes import GenericTestNode, Macro
-from dbt_common.clients.jinja import MacroFuzzEnvironment, MacroFuzzTemplate, NativeSandboxTemplate, get_template
-
-CODE: dict[tuple[type[MacroFuzzEnvironment], str], CodeType] = {}
+from dbt.contracts.graph.nodes import Macro
+from dbt_common.clients.jinja import MacroFuzzTemplate, NativeSandboxTemplate
 
 
 def make_macros_when_they_are_called() -> None:
@@ -132,41 +127,3 @@ def _namespace(
         global_project_namespace=_Macros(internal, make),
         packages={name: of_package(name) for name in own},
     )
-
-
-def compile_templates_once() -> None:
-    """Each when it is first used."""
-    compile_ = MacroFuzzEnvironment.compile
-
-    def compile_once(environment: MacroFuzzEnvironment, source: Any, *args: Any, **options: Any) -> Any:
-        if not isinstance(source, str) or args or options:
-            return compile_(environment, source, *args, **options)
-        key = type(environment), source
-        if key not in CODE:
-            CODE[key] = compile_(environment, source)
-        return CODE[key]
-
-    MacroFuzzEnvironment.compile = compile_once  # type: ignore[method-assign, assignment]
-
-
-def compile_templates_of(manifest: Manifest) -> None:
-    """Compiles those of the nodes, their hooks, and the arguments of their tests."""
-    for node in manifest.nodes.values():
-        get_template(getattr(node, "raw_code", ""), {})
-        if isinstance(node, GenericTestNode):
-            for value in _texts(node.test_metadata.kwargs):
-                get_template(value, {}, native=True)
-        elif isinstance(node.config, NodeConfig):
-            for hook in (*node.config.pre_hook, *node.config.post_hook):
-                get_template(hook.sql, {})
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
