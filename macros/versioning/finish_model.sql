@@ -25,7 +25,7 @@
     end
     $finish$;
     -- no plan may depend on the statistics of a table that was empty or small before this run
-    select app.analyze_if_changed('{{ this }}');
+    {{ analyze_if_changed(this) }}
     {% if execute and config.get('meta', {}).get('has_aliases') -%}
     {{ assign_events_under_alias() }}
     {%- endif %}
@@ -41,9 +41,9 @@
         {%- else -%}
         null,
         {%- endif %}
-        count(*),
-        (select count(*) from {{ this }} where valid_to = {{ batch_id() }}),
+        inserted.row_count,
+        expired.row_count,
         now()
-    from {{ this }}
-    where valid_from = {{ batch_id() }};
+    from (select count(*) as row_count from {{ this }} where valid_from = {{ batch_id() }}) as inserted
+    cross join (select count(*) as row_count from {{ this }} where valid_to = {{ batch_id() }}) as expired;
 {%- endmacro %}
