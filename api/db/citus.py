@@ -16,6 +16,7 @@ from psycopg import sql
 
 from api.db.citus_queries import is_distributed
 from api.db.connection import connect
+from api.db.session import SESSION_SETTINGS
 from api.errors import MailmartError
 from api.settings import Settings
 
@@ -61,7 +62,7 @@ COLLATION = """
     from pg_catalog.pg_database
     where datname = current_database()
 """
-# of every warehouse in this database
+# that are to be distributed and are not, of every warehouse in this database
 VERSIONED_TABLES = """
     select format('%I.%I', pg_namespace.nspname, pg_class.relname)
     from pg_class
@@ -72,6 +73,14 @@ VERSIONED_TABLES = """
         and exists (
             select from pg_attribute
             where attrelid = pg_class.oid and attname = 'valid_to' and not attisdropped
+        )
+        -- not those that only builds read and that have no workspace: they stay on the coordinator
+        and (
+            has_table_privilege('mailmart_api', pg_class.oid, 'select')
+            or exists (
+                select from pg_attribute
+                where attrelid = pg_class.oid and attname = 'workspace_id' and not attisdropped
+            )
         )
         and not exists (select from pg_dist_partition where logicalrelid = pg_class.oid)
     order by 1
@@ -150,6 +159,7 @@ def distribute_core(settings: Settings, progress: Callable[[str], None]) -> None
     with connect(settings, None, autocommit=True, options=WITHOUT_PROPAGATION) as connection:
         nodes = _check_nodes(connection)
         _make_roles(connection, nodes)
+        _set_formats(connection, nodes)
     with connect(settings, "mailmart_owner", options=WITHOUT_PROPAGATION) as connection:
         was_distributed = is_distributed(connection)
         connection.execute(FUNCTIONS.read_bytes())
@@ -162,8 +172,8 @@ def distribute_core(settings: Settings, progress: Callable[[str], None]) -> None
         if tables:
             _drop_views(connection)
         for table in tables:
-            if connection.execute("select app.distribute_built_table(%s)", (table,)).fetchone() == (True,):
-                progress(f"{table} is distributed")
+            connection.execute("select app.distribute_built_table(%s)", (table,))
+            progress(f"{table} is distributed")
     names = ", ".join(str(node) for node in nodes if node.has_shards)
     progress(f"core {'was distributed already' if was_distributed else 'is distributed by workspace'} over {names}")
     if tables:
@@ -270,6 +280,39 @@ def _make_roles(connection: psycopg.Connection, nodes: list[Node]) -> None:
                     f"the node {node} has no role {role} that may log in, and this login cannot make it: {answer}",
                     hint=f"As a superuser, on that node: {statements} And let the coordinator connect as them (pg_hba.conf).",
                 )
+
+
+def _set_formats(connection: psycopg.Connection, nodes: list[Node]) -> None:
+    """Sets for the database of each node what our own sessions set: the coordinator's sessions do not pass it on.
+
+    On a node in another time zone, a time that is cast to a date would be another day.
+
+    Raises:
+        MailmartError: this login may not; the hint has the statements.
+    """
+    row = connection.execute("select current_database()").fetchone()
+    database = sql.Identifier(str(row[0]) if row else "")
+    statements = [
+        sql.SQL("alter database {} set {} = {}")
+        .format(database, sql.Identifier(name.lower()), _value(value))
+        .as_string(connection)
+        for name, value in SESSION_SETTINGS.items()
+    ]
+    for node in nodes:
+        if node.is_coordinator:
+            continue
+        block = "; ".join(("perform set_config('citus.enable_ddl_propagation', 'off', true)", *statements))
+        succeeded, answer = _run_on_node(connection, node, f"do $$ begin {block}; end $$")
+        if not succeeded:
+            raise MailmartError(
+                f"this login cannot change the database of the node {node}: {answer}",
+                hint=f"As its owner, on that node: {'; '.join(statements)}",
+            )
+
+
+def _value(value: str) -> sql.Composed:
+    # a list, such as that of DateStyle
+    return sql.SQL(", ").join(sql.Literal(part.strip()) for part in value.split(","))
 
 
 def _can_log_in(connection: psycopg.Connection, node: Node, role: str) -> bool:

@@ -81,9 +81,9 @@ begin
 end
 $$;
 
--- Distributes a table that was built on one server. False for one that only builds read and that has no workspace: it stays.
+-- Distributes a table that was built on one server.
 create or replace function app.distribute_built_table(relation regclass)
-returns boolean
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -91,12 +91,9 @@ begin
     if exists (select from pg_attribute where attrelid = relation and attname = 'workspace_id' and not attisdropped) then
         perform app.isolate_tenants_on_nodes(relation);
         perform app.distribute(relation);
-        return true;
-    elsif has_table_privilege('mailmart_api', relation, 'select') then
+    else
         perform app.distribute(relation, is_reference => true);
-        return true;
     end if;
-    return false;
 end
 $$;
 

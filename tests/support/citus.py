@@ -61,6 +61,8 @@ def create_database(name: str, template: str | None, owner: sql.Identifier) -> N
             )
         if template is None:
             with _superuser(host, port, name) as connection:
+                # as the servers of a cluster can have it
+                connection.execute(sql.SQL("alter database {} set timezone = 'Asia/Kolkata'").format(sql.Identifier(name)))
                 connection.execute("create extension citus")
     if template is None:
         *workers, coordinator = nodes()

@@ -270,6 +270,24 @@ def test_a_node_that_is_down_takes_its_own_tenants_with_it(warehouses: Warehouse
 
 @needs_citus
 @pytest.mark.timeout(3600)
+def test_migrating_again_changes_nothing(warehouses: Warehouses) -> None:
+    views = "select count(*) from pg_views where schemaname like 'marts%'"
+    with connect(warehouses.citus, "mailmart_owner") as connection:
+        before = connection.execute(views).fetchone()
+    reported: list[str] = []
+    assert migrate(warehouses.citus) == []
+    distribute_core(warehouses.citus, reported.append)
+    assert len(reported) == 1
+    assert reported[0].startswith("core was distributed already over ")
+    with connect(warehouses.citus, "mailmart_owner") as connection:
+        assert connection.execute(views).fetchone() == before
+    with psycopg.connect(str(warehouses.citus.database_url)) as connection:
+        zones = connection.execute("select result from run_command_on_workers('show timezone')").fetchall()
+    assert set(zones) == {("UTC",)}
+
+
+@needs_citus
+@pytest.mark.timeout(3600)
 def test_a_moved_and_isolated_tenant_keeps_its_rows(warehouses: Warehouses) -> None:
     citus = warehouses.citus
     before, rows = answers(citus), current_rows.everything(citus)
