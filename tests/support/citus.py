@@ -59,6 +59,8 @@ def create_database(name: str, template: str | None, owner: sql.Identifier) -> N
             connection.execute(
                 sql.SQL("create database {} template {} strategy file_copy owner {}").format(sql.Identifier(name), source, owner)
             )
+            if template is not None:
+                _copy_settings(connection, template, name)
         if template is None:
             with _superuser(host, port, name) as connection:
                 # as the servers of a cluster can have it
@@ -96,6 +98,21 @@ def unavailable(database: str, host: str, port: int) -> Iterator[None]:
 def url(database: str) -> str:
     """The superuser's connection string of a database of the coordinator."""
     return make_conninfo(os.environ[VARIABLE], dbname=database)
+
+
+def _copy_settings(connection: psycopg.Connection, template: str, name: str) -> None:
+    """PostgreSQL does not copy them with a database."""
+    settings = connection.execute(
+        "select split_part(setting, '=', 1), substr(setting, strpos(setting, '=') + 1)"
+        " from pg_db_role_setting cross join unnest(setconfig) as setting"
+        " where setrole = 0 and setdatabase = (select oid from pg_database where datname = %s)",
+        (template,),
+    ).fetchall()
+    for setting, value in settings:
+        values = sql.SQL(", ").join(sql.Literal(part.strip()) for part in value.split(","))
+        connection.execute(
+            sql.SQL("alter database {} set {} = {}").format(sql.Identifier(name), sql.Identifier(*setting.split(".")), values)
+        )
 
 
 def _make_login(connection: psycopg.Connection, owner: sql.Identifier) -> None:
