@@ -109,9 +109,11 @@
 {%- endmacro %}
 
 
-{# Keeps the query of a served view for the API. #}
+{# Keeps the query of a served view for the API. Without the name of the database, which a copy or a restored one does not have. #}
 {% macro keep_served_query(schema, name, query) -%}
     {%- if is_distributed() -%}
+        {%- set database = adapter.quote(this.database) -%}
+        {%- set query = modules.re.sub(modules.re.escape(database) ~ '\\.(?="[^"]+"\\.")', '', query) -%}
         {%- do run_query(
             'insert into app.served_queries (view_schema, view_name, query) values ('
             ~ sql_literal(schema) ~ ', ' ~ sql_literal(name) ~ ', ' ~ sql_literal(query)

@@ -72,6 +72,9 @@ def _compare_answers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Non
     # every name of a view is replaced, and every mark
     assert [text for text in rewritten if "marts_served" in text or "/*workspace_id*/" in text] == []
     assert any("workspace_id = 'w'" in text for text in rewritten)
+    # a copy of the database has another name
+    database = str(psycopg.conninfo.conninfo_to_dict(str(settings.database_url))["dbname"])
+    assert [text for text in rewritten if database in text] == []
 
 
 def test_a_node_that_is_down_is_not_the_database(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
