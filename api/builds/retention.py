@@ -145,8 +145,20 @@ class _Run:
                 pass
 
     def _remove_core(self, table: sql.Identifier, name: str, until: datetime) -> None:
+        if self._repository.is_distributed():
+            for workspace_id in self._repository.workspaces(table):
+                self._remove_of_workspace(table, name, until, workspace_id)
+            return
         for first in range(0, self._repository.pages(table), self._pace.pages):
             self._attempt(partial(self._repository.remove_core, table, name, until, first, self._pace.pages))
+
+    def _remove_of_workspace(self, table: sql.Identifier, name: str, until: datetime, workspace_id: str) -> None:
+        last_id: str | None = ""
+        while last_id is not None:
+            remove = partial(
+                self._repository.remove_core_of_workspace, table, name, until, workspace_id, last_id, self._pace.rows
+            )
+            last_id = self._attempt(remove).last_id
 
     def _attempt(self, transaction: Callable[[], Result | None]) -> Result:
         """Repeats a transaction while a build runs (None), or while another session has locked its tables."""

@@ -9,11 +9,28 @@ from typing import LiteralString
 import psycopg
 from psycopg import sql
 
+from api.db.citus_queries import is_distributed
+
 REMOVE: dict[str, LiteralString] = {
     "fct_email_events": "select app.close_messages(%s, %s, %s, %s, %s)",
     "fct_rejected_events": "select app.remove_rejected_events(%s, %s, %s, %s, %s)",
     "fct_messages": "select app.remove_messages(%s, %s, %s, %s, %s)",
 }
+
+# on Citus (api/db/citus_functions.sql), where a table has no pages
+REMOVE_OF_WORKSPACE: dict[str, LiteralString] = {
+    "fct_email_events": "select removed, last_id from app.close_messages_of_workspace(%s, %s, %s, %s, %s, %s)",
+    "fct_rejected_events": "select removed, last_id from app.remove_rejected_events_of_workspace(%s, %s, %s, %s, %s, %s)",
+    "fct_messages": "select removed, last_id from app.remove_messages_of_workspace(%s, %s, %s, %s, %s, %s)",
+}
+
+
+@dataclass(frozen=True)
+class CoreRows:
+    """Rows that a call removed of a workspace, and the key after which the next call begins; None at the end."""
+
+    removed: int
+    last_id: str | None
 
 
 @dataclass(frozen=True)
@@ -110,3 +127,22 @@ class RetentionRepository:
         row = self._connection.execute(REMOVE[name], (self._target, relation, until, first_page, pages)).fetchone()
         removed: int | None = row[0] if row else None
         return removed
+
+    def is_distributed(self) -> bool:
+        """Whether the tables of core are distributed over the nodes of a Citus cluster."""
+        return is_distributed(self._connection)
+
+    def workspaces(self, table: sql.Identifier) -> list[str]:
+        """The workspaces that have rows in a table of core."""
+        query = sql.SQL("select distinct workspace_id from {} order by workspace_id").format(table)
+        return [workspace_id for (workspace_id,) in self._connection.execute(query)]
+
+    def remove_core_of_workspace(
+        self, table: sql.Identifier, name: str, until: datetime, workspace_id: str, after_id: str, keys: int
+    ) -> CoreRows | None:
+        """Removes the old rows of one workspace, of at most so many messages or rejected events."""
+        relation = table.as_string(self._connection)
+        row = self._connection.execute(
+            REMOVE_OF_WORKSPACE[name], (self._target, relation, until, workspace_id, after_id, keys)
+        ).fetchone()
+        return None if row is None or row[0] is None else CoreRows(*row)

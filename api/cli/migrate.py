@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from api.db.citus import distribute_core
 from api.db.migrate import migrate
 from api.db.timescale import make_hypertables
 from api.settings import Settings
@@ -15,7 +16,12 @@ from api.settings import Settings
     is_flag=True,
     help="Make the large raw tables hypertables of TimescaleDB. They are locked while rows are moved.",
 )
-def command(timescale: bool) -> None:
+@click.option(
+    "--citus",
+    is_flag=True,
+    help="Distribute the tables of core by workspace over the nodes of a Citus cluster. They are locked while rows are moved.",
+)
+def command(timescale: bool, citus: bool) -> None:
     """Apply all new migrations to the database. Several processes may do so at the same time."""
     settings = Settings.from_environment()
     applied = migrate(settings)
@@ -25,3 +31,5 @@ def command(timescale: bool) -> None:
         click.echo("the database is up to date")
     if timescale:
         make_hypertables(settings, click.echo)
+    if citus:
+        distribute_core(settings, click.echo)

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
 from api.db.advisory_lock import sessions_with_advisory_locks
-from api.db.citus import refuse_citus_cluster
+from api.db.citus import WITHOUT_PROPAGATION, has_citus, keep_ddl_on_coordinator, update_functions
 from api.db.connection import connect, conninfo
 from api.db.limits import write_limits
 from api.db.lock_retry import LOCK_ERRORS, lock_problem, retry_while_locked
@@ -45,21 +45,29 @@ def migrate(settings: Settings) -> list[str]:
 
     Raises:
         SessionError: the server is too old, or the database cannot store every character.
-        MailmartError: a table has been in use for minutes, and the message names the sessions; or the database belongs to a Citus
-            cluster.
+        MailmartError: a table has been in use for minutes, and the message names the sessions; or a node of a Citus cluster
+            cannot have a function.
     """
     with connect(settings, None) as guard:
         _check_collation(guard)
-        refuse_citus_cluster(guard)
         _wait_for_other_migrations(guard, settings.target)
+        options = LOCK_TIMEOUT
+        if has_citus(guard):
+            keep_ddl_on_coordinator(settings)
+            guard.execute("set citus.enable_ddl_propagation = off")
+            options += f" {WITHOUT_PROPAGATION}"
         applied: list[str] = []
-        _retry(guard, lambda: _apply(settings, applied))
+        _retry(guard, lambda: _apply(settings, applied, options))
         _retry(guard, lambda: applied.extend(_migrate_queue(guard)))
         write_limits(settings)
         statement = restrict_database(guard)
         if statement is not None:
             LOG.warning(LARGE_OBJECTS_WARNING, statement)
-        return applied
+        is_citus = has_citus(guard)
+    if is_citus:
+        # a migration may have replaced some; and the nodes' sessions would wait for the transaction above
+        update_functions(settings)
+    return applied
 
 
 def _wait_for_other_migrations(guard: psycopg.Connection, target: str) -> None:
@@ -72,9 +80,9 @@ def _wait_for_other_migrations(guard: psycopg.Connection, target: str) -> None:
     guard.execute("select pg_advisory_lock(hashtextextended('mailmart.migrate', 0))")
 
 
-def _apply(settings: Settings, applied: list[str]) -> None:
+def _apply(settings: Settings, applied: list[str], options: str) -> None:
     """Applies the missing migrations, and adds their names to `applied` one by one."""
-    backend = get_backend(_yoyo_uri(conninfo(settings, None, options=LOCK_TIMEOUT)))
+    backend = get_backend(_yoyo_uri(conninfo(settings, None, options=options)))
     try:
         backend.break_lock()
         missing = backend.to_apply(read_migrations(str(MIGRATIONS)))

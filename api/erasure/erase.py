@@ -12,6 +12,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from api.contract.publication import read_publication
+from api.db.citus_queries import is_distributed
 from api.db.connection import connect
 from api.db.lock_retry import LOCK_ERRORS, lock_problem, retry_while_locked
 from api.erasure.files import delete_files
@@ -203,6 +204,9 @@ def _record(connection: psycopg.Connection, kind: str, workspace_id: str | None,
 def _finish(settings: Settings, connection: psycopg.Connection, erasure: Erasure) -> None:
     """Deletes files, those of an interrupted erasure too, and has PostgreSQL forget the old rows and its statistics of them."""
     erasure.exports = delete_files(connection, lambda: storage_of(settings))
+    if is_distributed(connection):
+        # vacuum is for the nodes as well
+        connection.execute("set citus.enable_ddl_propagation = on")
     for table in erasure.rows:
         if "." not in table:
             continue

@@ -14,6 +14,7 @@ from api.contract.export_types import Catalogue, ExportType
 from api.contract.exposures import Field, Section
 from api.contract.publication import Publication
 from api.contract.response import assembler, shape_of, statement
+from api.db.citus_queries import begin_reading
 from api.db.request_context import CAMPAIGN_ID, apply_settings, tenant_settings
 from api.exports.csv_lines import copied_blocks, csv_expression
 from api.exports.formats import Column, Table
@@ -54,7 +55,9 @@ class Snapshot:
         self._kind: ExportType = catalogue.types[export.export_type]
         self._params: Mapping[str, Any] = export.resolved["params"]
         self._on_progress = on_progress
-        self._set_context({**export.resolved["context"], **tenant_settings(export.workspace_id, publication.batch_id)})
+        context = {**export.resolved["context"], **tenant_settings(export.workspace_id, publication.batch_id)}
+        # what makes of a statement the one that this database runs
+        self._read = begin_reading(connection, context)
         self._scopes = self._read_scopes()
         self._sections = {section.name: section for section in self._read_sections()}
         self._tables = {name: self._table(section) for name, section in self._sections.items()}
@@ -113,7 +116,7 @@ class Snapshot:
         assemble = assembler(sections, self._export.resolved["response_fields"], self._params)
         for number, scope in enumerate(self._scopes):
             self._select_scope(scope)
-            rows = [self._connection.execute(statement(section).encode()).fetchall() for section in sections]
+            rows = [self._connection.execute(self._read(statement(section)).encode()).fetchall() for section in sections]
             self._count(1)
             self._on_progress(number + 1)
             # if the endpoint returns campaign_id and campaign_name itself, its values win
@@ -127,7 +130,7 @@ class Snapshot:
         if self._kind.units == "workspace" or (self._kind.units == "campaigns_asked_for" and requested is None):
             return (Scope("", ""),)
         rows = self._connection.execute(
-            f"select campaign_id, campaign_name from {self._catalogue.campaigns_view}".encode()  # noqa: S608 - a view name of our manifest
+            self._read(f"select campaign_id, campaign_name from {self._catalogue.campaigns_view}").encode()  # noqa: S608 - of our manifest
         ).fetchall()
         scopes = {row[0]: Scope(*row) for row in rows}
         # in the requested order, without campaigns that were deleted since the request
@@ -183,7 +186,7 @@ class Snapshot:
                 csv_expression(column.kind, text.as_string(self._connection))
                 for column, text in zip(table.columns, columns, strict=True)
             ]
-        view = sql.SQL(self._sections[table.name].view)
+        view = sql.SQL(self._read(self._sections[table.name].view))
         return sql.SQL("select {} from {} as view_rows").format(sql.SQL(", ").join(columns), view)
 
     def _count(self, rows: int) -> None:

@@ -14,8 +14,8 @@ from psycopg.rows import class_row
 
 from api.contract.contract import Contract
 from api.contract.publication import Publication, read_publication
+from api.db.citus_queries import begin_reading
 from api.db.connection import connect
-from api.db.request_context import apply_settings
 from api.errors import ApiError
 from api.exports.plan import ExportPlan, plan_export
 from api.exports.query.plan import sentences
@@ -178,8 +178,8 @@ def _plan(
     def read(context: Mapping[str, str], statements: Sequence[str]) -> list[list[tuple[Any, ...]]]:
         # a savepoint: after an error that the plan explains, the run is recorded
         with connection.transaction():
-            apply_settings(connection, context)
-            return [connection.execute(statement.encode()).fetchall() for statement in statements]
+            rewrite = begin_reading(connection, context)
+            return [connection.execute(rewrite(statement).encode()).fetchall() for statement in statements]
 
     return plan_export(read, contract, publication, report.workspace_id, report.request, now.astimezone(UTC).date())
 

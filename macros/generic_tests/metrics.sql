@@ -66,7 +66,7 @@
     {%- set missing = [] -%}
     {%- for column in added -%}
         {%- set found = run_query(
-            'select exists (select from ' ~ node.relation_name ~ ' where ' ~ is_current() ~ ' and '
+            'select exists (select 1 from ' ~ node.relation_name ~ ' where ' ~ is_current() ~ ' and '
             ~ adapter.quote(column) ~ ' is null)'
         ) -%}
         {%- if found.rows[0][0] -%} {%- do missing.append(column) -%} {%- endif -%}

@@ -17,7 +17,7 @@
             {{ key }},
             'two current rows' as problem
         from {{ model }}
-        where not {{ has_unique_current_rows(relation, columns) }}
+        where not {{ value_on_nodes(has_unique_current_rows(relation, columns)) }}
         group by {{ key }}
         having count(*) > 1
     ),

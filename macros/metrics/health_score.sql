@@ -36,7 +36,7 @@ health_factors as (
         {{- ',' if not loop.last }}
         {%- endfor %}
     from {{ factors }} as factors
-    where {{ is_visible_as_of('factors') }}
+    where {{ is_visible_as_of('factors', has_workspace=false) }}
 ),
 
 campaign_mailboxes as (

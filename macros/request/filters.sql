@@ -1,6 +1,7 @@
-{# The condition that a version of a row is the one that the request sees. #}
-{% macro is_visible_as_of(alias) -%}
+{# The condition that a version of a row is the one that the request sees. `has_workspace`: whether the table has workspaces. #}
+{% macro is_visible_as_of(alias, has_workspace=true) -%}
     {{ alias }}.valid_from <= {{ request_as_of() }} and {{ alias }}.valid_to > {{ request_as_of() }}
+    {{- and_in_requested_workspace(alias) if has_workspace }}
 {%- endmacro %}
 
 

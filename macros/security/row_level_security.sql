@@ -5,6 +5,7 @@
     in macros/versioning/finish_model.sql.
 #}
 {% macro isolate_tenants(relation) -%}
+    {%- if is_distributed() -%} {{ return(isolate_tenants_on_nodes(relation)) }} {%- endif -%}
     alter table {{ relation }} enable row level security;
     create policy tenant_isolation on {{ relation }} for select to mailmart_api, mailmart_worker
     using (workspace_id = (select nullif(current_setting('mailmart.workspace_id', true), '')));

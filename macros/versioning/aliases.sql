@@ -15,7 +15,7 @@
         -- "if not exists" would wait for a vacuum in every build
         if
             to_regclass('{{ this.schema }}.{{ this.identifier }}_teaching_alias') is null
-            and exists (select from {{ this }} where valid_from = {{ batch_id() }} and alias_message_id is not null)
+            and exists (select 1 from {{ this }} where valid_from = {{ batch_id() }} and alias_message_id is not null)
         then
             create index {{ this.identifier }}_teaching_alias on {{ this }} (workspace_id, alias_message_id)
             where alias_message_id is not null and is_under_alias is null and {{ is_current() }};
@@ -36,7 +36,7 @@
     {#- a unit test has no relation -#}
     {%- if not execute or model.resource_type == 'unit_test' or not (var('recompute') and is_incremental()) -%} {{ return(false) }} {%- endif -%}
     {{ return(run_query(
-        'select exists (select from ' ~ this ~ ' where is_under_alias and ' ~ is_current() ~ ')'
+        'select exists (select 1 from ' ~ this ~ ' where is_under_alias and ' ~ is_current() ~ ')'
     ).rows[0][0]) }}
 {%- endmacro %}
 
@@ -46,7 +46,9 @@
     writes differences only.
 #}
 {% macro assigned_message_id(events) -%}
-    {%- if recomputes_events_under_alias() -%}
+    {%- if recomputes_events_under_alias() and is_distributed() -%}
+    coalesce(assigned_events.message_id, {{ events }}.message_id)
+    {%- elif recomputes_events_under_alias() -%}
     case
         when {{ events }}.alias_message_id = {{ events }}.message_id
             then coalesce(
@@ -71,4 +73,23 @@
 {# The message id that an event was received with. #}
 {% macro received_message_id(events) -%}
     case when {{ events }}.is_under_alias then {{ events }}.alias_message_id else {{ events }}.message_id end
+{%- endmacro %}
+
+
+{# On Citus, the join by which assigned_message_id() finds that message. It has no correlated subquery. #}
+{% macro join_assigned_events(events) -%}
+    {%- if is_distributed() and recomputes_events_under_alias() %}
+left join (
+    select
+        workspace_id,
+        event_id,
+        message_id
+    from {{ this }}
+    where is_under_alias and {{ is_current() }}
+) as assigned_events
+    on
+        {{ events }}.workspace_id = assigned_events.workspace_id
+        and {{ events }}.event_id = assigned_events.event_id
+        and {{ events }}.alias_message_id = {{ events }}.message_id
+    {%- endif %}
 {%- endmacro %}

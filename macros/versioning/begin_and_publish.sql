@@ -92,6 +92,7 @@
         {%- do read_raw_logs() -%}
         {%- if not is_continuous_build() -%}
             {%- do make_served_schema() -%}
+            {%- do make_functions_on_nodes() -%}
             {%- do add_new_columns() -%}
         {%- endif -%}
         {%- do keep_build_state() -%}
@@ -172,6 +173,7 @@
     select
         app.hold_batch({{ batch_id() }}, {{ sql_literal(var('build_work_mem')) }}),
         set_config('statement_timeout', {{ sql_literal(var('model_timeout')) }}, true)
+        {{- ddl_for_all_nodes() }}
 {%- endmacro %}
 
 
@@ -245,6 +247,7 @@
         {{ sql_literal(served_schema()) }},
         {{ sql_array(current_served_views()) }}
     )
+    {{- remove_unserved_queries() }}
 {%- endmacro %}
 
 

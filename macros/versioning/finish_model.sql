@@ -33,7 +33,7 @@
     {% if rows is not none and without_statistics -%}
     analyze {{ this }} ({{ model.columns | reject('in', without_statistics) | join(', ') }});
     {%- else -%}
-    select app.analyze_if_changed('{{ this }}');
+    {{ analyze_if_changed(this) }}
     {%- endif %}
     {% if execute and config.get('meta', {}).get('has_aliases') -%}
     {{ assign_events_under_alias() }}
@@ -50,19 +50,21 @@
         {%- else -%}
         null,
         {%- endif %}
-        {% if rows is not none -%}
-        {{ rows }},
-        0,
-        {%- else -%}
-        (select count(*) from {{ this }} where valid_from = {{ batch_id() }}),
-        (select count(*) from {{ this }} where valid_to = {{ batch_id() }}),
-        {%- endif %}
-        now();
+        inserted.row_count,
+        expired.row_count,
+        now()
+    {% if rows is not none -%}
+    from (values ({{ rows }})) as inserted (row_count)
+    cross join (values (0)) as expired (row_count);
+    {%- else -%}
+    from (select count(*) as row_count from {{ this }} where valid_from = {{ batch_id() }}) as inserted
+    cross join (select count(*) as row_count from {{ this }} where valid_to = {{ batch_id() }}) as expired;
+    {%- endif %}
 {%- endmacro %}
 
 
-{# How many rows the table has that this run has made; none if it was there. #}
+{# How many rows the table has that this run has made; none if it was there. Rows of a distributed table are inserted later. #}
 {% macro rows_of_new_table() -%}
-    {%- set main = load_result('main') if execute else none -%}
+    {%- set main = load_result('main') if execute and not is_distributed() else none -%}
     {{ return(main.response.rows_affected if main and main.response.code == 'SELECT' else none) }}
 {%- endmacro %}

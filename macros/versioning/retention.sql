@@ -71,13 +71,17 @@
 
 {#
     The condition that the message of a row is not closed. As a recompute_scope: the others have no event any more, which is no reason
-    to delete them.
+    to delete them. `in_core`: of rows of core.
 #}
-{% macro is_not_closed(alias) -%}
+{% macro is_not_closed(alias, in_core=false) -%}
+    {%- if in_core and is_distributed() -%}
+    {{ is_not_closed_on_nodes(alias) }}
+    {%- else -%}
     (
         select closed_messages.message_key from app.closed_messages
         where
             closed_messages.workspace_id = {{ alias }}.workspace_id
             and closed_messages.message_key = app.message_key({{ sql_literal(warehouse_name()) }}, {{ alias }}.message_id)
     ) is null
+    {%- endif -%}
 {%- endmacro %}

@@ -30,6 +30,7 @@
 {% macro serve_view(definition, sql) -%}
     {%- if 'marts' not in model.fqn -%} {{ return('') }} {%- endif -%}
     {%- set name = served_name(this.identifier, definition) -%}
+    {%- do keep_served_query(served_schema(), name, sql) -%}
     {%- set existing = kept('served_views') -%}
     {%- if existing is none -%} {%- set existing = read_served_views() -%} {%- endif -%}
     {%- if name not in existing -%}

@@ -28,6 +28,7 @@
     {%- endset -%}
     {#- the existing rows that a recomputation may replace or expire; the others stay -#}
     {%- set recompute_scope = config.get('meta', {}).get('recompute_scope') -%}
+    {%- if is_distributed() and var('recompute') -%} {%- set recompute_scope = recompute_scope_on_nodes(incoming_relation) | trim -%} {%- endif -%}
     {%- set and_in_scope = ' and ' ~ recompute_scope if recompute_scope else '' -%}
 
     {% if not insert_only -%}
@@ -35,13 +36,12 @@
     -- take longer than the join.
     analyze {{ incoming_relation }} ({{ key | join(', ') }}, valid_from, valid_to);
 
+    {% call(update_from) expire_rows(target_relation, key) %}
     with incoming as materialized (
         select * from {{ incoming_relation }}
     )
 
-    update {{ target_relation }} as existing
-    set valid_to = {{ batch_id() }}
-    from incoming
+    {{ update_from }} incoming
     where
         {{ same_key }}
         and (
@@ -51,10 +51,12 @@
             is distinct from ({% for column in values %}incoming.{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %})
             {%- endif %}
         )
-        {{- and_in_scope if var('recompute') }};
+        {{- and_in_scope if var('recompute') }}
+    {%- endcall %};
     {% endif %}
 
     {% if var('recompute') or config.get('meta', {}).get('full_snapshot') %}
+    {% call(update_from) expire_rows(target_relation, key) %}
     with incoming as materialized (
         select * from {{ incoming_relation }}
     ),
@@ -69,20 +71,33 @@
             {{- and_in_scope }}
     )
 
-    update {{ target_relation }} as existing
-    set valid_to = {{ batch_id() }}
-    from deleted_keys as incoming
-    where {{ same_key }};
+    {{ update_from }} deleted_keys as incoming
+    where {{ same_key }}
+    {%- endcall %};
     {% endif %}
 
     with incoming as materialized (
         select * from {{ incoming_relation }}
     )
+    {%- if has_existing and is_distributed() %},
+
+    -- the known keys come from the nodes; the table's rows do not
+    existing as materialized (
+        select
+            {%- for column in key %}
+            incoming.{{ column }}{{ ',' if not loop.last }}
+            {%- endfor %}
+        from {{ target_relation }} as existing
+        inner join incoming on {{ same_key }}
+    )
+    {%- endif %}
 
     insert into {{ target_relation }} ({% for column in columns %}{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %})
     select {% for column in columns %}incoming.{{ adapter.quote(column) }}{{ ', ' if not loop.last }}{% endfor %}
     from incoming
-    {%- if has_existing %}
+    {%- if has_existing and is_distributed() %}
+    left join existing using ({{ key | join(', ') }})
+    {%- elif has_existing %}
     left join {{ target_relation }} as existing
         on {{ same_key }}
     {%- endif %}
@@ -91,4 +106,30 @@
         {%- if has_existing %}
         and existing.{{ key[0] }} is null
         {%- endif %}
+{%- endmacro %}
+
+
+{#
+    A statement that expires rows of `target`, which its caller calls existing. The caller writes the CTEs and the condition, and between
+    them {{ update_from }} and the name of the incoming rows.
+
+    A table without workspaces is on every node of a Citus cluster. Citus cannot update it from a temporary table, so there the keys are
+    selected first. Such tables have a few rows.
+#}
+{% macro expire_rows(target, key) -%}
+    {%- if is_distributed() and 'workspace_id' not in key %}
+    {%- set key_text = 'existing.' ~ key | join(' || chr(31) || existing.') %}
+    do $expire$
+    declare
+        expired_keys text[];
+    begin
+        {{ caller('select array_agg(' ~ key_text ~ ') into expired_keys from ' ~ target ~ ' as existing cross join') }};
+        update {{ target }} as existing
+        set valid_to = {{ batch_id() }}
+        where {{ is_current('existing') }} and ({{ key_text }}) = any(expired_keys);
+    end
+    $expire$
+    {%- else -%}
+    {{ caller('update ' ~ target ~ ' as existing\n    set valid_to = ' ~ batch_id() ~ '\n    from') }}
+    {%- endif -%}
 {%- endmacro %}

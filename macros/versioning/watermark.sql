@@ -75,7 +75,7 @@
 
 {# Whether the model's table has no row at all. #}
 {% macro is_empty() -%}
-    {{ return(not execute or not run_query('select exists (select from ' ~ this ~ ')').rows[0][0]) }}
+    {{ return(not execute or not run_query('select exists (select 1 from ' ~ this ~ ')').rows[0][0]) }}
 {%- endmacro %}
 
 
@@ -115,6 +115,10 @@
     `offset 0` leaves the planner no other way, so that a run costs what is new, however much of it the planner expects.
 #}
 {% macro lateral_lookup(relation, key, of) -%}
+    {%- if is_distributed() -%}
+    {#- the join's own condition has the key -#}
+    (select * from {{ relation }} where {{ is_current() }})
+    {%- else -%}
     lateral (
         select * from {{ relation }} as lateral_lookup
         where
@@ -124,4 +128,5 @@
             {{ is_current('lateral_lookup') }}
         offset 0
     )
+    {%- endif -%}
 {%- endmacro %}

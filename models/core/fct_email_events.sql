@@ -180,12 +180,28 @@ first_copies as (
     {%- endif %}
 ),
 
+{% if has_known_events and is_distributed() -%}
+-- the keys go to the nodes, and the known ones come back
+known_events as materialized (
+    select
+        known_events.workspace_id,
+        known_events.event_id
+    from {{ this }} as known_events
+    inner join first_copies using (workspace_id, event_id)
+    where {{ is_current('known_events') }}
+),
+
+{% endif -%}
 -- a known event is never replaced by a later copy
 unknown_events as not materialized (
     select first_copies.*
     from first_copies
-    {%- if has_known_events %}
+    {%- if has_known_events and is_distributed() %}
+    left join known_events as known_event using (workspace_id, event_id)
+    {%- elif has_known_events %}
     left join {{ lateral_lookup(this, ['workspace_id', 'event_id'], of='first_copies') }} as known_event on true
+    {%- endif %}
+    {%- if has_known_events %}
     where known_event.event_id is null
     {%- endif %}
 ),
@@ -237,4 +253,4 @@ select
     new_events.loaded_at,
     {{ batch_id() }}::bigint as valid_from,
     {{ open_ended() }}::bigint as valid_to
-from new_events
+from new_events{{ join_assigned_events('new_events') }}

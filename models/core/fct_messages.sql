@@ -34,7 +34,7 @@ recipient_providers as (
 ),
 
 {% if is_incremental_run %}
-changed_messages as materialized (
+changed_messages as {{ materialized_on_one_server() }} (
     {{ changed_keys(ref('fct_email_events'), ['workspace_id', 'message_id']) }}
     {%- if providers_changed %}
         union
@@ -50,13 +50,13 @@ changed_messages as materialized (
                 {{ changed_keys(ref('dim_recipient_providers'), ['domain']) | indent(8) }}
             )
             {%- if has_removed_rows('fct_email_events') %}
-            and {{ is_not_closed('known_messages') }}
+            and {{ is_not_closed('known_messages', in_core=true) }}
             {%- endif %}
     {%- endif %}
 ),
 {% endif %}
 
-message_events as {{ 'not ' if not is_incremental_run }}materialized (
+message_events as {{ 'not ' if not is_incremental_run or is_distributed() }}materialized (
     select
         workspace_id,
         message_id,
@@ -88,7 +88,7 @@ message_events as {{ 'not ' if not is_incremental_run }}materialized (
     {%- endif %}
 ),
 
-clicks as materialized (
+clicks as {{ materialized_on_one_server() }} (
     select
         workspace_id,
         message_id,
@@ -99,6 +99,7 @@ clicks as materialized (
     where event_type = 'clicked'
 ),
 
+{% if not is_distributed() -%}
 -- regular expressions are expensive, and most clicks are of few URLs
 clicked_urls as materialized (
     select distinct url from clicks
@@ -111,17 +112,26 @@ links as materialized (
     from clicked_urls
 ),
 
+{% endif -%}
 clicks_of_links as (
     select
         clicks.workspace_id,
         clicks.message_id,
+        {% if is_distributed() -%}
+        {{ link_of_on_nodes('clicks.url') }} as link,
+        {%- else -%}
         links.link,
+        {%- endif %}
         count(*) as clicks,
         count(*) filter (where clicks.is_machine is not true) as human_clicks
     from clicks
+    {%- if is_distributed() %}
+    group by 1, 2, 3
+    {%- else %}
     -- each has the other: a full join can only be a hash join, whatever number of clicks the planner expects
     full join links on clicks.url = links.url
     group by clicks.workspace_id, clicks.message_id, links.link
+    {%- endif %}
 ),
 
 links_of_messages as (

@@ -163,7 +163,8 @@ conflicting_duplicates as (
         comparable_events.occurred_at,
         comparable_events.loaded_at
     from comparable_events
-    inner join {{ lateral_lookup('events', ['workspace_id', 'event_id'], of='comparable_events') }} as events on true
+    inner join {{ lateral_lookup('events', ['workspace_id', 'event_id'], of='comparable_events') }} as events
+        on {{ lookup_condition('events', ['workspace_id', 'event_id'], of='comparable_events') }}
     where
         (
             comparable_events.message_id,

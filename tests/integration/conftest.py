@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
+from api.db.citus import distribute_core
 from api.db.migrate import migrate
 from api.db.timescale import make_hypertables
 from api.settings import Settings
+from tests.support import citus
 from tests.support.dbt import WITHOUT_TESTS, run_dbt
 from tests.support.forked_dbt import forked_dbt_command
 from tests.support.postgres import PostgresServer, shared_server
@@ -49,6 +51,10 @@ def template(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -
         migrate(settings)
         if os.environ.get(HYPERTABLES):
             make_hypertables(settings, print)
+        if citus.is_distributed():
+            distribute_core(settings, print)
+        if os.environ.get(citus.VARIANTS):
+            citus.stand_in(settings, server)
 
     once_per_run(TEMPLATE, make)
     return TEMPLATE

@@ -24,9 +24,11 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from api.db.citus import ROLES_ON_NODES
 from api.embedded import postgres
 from api.embedded.paths import find_folders
 from api.settings import PROJECT_ROOT
+from tests.support import citus
 from tests.support.collation import collation
 from tests.support.run_folder import ALIVE, once_per_run, run_folder
 from tests.support.server_settings import chosen_settings
@@ -61,6 +63,9 @@ class PostgresServer:
         """
         database = sql.Identifier(name)
         with self.as_superuser() as connection:
+            if citus.is_distributed():
+                citus.create_database(name, template, self.login())
+                return
             _drop_database(connection, name)
             source = sql.SQL("template {}").format(sql.Identifier(template)) if template else _empty()
             # a copy of the files takes a fifth of the time of a copy by way of the WAL
@@ -139,7 +144,9 @@ def run_login(superuser: str) -> Iterator[str]:
         # the 4,096 of the default are two milliseconds of the client's processor time, for each of thousands of connections
         connection.execute("set scram_iterations = 1")
         connection.execute(sql.SQL("create role {} login createrole password {}").format(login, password))
-        for (role,) in connection.execute("select rolname from pg_roles where rolname like 'mailmart\\_%' and not rolcanlogin"):
+        # on a Citus cluster, ours can log in; those of other runs are not ours
+        ours = "select rolname from pg_roles where rolname like 'mailmart\\_%%' and (not rolcanlogin or rolname = any(%s))"
+        for (role,) in connection.execute(ours, (list(ROLES_ON_NODES),)):
             connection.execute(sql.SQL("grant {} to {} with admin option").format(sql.Identifier(role), login))
     yield f"postgresql://{name}:{password}@/postgres?" + urlencode({"host": server["host"], "port": server.get("port") or 5432})
     # the roles that it made remain on an external server: they may have been granted to others since

@@ -12,7 +12,8 @@ from psycopg import sql
 
 from api.analytics.query.response import definitions_of, rows_of, totals_of
 from api.contract.publication import Publication
-from api.db.request_context import apply_settings, tenant_settings
+from api.db.citus_queries import begin_reading
+from api.db.request_context import tenant_settings
 from api.errors import InvalidTimeRange, ValidationFailed
 from api.exports.csv_lines import copied_blocks, csv_expression
 from api.exports.formats import Column, Table
@@ -59,7 +60,7 @@ class QuerySnapshot:
         self._definitions = definitions_of(layer, self._plan.query)
         # the statement reads one row more than the limit
         limit = (self._plan.max_rows or MAX_ROWS + 1) - 1
-        apply_settings(
+        self._read = begin_reading(
             connection,
             replace(self._plan.query, limit=limit).settings() | tenant_settings(export.workspace_id, publication.batch_id),
         )
@@ -85,7 +86,7 @@ class QuerySnapshot:
             "time_range": query.time_range(self._plan.period),
             **({"compare": query.compared_range()} if query.compare_days else {}),
             "data_as_of": self._publication.data_as_of,
-            "totals": totals_of(query, self._connection.execute(self._plan.totals.encode()).fetchall()),
+            "totals": totals_of(query, self._connection.execute(self._read(self._plan.totals).encode()).fetchall()),
             "definitions": self._definitions,
         }
 
@@ -136,7 +137,7 @@ class QuerySnapshot:
         return sql.SQL("select {} from ({}) as query_rows").format(
             sql.SQL(", ").join(expressions),
             # names of columns are our own manifest's, and values are settings
-            sql.SQL(statement),
+            sql.SQL(self._read(statement)),
         )
 
     def _count_rows(self, rows: int) -> None:

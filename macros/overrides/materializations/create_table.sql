@@ -4,7 +4,10 @@
     no constraints, which only dbt's way can make.
 #}
 {% macro postgres__create_table_as(temporary, relation, sql) -%}
-    {%- if config.get('contract').enforced -%}
+    {%- set is_of_core = config.get('contract').enforced and config.get('incremental_strategy') == 'versioned' -%}
+    {%- if is_of_core and not temporary and is_distributed() -%} {{ return(create_distributed_table_as(relation, sql)) }} {%- endif -%}
+    {#- on Citus, the comparison of a model of core would run all of its query -#}
+    {%- if config.get('contract').enforced and not (is_of_core and is_distributed()) -%}
         {{ get_assert_columns_equivalent(sql) }}
         {%- if not temporary -%}
             {%- set sql = get_select_subquery(sql) -%}

@@ -9,7 +9,7 @@ reasons as (
         bounce_reason,
         label
     from {{ ref('dim_bounce_reasons') }} as dim_bounce_reasons
-    where {{ is_visible_as_of('dim_bounce_reasons') }}
+    where {{ is_visible_as_of('dim_bounce_reasons', has_workspace=false) }}
 ),
 
 bounce_days as not materialized (

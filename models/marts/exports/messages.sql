@@ -42,7 +42,7 @@ bounce_reasons as (
         bounce_reason,
         label
     from {{ ref('dim_bounce_reasons') }} as dim_bounce_reasons
-    where {{ is_visible_as_of('dim_bounce_reasons') }}
+    where {{ is_visible_as_of('dim_bounce_reasons', has_workspace=false) }}
 ),
 
 -- current and expired versions apart: each half has an index, and the whole table has none

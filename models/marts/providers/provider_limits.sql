@@ -6,5 +6,5 @@ select
     published_by,
     source
 from {{ ref('dim_published_limits') }} as dim_published_limits
-where {{ is_visible_as_of('dim_published_limits') }}
+where {{ is_visible_as_of('dim_published_limits', has_workspace=false) }}
 order by recipient_provider nulls last, metric

@@ -20,7 +20,7 @@ limits as (
         warning_at,
         critical_at
     from {{ ref('dim_published_limits') }} as dim_published_limits
-    where {{ is_visible_as_of('dim_published_limits') }}
+    where {{ is_visible_as_of('dim_published_limits', has_workspace=false) }}
 ),
 
 totals as (
