@@ -38,7 +38,7 @@
         {%- for delay in ['delivered', 'opened', 'clicked', 'replied'] %}
         select
             '{{ delay }}' as delay,
-            first_{{ delay }}_at - sent_at as passed
+            first_{{ delay }}_at - sent_at as elapsed
         {{- '\n        union all' if not loop.last }}
         {%- endfor %}
     ) as delays

@@ -15,8 +15,8 @@
         grain,
         measures={'messages': {'count_if': 'true'}},
         cluster_by=key,
-        where='is_delivered and is_sent and passed is not null',
-        expressions={'bucket': delay_bucket('passed')},
+        where='is_delivered and is_sent and elapsed is not null',
+        expressions={'bucket': delay_bucket('elapsed')},
         fan_out=delays_of_message(),
     )
 }}
