@@ -31,6 +31,7 @@ ROLES_ON_NODES = ("mailmart_owner", "mailmart_api", "mailmart_worker", "mailmart
 # functions that models, policies and erasures call for rows of core; they read no table
 FUNCTIONS_ON_NODES = (
     "app.mask_addresses(text)",
+    "app.bare_domain(text)",
     "app.message_key(text, text)",
     "app.may_be_mentioned(text, jsonb)",
     "app.is_mentioned(text, jsonb)",
