@@ -115,7 +115,7 @@ def test_a_domain_in_another_spelling_stays_in_the_row_that_counts_it(tenants: T
     with connect(tenants.settings, "mailmart_owner") as connection:
         connection.execute("select app.begin_recipient_erasure(%s)", (Jsonb(person),))
         # a spelling that only a regular expression reads as the address
-        connection.execute("insert into pg_temp.erased_spellings values ('jane@people%%2eexample', 'o', 'a', 'n')")
+        connection.execute("insert into pg_temp.erased_spellings values ('jane@people%2eexample', 'old hash', 'a', 'new')")
         connection.execute(
             "update core.fct_messages set recipient_domain = 'people%%2eexample' where message_id ="
             " (select min(message_id) from core.fct_messages where workspace_id = %s and recipient_domain = 'people.example')",
