@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from psycopg.types.json import Jsonb
+
 from api.db.connection import connect
+from api.erasure.person import person_parameters
 from api.exports.attempt_repository import AttemptRepository
 from api.reports.run_repository import export_ended
 from tests.integration.erasure.conftest import Tenants, run_reports
@@ -105,3 +108,22 @@ def test_an_erasure_that_is_killed_is_completed_by_the_next(tenants: Tenants, se
     tenants.erase("--recipient", PERSON, "--yes")
     assert tables_with(server, settings, traces, ignored=NAMESAKE) == set()
     assert counts(settings) == before
+
+
+def test_a_domain_in_another_spelling_stays_in_the_row_that_counts_it(tenants: Tenants) -> None:
+    person = person_parameters(LOWER, "people.example", typed=PERSON, workspace=TENANT, countable_types=[])
+    with connect(tenants.settings, "mailmart_owner") as connection:
+        connection.execute("select app.begin_recipient_erasure(%s)", (Jsonb(person),))
+        # a spelling that only a regular expression reads as the address
+        connection.execute("insert into pg_temp.erased_spellings values ('jane@people%2eexample', 'old hash', 'a', 'new')")
+        connection.execute(
+            "update core.fct_messages set recipient_domain = 'people%%2eexample' where message_id ="
+            " (select min(message_id) from core.fct_messages where workspace_id = %s and recipient_domain = 'people.example')",
+            (TENANT,),
+        )
+        domains = "select {}, count(*) from core.fct_messages where workspace_id = %s group by 1 order by 1"
+        before = connection.execute(domains.format("app.bare_domain(recipient_domain)").encode(), (TENANT,)).fetchall()
+        assert "people" in dict(before)
+        connection.execute("select from app.erase_recipient_from_core(%s, 'core')", (Jsonb(person),))
+        assert connection.execute(domains.format("recipient_domain").encode(), (TENANT,)).fetchall() == before
+        connection.rollback()
