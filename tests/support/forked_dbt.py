@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 CLIENT = Path(__file__).with_name("forked_dbt_client.py")
 SOCKET = "socket"
+# the folder of a parse that tests share
+SMALL_PROJECT = "small_project"
 MAILMART = """
 import sys
 from api.cli import main
@@ -149,6 +151,7 @@ def _serve(folder: Path) -> None:
         sys.stdout.flush()
         while True:
             connection, _ = server.accept()
+            project.load_other(run_folder() / SMALL_PROJECT)
             if os.fork() == 0:
                 server.close()
                 _run(cli, project, connection)

@@ -12,7 +12,7 @@ from api.builds.dbt_attempt import AttemptResult, run_attempt
 from api.builds.nightly import nightly_lock
 from api.db.connection import connect
 from api.settings import PROJECT_ROOT, Settings
-from tests.support.forked_dbt import run_forked
+from tests.support.forked_dbt import SMALL_PROJECT, run_forked
 from tests.support.parse_command import FILE, parse_arguments, parse_environment
 from tests.support.run_folder import once_per_run, run_folder
 
@@ -68,8 +68,8 @@ group by name
 
 def small_project(settings: Settings, folder: Path) -> Settings:
     """Creates the project in the folder, and the table that makes its data tests fail."""
-    parsed = run_folder() / "small_project"
-    once_per_run("small_project", lambda: _parse(parsed))
+    parsed = run_folder() / SMALL_PROJECT
+    once_per_run(SMALL_PROJECT, lambda: _parse(parsed))
     _write_files(folder)
     shutil.copy(parsed / FILE, folder)
     with connect(settings, "mailmart_owner") as connection:

@@ -13,10 +13,12 @@ import pytest
 
 from api.settings import PROJECT_ROOT, Settings
 from tests.support.command import mailmart
+from tests.support.forked_dbt import forked_build_command
 
 
 @pytest.mark.timeout(900)
-def test_a_build_is_measured_beside_plain_sql(home: Path) -> None:
+def test_a_build_is_measured_beside_plain_sql(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.tools.bench.batch.build_command", forked_build_command)
     arguments = [
         "bench",
         "batch",
