@@ -26,12 +26,6 @@
 {%- endmacro %}
 
 
-{# What a CTE is that PostgreSQL computes once. On Citus, it would go through the coordinator. #}
-{% macro materialized_on_one_server() -%}
-    {{ 'not ' if is_distributed() }}materialized
-{%- endmacro %}
-
-
 {#
     Makes a new table of core on the nodes, and fills it there. A query whose rows depend on one workspace each runs on the nodes,
     and none of its rows comes to the coordinator.

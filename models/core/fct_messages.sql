@@ -34,7 +34,7 @@ recipient_providers as (
 ),
 
 {% if is_incremental_run %}
-changed_messages as {{ materialized_on_one_server() }} (
+changed_messages as {{ 'not ' if is_distributed() }}materialized (
     {{ changed_keys(ref('fct_email_events'), ['workspace_id', 'message_id']) }}
     {%- if providers_changed %}
         union
@@ -88,7 +88,7 @@ message_events as {{ 'not ' if not is_incremental_run or is_distributed() }}mate
     {%- endif %}
 ),
 
-clicks as {{ materialized_on_one_server() }} (
+clicks as {{ 'not ' if is_distributed() }}materialized (
     select
         workspace_id,
         message_id,
