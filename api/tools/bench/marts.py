@@ -81,6 +81,12 @@ QUERIES: dict[str, dict[str, Any]] = {
         "granularity": "day",
         "timezone": "Asia/Kolkata",
     },
+    "by bounce reason and day of another zone": {
+        "metrics": ["bounced"],
+        "dimensions": ["bounce_reason"],
+        "granularity": "day",
+        "timezone": "Asia/Kolkata",
+    },
     "by mailbox and day of another zone": {
         "metrics": ["sent", "bounce_rate", "spam_rate"],
         "dimensions": ["mailbox"],
