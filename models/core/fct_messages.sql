@@ -99,7 +99,20 @@ clicks as {{ 'not ' if is_distributed() }}materialized (
     where event_type = 'clicked'
 ),
 
-{% if not is_distributed() -%}
+{% if is_distributed() -%}
+-- on the node of each message
+clicks_of_links as (
+    select
+        workspace_id,
+        message_id,
+        {{ link_of_on_nodes('url') }} as link,
+        count(*) as clicks,
+        count(*) filter (where is_machine is not true) as human_clicks
+    from clicks
+    group by 1, 2, 3
+),
+
+{% else -%}
 -- regular expressions are expensive, and most clicks are of few URLs
 clicked_urls as materialized (
     select distinct url from clicks
@@ -112,28 +125,20 @@ links as materialized (
     from clicked_urls
 ),
 
-{% endif -%}
 clicks_of_links as (
     select
         clicks.workspace_id,
         clicks.message_id,
-        {% if is_distributed() -%}
-        {{ link_of_on_nodes('clicks.url') }} as link,
-        {%- else -%}
         links.link,
-        {%- endif %}
         count(*) as clicks,
         count(*) filter (where clicks.is_machine is not true) as human_clicks
     from clicks
-    {%- if is_distributed() %}
-    group by 1, 2, 3
-    {%- else %}
     -- each has the other: a full join can only be a hash join, whatever number of clicks the planner expects
     full join links on clicks.url = links.url
     group by clicks.workspace_id, clicks.message_id, links.link
-    {%- endif %}
 ),
 
+{% endif -%}
 links_of_messages as (
     select
         workspace_id,
