@@ -31,17 +31,20 @@
 
 {#
     The delays of a delivered message, from sending: a row each, for the fan_out of a rollup. Not VALUES, whose expressions PostgreSQL
-    prepares anew for each message.
+    prepares anew for each message; but Citus has no union of selects without a table.
 #}
 {% macro delays_of_message() -%}
+    {%- set rows = [] -%}
+    {%- for delay in ['delivered', 'opened', 'clicked', 'replied'] -%}
+        {%- do rows.append(sql_literal(delay) ~ ', first_' ~ delay ~ '_at - sent_at') -%}
+    {%- endfor -%}
     (
-        {%- for delay in ['delivered', 'opened', 'clicked', 'replied'] %}
-        select
-            '{{ delay }}' as delay,
-            first_{{ delay }}_at - sent_at as elapsed
-        {{- '\n        union all' if not loop.last }}
-        {%- endfor %}
-    ) as delays
+        {% if is_distributed() -%}
+        values ({{ rows | join('), (') }})
+        {%- else -%}
+        select {{ rows | join('\n        union all\n        select ') }}
+        {%- endif %}
+    ) as delays (delay, elapsed)
 {%- endmacro %}
 
 
