@@ -240,8 +240,8 @@ def test_the_menu_shows_the_page_on_a_narrow_screen(browser: Browser, open_page:
     for path, label in (("exports", "Exports"), ("query", "Query"), ("", "Overview")):
         open_page(path)
         browser.show_as(width=390)
-        browser.run("location.reload()")
-        browser.wait(IS_READY)
+        browser.run("document.body.id = 'before'; location.reload()")
+        browser.wait(f"document.body?.id !== 'before' && {IS_READY}")
         found = browser.run(
             "(() => { const item = document.querySelector('[aria-current]');"
             " const { left, right } = item.getBoundingClientRect();"

@@ -26,7 +26,7 @@ READING = (
 ADDED = {
     "Get Campaign Analytics": {"compare_to", "timezone"},
     "Get Workspace Analytics Overview": {"compare_to"},
-    "Get Deliverability Analytics": {"compare_to", "startDate", "endDate"},
+    "Get Deliverability Analytics": {"compare_to", "startDate", "endDate", "timezone"},
     "Get Engagement Heatmap": {"granularity", "startDate", "endDate"},
     "Compare Campaigns": set[str](),
 }
