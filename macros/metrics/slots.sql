@@ -10,12 +10,8 @@
 {%- endmacro %}
 
 
-{#
-    Select: the slots of sending with the counts of fct_outcome_slots, whose rows are added to those of the same slot. `slots` is
-    fct_send_slots, or with `of_all` fct_workspace_slots, which has no campaigns. `where`: which rows of both. No CTE: it would be
-    computed before it is filtered.
-#}
-{% macro slots_with_outcomes(slots, outcome_slots, where='true', of_all=false) -%}
+{# Select: slots of sending. `slots` is fct_send_slots, or with `of_all` fct_workspace_slots, which has no campaigns. #}
+{% macro slots_of_sending(slots, where='true', of_all=false) -%}
 select
     workspace_id,
     {%- if not of_all %}
@@ -37,7 +33,11 @@ select
     valid_to
 from {{ slots }} as slots
 where {{ where }}
-union all
+{%- endmacro %}
+
+
+{# Select: what the rows of fct_outcome_slots add to slots_of_sending(), with the same columns. #}
+{% macro slots_of_outcomes(outcome_slots, where='true', of_all=false) -%}
 select
     workspace_id,
     {%- if not of_all %}
@@ -59,6 +59,17 @@ select
     valid_to
 from {{ outcome_slots }} as slots
 where {{ where }}
+{%- endmacro %}
+
+
+{#
+    Select: the slots of sending and their outcomes, whose rows are added up. `where`: which rows of both. No CTE: it would be
+    computed before it is filtered.
+#}
+{% macro slots_with_outcomes(slots, outcome_slots, where='true', of_all=false) -%}
+{{ slots_of_sending(slots, where, of_all) }}
+union all
+{{ slots_of_outcomes(outcome_slots, where, of_all) }}
 {%- endmacro %}
 
 

@@ -3,7 +3,8 @@
     each measure of its semantic model. The measures are those of the rows: the API sums them.
 
     name    The semantic model, whose `model` is this view.
-    fact    The fact, ref('fct_…').
+    facts   The fact, ref('fct_…'); or a list of selects whose rows are added up, each of one fact. No union in one select: the
+            planner would hand each row through three more nodes.
     joins   Dimension tables: {'mailboxes': ref('dim_mailboxes')}. The name is the table's, without dim_, and its alias in
             expressions: with_lookups().
 
@@ -11,7 +12,7 @@
     (`previous`), whose days are moved into the window. Two halves and no OR, so that each is a range of the fact's index; without the
     setting the second one does not run.
 #}
-{% macro query_view(name, fact, joins={}) -%}
+{% macro query_view(name, facts, joins={}) -%}
 {%- if not execute -%}
 select 1 as parsed
 {%- else -%}
@@ -22,7 +23,10 @@ select 1 as parsed
 {%- set semantic_model = semantic_model_named(name) -%}
 {%- set meta = semantic_model.config.meta -%}
 {%- set columns = query_view_columns(semantic_model) -%}
-{%- for period in ['current', 'previous'] %}
+{%- set parts = [facts] if facts is string or facts is mapping else facts -%}
+{%- for period in ['current', 'previous'] -%}
+{%- set is_last_period = loop.last -%}
+{%- for fact in parts %}
 select
     {%- for column in columns %}
     ({{ with_lookups(column.sql, joins) if column.sql else time_column_sql(column.name, meta, period) }})::{{ column.data_type }} as {{ column.name }}
@@ -32,7 +36,8 @@ from {{ fact }} as fact
 where
     {{ is_visible_as_of('fact') }}
     and {{ is_in_period('fact.' ~ meta.time_column, meta, period) }}
-{{- '\nunion all' if not loop.last }}
+{{- '\nunion all' if not (loop.last and is_last_period) }}
+{%- endfor %}
 {%- endfor %}
 {%- endif -%}
 {%- endmacro %}

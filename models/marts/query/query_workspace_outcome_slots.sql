@@ -1,7 +1,6 @@
-{%- set slots -%}
-(
-    {{ slots_with_outcomes(ref('fct_workspace_slots'), ref('fct_outcome_slots'), of_all=true) }}
-)
-{%- endset -%}
+{%- set facts = [
+    '(' ~ slots_of_sending(ref('fct_workspace_slots'), of_all=true) ~ ')',
+    '(' ~ slots_of_outcomes(ref('fct_outcome_slots'), of_all=true) ~ ')',
+] -%}
 
-{{ query_view('workspace_outcome_slots', slots) }}
+{{ query_view('workspace_outcome_slots', facts) }}
