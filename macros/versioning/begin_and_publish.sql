@@ -183,6 +183,7 @@
     {%- if batch == 0 -%} {{ return('') }} {%- endif -%}
     {%- do explain_timeouts(results) -%}
     {%- do name_lock_holders(results) -%}
+    {%- do explain_rejected_events(results) -%}
     select app.end_batch(
         {{ batch }},
         {{ sql_literal(tojson(node_results(results))) }},
@@ -200,6 +201,24 @@
         {%- do log(
             result.node.name ~ ' ran longer than ' ~ limit ~ ', ' ~ var(limit) ~ ', and wrote nothing. If that much is new, build'
             ~ " again with a longer one: --vars '" ~ limit ~ ": 12h'. If not, see docs/how-to/operators/load-events.md.",
+            info=true
+        ) -%}
+    {%- endfor -%}
+{%- endmacro %}
+
+
+{# Says which new events are not counted, why, and what to do: dbt says only how many rows the test nothing_is_rejected has found. #}
+{% macro explain_rejected_events(results) -%}
+    {%- for result in results if result.node.name == 'nothing_is_rejected' and result.status == 'warn' -%}
+        {%- set rejected = run_query(
+            'with rejected as (' ~ result.node.compiled_code ~ ')\n'
+            ~ "select format('%s of %s, workspace %s: %s. %s', events, coalesce(nullif(provider, ''), 'an unknown provider'),"
+            ~ " coalesce(nullif(workspace_id, ''), 'unknown'), problem, " ~ advice_for('problem') ~ ') from rejected'
+            ~ ' order by events desc, workspace_id, problem, provider limit 10'
+        ).columns[0].values() -%}
+        {%- do log(
+            'New events were rejected, and are not counted; everything else is. What was rejected, by problem:\n- '
+            ~ rejected | join('\n- ') ~ '\nMore: the mart data_quality, and docs/how-to/consumers/zero.md.',
             info=true
         ) -%}
     {%- endfor -%}

@@ -28,6 +28,11 @@ def project_manifest() -> dict[str, Any]:
     return manifest
 
 
+def parse_log() -> str:
+    """dbt's log file of that parse, with its warnings."""
+    return (parsed_project(_parse) / "dbt.log").read_text()
+
+
 def parsed_project(parse: Callable[[Path], None]) -> Path:
     """The folder of what `parse` wrote of the project's files as they are now. It is called with a new folder, in one process."""
     FOLDER.mkdir(parents=True, exist_ok=True)

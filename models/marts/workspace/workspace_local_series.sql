@@ -1,5 +1,3 @@
-{%- set counts = workspace_counts() + ['bounced', 'complained'] + human_counts() %}
-
 with windows as (
     select * from {{ ref('int_local_windows') }}
 ),
@@ -33,7 +31,7 @@ slot_totals as (
         lateral (
             select
                 slots.slot_at,
-                {{ summed_counts('slots', counts) }}
+                {{ summed_counts('slots', series_counts()) }}
             from slots
             where slots.workspace_id = windows.workspace_id
             group by slots.slot_at, '0'::xid
@@ -44,31 +42,9 @@ totals as (
     select
         workspace_id,
         greatest(date_trunc({{ request_group_by() }}, slot_at at time zone timezone)::date, first_date) as date,
-        {{ summed_counts('slot_totals', counts) }}
+        {{ summed_counts('slot_totals', series_counts()) }}
     from slot_totals
     group by workspace_id, date
-),
-
--- complete: a bucket without mail has a row of zeros
-complete as (
-    select
-        workspace_id,
-        date,
-        {{ counts_or_zero('totals', counts) }}
-    from buckets
-    left join totals using (workspace_id, date)
 )
 
-select
-    workspace_id,
-    date,
-    sent,
-    delivered,
-    opened,
-    clicked,
-    replied,
-    bounced,
-    complained as spam_complaints,
-    {{ public_rates(workspace_rates() + ['bounce_rate'] + human_rates()) }}
-from complete
-order by workspace_id, date
+{{ series_of_every_bucket('buckets', 'totals') }}

@@ -1,5 +1,3 @@
-{%- set counts = workspace_counts() + ['bounced', 'complained'] + human_counts() %}
-
 with workspaces as (
     select * from {{ ref('int_requested_workspaces') }}
 ),
@@ -8,8 +6,16 @@ campaign_days as (
     select * from {{ ref('int_campaign_days_in_window') }}
 ),
 
-buckets as (
+dates as (
     {{ request_buckets() }}
+),
+
+buckets as (
+    select
+        workspaces.workspace_id,
+        dates.date
+    from workspaces
+    cross join dates
 ),
 
 -- lateral: only the days of the requested workspace are summed
@@ -22,34 +28,11 @@ totals as (
         lateral (
             select
                 {{ bucket_start('campaign_days.sent_date::timestamp') }} as date,
-                {{ summed_counts('campaign_days', counts) }}
+                {{ summed_counts('campaign_days', series_counts()) }}
             from campaign_days
             where campaign_days.workspace_id = workspaces.workspace_id
             group by date
         ) as bucket_totals
-),
-
--- complete: a bucket without mail has a row of zeros
-complete as (
-    select
-        workspace_id,
-        date,
-        {{ counts_or_zero('totals', counts) }}
-    from workspaces
-    cross join buckets
-    left join totals using (workspace_id, date)
 )
 
-select
-    workspace_id,
-    date,
-    sent,
-    delivered,
-    opened,
-    clicked,
-    replied,
-    bounced,
-    complained as spam_complaints,
-    {{ public_rates(workspace_rates() + ['bounce_rate'] + human_rates()) }}
-from complete
-order by workspace_id, date
+{{ series_of_every_bucket('buckets', 'totals') }}

@@ -216,6 +216,8 @@ def test_a_build_warns_of_rejected_events(built: Settings) -> None:
     output = run_dbt(built, *WITHOUT_UNIT_TESTS).stdout
     assert "WARN 1 nothing_is_rejected" in output
     assert "WARN=1 ERROR=0" in output
+    # which events, and what to do
+    assert "- 1 of native, workspace w: no_time. Send the time as Unix seconds or as ISO 8601 with a time zone" in output
 
 
 def test_long_texts_are_cut_and_masked(built: Settings) -> None:
