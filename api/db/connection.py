@@ -17,6 +17,7 @@ SEND_TIMEOUT = {"tcp_user_timeout": "10000"}
 OPTIONS = f"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 {startup_options()}"
 # PgBouncer's sentence, before it looks at the login; it speaks English only
 REFUSED_OPTIONS = "unsupported startup parameter"
+REFUSED_MESSAGE = "a connection pooler refuses the start-up options of database sessions"
 # no setting of PostgreSQL's: a session has it only if its start-up options arrived
 OPTIONS_ARRIVED = "mailmart.start_options"
 # no object of ours is looked up by a path; migrations keep the login's own, in which yoyo's tables were made
