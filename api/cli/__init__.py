@@ -41,6 +41,10 @@ COMMANDS = {
 
 # libpq sends them at each connection, and they override the start-up options: the formats that every session of ours depends on
 LIBPQ_FORMATS = ("PGTZ", "PGDATESTYLE", "PGCLIENTENCODING")
+UNREACHABLE_HINT = (
+    "Check that PostgreSQL runs (`mailmart up` starts the embedded one), and that MAILMART_DATABASE_URL has the right address and"
+    " login."
+)
 
 
 class Commands(click.Group):
@@ -78,6 +82,25 @@ class Commands(click.Group):
                 click.echo(error.hint, err=True)
             _report_setting_origins(error, ctx.obj or {})
             sys.exit(1)
+        except Exception as error:
+            problem = _database_problem(error)
+            if problem is None:
+                raise
+            click.echo(f"error: the database: {problem}", err=True)
+            if not getattr(error, "sqlstate", None):
+                click.echo(UNREACHABLE_HINT, err=True)
+            sys.exit(1)
+
+
+def _database_problem(error: Exception) -> str | None:
+    """What the server, or libpq, says about a database that is unavailable, full, locked or shut down; None for other errors.
+
+    psycopg is imported by commands that connect, and takes too long for the others.
+    """
+    psycopg = sys.modules.get("psycopg")
+    if psycopg is None or not isinstance(error, psycopg.OperationalError):
+        return None
+    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip()) or type(error).__name__
 
 
 def _report_setting_origins(error: MailmartError, origins: Mapping[str, str]) -> None:

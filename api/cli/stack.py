@@ -49,17 +49,23 @@ def running_servers(settings: Settings) -> Iterator[StopSignal]:
         ServerError: a server does not start.
         SettingsError: a process has a database URL of its own, and the installation has none.
         MailmartError: another process runs this installation already.
+        click.exceptions.Exit: a signal arrived before everything was started.
     """
     _check_database_urls(settings)
     stop_signal = StopSignal()
+    is_started = False
     with _only_one(settings):
         try:
             with running_settings(settings):
                 _mark_servers(settings)
                 start_and_migrate(settings)
+                is_started = True
                 yield stop_signal
         except KeyboardInterrupt:
             click.echo("", err=True)
+            if not is_started:
+                # there is nothing to run the block with
+                raise click.exceptions.Exit(0) from None
         finally:
             with stop_signal.deferred():
                 _stop_marked_servers(settings)

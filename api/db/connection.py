@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from api.db.session import Role, check_server, check_session, startup_options
+from api.db.session import DIRECT_HINT, Role, check_server, check_session, startup_options
 from api.errors import SessionError, SettingsError
 from api.settings import Settings, embedded_database_url
 
@@ -15,6 +15,11 @@ KEEPALIVES = {"keepalives_idle": "5", "keepalives_interval": "2", "keepalives_co
 # the limit for data that is sent and not acknowledged; not for the owner: during a bulk load, a busy server may pause reading
 SEND_TIMEOUT = {"tcp_user_timeout": "10000"}
 OPTIONS = f"-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 {startup_options()}"
+# PgBouncer's sentence, before it looks at the login; it speaks English only
+REFUSED_OPTIONS = "unsupported startup parameter"
+REFUSED_MESSAGE = "a connection pooler refuses the start-up options of database sessions"
+# no setting of PostgreSQL's: a session has it only if its start-up options arrived
+OPTIONS_ARRIVED = "mailmart.start_options"
 # no object of ours is looked up by a path; migrations keep the login's own, in which yoyo's tables were made
 SEARCH_PATH = "-c search_path=public,pg_temp"
 
@@ -46,7 +51,7 @@ def conninfo(settings: Settings, role: Role | None, *, options: str = "") -> str
             hint="Write it as postgresql://login:password@host:port/database.",
         ) from None
     own = f"{SEARCH_PATH} -c role={role}" if role else ""
-    parts = [str(params.get("options") or ""), OPTIONS, own, options]
+    parts = [str(params.get("options") or ""), OPTIONS, f"-c {OPTIONS_ARRIVED}=yes", own, options]
     defaults = {"application_name": "mailmart", **KEEPALIVES, **({} if role == "mailmart_owner" else SEND_TIMEOUT)}
     # the URL overrides them
     defaults = {name: value for name, value in defaults.items() if name not in params}
@@ -58,7 +63,8 @@ def connect(settings: Settings, role: Role | None, *, autocommit: bool = False, 
 
     Raises:
         SettingsError: see `conninfo`.
-        SessionError: the login may not take the role, the session does not have it or its formats, or the server is too old.
+        SessionError: the login may not take the role, the session does not have it or its formats, the server is too old, or a
+            connection pooler refused or dropped the start-up options.
         psycopg.OperationalError: the database is unavailable.
     """
     try:
@@ -66,6 +72,10 @@ def connect(settings: Settings, role: Role | None, *, autocommit: bool = False, 
             conninfo(settings, role, options=options), autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS
         )
     except psycopg.OperationalError as error:
+        if REFUSED_OPTIONS in str(error):
+            raise SessionError(
+                "a connection pooler refuses the start-up options of database sessions", hint=DIRECT_HINT
+            ) from error
         # the server's sentence is in the server's language, and has the role's name in each
         if role is not None and role in str(error):
             _check_membership(settings, role)
@@ -74,11 +84,27 @@ def connect(settings: Settings, role: Role | None, *, autocommit: bool = False, 
         check_server(connection)
         if role is not None:
             check_session(connection, role)
+        else:
+            _check_options(connection)
         connection.autocommit = autocommit
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _check_options(connection: psycopg.Connection) -> None:
+    """Checks a session under the login's own role, which says nothing about a pooler.
+
+    In transaction mode, the advisory lock of a migration would stay with a session of the pooler, and block the next migration
+    until that session ends.
+
+    Raises:
+        SessionError: the start-up options did not arrive.
+    """
+    row = connection.execute(f"select current_setting('{OPTIONS_ARRIVED}', true)").fetchone()
+    if row != ("yes",):
+        raise SessionError("a connection pooler dropped the start-up options of a database session", hint=DIRECT_HINT)
 
 
 def _check_membership(settings: Settings, role: Role) -> None:

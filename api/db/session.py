@@ -52,9 +52,12 @@ FACTS = """
         (select rolsuper or rolbypassrls from pg_catalog.pg_roles where rolname = current_user),
         array(select current_setting(name) from unnest(%s::text[]) with ordinality as names (name, place) order by place)
 """
+DIRECT_HINT = (
+    "Only `mailmart serve` and `intake` can connect through such a pooler: set MAILMART_DATABASE_URL of every other process to"
+    " PostgreSQL itself."
+)
 HINT = (
-    "A connection pooler dropped the start-up options. Only `mailmart serve` and `intake` can connect through such a pooler: set"
-    " MAILMART_DATABASE_URL of every other process to PostgreSQL itself."
+    f"A connection pooler dropped the start-up options. {DIRECT_HINT}"
     " Or PGTZ, PGDATESTYLE or PGCLIENTENCODING is in the environment: unset it."
 )
 

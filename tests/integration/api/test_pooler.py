@@ -23,6 +23,7 @@ from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.api.conftest import OTHER_WORKSPACE, Caller
 from tests.integration.api.example import WORKSPACE
+from tests.support.command import mailmart
 from tests.support.pgbouncer import follows_statements, needs_pgbouncer, pooled
 
 pytestmark = needs_pgbouncer
@@ -139,3 +140,20 @@ def test_a_pooler_that_refuses_the_options_is_not_ready(warehouse_settings: Sett
                 assert Client(app).get("/readyz").status_code == 503
         finally:
             app.close()
+
+
+def test_a_migration_through_a_pooler_is_refused(behind_pooler: Settings) -> None:
+    """In transaction mode, its lock stayed with a session of the pooler, and the next migration waited for it."""
+    result = mailmart(behind_pooler, "migrate")
+    assert result.exit_code == 1
+    assert "error: a connection pooler dropped the start-up options of a database session\nOnly `mailmart serve`" in result.output
+
+
+@pytest.mark.parametrize("role", [None, "mailmart_worker", "mailmart_owner"])
+def test_a_pooler_that_refuses_the_options_is_named(warehouse_settings: Settings, role: Role | None) -> None:
+    with (
+        pooled(warehouse_settings, mode="session", ignored="extra_float_digits") as settings,
+        pytest.raises(SessionError, match="a connection pooler refuses the start-up options") as refused,
+    ):
+        connect(settings, role)
+    assert "PostgreSQL itself" in refused.value.hint
