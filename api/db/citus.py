@@ -37,7 +37,6 @@ FUNCTIONS_ON_NODES = (
     "app.is_mentioned(text, jsonb)",
     "app.refuse_workspace_analyst()",
 )
-HAS_CITUS = "select exists (select from pg_catalog.pg_extension where extname = 'citus')"
 HAS_SETTING = """
     select exists (
         select from pg_catalog.pg_db_role_setting
@@ -121,11 +120,6 @@ class Node:
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
-
-
-def has_citus(connection: psycopg.Connection) -> bool:
-    """Whether the database has the extension."""
-    return connection.execute(HAS_CITUS.encode()).fetchone() == (True,)
 
 
 def keep_ddl_on_coordinator(settings: Settings) -> None:

@@ -117,7 +117,8 @@ grant execute on function app.refuse_workspace_analyst() to mailmart_workspace_a
 
 -- 2. Variants
 
--- See migration 0037. What is looked up is joined and grouped on the nodes; what has to move comes to the coordinator.
+-- See migration 0037. The nodes join events under an alias with the events that teach it, and choose the message of each. Events that
+-- have to move to another message come to the coordinator, in a temporary table, and it updates them on the nodes.
 create or replace function app.assign_events_under_alias(events regclass, batch bigint, everything boolean) returns void
 language plpgsql
 set search_path = app, pg_temp
@@ -551,7 +552,8 @@ begin
 end
 $$;
 
--- See migration 0066. What is of the recipient comes to the coordinator, and what has changed goes back.
+-- See migration 0066. The links that the recipient has clicked come to the coordinator. It replaces those that nobody else has clicked,
+-- and the changed rows go back to the nodes.
 create or replace function app.erase_links_of_recipient(person jsonb, schema_name text)
 returns table (relation text, row_count bigint)
 language plpgsql

@@ -12,7 +12,8 @@ from psycopg.conninfo import conninfo_to_dict
 from yoyo import get_backend, read_migrations
 
 from api.db.advisory_lock import sessions_with_advisory_locks
-from api.db.citus import WITHOUT_PROPAGATION, has_citus, keep_ddl_on_coordinator, update_functions
+from api.db.citus import WITHOUT_PROPAGATION, keep_ddl_on_coordinator, update_functions
+from api.db.citus_transactions import has_citus
 from api.db.connection import connect, conninfo
 from api.db.limits import write_limits
 from api.db.lock_retry import LOCK_ERRORS, lock_problem, retry_while_locked

@@ -2,7 +2,7 @@
 
 A request's statements are prepared and sent as a pipeline (db/prepared_statements.py). Where that is not possible, the whole
 transaction is one message of the simple protocol: behind a pooler in transaction mode that does not follow prepared
-statements, and with an old libpq. Citus takes no such message: there it is a pipeline of statements (db/citus_queries.py).
+statements, and with an old libpq. Citus takes no such message: there it is a pipeline of statements (db/citus_transactions.py).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from psycopg.types.numeric import FloatLoader
 from psycopg_pool import ConnectionPool as PsycopgPool
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
-from api.db.citus_queries import PROPAGATE_SETTINGS, ServedQueries, is_distributed
+from api.db.citus_transactions import CitusTransactions, NodeUnavailable, has_citus
 from api.db.connection import conninfo
 from api.db.loop_socket import LoopSocket
 from api.db.prepared_statements import PreparedStatements, Rows, Statement, is_supported
-from api.db.request_context import AS_OF, WORKSPACE_ID, set_config_query, set_local_statements
+from api.db.request_context import AS_OF, set_config_query, set_local_statements
 from api.db.session import Role, check_transaction, transaction_config, transaction_settings
 from api.db.text_rows import TextQuery, rows_of, text_transformer
 from api.errors import QueryTimeout, SessionError, WarehouseUnavailable
@@ -43,7 +43,6 @@ TAKE_SECONDS = 0.001
 
 # the session of the server is another one than before
 NOT_FOLLOWED = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
-IS_CITUS = "select exists (select from pg_catalog.pg_extension where extname = 'citus')"
 
 T = TypeVar("T")
 
@@ -56,14 +55,14 @@ class PoolConnection(psycopg.Connection[tuple[Any, ...]]):
         attempt: the pool's when it was made.
         loop_socket: as long as an event loop has it.
         loop_period: of the loop when it took the connection (db/loop_queries.py).
-        is_citus: whether the database has the extension citus.
+        citus: what runs its transactions if the database has the extension citus.
     """
 
     statements: PreparedStatements | None = None
     attempt: int = 0
     loop_socket: LoopSocket | None = None
     loop_period: int = 0
-    is_citus: bool = False
+    citus: CitusTransactions | None = None
 
     def close(self) -> None:
         """Closes it; before that, no event loop watches its descriptor any longer."""
@@ -98,8 +97,7 @@ class ConnectionPool:
         self._prepare_again_at = 0.0
         self._logged_error = ""
         self.is_unavailable = False
-        self._served_queries = ServedQueries()
-        self._is_distributed = False
+        self._citus = CitusTransactions(self._begin)
         # called by a thread that finds no connection idle; an event loop may keep some
         self.on_shortage: Callable[[], object] | None = None
 
@@ -174,7 +172,7 @@ class ConnectionPool:
         except psycopg.errors.QueryCanceled as error:
             self._mark_available()
             raise QueryTimeout from error
-        except _NodeUnavailable as error:
+        except NodeUnavailable as error:
             # the others answer
             LOG.error("a node of the Citus cluster is unavailable: %s", error)  # noqa: TRY400
             self._mark_available()
@@ -199,11 +197,11 @@ class ConnectionPool:
             self.on_shortage()
         try:
             with self._pool.connection() as connection:
-                return _work_on_nodes(connection, work)
-        except _NodeUnavailable:
+                return _run(connection, work)
+        except NodeUnavailable:
             # the coordinator notices late that a node was restarted
             with self._pool.connection() as connection:
-                return _work_on_nodes(connection, work)
+                return _run(connection, work)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if isinstance(error, PoolTimeout | TooManyRequests | PoolClosed | psycopg.errors.QueryCanceled):
                 raise
@@ -230,8 +228,9 @@ class ConnectionPool:
                 LOG.error("all requests fail: %s. %s", error.message, error.hint)  # noqa: TRY400
             raise
         self._logged_error = ""
-        connection.is_citus = _is_citus(connection)
-        if self._should_prepare() and not connection.is_citus:
+        if has_citus(connection):
+            connection.citus = self._citus
+        elif self._should_prepare():
             connection.statements = PreparedStatements(connection)
             connection.attempt = self._prepare_attempt
 
@@ -272,6 +271,8 @@ class ConnectionPool:
         """
 
         def work(connection: PoolConnection) -> list[Rows]:
+            if connection.citus is not None:
+                return connection.citus.query(connection, settings, statements)
             prepared = self._statements_of(connection)
             if prepared is not None:
                 try:
@@ -284,8 +285,7 @@ class ConnectionPool:
                     prepared.close_all()
                 else:
                     return rows
-            query = self._query_citus if connection.is_citus else self._query_in_one_message
-            return query(connection, settings, statements)
+            return self._query_in_one_message(connection, settings, statements)
 
         return self._execute_if_available(work)
 
@@ -367,55 +367,6 @@ class ConnectionPool:
                 connection.rollback()
             raise
 
-    def _query_citus(self, connection: psycopg.Connection, settings: Mapping[str, str], statements: Sequence[str]) -> list[Rows]:
-        """As `_query_in_one_message`, for Citus: a pipeline of single statements."""
-        begin = [*self._begin, PROPAGATE_SETTINGS, *set_local_statements(connection, settings)]
-        texts = list(statements)
-        if not self._served_queries.has_all(texts):
-            with connection.transaction():
-                connection.execute("; ".join(self._begin).encode())
-                # of a database whose tables were not distributed, the views are read like any other
-                self._is_distributed = self._is_distributed or is_distributed(connection)
-                if self._is_distributed:
-                    texts = self._rewritten(connection, texts, settings)
-        else:
-            texts = self._rewritten(connection, texts, settings)
-        with connection.pipeline(), connection.transaction():
-            connection.execute("set transaction read only")
-            for text in begin:
-                connection.execute(text.encode())
-            cursors = [connection.execute(text.encode()) for text in texts]
-            results: list[Rows] = []
-            for statement, cursor in zip(statements, cursors, strict=True):
-                rows = cursor.fetchall()
-                if isinstance(statement, TextQuery) and cursor.pgresult is not None:
-                    rows = rows_of(text_transformer(connection), cursor.pgresult)
-                results.append(rows)
-        return results
 
-    def _rewritten(self, connection: psycopg.Connection, statements: list[str], settings: Mapping[str, str]) -> list[str]:
-        workspace_id = settings.get(WORKSPACE_ID, "")
-        return [self._served_queries.rewrite(connection, statement, workspace_id) for statement in statements]
-
-
-class _NodeUnavailable(Exception):
-    """The coordinator of a Citus cluster has answered that it does not reach a node."""
-
-
-def _work_on_nodes(connection: PoolConnection, work: Callable[[PoolConnection], T]) -> T:
-    """
-    Raises:
-        _NodeUnavailable: the work needs a node that is unavailable. What is on other nodes is available.
-    """
-    try:
-        return work(connection)
-    except psycopg.OperationalError as error:
-        # a connection that fails between servers
-        if connection.is_citus and not connection.closed and (error.sqlstate or "").startswith("08"):
-            raise _NodeUnavailable(str(error).strip().splitlines()[0]) from error
-        raise
-
-
-def _is_citus(connection: psycopg.Connection) -> bool:
-    row = connection.execute(IS_CITUS).fetchone()
-    return row is None or bool(row[0])
+def _run(connection: PoolConnection, work: Callable[[PoolConnection], T]) -> T:
+    return work(connection) if connection.citus is None else connection.citus.run(connection, work)

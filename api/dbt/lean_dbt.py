@@ -56,6 +56,7 @@ def started_dbt(arguments: Sequence[str], *, has_debug_events: bool) -> Iterator
     folder = target_folder(arguments) if is_lean() else None
     if is_lean():
         leave_out_what_nobody_reads()
+        _reuse_connections_on_citus()
         if not has_debug_events:
             leave_out_debug_events()
     if folder is not None:
@@ -88,6 +89,12 @@ def leave_out_what_nobody_reads() -> None:
     _leave_out_diagnostics()
     make_macros_when_they_are_called()
     compile_templates_once()
+
+
+def _reuse_connections_on_citus() -> None:
+    from api.dbt.reused_connections import ReusedConnections
+
+    ReusedConnections().install()
 
 
 def leave_out_debug_events() -> None:

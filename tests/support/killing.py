@@ -10,6 +10,7 @@ from collections.abc import Callable
 import psycopg
 
 from api.settings import Settings
+from tests.support.citus import is_distributed
 from tests.support.waiting import wait_until
 
 
@@ -37,3 +38,12 @@ def kill_waiting(
         process.kill()
         process.wait(30)
     wait_until(lambda: not is_blocked(), "PostgreSQL ends the killed process's session")
+
+
+def lock_rows(connection: psycopg.Connection, table: str, condition: str = "true") -> None:
+    """Makes who changes these rows wait. On Citus, who changes any row of a table of core."""
+    if is_distributed() and table.startswith("core."):
+        # a lock of the coordinator's table; Citus locks rows of one workspace only
+        connection.execute(f"lock table {table} in exclusive mode".encode())
+    else:
+        connection.execute(f"select from {table} where {condition} for update".encode())

@@ -13,7 +13,7 @@ from tests.integration.erasure.mail import BOUNCE, FRIEND, LOWER, NAMESAKE, OTHE
 from tests.integration.erasure.search import answers, counts, files_with, tables_with
 from tests.support.command import mailmart
 from tests.support.dbt import run_dbt
-from tests.support.killing import kill_waiting
+from tests.support.killing import kill_waiting, lock_rows
 from tests.support.postgres import PostgresServer
 
 CORE = ("run", "--select", "path:models/core", "--exclude", "dim_*")
@@ -100,7 +100,7 @@ def test_an_erasure_that_is_killed_is_completed_by_the_next(tenants: Tenants, se
     )
     with connect(settings, "mailmart_owner") as other:
         found = tables_with(server, settings, traces)
-        other.execute("select from core.fct_messages for update")
+        lock_rows(other, "core.fct_messages")
         kill_waiting(settings, code, other)
         # the transaction was undone
         assert tables_with(server, settings, traces) == found

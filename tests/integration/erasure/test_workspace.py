@@ -18,7 +18,7 @@ from tests.integration.erasure.mail import FRIEND, OTHER, PERSON, SECONDS, TENAN
 from tests.integration.erasure.search import answers, files_with, tables_with
 from tests.support.command import mailmart
 from tests.support.dbt import run_dbt
-from tests.support.killing import kill_waiting
+from tests.support.killing import kill_waiting, lock_rows
 from tests.support.postgres import PostgresServer
 
 # where its id is left, so that what comes later is refused
@@ -145,8 +145,8 @@ def test_an_erasure_that_is_killed_is_completed_by_the_next(tenants: Tenants) ->
     count = "select count(*) from core.{} where workspace_id = %s"
     with connect(settings, "mailmart_owner") as other:
         messages = other.execute(count.format("fct_messages").encode(), (TENANT,)).fetchone()
-        # a row that is deleted in the middle of the transaction
-        other.execute("select from core.fct_messages where workspace_id = %s limit 1 for update", (TENANT,))
+        # rows that are deleted in the middle of the transaction
+        lock_rows(other, "core.fct_messages", f"workspace_id = '{TENANT}'")
         kill_waiting(settings, code, other)
         # new mail is refused already, and nothing is half erased
         assert other.execute("select count(*) from app.erased_workspaces").fetchone() == (1,)

@@ -31,15 +31,18 @@ from api.db.migrate import migrate
 from api.errors import MailmartError
 from api.exports.attempt import run_attempt
 from api.exports.storage import storage_of
+from api.intake.sources import create_source
 from api.reports.run_repository import export_ended
 from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.conftest import MakeDatabase
+from tests.integration.platform.citus_installation import installation
 from tests.integration.warehouse import current_rows
 from tests.integration.warehouse.events import random_events
 from tests.integration.warehouse.loading import load_events
 from tests.support import citus as cluster
 from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
+from tests.support.waiting import wait_for_waiting, wait_until
 
 needs_citus = pytest.mark.skipif(cluster.VARIABLE not in os.environ, reason=f"{cluster.VARIABLE} is not set")
 NAME = "mailmart_citus"
@@ -309,6 +312,48 @@ def test_a_moved_and_isolated_tenant_keeps_its_rows(warehouses: Warehouses) -> N
     run_dbt(citus, *WITHOUT_UNIT_TESTS)
     assert answers(citus) == before
     assert current_rows.everything(citus) == rows
+
+
+@needs_citus
+@pytest.mark.timeout(3600)
+def test_webhooks_are_counted_once_by_continuous_builds_of_which_one_is_killed(warehouses: Warehouses, tmp_path: Path) -> None:
+    citus = warehouses.citus
+    key = create_key(citus, "hooks", name="hooks")
+    path = f"/intake/sendgrid/{create_source(citus, 'hooks', 'sendgrid', is_new_workspace=True)}"
+
+    def failures() -> list[tuple[int]]:
+        with connect(citus, "mailmart_owner") as connection:
+            return connection.execute("select failures from app.continuous_builds").fetchall()
+
+    with installation(citus, tmp_path / "log", build_every="10s") as running:
+
+        def counts(messages: int) -> bool:
+            summary = running.summary("hooks", key)
+            return {summary.get(f"emails_{event}") for event in ("sent", "delivered", "opened")} == {messages}
+
+        running.post_sent(path, range(20))
+        # the database was built with other settings than these, so the first may be a whole build
+        wait_until(lambda: counts(20), "the first bodies are counted", 300)
+        with connect(citus, "mailmart_owner") as lock:
+            lock.execute("set local lock_timeout = '60s'")
+            lock.execute("lock table core.fct_campaign_days in access exclusive mode")
+            running.post_sent(path, range(20, 40))
+            # the models before it are written
+            wait_for_waiting(citus)
+            assert running.is_building()
+            running.kill_build()
+            wait_until(lambda: failures() == [(1,)], "the killed build has failed", 60)
+            assert counts(20)
+            running.post_sent(path, range(40, 50))
+        wait_until(lambda: counts(50), "the next build is published", 300)
+    with connect(citus, "mailmart_owner") as connection:
+        batches = connection.execute("select is_continuous, status from app.batches order by batch_id desc limit 2").fetchall()
+    assert batches[0] == (True, "published"), batches
+    with connect(citus, "mailmart_owner") as connection:
+        assert connection.execute(
+            "select count(*), count(distinct event_id) from core.fct_email_events"
+            " where workspace_id = 'hooks' and valid_to = 9223372036854775807"
+        ).fetchall() == [(150, 150)]
 
 
 @pytest.mark.skipif(cluster.is_distributed(), reason="every database is one of a cluster")

@@ -65,7 +65,7 @@ def _compare_answers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Non
         rewritten.append(text)
         return text
 
-    monkeypatch.setattr("api.db.pool._is_citus", lambda connection: True)
+    monkeypatch.setattr("api.db.pool.has_citus", lambda connection: True)
     monkeypatch.setattr(ServedQueries, "rewrite", remember)
     assert answers(settings) == plain
     assert rewritten
@@ -79,7 +79,7 @@ def _compare_answers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_node_that_is_down_is_not_the_database(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL says what the coordinator says of a node."""
-    monkeypatch.setattr("api.db.pool._is_citus", lambda connection: True)
+    monkeypatch.setattr("api.db.pool.has_citus", lambda connection: True)
     tried: list[int] = []
 
     def work(connection: psycopg.Connection) -> None:

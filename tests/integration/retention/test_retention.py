@@ -23,7 +23,7 @@ from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.command import mailmart
 from tests.support.dbt import ROWS, run_dbt
-from tests.support.killing import kill_waiting
+from tests.support.killing import kill_waiting, lock_rows
 from tests.support.postgres import PostgresServer
 from tests.support.waiting import wait_until
 
@@ -317,7 +317,7 @@ def test_a_run_that_is_killed_is_completed_by_the_next(warehouse: Settings, tabl
     with connect(warehouse, "mailmart_owner") as other:
         # the row is deleted by the second transaction of several, or by the last ones
         key = "event_id = 'm5_1_sent'" if table == "raw.email_events" else "message_id = 'm5_1'"
-        other.execute(f"select from {table} where {key} for update".encode())
+        lock_rows(other, table, key)
         kill_waiting(warehouse, RUN_AND_WAIT, other, lambda: rows(warehouse, done))
         assert answers(warehouse) == before
     removed = {}
