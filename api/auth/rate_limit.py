@@ -106,18 +106,24 @@ class RateLimiter:
 
         All calls come from one event loop.
         """
+        return (await self.acquire_many_on_loop(workspace_id, name, limit, 1))[1]
+
+    async def acquire_many_on_loop(self, workspace_id: str, name: str, limit: int, requests: int) -> tuple[int, Quota]:
+        """As `acquire_many`, and as `acquire_on_loop`."""
         limit *= self._factor
         if self._should_try_backend():
             if self._pipeline is None:
                 self._pipeline = RateLimitPipeline(self._connection_pool, self._script, TIMEOUT_SECONDS)
             try:
-                position, reply = await self._pipeline.count(_key(workspace_id, name), limit, WINDOW_SECONDS * MICROSECONDS)
+                position, reply = await self._pipeline.count(
+                    _key(workspace_id, name), limit, WINDOW_SECONDS * MICROSECONDS, requests
+                )
             except (redis.RedisError, OSError, ServerError) as error:
                 self._backend_failed(error)
             else:
                 self._backend_succeeded()
-                return _quota(limit, position, reply)
-        return self._local_fallback.acquire((workspace_id, name), limit, 1)[1]
+                return max(0, min(requests, reply[0] - position)), _quota(limit, position + requests - 1, reply)
+        return self._local_fallback.acquire((workspace_id, name), limit, requests)
 
     def close(self) -> None:
         """Closes the connections."""

@@ -18,10 +18,10 @@ import redis
 Limit = tuple[str, int, int]
 # what hiredis packs (its stub allows one argument only)
 Command = tuple[Any, ...]
-# the position of a request among those that were counted together, and the script's reply
+# the position of a call's first request among those that were counted together, and the script's reply
 Counted = tuple[int, Sequence[int]]
-# the requests of each limit that are counted together
-Batch = dict[Limit, list[asyncio.Future[Counted]]]
+# the calls under each limit that are counted together, and of how many requests each one is
+Batch = dict[Limit, list[tuple[asyncio.Future[Counted], int]]]
 _NOT_COMPLETE = object()
 # the wait for a new connection, in parts: a loop that was busy for the whole of one looks again
 CONNECT_PARTS = 3
@@ -44,15 +44,15 @@ class RateLimitPipeline:
         self._is_busy = False
         self._task: asyncio.Task[None] | None = None
 
-    def count(self, key: str, limit: int, window: int) -> asyncio.Future[Counted]:
-        """Counts a request under a key, if it is within the limit in the window.
+    def count(self, key: str, limit: int, window: int, requests: int = 1) -> asyncio.Future[Counted]:
+        """Counts requests under a key, as far as they are within the limit in the window.
 
         The future raises:
             redis.RedisError, OSError, ServerError: the server is unavailable, does not answer in time, or refuses.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Counted] = loop.create_future()
-        self._waiting.setdefault((key, limit, window), []).append(future)
+        self._waiting.setdefault((key, limit, window), []).append((future, requests))
         if not self._is_busy:
             self._is_busy = True
             # after the other requests of this turn of the loop
@@ -104,16 +104,16 @@ class RateLimitPipeline:
             if not isinstance(error, Exception):
                 raise
         else:
-            for limit, futures in _resolve(batch, replies).items():
-                self._fail({limit: futures}, redis.exceptions.NoScriptError("the script is not kept"))
+            for limit, calls in _resolve(batch, replies).items():
+                self._fail({limit: calls}, redis.exceptions.NoScriptError("the script is not kept"))
             self._next()
 
     def _fail(self, batch: Batch, error: Exception) -> None:
         """Fails a batch and the requests that wait: they would wait for the same server."""
         self.close()
         waiting, self._waiting, self._is_busy = self._waiting, {}, False
-        for futures in (*batch.values(), *waiting.values()):
-            for future in futures:
+        for calls in (*batch.values(), *waiting.values()):
+            for future, _ in calls:
                 if not future.done():
                     future.set_exception(error)
 
@@ -131,7 +131,8 @@ class RateLimitPipeline:
 
     def _commands(self, batch: Batch) -> list[Command]:
         return [
-            ("EVALSHA", self._script_sha, 1, key, limit, window, len(futures)) for (key, limit, window), futures in batch.items()
+            ("EVALSHA", self._script_sha, 1, key, limit, window, sum([requests for _, requests in calls]))
+            for (key, limit, window), calls in batch.items()
         ]
 
 
@@ -262,19 +263,20 @@ async def _succeed(connection: _Connection, commands: Sequence[Command]) -> list
 
 
 def _resolve(batch: Batch, replies: Sequence[Any]) -> Batch:
-    """Gives each request its position and the reply, or the error of the server. Returns those for which it lacks the script."""
+    """Gives each call its position and the reply, or the error of the server. Returns those for which it lacks the script."""
     unknown: Batch = {}
-    for (limit, futures), reply in zip(batch.items(), replies, strict=True):
+    for (limit, calls), reply in zip(batch.items(), replies, strict=True):
         is_error = isinstance(reply, hiredis.ReplyError)
         if is_error and str(reply).startswith("NOSCRIPT"):
-            unknown[limit] = futures
+            unknown[limit] = calls
             continue
-        for position, future in enumerate(futures):
+        position = 0
+        for future, requests in calls:
             # its client may have hung up
-            if future.done():
-                continue
-            if is_error:
-                future.set_exception(redis.ResponseError(str(reply)))
-            else:
-                future.set_result((position, reply))
+            if not future.done():
+                if is_error:
+                    future.set_exception(redis.ResponseError(str(reply)))
+                else:
+                    future.set_result((position, reply))
+            position += requests
     return unknown

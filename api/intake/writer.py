@@ -27,6 +27,10 @@ MAX_BATCH_CHARACTERS = 8 * 1024 * 1024
 # while one batch is committed, another one is parsed; not for small ones, which cost less if more of them share a transaction
 CONNECTIONS = 2
 MIN_CHARACTERS_FOR_ANOTHER = 128 * 1024
+# deliveries for which a batch waits if as many came together a moment ago; a batch of more costs hardly less for each of them
+ENOUGH_DELIVERIES = 16
+# the longest wait for them: less than two commits
+MAX_GATHER_SECONDS = 0.001
 # during an outage, the database is tried once in so many seconds
 RETRY_INTERVAL_SECONDS = 1.0
 
@@ -47,20 +51,21 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Delivery:
     """The bodies of one request.
 
     Attributes:
         bodies: of one source.
         requests_per_minute: the rate above which a request is refused; None if this one is not counted.
-        rejections: those of its bodies, once they are stored. Raises WarehouseUnavailable if they are not.
+        rejections: those of its bodies, once they are stored. Raises WarehouseUnavailable if they are not, or RateLimitExceeded.
         characters: of all texts together.
     """
 
     bodies: Sequence[Body]
     requests_per_minute: int | None = None
     rejections: asyncio.Future[list[Rejection]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    characters: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.characters = sum([len(body.text) for body in self.bodies])
@@ -96,11 +101,14 @@ class Writer:
         self._pending_characters = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_waking = False
+        # the deliveries of the last batch, and those that waited at its end: their clients may send again at once
+        self._expected = 0
+        self._gathering: asyncio.Future[None] | None = None
         self._retry_at = 0.0
         self._is_unavailable = False
 
     async def store(self, delivery: Delivery) -> list[Rejection]:
-        """Counts a delivery for the rate of its source, and puts it at the end of the queue.
+        """Puts a delivery at the end of the queue. A batch is counted for the rates of its sources before it is stored.
 
         Returns the rejections among its bodies once it is stored.
 
@@ -108,15 +116,12 @@ class Writer:
             WarehouseUnavailable: it is not stored, as far as this process can know.
             RateLimitExceeded: it is not stored, because its source sent too many requests.
         """
-        if delivery.requests_per_minute is not None:
-            source_id = delivery.bodies[0].source_id
-            # those that come together share a round trip, while the batch before is stored
-            quota = await self._limiter.acquire_on_loop(source_id, "intake", delivery.requests_per_minute)
-            if not quota.is_allowed:
-                raise RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers))
         self._pending.append(delivery)
         self._pending_characters += delivery.characters
-        if not self._is_waking:
+        if self._gathering is not None:
+            if self._is_gathered():
+                _end(self._gathering)
+        elif not self._is_waking:
             self._is_waking = True
             # after all requests of this turn of the loop are pending
             asyncio.get_running_loop().call_soon(self._wake)
@@ -142,10 +147,31 @@ class Writer:
 
     async def _write(self, store: Store) -> None:
         try:
-            while self._pending:
-                await self._write_batch(store, self._next_batch())
+            while self._pending and self._gathering is None:
+                await self._gather()
+                deliveries = self._next_batch()
+                # the other connection may have taken them
+                if deliveries:
+                    await self._write_batch(store, deliveries)
+                    self._expected = min(len(deliveries) + len(self._pending), ENOUGH_DELIVERIES)
         finally:
             self._idle.append(store)
+
+    async def _gather(self) -> None:
+        """Waits for as many deliveries as came together before, but not for long. One that comes alone does not wait."""
+        if self._is_gathered():
+            return
+        loop = asyncio.get_running_loop()
+        self._gathering = gathering = loop.create_future()
+        timer = loop.call_later(MAX_GATHER_SECONDS, _end, gathering)
+        try:
+            await gathering
+        finally:
+            timer.cancel()
+            self._gathering = None
+
+    def _is_gathered(self) -> bool:
+        return len(self._pending) >= self._expected or self._is_much_pending()
 
     def _next_batch(self) -> list[Delivery]:
         """Takes deliveries from the queue up to the size of a batch. A larger delivery becomes a batch of its own."""
@@ -162,10 +188,13 @@ class Writer:
         return deliveries
 
     async def _write_batch(self, store: Store, deliveries: Sequence[Delivery]) -> None:
-        entries = [_Entry(delivery, body) for delivery in deliveries for body in delivery.bodies]
         try:
             if time.monotonic() < self._retry_at:
                 raise WarehouseUnavailable(UNAVAILABLE)
+            deliveries = await self._within_rates(deliveries)
+            if not deliveries:
+                return
+            entries = [_Entry(delivery, body) for delivery in deliveries for body in delivery.bodies]
             rejections = await self._store(store, entries)
         except WarehouseUnavailable as error:
             for delivery in deliveries:
@@ -185,6 +214,25 @@ class Writer:
             of_delivery.setdefault(id(entry.delivery), []).append(rejection)
         for delivery in deliveries:
             self._finish_delivery(delivery, of_delivery.get(id(delivery), []))
+
+    async def _within_rates(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        """Counts deliveries for the rates of their sources, in one round trip. Fails those above a rate, returns the others."""
+        counted: dict[tuple[str, int], list[Delivery]] = {}
+        for delivery in deliveries:
+            if delivery.requests_per_minute is not None:
+                counted.setdefault((delivery.bodies[0].source_id, delivery.requests_per_minute), []).append(delivery)
+        counts = [
+            self._limiter.acquire_many_on_loop(source_id, "intake", limit, len(of_source))
+            for (source_id, limit), of_source in counted.items()
+        ]
+        # an ordinary batch is of one source, and needs no task for it
+        replies = [await counts[0]] if len(counts) == 1 else await asyncio.gather(*counts)
+        refused: set[int] = set()
+        for of_source, (allowed, quota) in zip(counted.values(), replies, strict=True):
+            for delivery in of_source[allowed:]:
+                refused.add(id(delivery))
+                delivery.fail(RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers)))
+        return [delivery for delivery in deliveries if id(delivery) not in refused] if refused else deliveries
 
     def _finish_delivery(self, delivery: Delivery, rejections: list[Rejection]) -> None:
         reasons = [rejection.reason for rejection in rejections if rejection.problem != "no_source"]
@@ -226,3 +274,8 @@ class Writer:
             LOG.error("bodies cannot be stored, providers will send them again: %s", str(error).strip())
         self._retry_at = time.monotonic() + RETRY_INTERVAL_SECONDS
         return WarehouseUnavailable(UNAVAILABLE)
+
+
+def _end(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

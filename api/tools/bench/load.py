@@ -9,12 +9,13 @@ import dataclasses
 import gc
 import json
 import re
-import selectors
+import select
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count, repeat
 
@@ -95,19 +96,24 @@ def summary(nanoseconds: Sequence[int], seconds: float) -> Measured:
 
 
 class _Connection:
-    """A connection. `sent_at` is the time of its last request, in nanoseconds of the performance counter."""
+    """A connection.
 
-    __slots__ = ("received", "sent_at", "socket")
+    Attributes:
+        sent_at: time of its last request, in nanoseconds of the performance counter.
+        received: the part of a response that is there, if it comes in several.
+        unsent: the part of a request that the kernel had no room for.
+    """
+
+    __slots__ = ("receive", "received", "send", "sent_at", "socket", "unsent")
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection((HOST, port), timeout=RESPONSE_TIMEOUT_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.received = b""
+        # with a timeout, Python polls the socket before each call
+        self.socket.setblocking(False)
+        self.receive, self.send = self.socket.recv, self.socket.send
+        self.received = self.unsent = b""
         self.sent_at = 0
-
-    def send(self, request: bytes) -> None:
-        self.sent_at = time.perf_counter_ns()
-        self.socket.sendall(request)
 
 
 def requests_of(load: Load) -> Iterator[bytes]:
@@ -120,59 +126,82 @@ def requests_of(load: Load) -> Iterator[bytes]:
 
 
 def _drive(load: Load) -> Measured:
-    requests = requests_of(load)
-    start = f"HTTP/1.1 {load.status} ".encode()
-    times: list[int] = []
-    with selectors.DefaultSelector() as selector:
+    with ExitStack() as stack:
+        poll = stack.enter_context(select.epoll())
         connections = [_Connection(load.port) for _ in range(load.connections)]
         for connection in connections:
-            selector.register(connection.socket, selectors.EVENT_READ, connection)
-        now = time.perf_counter_ns()
-        counted_from = now + int(load.warm_up * 1e9)
-        until = counted_from + int(load.seconds * 1e9)
-        for connection in connections:
-            connection.send(next(requests))
-        open_requests = len(connections)
-        enough = open_requests * MIN_RESPONSES
-        counted_until = until
-        # wait for all responses: otherwise the server is still busy when the next measurement begins
-        while open_requests:
-            events = selector.select(RESPONSE_TIMEOUT_SECONDS)
-            if not events:
-                raise MailmartError(f"no response within {RESPONSE_TIMEOUT_SECONDS} s")
-            for key, _ in events:
-                connection = key.data
-                if not _is_complete(connection, start, load.status):
+            stack.callback(connection.socket.close)
+            poll.register(connection.socket, select.EPOLLIN)
+        return _exchange(load, poll, {connection.socket.fileno(): connection for connection in connections})
+
+
+def _exchange(load: Load, poll: select.epoll, connections: Mapping[int, _Connection]) -> Measured:
+    """Sends and receives, with as little as Python can do between a response and the next request: it shares the processors."""
+    next_request = requests_of(load).__next__
+    clock = time.perf_counter_ns
+    times: list[int] = []
+    enough = len(connections) * MIN_RESPONSES
+    counted_from = clock() + int(load.warm_up * 1e9)
+    until = counted_until = counted_from + int(load.seconds * 1e9)
+    # the last complete response: one that is equal byte for byte is complete, too
+    known = b""
+    for connection in connections.values():
+        connection.sent_at = clock()
+        _send_rest(poll, connection, next_request())
+    open_requests = len(connections)
+    # wait for all responses: otherwise the server is still busy when the next measurement begins
+    while open_requests:
+        events = poll.poll(RESPONSE_TIMEOUT_SECONDS)
+        if not events:
+            raise MailmartError(f"no response within {RESPONSE_TIMEOUT_SECONDS} s")
+        for descriptor, _ in events:
+            connection = connections[descriptor]
+            if connection.unsent:
+                _send_rest(poll, connection, connection.unsent)
+                continue
+            response = connection.received + connection.receive(RECEIVE_BYTES)
+            if response != known or not known:
+                if not _is_complete(response, connection.received, load.status):
+                    connection.received = response
                     continue
-                now = time.perf_counter_ns()
-                should_continue = now < until or len(times) < enough
-                if counted_from <= now and should_continue:
+                known = response
+            connection.received = b""
+            now = clock()
+            if now < until or len(times) < enough:
+                if counted_from <= now:
                     times.append(now - connection.sent_at)
                     counted_until = max(until, now)
-                if should_continue:
-                    connection.send(next(requests))
-                else:
-                    open_requests -= 1
-        for connection in connections:
-            connection.socket.close()
+                connection.sent_at = now
+                request = next_request()
+                sent = connection.send(request)
+                if sent < len(request):
+                    _send_rest(poll, connection, request[sent:])
+            else:
+                open_requests -= 1
     return summary(times, (counted_until - counted_from) / 1e9)
 
 
-def _is_complete(connection: _Connection, start: bytes, status: int) -> bool:
-    """Receives data; True if the response is complete.
+def _send_rest(poll: select.epoll, connection: _Connection, rest: bytes) -> None:
+    """Sends the rest of a request: as much as the kernel has room for, and more once it has room."""
+    try:
+        connection.unsent = rest[connection.send(rest) :]
+    except BlockingIOError:
+        connection.unsent = rest
+    poll.modify(connection.socket, select.EPOLLOUT if connection.unsent else select.EPOLLIN)
+
+
+def _is_complete(response: bytes, before: bytes, status: int) -> bool:
+    """Whether a response is complete; `before` is what was there of it before the last data came.
 
     Raises:
         MailmartError: the response is wrong, or has no Content-Length.
     """
-    arrived = connection.socket.recv(RECEIVE_BYTES)
-    if not arrived:
+    if len(response) == len(before):
         raise MailmartError("the server closed a connection")
-    response = connection.received + arrived
-    connection.received = response
     end = response.find(b"\r\n\r\n")
     if end < 0:
         return False
-    if not response.startswith(start):
+    if not response.startswith(b"HTTP/1.1 %d " % status):
         raise MailmartError(f"unexpected response: {response[:200]!r}")
     size = end + 4
     # a 304 has no body, but may have a Content-Length
@@ -183,10 +212,7 @@ def _is_complete(connection: _Connection, start: bytes, status: int) -> bool:
         size += int(length.group(1))
     if len(response) > size:
         raise MailmartError(f"a response has {len(response) - size} bytes too many")
-    if len(response) < size:
-        return False
-    connection.received = b""
-    return True
+    return len(response) == size
 
 
 def main() -> None:

@@ -116,6 +116,18 @@ def test_requests_of_the_same_moment_share_a_round_trip(tmp_path: Path) -> None:
     run(test)
 
 
+def test_a_call_can_count_several_requests(tmp_path: Path) -> None:
+    """Those that it shares a command with come before or after all of them."""
+
+    async def test() -> None:
+        async with pipeline_of(tmp_path) as (server, pipeline):
+            counted = await asyncio.gather(*[pipeline.count("key", 5, WINDOW, requests) for requests in (2, 1, 4)])
+        assert [command[-1] for command in server.commands if command[0] == b"EVALSHA"] == [b"7"]
+        assert [(position, allowed) for position, (allowed, *_) in counted] == [(0, 5), (2, 5), (3, 5)]
+
+    run(test)
+
+
 def test_requests_during_a_round_trip_are_counted_after_it(tmp_path: Path) -> None:
     async def test() -> None:
         async with pipeline_of(tmp_path) as (server, pipeline):

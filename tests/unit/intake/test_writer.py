@@ -10,6 +10,7 @@ import pytest
 
 from api.auth.rate_limit import RateLimiter
 from api.errors import RateLimitExceeded
+from api.intake import writer as writer_module
 from api.intake.batch_store import Body
 from api.intake.source_counts import SourceCounts
 from api.intake.writer import MAX_BATCH_BODIES, MAX_BATCH_CHARACTERS, MIN_CHARACTERS_FOR_ANOTHER, Delivery, Rejection, Writer
@@ -82,6 +83,47 @@ def test_a_second_connection_is_for_much_text() -> None:
         assert await asyncio.gather(*waiting) == [[]] * 7
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(("seconds", "comes_again"), [(3600.0, 3), (0.01, 2)], ids=["all come again", "one does not"])
+def test_a_batch_waits_for_as_many_as_came_together_before(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, comes_again: int
+) -> None:
+    """Larger batches cost less. One that comes alone does not wait."""
+    monkeypatch.setattr(writer_module, "MAX_GATHER_SECONDS", seconds)
+
+    async def main() -> None:
+        recording = Recording()
+        writer = make_writer(recording)
+        # nothing was concurrent yet
+        await writer.store(delivery(1))
+        await writer.store(delivery(1))
+        await asyncio.gather(*[writer.store(delivery(1)) for _ in range(3)])
+        waiting = []
+        for _ in range(comes_again):
+            waiting.append(asyncio.ensure_future(writer.store(delivery(1))))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        await asyncio.gather(*waiting)
+        assert recording.batches == [1, 1, 3, comes_again]
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def test_much_text_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "MAX_GATHER_SECONDS", 3600.0)
+
+    async def main() -> None:
+        recording = Recording()
+        writer = make_writer(recording)
+        await asyncio.gather(*[writer.store(delivery(1)) for _ in range(5)])
+        waiting = asyncio.ensure_future(writer.store(delivery(1)))
+        await asyncio.sleep(0.01)
+        assert recording.batches == [5]
+        await asyncio.gather(waiting, writer.store(delivery(1, "x" * MIN_CHARACTERS_FOR_ANOTHER)))
+        assert recording.batches == [5, 2]
+
+    asyncio.run(asyncio.wait_for(main(), 20))
 
 
 def test_requests_above_the_rate_are_refused_and_the_others_stored() -> None:

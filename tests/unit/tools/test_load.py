@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,6 +30,13 @@ class Handler(BaseHTTPRequestHandler):
         if headers == "length" and status != "304":
             self.wfile.write(b"{}")
 
+    def do_POST(self) -> None:
+        """Responds in pieces, once the body is there."""
+        size = len(self.rfile.read(int(self.headers["Content-Length"])))
+        for piece in (b"HTTP/1.1 200 OK\r\nContent-Len", b"gth: %d\r\n\r\n{" % len(f"{{{size}}}"), b"%d}" % size):
+            self.wfile.write(piece)
+            time.sleep(0.002)
+
     def log_message(self, *_: object) -> None:
         """Logs nothing."""
 
@@ -54,6 +62,15 @@ def test_expected_responses_are_measured(path: str, status: int) -> None:
         measured = measure(load(port, path, status))
     assert measured.rate > 0
     assert 0 < measured.p50 <= measured.p99
+
+
+def test_requests_and_responses_can_come_in_pieces() -> None:
+    """A request that the kernel's buffers do not hold."""
+    body = "x" * 16_000_000
+    request = f"POST /200/length HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    with http_server() as port:
+        measured = measure(Load(port, request, 200, connections=2, seconds=0.2, warm_up=0.0))
+    assert measured.rate > 0
 
 
 @pytest.mark.parametrize(
