@@ -19,7 +19,8 @@ from api.settings import Settings
 # with them dbt prints something else than a build
 OTHER_OUTPUT = ("-h", "--help", "-q", "--quiet", "--log-format", "--no-print")
 WHAT_TO_DO = """The previous publication stays. What to do: docs/how-to/operators/nightly-builds.md#when-a-build-fails
-All lines of dbt: mailmart build --verbose, or the file dbt.log in the folder logs (DBT_LOG_PATH)"""
+All lines of dbt: mailmart build --verbose, or the file dbt.log in the folder logs (DBT_LOG_PATH).
+Each statement of a build in that file: mailmart build --log-level-file debug"""
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

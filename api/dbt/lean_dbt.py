@@ -23,6 +23,8 @@ from typing import Any
 TESTED = frozenset({("1.11.16", "1.39.0")})
 # those of dbt that ask for its debug events
 LEVELS = ("DBT_LOG_LEVEL", "DBT_LOG_LEVEL_FILE", "DBT_ENGINE_LOG_LEVEL", "DBT_ENGINE_LOG_LEVEL_FILE")
+DEBUG = frozenset({"-d", "--debug", "--log-level=debug", "--log-level-file=debug"})
+DEBUG_LEVELS = frozenset({("--log-level", "debug"), ("--log-level-file", "debug")})
 # new objects before a collection: Python's own are 700, 10 and 10
 THRESHOLDS = (50_000, 20, 20)
 # what a statement can begin with, and its first word
@@ -119,10 +121,15 @@ def leave_out_debug_events() -> None:
     EventManager.fire_event = fire_unless_debug  # type: ignore[assignment, method-assign]
 
 
-def asks_for_debug_events(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the environment asks dbt for them, on the console or in the log file."""
+def asks_for_debug_events(arguments: Sequence[str] = (), environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether dbt's arguments or the environment ask for them, on the console or in the log file."""
     debug = environment.get("DBT_DEBUG", environment.get("DBT_ENGINE_DEBUG", "")).lower()
-    return debug in ("1", "true", "t", "yes", "y", "on") or any(environment.get(level) == "debug" for level in LEVELS)
+    return (
+        debug in ("1", "true", "t", "yes", "y", "on")
+        or any(environment.get(level) == "debug" for level in LEVELS)
+        or not DEBUG.isdisjoint(arguments)
+        or any((option, value) in DEBUG_LEVELS for option, value in pairwise(arguments))
+    )
 
 
 def _make_types_of_columns_once() -> None:

@@ -68,7 +68,8 @@ def built_template(server: PostgresServer, template: str, tmp_path_factory: pyte
         server.create_database(BUILT_TEMPLATE, template, warehouse=BUILT_TEMPLATE)
         first = run_dbt(_settings(server, BUILT_TEMPLATE, tmp_path_factory), *WITHOUT_TESTS)
         # who sees a warning at each build reads none
-        assert " WARN=0 " in first.stdout and "WARNING" not in first.stdout, first.stdout
+        assert " WARN=0 " in first.stdout, first.stdout
+        assert "WARNING" not in first.stdout, first.stdout
 
     once_per_run(BUILT_TEMPLATE, make)
     return BUILT_TEMPLATE

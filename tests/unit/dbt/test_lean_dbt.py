@@ -7,6 +7,7 @@ import re
 import pytest
 
 from api.dbt import lean_dbt
+from api.dbt.command import without_debug_events
 from api.settings import PROJECT_ROOT
 
 
@@ -22,16 +23,32 @@ def test_another_release_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("environment", "asks"),
+    ("arguments", "environment", "asks"),
     [
-        ({}, False),
-        ({"DBT_DEBUG": "false", "DBT_LOG_LEVEL": "info"}, False),
-        ({"DBT_DEBUG": "1"}, True),
-        ({"DBT_LOG_LEVEL_FILE": "debug"}, True),
+        ("build", {}, False),
+        ("build --log-level-file warn", {"DBT_DEBUG": "false", "DBT_LOG_LEVEL": "info"}, False),
+        ("build", {"DBT_DEBUG": "1"}, True),
+        ("build", {"DBT_LOG_LEVEL_FILE": "debug"}, True),
+        ("--debug build", {}, True),
+        ("build --log-level-file debug", {}, True),
+        ("build --log-level=debug", {}, True),
     ],
 )
-def test_debug_events_are_made_if_the_environment_asks_for_them(environment: dict[str, str], asks: bool) -> None:
-    assert lean_dbt.asks_for_debug_events(environment) == asks
+def test_debug_events_are_made_if_they_are_wanted(arguments: str, environment: dict[str, str], asks: bool) -> None:
+    assert lean_dbt.asks_for_debug_events(arguments.split(), environment) == asks
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complete"),
+    [
+        ("build --select a", "--log-level-file info build --select a"),
+        # dbt refuses an option that is there twice
+        ("build --log-level-file none", "build --log-level-file none"),
+        ("build --log-level-file=warn", "build --log-level-file=warn"),
+    ],
+)
+def test_the_log_file_has_no_debug_events_that_are_not_made(arguments: str, complete: str) -> None:
+    assert without_debug_events(arguments.split()) == complete.split()
 
 
 @pytest.mark.parametrize(
