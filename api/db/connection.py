@@ -73,9 +73,7 @@ def connect(settings: Settings, role: Role | None, *, autocommit: bool = False, 
         )
     except psycopg.OperationalError as error:
         if REFUSED_OPTIONS in str(error):
-            raise SessionError(
-                "a connection pooler refuses the start-up options of database sessions", hint=DIRECT_HINT
-            ) from error
+            raise SessionError(REFUSED_MESSAGE, hint=DIRECT_HINT) from error
         # the server's sentence is in the server's language, and has the role's name in each
         if role is not None and role in str(error):
             _check_membership(settings, role)
