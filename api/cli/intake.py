@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
-from granian.constants import Interfaces
 
 from api.processes.parent_death import end_with_parent
-from api.server.granian import serve
 from api.settings import INTAKE, Settings
 
-FACTORY = "api.server.intake_factory:create_intake_app"
+if TYPE_CHECKING:
+    from api.server.http1 import App
 
 
 @click.command()
@@ -31,11 +31,13 @@ def command(host: str | None, port: int | None, workers: int, with_parent: bool)
     if with_parent:
         end_with_parent()
     click.echo(f"receiving webhooks on http://{settings.host}:{settings.port}/intake", err=True)
-    serve(
-        settings,
-        workers=workers,
-        target=FACTORY,
-        port_variable="MAILMART_INTAKE_PORT",
-        with_database_metrics=False,
-        interface=Interfaces.RSGI,
-    )
+    from api.server.prefork import serve
+
+    serve(settings, _make_app, workers=workers, port_variable="MAILMART_INTAKE_PORT")
+
+
+def _make_app() -> App:
+    # in each process: metrics are set up by then
+    from api.server.intake_factory import create_intake_app
+
+    return create_intake_app()

@@ -53,7 +53,7 @@ def serve(
             factory=True,
             workers=workers,
             backlog=4096,
-            backpressure=_max_connections(),
+            backpressure=max_connections(),
             http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_SECONDS * 1000),
             respawn_failed_workers=True,
             workers_kill_timeout=SERVER_DRAIN_SECONDS,
@@ -62,7 +62,7 @@ def serve(
         ).serve()
 
 
-def _max_connections() -> int:
+def max_connections() -> int:
     """The connections that the process may have open, after raising the limit of file descriptors as far as the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_CONNECTIONS + SPARE_DESCRIPTORS

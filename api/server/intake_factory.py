@@ -1,4 +1,4 @@
-"""The factory that granian calls in each worker process of the intake."""
+"""The app of the intake, made in each of its processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def create_intake_app() -> IntakeApp:
     # if the server is killed, a worker that survives would keep its port
     end_with_parent()
     app = IntakeApp(Settings.from_environment().for_process(INTAKE).for_intake_address(), is_log_behind=lambda: log.is_behind)
-    # a process of multiprocessing, which granian starts, does not run the handlers of atexit
+    # a process of multiprocessing does not run the handlers of atexit
     Finalize(None, app.close, exitpriority=2)
     Finalize(None, log.close, exitpriority=1)
     return app

@@ -1,4 +1,4 @@
-"""Requests over RSGI, granian's own interface: half the processor time of ASGI for a small request with a body.
+"""The interface of RSGI between a server and an app: half the processor time of ASGI for a small request with a body.
 
 Only for responses that are complete and small: see decisions 63 and 97.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Protocol
-
-from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
 
 from api.server.held_bytes import ClientDisconnected
 from api.server.unread_bodies import discard
@@ -33,7 +31,7 @@ class Scope(Protocol):
 
 
 class HTTPProtocol(Protocol):
-    """Reads the body of a request, as a whole or piece by piece, and responds."""
+    """Reads the body of a request, as a whole or piece by piece, and responds. Reading raises ClientDisconnected."""
 
     async def __call__(self) -> bytes: ...
 
@@ -56,12 +54,9 @@ class RequestBody:
         Raises:
             ClientDisconnected: the client hung up.
         """
-        # granian reads it to its end, whatever becomes of this call
+        # if it is not read to its end, the server closes the connection
         self._is_complete = True
-        try:
-            return await self._protocol()
-        except ProtocolClosed:
-            raise ClientDisconnected from None
+        return await self._protocol()
 
     async def read_pieces(self, length: int | None, max_bytes: int, hold: Callable[[int], object]) -> bytes:
         """The body, at most one byte or piece more than the bound. `hold` is called with the size of each piece.
@@ -73,19 +68,13 @@ class RequestBody:
             WarehouseUnavailable: from `hold`.
         """
         body = bytearray()
-        empty_pieces = 0
-        try:
-            async for piece in self._pieces:
-                hold(len(piece))
-                body += piece
-                empty_pieces += not piece
-                if len(body) > max_bytes:
-                    return bytes(body)
-        except ProtocolClosed:
-            raise ClientDisconnected from None
+        async for piece in self._pieces:
+            hold(len(piece))
+            body += piece
+            if len(body) > max_bytes:
+                return bytes(body)
         self._is_complete = True
-        # granian ends a body with an empty piece, and has one more in the place of an error
-        if len(body) < length if length is not None else empty_pieces > 1:
+        if length is not None and len(body) < length:
             raise ClientDisconnected
         return bytes(body)
 
@@ -95,12 +84,11 @@ class RequestBody:
             return
         try:
             await discard(self._pieces)
-        except ProtocolClosed:
-            # the client hung up
+        except ClientDisconnected:
             return
 
 
 async def _pieces(protocol: HTTPProtocol) -> AsyncIterator[bytes]:
-    """The pieces, for one loop and another: granian lets them be iterated over once."""
+    """The pieces, for one loop and another."""
     async for piece in protocol:
         yield piece

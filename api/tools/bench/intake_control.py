@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from granian.constants import Interfaces
-
 from api.processes.parent_death import end_with_parent
-from api.server.granian import serve
+from api.server.prefork import serve
 from api.server.rsgi import HTTPProtocol, RequestBody, Scope
 from api.settings import Settings
 
@@ -32,9 +30,4 @@ def make_control() -> Control:
 
 if __name__ == "__main__":
     end_with_parent()
-    serve(
-        Settings.from_environment(),
-        workers=int(sys.argv[1]),
-        target="api.tools.bench.intake_control:make_control",
-        interface=Interfaces.RSGI,
-    )
+    serve(Settings.from_environment(), make_control, workers=int(sys.argv[1]))

@@ -33,12 +33,11 @@ OF_DATABASE = {"psycopg", "pydantic"}
 NEEDED = {
     "api.cli": set(),
     "api.cli.serve": {"granian", "pydantic"},
-    "api.cli.intake": {"granian", "pydantic"},
+    "api.cli.intake": {"pydantic"},
     "api.cli.worker": OF_DATABASE | {"marshmallow", "procrastinate", "prometheus_client", "urllib3"},
     "api.cli.scheduler": OF_DATABASE | {"apscheduler", "marshmallow", "prometheus_client"},
     "api.cli.build": OF_DATABASE | {"procrastinate", "yoyo"},
-    "api.server.intake_factory": OF_DATABASE
-    | {"cryptography", "granian", "jwt", "prometheus_client", "redis", "urllib3", "werkzeug"},
+    "api.server.intake_factory": OF_DATABASE | {"cryptography", "jwt", "prometheus_client", "redis", "urllib3", "werkzeug"},
     "api.server.factory": OF_DATABASE
     | {
         "cryptography",

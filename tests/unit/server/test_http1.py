@@ -1,0 +1,192 @@
+"""HTTP/1.1 in the loop's thread: what is no ordinary request, and what a connection does between two of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+import uvloop
+
+from api.server import http1
+from api.server.held_bytes import ClientDisconnected
+from api.server.http1 import Connections
+from api.server.rsgi import HTTPProtocol, RequestBody, Scope
+
+HEADERS = [("content-type", "text/plain")]
+
+
+class Echo:
+    """Responds with what it got, once it may."""
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+        self.lost = 0
+        self.may_respond = asyncio.Event()
+        self.may_respond.set()
+
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        try:
+            if scope.path == "/pieces":
+                body = await RequestBody(protocol).read_pieces(None, 10_000_000, lambda _: None)
+            else:
+                body = b"" if scope.path == "/unread" else await RequestBody(protocol).read_whole()
+        except ClientDisconnected:
+            self.lost += 1
+            return
+        self.got.append(f"{scope.method} {scope.path}?{scope.query_string} {len(body)}")
+        await self.may_respond.wait()
+        content = self.got[-1].encode()
+        protocol.response_bytes(200, [*HEADERS, ("content-length", str(len(content)))], content)
+
+
+Client = Callable[..., Awaitable[bytes]]
+
+
+def run(test: Callable[[Echo, Connections, Client], Awaitable[None]], max_connections: int = 10) -> None:
+    async def main() -> None:
+        app = Echo()
+        connections = Connections(app, max_connections)
+        server = await asyncio.get_running_loop().create_server(connections.make, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+
+        async def client(*parts: bytes, eof: bool = False) -> bytes:
+            """Sends the parts, and reads until the server closes the connection."""
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for part in parts:
+                writer.write(part)
+                await asyncio.sleep(0.005)
+            if eof:
+                writer.write_eof()
+            content = await reader.read()
+            writer.close()
+            return content
+
+        await asyncio.wait_for(test(app, connections, client), 20)
+        server.close()
+        await asyncio.wait_for(connections.drain(), 20)
+
+    uvloop.run(main())
+
+
+def request(head: str, body: bytes = b"", *, close: bool = True) -> bytes:
+    length = f"content-length: {len(body)}\r\n" if body else ""
+    return f"{head} HTTP/1.1\r\nhost: x\r\n{length}{'connection: close' if close else 'x: y'}\r\n\r\n".encode() + body
+
+
+def test_requests_of_one_connection_are_handled_in_order() -> None:
+    """Also those that come before the response of the one before, and in pieces."""
+
+    async def test(app: Echo, connections: Connections, client: Client) -> None:
+        app.may_respond.clear()
+        asyncio.get_running_loop().call_later(0.05, app.may_respond.set)
+        many = request("POST /a%20b?x=1", b"12", close=False) + request("GET /c", close=False) + request("POST /d", b"123")
+        got = await client(many[:30], many[30:90], many[90:])
+        assert app.got == ["POST /a b?x=1 2", "GET /c? 0", "POST /d? 3"]
+        assert got.count(b"HTTP/1.1 200 OK\r\n") == 3
+        assert got.count(b"connection: close") == 1
+        assert got.count(b"date: ") == 3
+
+    run(test)
+
+
+def test_large_bodies_and_chunks() -> None:
+    async def test(app: Echo, connections: Connections, client: Client) -> None:
+        large = b"x" * 3_000_000
+        chunks = (
+            b"POST /pieces HTTP/1.1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n5\r\n12345\r\n",
+            b"1\r\n6\r\n0\r\n\r\n",
+        )
+        await client(request("POST /whole", large))
+        await client(request("POST /pieces", large))
+        await client(*chunks)
+        assert app.got == ["POST /whole? 3000000", "POST /pieces? 3000000", "POST /pieces? 6"]
+        # a body that is not read ends the connection
+        assert (await client(request("POST /unread", large[:1_000], close=False)[:-10])).startswith(b"HTTP/1.1 200 OK")
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", 400),
+        (b"POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+        (b"GET http://[ HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nx: " + b"y" * 200_000, 431),
+    ],
+)
+def test_what_is_no_request_is_refused(sent: bytes, status: int) -> None:
+    async def test(app: Echo, connections: Connections, client: Client) -> None:
+        assert (await client(sent)).startswith(b"HTTP/1.1 %d " % status)
+        assert app.got == []
+
+    run(test)
+
+
+def test_a_body_that_is_cut_off_or_broken_is_lost() -> None:
+    async def test(app: Echo, connections: Connections, client: Client) -> None:
+        assert await client(request("POST /", b"12345")[:-1], eof=True) == b""
+        assert await client(b"POST /pieces HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\n12345\r\n", b"zz\r\n") == b""
+        assert (app.lost, app.got) == (2, [])
+        # one that is complete has its response, although the client sends no more
+        assert b"200 OK" in await client(request("POST /", b"12345", close=False), eof=True)
+
+    run(test)
+
+
+def test_head_continue_and_upgrade() -> None:
+    async def test(app: Echo, connections: Connections, client: Client) -> None:
+        assert (await client(request("HEAD /x"))).endswith(b"\r\n\r\n")
+        waits = b"POST /x HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\n"
+        assert (await client(waits, b"ab")).startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
+        upgrade = b"POST /h2c HTTP/1.1\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\ncontent-length: 2\r\n\r\n"
+        assert (await client(upgrade, b"[]" + request("GET /next"))).count(b"HTTP/1.1 200 OK") == 2
+        assert (await client(upgrade + b"[]" + request("GET /next"))).count(b"HTTP/1.1 200 OK") == 2
+        assert app.got[-4:] == ["POST /h2c? 2", "GET /next? 0"] * 2
+        assert (await client(b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+        assert (await client(b"GET /old HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200 OK")
+
+    run(test)
+
+
+def test_connections_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http1, "HEADER_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(http1, "IDLE_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(http1, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(http1, "SWEEP_SECONDS", 0.02)
+
+    async def test(app: Echo, connections: Connections, client: Client) -> None:
+        assert await client() == b""
+        assert (await client(b"GET / HT")).startswith(b"HTTP/1.1 408 ")
+        assert (await client(request("GET /", close=False))).startswith(b"HTTP/1.1 200 OK")
+
+    run(test)
+
+
+def test_too_many_connections() -> None:
+    async def test(app: Echo, connections: Connections, client: Client) -> None:
+        app.may_respond.clear()
+        waiting = asyncio.ensure_future(client(request("GET /")))
+        await asyncio.sleep(0.05)
+        assert (await client(request("GET /"))).startswith(b"HTTP/1.1 503 ")
+        app.may_respond.set()
+        assert (await waiting).startswith(b"HTTP/1.1 200 OK")
+        assert (await client(request("GET /"))).startswith(b"HTTP/1.1 200 OK")
+
+    run(test, max_connections=1)
+
+
+def test_draining_finishes_requests() -> None:
+    async def test(app: Echo, connections: Connections, client: Client) -> None:
+        app.may_respond.clear()
+        busy, idle = asyncio.ensure_future(client(request("GET /", close=False))), asyncio.ensure_future(client())
+        await asyncio.sleep(0.05)
+        draining = asyncio.ensure_future(connections.drain())
+        assert await idle == b""
+        app.may_respond.set()
+        assert b"connection: close" in await busy
+        await draining
+
+    run(test)
