@@ -81,9 +81,8 @@ where
 
 {# The condition that a row's day or slot is in the window, or in the one before it. #}
 {% macro is_in_period(time, meta, period) -%}
-    {%- set first, last = request_range_start(), request_range_end() -%}
+    {%- set first, last = days_of_period(period) -%}
     {%- if period == 'previous' -%}
-        {%- set first, last = '(' ~ first ~ ' - ' ~ request_compare_days() ~ ')', '(' ~ last ~ ' - ' ~ request_compare_days() ~ ')' -%}
     {{ request_compare_days() }} is not null
     and {% endif -%}
     {%- if meta.resolution_minutes is defined -%}
@@ -93,6 +92,41 @@ where
     {%- else -%}
     {{ time }} between {{ first }} and {{ last }}
     {%- endif -%}
+{%- endmacro %}
+
+
+{# The first and the last day of a period, as expressions. #}
+{% macro days_of_period(period) -%}
+    {%- set first, last = request_range_start(), request_range_end() -%}
+    {%- if period == 'previous' -%}
+        {%- set before = ' - ' ~ request_compare_days() ~ ')' -%}
+        {{ return(('(' ~ first ~ before, '(' ~ last ~ before)) }}
+    {%- endif -%}
+    {{ return((first, last)) }}
+{%- endmacro %}
+
+
+{#
+    The time of a slot on the clock of the zone. A zone is looked up for each row, which takes PostgreSQL longer than all else of it.
+    So it is an interval if its offset is the same all through the period: computed once, and null if it is not.
+#}
+{% macro local_time_of_slot(time, period) -%}
+    {%- set first, last = days_of_period(period) -%}
+    {%- set utc_offset -%}
+(
+            select case when count(distinct clock.utc_offset) = 1 then min(clock.utc_offset) end
+            from (
+                select (midnight at time zone {{ query_timezone() }}) - (midnight at time zone 'UTC') as utc_offset
+                from generate_series(
+                    ({{ first }} - 1)::timestamp at time zone 'UTC', ({{ last }} + 2)::timestamp at time zone 'UTC', interval '1 day'
+                ) as midnight
+            ) as clock
+        )
+    {%- endset -%}
+case
+        when {{ utc_offset }} is null then {{ time }} at time zone {{ query_timezone() }}
+        else {{ time }} at time zone {{ utc_offset }}
+    end
 {%- endmacro %}
 
 
@@ -109,7 +143,7 @@ where
 {% macro time_column_sql(name, meta, period) -%}
     {%- set has_hours = meta.resolution_minutes is defined -%}
     {%- set time = 'fact.' ~ meta.time_column -%}
-    {%- set local_time = time ~ ' at time zone ' ~ query_timezone() if has_hours else time ~ '::timestamp' -%}
+    {%- set local_time = local_time_of_slot(time, period) if has_hours else time ~ '::timestamp' -%}
     {%- set at = local_time if period == 'current' else local_time ~ " + make_interval(days => " ~ request_compare_days() ~ ')' -%}
     {%- if name == 'period' -%} '{{ period }}'
     {%- elif name == 'day' -%} {{ at }}
