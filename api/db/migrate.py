@@ -154,7 +154,7 @@ def require_migrations(settings: Settings) -> None:
     """
     # a login that inherits nothing sees the functions of schema app under the role only
     with connect(settings, "mailmart_owner") as connection:
-        functions = ("app.record_raw_state", "app.lock_view", "app.hold_off_builds")
+        functions = ("app.record_raw_state", "app.lock_view", "app.hold_off_builds", "app.record_core_version")
         is_migrated = connection.execute(
             "select bool_and(to_regproc(name) is not null) from unnest(%s::text[]) as name", (list(functions),)
         ).fetchone() == (True,)

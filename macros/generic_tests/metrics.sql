@@ -45,10 +45,9 @@
 {% macro warn_of_missing_measures(node) -%}
     {%- set missing = missing_measures(node) -%}
     {%- if missing -%}
-        {%- set command = 'mailmart build' if warehouse_name() == 'production' else 'dbt build' -%}
         {%- do exceptions.warn(
             'Marts show 0 for days that nobody counted: ' ~ missing | join(', ') ~ ' of ' ~ node.name
-            ~ ' has no value in old rows. Backfill: ' ~ command ~ " --vars '{recompute: true}' --exclude-resource-type unit_test"
+            ~ ' has no value in old rows. ' ~ how_to_backfill()
         ) -%}
     {%- endif -%}
 {%- endmacro %}

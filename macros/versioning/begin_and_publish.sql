@@ -89,6 +89,7 @@
             ~ is_continuous_build()
             ~ '); commit'
         ) -%}
+        {%- do run_query(record_core_version() ~ '; commit') -%}
         {%- do read_raw_logs() -%}
         {%- if not is_continuous_build() -%}
             {%- do make_served_schema() -%}
@@ -160,7 +161,7 @@
 
 
 {% macro require_migrations() -%}
-    {%- set are_there = run_query("select bool_and(to_regproc(name) is not null) from unnest(array['app.record_raw_state', 'app.lock_view', 'app.assign_events_under_alias']) as name") -%}
+    {%- set are_there = run_query("select bool_and(to_regproc(name) is not null) from unnest(array['app.record_raw_state', 'app.lock_view', 'app.assign_events_under_alias', 'app.record_core_version']) as name") -%}
     {%- if not are_there.rows[0][0] -%}
         {%- do exceptions.raise_compiler_error('The database is not migrated to this release: run `mailmart migrate`, then build again.') -%}
     {%- endif -%}
@@ -184,6 +185,7 @@
     {%- do explain_timeouts(results) -%}
     {%- do name_lock_holders(results) -%}
     {%- do explain_rejected_events(results) -%}
+    {%- do warn_of_old_rows() -%}
     select app.end_batch(
         {{ batch }},
         {{ sql_literal(tojson(node_results(results))) }},

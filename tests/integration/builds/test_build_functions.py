@@ -99,6 +99,29 @@ def test_a_held_build_cannot_be_abandoned_and_its_settings_last_for_the_transact
     owner.execute("update app.batches set status = 'abandoned' where batch_id = %s", (batch,))
 
 
+def test_rows_stay_of_their_version_of_core_until_a_backfill_is_published(owner: psycopg.Connection) -> None:
+    def build(name: str, version: int, *, recomputes: bool = False, first_table: str | None = "rows", succeeds: bool = True) -> Any:
+        batch = begin(owner, name)
+        call = "select app.record_core_version(%s, %s, %s, to_regclass(%s))"
+        recorded = value(owner, call, batch, version, recomputes, first_table)
+        end(owner, batch, {"seed": "success", "first": "pass", "second": "pass" if succeeds else "error"})
+        return recorded
+
+    owner.execute("create temporary table rows (id int)")
+    assert build("no table yet", 1, first_table=None, succeeds=False) == 1
+    assert build("a table without rows", 2) == 2
+    owner.execute("insert into rows values (1)")
+    assert build("the same release", 2) == 2
+    assert build("an upgrade", 3) == 2
+    assert build("a backfill that fails", 3, recomputes=True, succeeds=False) == 3
+    assert build("the next build", 3) == 2
+    assert build("a backfill", 3, recomputes=True) == 3
+    assert build("the build after it", 3) == 3
+    # as builds of a release that did not record it
+    owner.execute("update app.batches set core_version = null")
+    assert build("after an upgrade from there", 3) is None
+
+
 def test_a_whole_build_is_published(owner: psycopg.Connection) -> None:
     batch = begin(owner, "first")
     assert end(owner, batch, {"seed": "success", "first": "pass", "second": "warn"}) == "published"

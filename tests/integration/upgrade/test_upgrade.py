@@ -136,6 +136,7 @@ def test_the_next_build_writes_only_new_facts(service: WsgiApp, upgraded: Settin
     # a new measure is unknown in old rows, and not 0, until a backfill; the build says so
     assert overview["engagement_by_human"]["coverage"] is None
     assert "classified_opens_and_clicks of fct_campaign_days has no value in old rows. Backfill: mailmart build" in output
+    assert "Mail that was built before this release does not have: links, mailbox providers of recipients" in output
 
 
 def test_a_developers_warehouse_is_migrated(upgraded: Settings) -> None:
