@@ -22,6 +22,7 @@ QUERY_KEYS = ("limit", "path", "position")
 # names of fields of a response's rows and of `order_by`
 RESERVED = ("time",)
 # granularity -> the mart that has all buckets of a window
+NAMES_VIEW = "query_names"
 BUCKET_VIEWS = {"hour": "query_hours", "day": "query_days", "week": "query_days", "month": "query_days"}
 
 
@@ -104,6 +105,8 @@ class SemanticLayer:
         metrics, dimensions: by name, in the order of the names.
         facts: the smallest first.
         bucket_views: granularity → the view that has all buckets of the window, in a column of that name.
+        names_view: the view that has the display names of dimensions' values; '' in a publication without it.
+        named: the dimensions whose values have display names.
     """
 
     endpoint: QueryEndpoint | None = None
@@ -111,6 +114,8 @@ class SemanticLayer:
     dimensions: Mapping[str, Dimension] = field(default_factory=dict)
     facts: tuple[Fact, ...] = ()
     bucket_views: Mapping[str, str] = field(default_factory=dict)
+    names_view: str = ""
+    named: frozenset[str] = frozenset()
 
 
 def read_semantic_layer(manifest: Mapping[str, Any]) -> SemanticLayer:
@@ -144,9 +149,27 @@ def read_semantic_layer(manifest: Mapping[str, Any]) -> SemanticLayer:
                 hint="Add one to any semantic model that has it: the API's users read it in the OpenAPI document.",
             )
     facts = sorted((_fact(model, manifest["nodes"]) for model in models), key=lambda fact: (fact.size, fact.name))
-    views = {node["name"]: view_name(node) for node in manifest["nodes"].values() if node["name"] in set(BUCKET_VIEWS.values())}
-    buckets = {granularity: views[name] for granularity, name in BUCKET_VIEWS.items() if name in views}
-    return SemanticLayer(endpoint, dict(sorted(metrics.items())), dict(sorted(dimensions.items())), tuple(facts), buckets)
+    nodes = {node["name"]: node for node in manifest["nodes"].values() if node["name"] in {NAMES_VIEW, *BUCKET_VIEWS.values()}}
+    return SemanticLayer(
+        endpoint,
+        dict(sorted(metrics.items())),
+        dict(sorted(dimensions.items())),
+        tuple(facts),
+        {granularity: view_name(nodes[name]) for granularity, name in BUCKET_VIEWS.items() if name in nodes},
+        view_name(nodes[NAMES_VIEW]) if NAMES_VIEW in nodes else "",
+        _named(nodes.get(NAMES_VIEW, {}), dimensions),
+    )
+
+
+def _named(node: Mapping[str, Any], dimensions: Mapping[str, Dimension]) -> frozenset[str]:
+    names = _meta(node).get("names_of", [])
+    for name in names:
+        if name not in dimensions or dimensions[name].kind != "string":
+            raise ContractError(
+                f"names_of of {NAMES_VIEW} has {name}, which is no dimension of texts",
+                hint="Remove it there, or add the dimension to a semantic model.",
+            )
+    return frozenset(names)
 
 
 def _endpoint(exposures: Mapping[str, Any]) -> QueryEndpoint | None:

@@ -8,10 +8,11 @@ from typing import Any
 import psycopg
 
 from api.analytics.query.chart import DEFAULT_BARS, MAX_BARS, answer_of_chart, chart_of_answer
+from api.analytics.query.page import names_of
 from api.analytics.query.plan import choose_fact
 from api.analytics.query.request import resolve_query
-from api.analytics.query.response import rows_of
-from api.analytics.query.statement import metric_columns, row_columns, rows_statement
+from api.analytics.query.response import definitions_of, rows_of
+from api.analytics.query.statement import page_columns, rows_statement
 from api.contract.charts import RowsChart
 from api.contract.publication import Publication
 from api.db.request_context import apply_settings, tenant_settings
@@ -35,12 +36,14 @@ def query_chart(
     def ask(asked: Mapping[str, Any]) -> dict[str, Any]:
         query = resolve_query(layer, asked, export.requested_on)
         apply_settings(connection, query.settings() | tenant_settings(export.workspace_id, publication.batch_id))
-        statement = rows_statement(query, choose_fact(layer, query), layer.bucket_views.get(query.granularity, ""))
+        statement = rows_statement(layer, query, choose_fact(layer, query))
         rows = connection.execute(statement.encode()).fetchall()
-        columns = (*row_columns(query), *metric_columns(query))
         return {
-            "data": {"rows": rows_of(query, columns, rows[: query.limit])},
-            "meta": {"next_cursor": "there is one" if len(rows) > query.limit else None},
+            "data": {"rows": rows_of(query, page_columns(query), rows[: query.limit])},
+            "meta": {
+                "next_cursor": "there is one" if len(rows) > query.limit else None,
+                "definitions": definitions_of(layer, query, names_of(query, rows)),
+            },
         }
 
     return chart_of_answer(layer, body, answer_of_chart(body, ask))

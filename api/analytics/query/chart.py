@@ -33,6 +33,7 @@ def answer_of_chart(body: Body, ask: Ask) -> Answer:
     Raises:
         ValidationFailed: there are more points than a chart can show.
     """
+    body = {**body, "names": True}
     if not body.get("granularity"):
         return ask(body)
     by_time = {**body, "limit": MAX_LIMIT}
@@ -68,7 +69,7 @@ def chart_of_answer(layer: SemanticLayer, body: Body, answer: Answer) -> tuple[R
     rows, meta = answer["data"]["rows"], answer["meta"]
     metric = layer.metrics[body["metrics"][0]]
     dimensions = [layer.dimensions[name] for name in body["dimensions"]]
-    values = _of_dimensions(rows, metric.name, dimensions) if dimensions else _of_metrics(layer, rows, body)
+    values = _of_dimensions(rows, metric.name, dimensions, meta["definitions"]) if dimensions else _of_metrics(layer, rows, body)
     parts = list(dict.fromkeys(row[PART] for row in values))
     by = ", ".join(dimension.label for dimension in dimensions)
     title = f"{metric.label} by {by}" if dimensions else ", ".join(parts) or metric.label
@@ -114,14 +115,18 @@ def _complete(answer: Answer) -> Answer:
     return answer
 
 
-def _of_dimensions(rows: Iterable[Mapping[str, Any]], metric: str, dimensions: Sequence[Dimension]) -> list[dict[str, Any]]:
-    """A value for each row; its part is named by its dimensions."""
+def _of_dimensions(
+    rows: Iterable[Mapping[str, Any]], metric: str, dimensions: Sequence[Dimension], definitions: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """A value for each row; its part is named by its dimensions: by their display names, if they have some."""
+    shown = [definitions[dimension.name].get("names", {}) for dimension in dimensions]
     names: dict[tuple[str, ...], str] = {}
     values = []
     for row in rows:
         key = tuple(row["dimensions"][dimension.name] for dimension in dimensions)
         if key not in names:
-            names[key] = _unique(", ".join(text or NO_VALUE for text in key), names.values())
+            texts = [of_value.get(value) or value or NO_VALUE for value, of_value in zip(key, shown, strict=True)]
+            names[key] = _unique(", ".join(texts), names.values())
         values.append({**_time(row), PART: names[key], VALUE: row["metrics"][metric]["value"]})
     return values
 

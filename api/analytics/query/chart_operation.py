@@ -13,7 +13,7 @@ from api.web.operations import Operation
 def chart_of_query_operation(operation: Operation) -> Operation:
     """The operation whose arguments are those of a query that a chart can have: one page, and as many bars as fit."""
     fields = dict((operation.arguments or ma.Schema)().fields)
-    del fields["cursor"]
+    del fields["cursor"], fields["names"]
     fields["limit"] = ma.fields.Integer(
         load_default=DEFAULT_BARS,
         strict=True,

@@ -15,7 +15,7 @@ from api.errors import InvalidCursor
 
 KIND = "mailmart query"
 # what may differ between two pages
-OF_PAGE = ("cursor", "limit")
+OF_PAGE = ("cursor", "limit", "names")
 # what PostgreSQL's types hold: a cursor is what a client sends
 MAX_INTEGER = 2**31 - 1
 MAX_NUMBER = 10**15
@@ -37,7 +37,7 @@ def decode_cursor(body: Mapping[str, Any], query: Query) -> tuple[Any, ...] | No
     try:
         digest, *values = decode(KIND, body["cursor"])
         if digest != _digest(body):
-            raise InvalidCursor("Is of another query: except for limit, send the body of the first page.")
+            raise InvalidCursor("Is of another query: except for limit and names, send the body of the first page.")
         kinds = {dimension.name: dimension.kind for dimension in query.dimensions}
         return tuple(_checked(order.field, value, kinds, query) for order, value in zip(query.order, values, strict=True))
     except (ValueError, TypeError) as error:

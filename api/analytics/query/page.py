@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from api.analytics.query.request import TIME, Query
-from api.analytics.query.statement import metric_columns, metric_parts, row_columns
+from api.analytics.query.statement import metric_columns, metric_parts, name_column, page_columns
 from api.contract.semantic_layer import Dimension
 
 # a row as PostgreSQL's texts; None is null
@@ -27,15 +27,31 @@ NULL = "null"
 
 def page_of(query: Query, rows: Sequence[TextRow]) -> orjson.Fragment:
     """The rows of a page, a JSON array."""
-    names = (*row_columns(query), *metric_columns(query))
     # column by column, which is done in C; so is the template of each row
-    columns = dict(zip(names, zip(*rows[: query.limit], strict=True), strict=True)) if rows else dict.fromkeys(names, ())
+    columns = _columns(query, rows)
     # each value once: they repeat from row to row
     writers = {dimension.name: cache(_writer_of(dimension)) for dimension in query.dimensions}
     writers[TIME] = cache(_time_writer(query))
     template, used = _row_template(query)
     values = [map(writers[name], columns[name]) if name in writers else _numbers(columns[name]) for name in used]
     return orjson.Fragment(f"[{','.join(map(template.__mod__, zip(*values, strict=True)))}]")
+
+
+def names_of(query: Query, rows: Sequence[TextRow]) -> dict[str, dict[str, str]]:
+    """The display names of the values of a page, by dimension. A value without a name is left out."""
+    columns = _columns(query, rows)
+    return {
+        dimension: {
+            value: name for value, name in zip(columns[dimension], columns[name_column(dimension)], strict=True) if value and name
+        }
+        for dimension in query.named
+    }
+
+
+def _columns(query: Query, rows: Sequence[TextRow]) -> dict[str, Sequence[str | None]]:
+    """The values of a page by column."""
+    names = page_columns(query)
+    return dict(zip(names, zip(*rows[: query.limit], strict=True), strict=True)) if rows else dict.fromkeys(names, ())
 
 
 def totals_of(query: Query, row: TextRow) -> orjson.Fragment:
@@ -48,7 +64,7 @@ def totals_of(query: Query, row: TextRow) -> orjson.Fragment:
 def order_values(query: Query, row: TextRow) -> list[object]:
     """The values of a row that a cursor needs."""
     kinds = {dimension.name: dimension.kind for dimension in query.dimensions}
-    columns = dict(zip((*row_columns(query), *metric_columns(query)), row, strict=True))
+    columns = dict(zip(page_columns(query), row, strict=True))
     return [_value(columns[order.field], TIME if order.field == TIME else kinds.get(order.field)) for order in query.order]
 
 

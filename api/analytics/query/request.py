@@ -80,6 +80,7 @@ class Query:
         granularity: the bucket of time; '' if rows have no time.
         compare_days: how many days before the window the compared period lies; 0 for none.
         order: ends with all that makes a row unique.
+        named: the dimensions whose display names the response has.
         after: of the last row of the page before, the values of `order`; None for the first page.
     """
 
@@ -94,6 +95,7 @@ class Query:
     compare_days: int
     order: tuple[Order, ...]
     limit: int
+    named: tuple[str, ...] = ()
     after: tuple[Any, ...] | None = None
 
     def settings(self) -> dict[str, str]:
@@ -188,6 +190,15 @@ def request_fields(layer: SemanticLayer) -> dict[str, ma.fields.Field[Any]]:
             validate=ma.validate.Length(max=MAX_ORDER),
             metadata={"description": "Sort order. Default: by time, if rows have one; else by the first metric, descending."},
         ),
+        "names": ma.fields.Boolean(
+            load_default=False,
+            truthy={True},
+            falsy={False},
+            metadata={
+                "description": "Adds `names` to the dimensions in `meta.definitions`: the display names of the ids on this page."
+                f" Of {', '.join(sorted(layer.named))}.",
+            },
+        ),
         "limit": ma.fields.Integer(
             load_default=100,
             strict=True,
@@ -236,6 +247,7 @@ def resolve_query(layer: SemanticLayer, body: Mapping[str, Any], today: date) ->
         compare_days=_compare_days(body.get("compare", ""), first, last),
         order=_order(body["order_by"], metrics, dimensions, granularity),
         limit=body["limit"],
+        named=tuple(sorted(layer.named.intersection(body["dimensions"]))) if body.get("names") else (),
     )
 
 

@@ -77,6 +77,15 @@ class Definition(OpenSchema):
     formula = ma.fields.String(
         metadata={"description": "Formula of a metric that is computed from others.", "example": "opened / delivered"}
     )
+    names = ma.fields.Dict(
+        keys=ma.fields.String(),
+        values=ma.fields.String(),
+        metadata={
+            "description": "With `names`: the display names of the dimension's values on this page. A value without one is left"
+            " out.",
+            "example": {"cmp_abc123": "Spring sale"},
+        },
+    )
 
 
 class QueryMeta(Meta):
@@ -183,15 +192,17 @@ def totals_of(query: Query, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     return _metrics(query, columns, 1)[0]
 
 
-def definitions_of(layer: SemanticLayer, query: Query) -> dict[str, dict[str, str]]:
-    """What the query's metrics and dimensions mean."""
-    definitions: dict[str, dict[str, str]] = {}
+def definitions_of(layer: SemanticLayer, query: Query, names: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, Any]]:
+    """What the query's metrics and dimensions mean. `names`: of dimensions, the display names of values."""
+    definitions: dict[str, dict[str, Any]] = {}
     for metric in query.metrics:
         definitions[metric.name] = {"label": metric.label, "description": metric.description, "unit": metric.unit}
         if metric.formula:
             definitions[metric.name]["formula"] = metric.formula
     for dimension in query.dimensions:
         definitions[dimension.name] = {"label": dimension.label, "description": dimension.description}
+        if dimension.name in names:
+            definitions[dimension.name]["names"] = names[dimension.name]
     return definitions
 
 

@@ -16,7 +16,7 @@ from api.analytics.cache import entity_tag
 from api.analytics.conditional_get import body_unless_current
 from api.analytics.fast_path import FastPath, ResolvedRequest
 from api.analytics.query.cursor import decode_cursor, encode_cursor
-from api.analytics.query.page import order_values, page_of, totals_of
+from api.analytics.query.page import names_of, order_values, page_of, totals_of
 from api.analytics.query.plan import choose_fact
 from api.analytics.query.request import Query, example_body, request_fields, resolve_query
 from api.analytics.query.response import definitions_of, query_response_schema
@@ -67,7 +67,7 @@ def query_view(layer: SemanticLayer, endpoint: QueryEndpoint, services: Analytic
         query = dataclasses.replace(query, after=decode_cursor(body, query))
         # before the cache: a refusal needs no query
         statements = [
-            TextQuery(rows_statement(query, choose_fact(layer, query), layer.bucket_views.get(query.granularity, ""))),
+            TextQuery(rows_statement(layer, query, choose_fact(layer, query))),
             TextQuery(totals_statement(query, choose_fact(layer, query, of_rows=False))),
         ]
         settings = query.settings() | tenant_settings(authorized_workspace(), publication.batch_id)
@@ -134,5 +134,5 @@ def _body_of(
         publication.data_as_of,
         next_cursor=next_cursor,
         **compared,
-        definitions=definitions_of(layer, query),
+        definitions=definitions_of(layer, query, names_of(query, rows)),
     )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from api.analytics.query.request import TIME, Filter, Query
-from api.contract.semantic_layer import Fact, Metric
+from api.contract.semantic_layer import Fact, Metric, SemanticLayer
 
 PARAMETERS = "(select current_setting('mailmart.query_parameters')::jsonb)"
 CASTS = {"integer": "integer", "string": "text", "boolean": "boolean"}
@@ -42,17 +42,17 @@ class Key:
         return f"{self.sql} is not distinct from {self.after}"
 
 
-def rows_statement(query: Query, fact: Fact, bucket_view: str = "") -> str:
-    """The SELECT of a page of rows, and of one row more: time if rows have it, dimensions, and of each metric its parts.
-
-    `bucket_view` has all buckets of the window: rows by time alone are a complete series.
-    """
+def rows_statement(layer: SemanticLayer, query: Query, fact: Fact) -> str:
+    """The SELECT of a page of rows, and of one row more, with `page_columns`. Rows by time alone are a complete series."""
+    bucket_view = layer.bucket_views.get(query.granularity, "")
     keys = _keys(query)
     later = f"\nwhere {_is_after(keys)}" if query.after is not None else ""
     order = ", ".join(f"{key.sql}{' desc' if key.is_descending else ''}" for key in keys)
+    columns = [_quoted(column) for column in (*row_columns(query), *metric_columns(query))]
+    columns += [_name(layer, dimension) for dimension in query.named]
     return (
         f"{_measured(query, fact, row_columns(query), bucket_view)}"
-        f"\nselect {', '.join(_quoted(column) for column in (*row_columns(query), *metric_columns(query)))}"
+        f"\nselect {', '.join(columns)}"
         f"\nfrom measured{later}" + (f"\norder by {order}" if order else "") + f"\nlimit ({PARAMETERS} ->> 'limit')::int"
     )
 
@@ -61,6 +61,16 @@ def totals_statement(query: Query, fact: Fact) -> str:
     """The SELECT of the totals, one row: of each metric its parts."""
     columns = ", ".join(_quoted(column) for column in metric_columns(query))
     return f"{_measured(query, fact, ())}\nselect {columns}\nfrom measured"
+
+
+def page_columns(query: Query) -> tuple[str, ...]:
+    """The columns of `rows_statement`: time and dimensions, the parts of each metric, and the names of dimensions' values."""
+    return (*row_columns(query), *metric_columns(query), *(name_column(dimension) for dimension in query.named))
+
+
+def name_column(dimension: str) -> str:
+    """The column with the display name of a dimension's value."""
+    return f"{dimension} name"
 
 
 def row_columns(query: Query) -> tuple[str, ...]:
@@ -142,6 +152,12 @@ def _lateral(period: str, metrics: Sequence[Metric], measures: Sequence[str], *,
     sums = ", ".join(f"cells.{_quoted(f'{period} {measure}')} as {_quoted(measure)}" for measure in measures)
     alias = "now" if period == PERIODS[0] else "before"
     return f"\n    cross join lateral (select {', '.join(values)} from (select {sums}) as sums) as {alias}"
+
+
+def _name(layer: SemanticLayer, dimension: str) -> str:
+    """The display name of a row's value: a subquery, which PostgreSQL runs for the rows of the page, and not for all."""
+    conditions = f"names.dimension = '{dimension}' and names.value = measured.{_quoted(dimension)}"
+    return f"(select names.name from {layer.names_view} as names where {conditions}) as {_quoted(name_column(dimension))}"
 
 
 def _condition(item: Filter, number: int) -> str:

@@ -71,7 +71,7 @@ def plan_query(layer: SemanticLayer, body: Any, today: date) -> PlannedQuery:
         query=query,
         period=content["time_range"],
         max_rows=content.get("limit"),
-        rows=rows_statement(query, rows_fact, layer.bucket_views.get(query.granularity, "")),
+        rows=rows_statement(layer, query, rows_fact),
         totals=totals_statement(query, totals_fact),
         columns=columns,
         total_columns=_metric_columns(query),

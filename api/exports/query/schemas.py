@@ -21,7 +21,7 @@ WINDOW_FIELDS = ("time_range", "start_date", "end_date")
 def query_fields(layer: SemanticLayer, *, is_relative: bool) -> dict[str, ma.fields.Field[Any]]:
     """The fields of a query. `is_relative`: its time range is counted from the day of each run, so it has no dates."""
     fields = request_fields(layer)
-    del fields["cursor"]
+    del fields["cursor"], fields["names"]
     fields["limit"] = ma.fields.Integer(
         strict=True,
         validate=ma.validate.Range(min=1, max=MAX_ROWS),

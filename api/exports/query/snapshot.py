@@ -57,7 +57,7 @@ class QuerySnapshot:
         self._on_progress = on_progress
         self._plan = _planned(export, publication)
         layer = publication.contract.semantic_layer
-        self._definitions = definitions_of(layer, self._plan.query)
+        self._definitions = definitions_of(layer, self._plan.query, {})
         # the statement reads one row more than the limit
         limit = (self._plan.max_rows or MAX_ROWS + 1) - 1
         self._read = begin_reading(

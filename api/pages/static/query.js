@@ -70,7 +70,9 @@ function columnsOf(data, meta) {
   const columns = [];
   if (get("granularity")) columns.push({ title: "Time", name: "time", isText: true, isDate: true, value: (row) => row.time, show: (value) => (String(value).length > 10 ? String(value).slice(0, 16).replace("T", " ") : date(value)) });
   for (const dimension of requestedDimensions()) {
-    columns.push({ title: definitions[dimension]?.label ?? dimension, name: dimension, isText: true, value: (row) => row.dimensions[dimension], show: (value) => (value === "" || value === null ? "(none)" : name(value)) });
+    const { label = dimension, names = {} } = definitions[dimension] ?? {};
+    const shown = (value) => (names[value] ? el("span", { title: value }, name(names[value])) : name(value));
+    columns.push({ title: label, name: dimension, isText: true, value: (row) => row.dimensions[dimension], show: (value) => (value === "" || value === null ? "(none)" : shown(value)) });
   }
   for (const metric of requestedMetrics()) {
     const { label = metric, unit } = definitions[metric] ?? {};
@@ -149,7 +151,7 @@ export async function render({ scopes }) {
     ...(get("timezone") ? { timezone: get("timezone") } : {}),
     ...(get("against") ? { compare: get("against") } : {}),
   };
-  const body = { ...whole, ...(get("cursor") ? { cursor: get("cursor") } : {}), limit: get("granularity") ? 1000 : 100 };
+  const body = { ...whole, names: true, ...(get("cursor") ? { cursor: get("cursor") } : {}), limit: get("granularity") ? 1000 : 100 };
   const { data, meta } = await call(settings.query.path, { method: "POST", body });
   const columns = columnsOf(data, meta);
   const nodes = [controls()];

@@ -250,7 +250,7 @@ def _measure_query(
     loaded = ma.Schema.from_dict(dict(request_fields(layer)))().load({"time_range": "90d", **body})
     query = resolve_query(layer, loaded, datetime.now(UTC).date())
     fact = choose_fact(layer, query)
-    rows = rows_statement(query, fact, layer.bucket_views.get(query.granularity, ""))
+    rows = rows_statement(layer, query, fact)
     with connect(scratch, "mailmart_api") as connection:
         apply_settings(connection, {**fixed, **query.settings()})
         limit = LIMIT_OF_DOMAINS_AND_LINKS if any(name in MANY for name in body.get("dimensions", ())) else LIMIT_OF_QUERIES

@@ -37,6 +37,11 @@ def refusal(caller: Caller, **body: Any) -> dict[str, list[str]]:
     return details
 
 
+def listed_rows(caller: Caller, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = caller.get(f"{WORKSPACE}/{path}").get_json()["data"][path]
+    return found
+
+
 def test_one_row_without_dimensions_is_the_total(caller: Caller) -> None:
     content = query(caller, metrics=["sent", "open_rate", "soft_bounced", "engagement_score"])
     (row,) = content["data"]["rows"]
@@ -89,6 +94,28 @@ def test_rows_by_campaign_with_filters(caller: Caller) -> None:
     )["data"]
     assert nothing["rows"] == []
     assert nothing["totals"] == {"sent": {"value": 0}, "open_rate": {"value": 0, "low": None, "high": None}}
+
+
+def test_display_names_of_ids(caller: Caller) -> None:
+    body = {"metrics": ["sent"], "dimensions": ["campaign", "mailbox", "weekday"], "time_range": "90d"}
+    plain = query(caller, **body)
+    named = query(caller, **body, names=True)
+    assert named["data"] == plain["data"]
+    assert all("names" not in definition for definition in plain["meta"]["definitions"].values())
+    listed = {
+        "campaign": {row["campaign_id"]: row["campaign_name"] for row in listed_rows(caller, "campaigns")},
+        "mailbox": {row["mailbox_id"]: row["email"] for row in listed_rows(caller, "mailboxes")},
+    }
+    for dimension, names in listed.items():
+        values = {row["dimensions"][dimension] for row in plain["data"]["rows"]}
+        assert named["meta"]["definitions"][dimension]["names"] == {value: names[value] for value in values if value}
+    assert "names" not in named["meta"]["definitions"]["weekday"]
+    # of this page only
+    first = query(caller, **{**body, "dimensions": ["campaign"], "limit": 1}, names=True)
+    assert len(first["meta"]["definitions"]["campaign"]["names"]) == 1
+    reasons = query(caller, metrics=["bounced"], dimensions=["bounce_reason"], time_range="90d", names=True)
+    assert all(name != value for value, name in reasons["meta"]["definitions"]["bounce_reason"]["names"].items())
+    assert refusal(caller, **body, names="yes") == {"names": ["Not a valid boolean."]}
 
 
 def test_another_tenants_rows_are_invisible(caller: Caller, other_caller: Caller) -> None:
@@ -167,7 +194,7 @@ def test_pages_are_the_whole(caller: Caller) -> None:
         assert (response.status_code, error["code"]) == (422, "INVALID_CURSOR")
         assert error["details"] == {"cursor": ["Must be the next_cursor of another page, unchanged."]}
     assert refusal(caller, **{**body, "metrics": ["sent"], "order_by": []}, cursor=whole_cursor) == {
-        "cursor": ["Is of another query: except for limit, send the body of the first page."]
+        "cursor": ["Is of another query: except for limit and names, send the body of the first page."]
     }
 
 
@@ -334,7 +361,7 @@ def test_the_order_of_metrics_makes_no_new_statement() -> None:
     body = {"dimensions": [], "filters": [], "time_range": "30d", "timezone": "UTC", "basis": "sent", "limit": 10}
     order = [{"field": "a", "direction": "asc"}]
     texts = {
-        rows_statement(resolve_query(layer, {**body, "metrics": names, "order_by": order}, date(2026, 1, 1)), fact)
+        rows_statement(layer, resolve_query(layer, {**body, "metrics": names, "order_by": order}, date(2026, 1, 1)), fact)
         for names in (["a", "b"], ["b", "a"])
     }
     assert len(texts) == 1

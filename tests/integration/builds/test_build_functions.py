@@ -100,7 +100,9 @@ def test_a_held_build_cannot_be_abandoned_and_its_settings_last_for_the_transact
 
 
 def test_rows_stay_of_their_version_of_core_until_a_backfill_is_published(owner: psycopg.Connection) -> None:
-    def build(name: str, version: int, *, recomputes: bool = False, first_table: str | None = "rows", succeeds: bool = True) -> Any:
+    def build(
+        name: str, version: int, *, recomputes: bool = False, first_table: str | None = "rows", succeeds: bool = True
+    ) -> Any:
         batch = begin(owner, name)
         call = "select app.record_core_version(%s, %s, %s, to_regclass(%s))"
         recorded = value(owner, call, batch, version, recomputes, first_table)

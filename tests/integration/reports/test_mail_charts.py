@@ -169,12 +169,12 @@ def test_charts_that_take_too_long_are_left_out(sender: Reporter, mails: MailTes
 @pytest.mark.parametrize(
     ("query", "title", "headings", "row"),
     [
-        ({"dimensions": ["campaign"]}, "Sent by Campaign", "Campaign +Sent", r"cmp\S*"),
+        ({"dimensions": ["campaign"]}, "Sent by Campaign", "Campaign +Sent", r"(?!cmp)\S.*"),
         (
             {"dimensions": ["campaign"], "granularity": "day", "limit": 5000},
             "Sent by Campaign",
             "Time +Campaign +Sent",
-            r"\d{4}-\d\d-\d\d +cmp\S*",
+            r"\d{4}-\d\d-\d\d +(?!cmp)\S.*",
         ),
         (
             {"granularity": "week", "compare": "previous_period"},
