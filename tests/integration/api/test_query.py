@@ -97,7 +97,7 @@ def test_rows_by_campaign_with_filters(caller: Caller) -> None:
 
 
 def test_display_names_of_ids(caller: Caller) -> None:
-    body = {"metrics": ["sent"], "dimensions": ["campaign", "mailbox", "weekday"], "time_range": "90d"}
+    body: dict[str, Any] = {"metrics": ["sent"], "dimensions": ["campaign", "mailbox", "weekday"], "time_range": "90d"}
     plain = query(caller, **body)
     named = query(caller, **body, names=True)
     assert named["data"] == plain["data"]
