@@ -32,8 +32,8 @@ The file `.env`:
 - has paths that are relative to its own folder.
 - must belong to you or to root, and must not be writable by anybody else.
 
-`running.env` has the addresses, the URLs of PostgreSQL and Valkey, and the settings that other commands read. Only its owner can read it.
-It has no secret of a service, such as `MAILMART_SMTP_URL`, and no variable of boto3: put those into `.env`.
+`running.env` has the addresses, the URLs of PostgreSQL and Valkey, and the settings that other commands read. Only its owner
+can read it. It has no secret of a service, such as `MAILMART_SMTP_URL`, and no variable of boto3: put those into `.env`.
 
 `run` and `demo` pass their settings on to `serve`, `intake`, `worker` and `scheduler`.
 """
