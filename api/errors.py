@@ -234,7 +234,7 @@ class CursorExpired(ApiError):
     def __init__(self) -> None:
         super().__init__(
             "The data has changed since the first page; request the first page again",
-            details={"cursor": ["Is of data that is not published any more."]},
+            details={"cursor": ["Belongs to data that is no longer published."]},
         )
 
 

@@ -25,7 +25,7 @@ from api.net.ssrf import Network, parse_networks
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "MAILMART_"
-# names a file of settings: it is none itself (api/cli/settings_sources.py)
+# names a file of settings, and is not a setting itself (api/cli/settings_sources.py)
 ENV_FILE = "MAILMART_ENV_FILE"
 # PostHog's cloud in the United States, the default of its SDK
 POSTHOG_HOST = "https://us.i.posthog.com"
@@ -289,7 +289,7 @@ class Settings:
         str | None,
         EnvVar(
             "API",
-            "API key of the workspace that an agent may ask about.",
+            "API key that the tools for agents call the API with.",
             ("mcp",),
             default="none",
             is_secret=True,

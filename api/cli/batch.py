@@ -125,7 +125,7 @@ def _lock_holders(sessions: list[LockHolder]) -> list[str]:
             f"    pid {session.pid}, login {session.login}, application {session.application or 'unknown'}"
             + (f", {session.state}" if session.state else "")
             + (", ANOTHER SESSION WAITS FOR IT" if session.is_blocking else ""),
-            f"        {known or 'since when is visible to a member of pg_read_all_stats'}",
+            f"        {known or 'its start is visible to members of pg_read_all_stats only'}",
             f"        {', '.join(session.relations)}",
             f"        to end it: select pg_terminate_backend({session.pid});",
         ]

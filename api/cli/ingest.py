@@ -31,7 +31,7 @@ def command(provider: str, workspace_id: str, files: tuple[str, ...]) -> None:
     """Load webhook bodies or events from FILES, or from standard input (-): JSON or JSON lines, plain or gzip.
 
     A line that cannot be loaded is written to FILE.rejected.jsonl with its number and the reason. All other lines are loaded, and
-    the exit status is 1. Of a workspace that was erased nothing is loaded, and the exit status is 1, too. Loading is idempotent:
+    the exit status is 1. Nothing is loaded for an erased workspace; the exit status is then 1, too. Loading is idempotent:
     a file that is loaded twice changes no metric.
 
     A body has at most 10 MiB, 10,000 events and 100 levels. A larger array is split: each element is a body.

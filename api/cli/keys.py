@@ -18,7 +18,7 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--workspace", required=True, help="Workspace that the key may read.")
+@click.option("--workspace", required=True, help="Workspace of the key.")
 @click.option("--name", default="", help="Name to recognize the key by.")
 @click.option(
     "--scope",

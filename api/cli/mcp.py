@@ -13,7 +13,7 @@ from api.settings import Settings
 def command(url: str | None) -> None:
     """Serve the tools for agents on standard input and output (Model Context Protocol), with the API key in MAILMART_API_KEY.
 
-    The API server has the same tools at /mcp, for agents that come over HTTP.
+    The API server has the same tools at /mcp, for agents that connect over HTTP.
     """
     settings = Settings.from_environment()
     if settings.api_key is None:

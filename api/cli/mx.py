@@ -23,9 +23,7 @@ BATCH = 200
 @click.option(
     "--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="Look up a domain again after this many days."
 )
-@click.option(
-    "--nameserver", "nameservers", multiple=True, help="IP address to ask. Default: those of this machine. Can be repeated."
-)
+@click.option("--nameserver", "nameservers", multiple=True, help="IP address to ask, repeatable. Default: those of this machine.")
 @click.option("--port", type=click.IntRange(1, 65535), default=53, show_default=True, help="Port of the nameservers.")
 @click.option(
     "--max-seconds", type=click.IntRange(1, 86_400), default=600, show_default=True, help="Start no lookup after this time."

@@ -32,11 +32,11 @@ SIGNING_KEY_HELP = (
 
 @click.group()
 def command() -> None:
-    """Create, list, rotate and revoke sources of webhooks. A source has a URL, to which a provider posts a workspace's mail."""
+    """Create, list, rotate and revoke sources of webhooks. A provider posts a workspace's events to the URL of a source."""
 
 
 @command.command()
-@click.option("--workspace", required=True, help="Workspace that the mail belongs to.")
+@click.option("--workspace", required=True, help="Workspace that the events belong to.")
 @click.option("--provider", type=click.Choice(WEBHOOK_PROVIDERS), required=True, help="Provider that sends the webhooks.")
 @click.option("--name", default="", help="Name to recognize the source by.")
 @click.option("--signing-key", "signing_keys", multiple=True, help=f"{SIGNING_KEY_HELP} Without one the source is unsigned.")

@@ -16,9 +16,9 @@ from api.settings import EnvVar, Settings, bounds, env_vars
 
 SETTINGS_INTRODUCTION = """# Settings
 
-Every setting is a variable, read once when a process starts. The first of these that has it counts:
+Every setting is a variable, read once when a process starts. The first of these sources that has it is used:
 
-1. the environment. A variable that is set to nothing counts, too: it means the default.
+1. the environment. An empty variable means the default.
 2. the file `.env` in the working directory, or the file that `MAILMART_ENV_FILE` names. `MAILMART_ENV_FILE=off`: no file.
 3. what `mailmart run` or `mailmart demo` has written to `running.env` in `MAILMART_HOME`, while it runs. Commands that start
    services do not read it: `run`, `demo`, `serve`, `intake`, `worker`, `scheduler` and `bench`.
@@ -27,13 +27,13 @@ Every setting is a variable, read once when a process starts. The first of these
 The file `.env`:
 
 - has a `NAME=value` a line. `export` before it, comments, single and double quotes are read as Docker Compose reads them.
-- has the variables `MAILMART_…` of this page, and `AWS_…` for boto3. Others are left alone. An unknown `MAILMART_…` is an error.
+- has the variables `MAILMART_…` of this page, and `AWS_…` for boto3. Others are ignored. An unknown `MAILMART_…` is an error.
 - expands no variable. A value with a `$` needs single quotes.
-- has paths that begin at its own folder.
-- must belong to you or to root, and nobody else may be able to write it.
+- has paths that are relative to its own folder.
+- must belong to you or to root, and must not be writable by anybody else.
 
-`running.env` has the addresses and what other commands read, with the URLs of PostgreSQL and Valkey. Only its owner can read it.
-It has no secret of a service, such as `MAILMART_SMTP_URL`, and no variable of boto3: put those into `.env`.
+`running.env` has the addresses, the URLs of PostgreSQL and Valkey, and the settings that other commands read. Only its owner
+can read it. It has no secret of a service, such as `MAILMART_SMTP_URL`, and no variable of boto3: put those into `.env`.
 
 `run` and `demo` pass their settings on to `serve`, `intake`, `worker` and `scheduler`.
 """
@@ -116,7 +116,7 @@ def _option_row(option: click.Option, context: click.Context) -> str:
     help_text = option.help or ""
     if option.required:
         help_text += " Required."
-    if option.multiple:
+    if option.multiple and "repeat" not in help_text:
         help_text += " Can be repeated."
     return _row(names, _option_default(option), help_text.strip())
 
