@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import urllib.error
+import http.client
 import urllib.request
 
 from api.settings import Settings
@@ -22,6 +22,7 @@ def responds(settings: Settings, path: str = "/readyz") -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         opener.open(f"{local_url(settings)}{path}", timeout=5).close()
-    except (urllib.error.URLError, OSError):
+    # another program can have the port, and speak another protocol
+    except (OSError, http.client.HTTPException):
         return False
     return True
