@@ -57,7 +57,7 @@ class RestApi:
             body = None
         if not isinstance(body, dict):
             raise ToolError(
-                f"The API answered {response.status_code} without a JSON object. Is --url, or MAILMART_PUBLIC_URL, that of the API?"
+                f"The API answered {response.status_code} without a JSON object. Is --url, or MAILMART_PUBLIC_URL, the API's?"
             )
         if response.status_code >= 400:
             raise ToolError(_sentence(response, body.get("error") or {}))

@@ -31,7 +31,7 @@ def call(name: str, status: int, content: bytes) -> Any:
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("content", [b"<html>404</html>", b"[1]", b'"text"', b"\xff", b""], ids=repr)
 def test_an_answer_of_something_else_says_where_the_address_is_set(name: str, content: bytes) -> None:
-    with pytest.raises(ToolError, match="The API answered 404 .*MAILMART_PUBLIC_URL"):
+    with pytest.raises(ToolError, match=r"The API answered 404 .*MAILMART_PUBLIC_URL"):
         call(name, 404, content)
 
 
