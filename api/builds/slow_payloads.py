@@ -110,7 +110,7 @@ def exclude_slow_payloads(
 
 def _read_statement(connection: psycopg.Connection, settings: Settings) -> sql.Composed | None:
     """None if the views were never built."""
-    schema = "staging" if settings.is_production else f"{settings.target}_staging"
+    schema = settings.schema("staging")
     names = [f"{schema}.int_loaded_events", f"{schema}.stg_rejected_payloads"]
     row = connection.execute(
         "select bool_and(to_regclass(name) is not null) from unnest(%s::text[]) as name", (names,)
