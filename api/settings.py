@@ -574,11 +574,18 @@ class Settings:
         """Whether the target is production, which alone has exports and scheduled reports."""
         return self.target == "production"
 
+    def schema(self, layer: str) -> str:
+        """The schema of a layer of the warehouse (staging, core, marts, marts_served), as dbt names it for the target."""
+        return layer if self.is_production else f"{self.target}_{layer}"
+
     @property
     def public_url(self) -> str:
         """URL that links to the API start with, without a slash at the end. Never taken from a request."""
-        if self.public_address is not None:
-            return self.public_address
+        return self.local_url if self.public_address is None else self.public_address
+
+    @property
+    def local_url(self) -> str:
+        """URL of the API for clients on this machine, without a slash at the end."""
         # a server that listens on every address answers on the loopback address
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"

@@ -17,6 +17,7 @@ from werkzeug.http import parse_etags
 from api.analytics.chart_pictures import BUSY, draw
 from api.analytics.fast_path import FastPath, ResolvedRequest
 from api.analytics.services import AnalyticsServices
+from api.contract.schema_classes import schema_class
 from api.contract.suggestions import suggest
 from api.drawing.picture import (
     CONTENT_TYPES,
@@ -170,13 +171,7 @@ def _arguments(operation: Operation) -> type[ma.Schema]:
     """The endpoint's parameters, and how the chart is drawn."""
     base = operation.arguments or ma.Schema
     ending = "Request" if operation.has_body else "Query"
-    name = f"{base.__name__.removesuffix(ending)}Chart{ending}"
-
-    class Meta:
-        unknown = ma.RAISE
-        register = False
-
-    return type(name, (base,), {**_option_fields(), "Meta": Meta})
+    return schema_class(f"{base.__name__.removesuffix(ending)}Chart{ending}", _option_fields(), bases=(base,))
 
 
 def _option_fields() -> dict[str, ma.fields.Field[Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -17,6 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from api.auth.jwks import Jwks
 from api.auth.principal import SCOPES, Principal
 from api.errors import SettingsError
 from api.settings import Settings
@@ -29,9 +29,6 @@ MIN_RSA_BITS = 2048
 MAX_TOKEN_LENGTH = 8192
 CACHE_TTL_SECONDS = 1.0
 MAX_CACHED_TOKENS = 10_000
-JWKS_CACHE_TTL_SECONDS = 300
-JWKS_MIN_FETCH_INTERVAL_SECONDS = 10.0
-JWKS_TIMEOUT_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -127,28 +124,6 @@ def _principal(claims: dict[str, Any]) -> Principal | None:
     return Principal(workspace_id, frozenset(known for known in SCOPES if known in scopes))
 
 
-class _BoundedJwks(jwt.PyJWKClient):
-    """Fetches at most once in ten seconds, no matter how many tokens name unknown keys or how long fetching fails."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url, cache_keys=False, lifespan=JWKS_CACHE_TTL_SECONDS, timeout=JWKS_TIMEOUT_SECONDS)
-        self._fetch_lock = threading.Lock()
-        self._next_fetch_at = 0.0
-        self._last_keys: Any = None
-
-    def fetch_data(self) -> Any:
-        with self._fetch_lock:
-            if time.monotonic() >= self._next_fetch_at:
-                self._next_fetch_at = time.monotonic() + JWKS_MIN_FETCH_INTERVAL_SECONDS
-                try:
-                    self._last_keys = super().fetch_data()
-                except (jwt.PyJWKClientError, json.JSONDecodeError) as error:
-                    LOG.warning("cannot fetch the JWKS: %s", error)
-        if self._last_keys is None:
-            raise jwt.PyJWKClientConnectionError("the JWKS could not be fetched yet")
-        return self._last_keys
-
-
 @dataclass(frozen=True)
 class _VerificationKey:
     """The one allowed algorithm, and a function that finds the key for a token."""
@@ -184,10 +159,10 @@ def _secret(secret: str) -> _VerificationKey:
 
 
 def _jwks(url: str) -> _VerificationKey:
-    jwks = _BoundedJwks(url)
+    jwks = Jwks(url)
 
     def find(token: str) -> RSAPublicKey:
-        key = jwks.get_signing_key_from_jwt(token).key
+        key = jwks.find(token).key
         if not isinstance(key, RSAPublicKey) or key.key_size < MIN_RSA_BITS:
             raise jwt.InvalidKeyError(f"the token's key is not an RSA key of at least {MIN_RSA_BITS} bits")
         return key

@@ -139,10 +139,10 @@ class RateLimiter:
             connection = self._thread_local.connection = self._connection_pool().make_connection()
         try:
             return self._run_script(connection, key, limit, requests)
-        except (redis.ConnectionError, OSError) as error:
+        except (redis.ConnectionError, OSError):
             connection.disconnect()
-            # an idle connection may be lost although the server is up again: try once more; but a timeout is not repeated
-            if is_new or isinstance(error, redis.TimeoutError):
+            # an idle connection may be lost although the server is up again: try once more
+            if is_new:
                 raise
             return self._run_script(connection, key, limit, requests)
         except redis.TimeoutError:

@@ -233,8 +233,13 @@ async def _connect(pool: redis.ConnectionPool, timeout_seconds: float) -> _Conne
         commands.append(("AUTH", *([options["username"]] if options.get("username") else []), options["password"]))
     if options.get("db"):
         commands.append(("SELECT", options["db"]))
-    if commands:
-        await _succeed(connection, commands)
+    try:
+        if commands:
+            await _succeed(connection, commands)
+    except BaseException:
+        # nobody else knows it: the loop would keep it open for as long as the server does
+        connection.close()
+        raise
     return connection
 
 

@@ -92,11 +92,10 @@ def remove_old_rows(
 def _tables(settings: Settings) -> dict[str, sql.Identifier]:
     """The tables from which rows are removed, by name, in order. Only production removes raw logs."""
     policy = RetentionPolicy.of(settings)
-    core = "core" if settings.is_production else f"{settings.target}_core"
     raw_logs = policy.raw_logs() if settings.is_production else {}
     return {
         **{name: sql.Identifier("raw", name) for name in raw_logs},
-        **{name: sql.Identifier(core, name) for name in policy.core_tables()},
+        **{name: sql.Identifier(settings.schema("core"), name) for name in policy.core_tables()},
     }
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 import psycopg
 
 from api.builds.repository import published_since
+from api.db.clock import database_time
 
 MAX_ATTEMPTS = 3
 
@@ -44,10 +45,7 @@ class NightlyRunRepository:
 
     def now(self) -> datetime:
         """The database's time. It decides what is due, so that schedulers with different or wrong clocks agree."""
-        row = self._connection.execute("select clock_timestamp()").fetchone()
-        assert row is not None  # noqa: S101 - the query always returns a row
-        moment: datetime = row[0]
-        return moment
+        return database_time(self._connection)
 
     def is_open(self, due: datetime) -> bool:
         """Whether the run that is due has not ended yet: it is running, or has not begun and nothing was published since."""

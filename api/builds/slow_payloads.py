@@ -88,29 +88,44 @@ def exclude_slow_payloads(
         build = latest_build(connection, settings.target)
         if read is None or build is None:
             return []
-        ids = [row[0] for row in connection.execute(NEW_BODIES, (settings.target, build.batch_id)).fetchall()]
-        groups = [ids[start : start + GROUP_SIZE] for start in range(0, len(ids), GROUP_SIZE)]
-        while groups and should_continue():
-            if time.monotonic() > deadline:
-                LOG.warning("%d of %d new bodies were not checked in %g s", sum(map(len, groups)), len(ids), MAX_SECONDS)
-                break
-            group = groups.pop(0)
-            problem = _problem(connection, read, group, limit)
-            if problem is None:
-                continue
-            if len(group) > 1:
-                groups[:0] = _halves(group)
-                continue
-            reason = f"webhook_payloads {group[0]}: {problem}"
-            connection.execute("select app.set_payload_aside(%s, %s)", (group[0], reason))
-            LOG.warning("a body is excluded from builds: %s", reason)
-            found.append(SlowPayload(group[0], reason))
+        checked = 0
+        for new in _new_bodies(connection, settings.target, build.batch_id):
+            groups: list[Sequence[int]] = [new]
+            while groups:
+                if not should_continue():
+                    return found
+                if time.monotonic() > deadline:
+                    LOG.warning("only the %d largest of the new bodies were checked in %g s", checked, MAX_SECONDS)
+                    return found
+                group = groups.pop()
+                problem = _problem(connection, read, group, limit)
+                if problem is not None and len(group) > 1:
+                    groups += _halves(group)
+                    continue
+                checked += len(group)
+                if problem is not None:
+                    reason = f"webhook_payloads {group[0]}: {problem}"
+                    connection.execute("select app.set_payload_aside(%s, %s)", (group[0], reason))
+                    LOG.warning("a body is excluded from builds: %s", reason)
+                    found.append(SlowPayload(group[0], reason))
     return found
+
+
+def _new_bodies(connection: psycopg.Connection, target: str, batch_id: int) -> Iterator[list[int]]:
+    """The ids of bodies that are new to a build, the largest first, in groups.
+
+    The server keeps them: the first build of a warehouse can have a hundred million. The cursor outlives the transactions that
+    read bodies.
+    """
+    with connection.cursor(name="new_bodies", withhold=True) as cursor:
+        cursor.execute(NEW_BODIES, (target, batch_id))
+        while rows := cursor.fetchmany(GROUP_SIZE):
+            yield [payload_id for (payload_id,) in rows]
 
 
 def _read_statement(connection: psycopg.Connection, settings: Settings) -> sql.Composed | None:
     """None if the views were never built."""
-    schema = "staging" if settings.is_production else f"{settings.target}_staging"
+    schema = settings.schema("staging")
     names = [f"{schema}.int_loaded_events", f"{schema}.stg_rejected_payloads"]
     row = connection.execute(
         "select bool_and(to_regclass(name) is not null) from unnest(%s::text[]) as name", (names,)
@@ -132,7 +147,7 @@ def _problem(connection: psycopg.Connection, read: sql.Composed, group: Sequence
     return None
 
 
-def _halves(group: Sequence[int]) -> Iterator[list[int]]:
+def _halves(group: Sequence[int]) -> list[Sequence[int]]:
+    """The second half, and the first one, which is read before it."""
     middle = len(group) // 2
-    yield list(group[:middle])
-    yield list(group[middle:])
+    return [group[middle:], group[:middle]]

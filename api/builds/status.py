@@ -155,7 +155,7 @@ def _publication(connection: psycopg.Connection, settings: Settings) -> Publicat
     ).fetchone()
     if row is None:
         return None
-    schema = "marts" if settings.is_production else f"{settings.target}_marts"
+    schema = settings.schema("marts")
     if connection.execute("select to_regclass(%s)", (f'"{schema}".freshness',)).fetchone() == (None,):
         return PublicationStatus(*row)
     late = connection.execute(sql.SQL("select late_after, is_late from {}.freshness").format(sql.Identifier(schema))).fetchone()
@@ -219,8 +219,7 @@ def _retention(connection: psycopg.Connection, target: str) -> list[RetentionSta
 
 def _lock_holders(connection: psycopg.Connection, settings: Settings) -> list[LockHolder]:
     """Sessions that block another one, or whose transaction is open for a while or for an unknown time."""
-    prefix = "" if settings.is_production else f"{settings.target}_"
-    schemas = ["raw", "app", *(f"{prefix}{layer}" for layer in ("staging", "core", "marts", "marts_served"))]
+    schemas = ["raw", "app", *map(settings.schema, ("staging", "core", "marts", "marts_served"))]
     with connection.cursor(row_factory=class_row(LockHolder)) as cursor:
         return cursor.execute(
             """

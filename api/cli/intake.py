@@ -26,7 +26,7 @@ def command(host: str | None, port: int | None, workers: int, with_parent: bool)
     """
     # the worker processes read the settings from their own environment
     own = (("MAILMART_INTAKE_HOST", host), ("MAILMART_INTAKE_PORT", port))
-    os.environ.update({name: str(value) for name, value in own if value})
+    os.environ.update({name: str(value) for name, value in own if value is not None})
     settings = Settings.from_environment().for_process(INTAKE).for_intake_address()
     if with_parent:
         end_with_parent()

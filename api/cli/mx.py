@@ -37,7 +37,7 @@ def command(limit: int, days: int, nameservers: tuple[str, ...], port: int, max_
     settings = Settings.from_environment()
     for nameserver in nameservers:
         _check_address(nameserver)
-    schema = "core" if settings.target == "production" else f"{settings.target}_core"
+    schema = settings.schema("core")
     with connect(settings, "mailmart_owner", autocommit=True) as connection:
         if not is_built(connection, schema):
             raise MailmartError("no message has a mailbox provider yet", hint="Run `mailmart build` first.")

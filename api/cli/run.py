@@ -8,7 +8,6 @@ import click
 
 from api.cli.stack import run_programs, running_servers
 from api.observability.logs import configure_logs
-from api.processes.probe import local_url
 from api.processes.stack import service_programs
 from api.server.granian import check_address
 from api.settings import Settings, default_home
@@ -39,8 +38,8 @@ def command(workers: int, concurrency: int) -> None:
 
         def report_ready() -> None:
             click.echo(
-                f"✓ mailmart is running: {local_url(settings)}/docs, webhooks at"
-                f" {local_url(settings.for_intake_address())}/intake   (Ctrl-C stops everything)",
+                f"✓ mailmart is running: {settings.local_url}/docs, webhooks at"
+                f" {settings.for_intake_address().local_url}/intake   (Ctrl-C stops everything)",
                 err=True,
             )
             if settings.home != default_home():

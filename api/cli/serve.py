@@ -19,7 +19,9 @@ from api.settings import SERVE, Settings
 def command(host: str | None, port: int | None, workers: int, with_parent: bool) -> None:
     """Run the API server until Ctrl-C or SIGTERM. Accepted requests are finished first."""
     # the worker processes read the settings from their own environment
-    os.environ.update({name: str(value) for name, value in (("MAILMART_HOST", host), ("MAILMART_PORT", port)) if value})
+    os.environ.update(
+        {name: str(value) for name, value in (("MAILMART_HOST", host), ("MAILMART_PORT", port)) if value is not None}
+    )
     settings = Settings.from_environment().for_process(SERVE)
     if with_parent:
         end_with_parent()

@@ -21,7 +21,7 @@ from api.intake.sources import (
     rotate_token,
 )
 from api.intake.tokens import source_url
-from api.processes.probe import local_url, responds
+from api.processes.probe import responds
 from api.settings import Settings
 
 NAMES_SHOWN = 5
@@ -161,7 +161,7 @@ def _warn_unless_intake_answers(settings: Settings) -> None:
     intake = settings.for_intake_address()
     if intake.public_address is None and not responds(intake, "/healthz"):
         click.echo(
-            f"warning: no intake answers at {local_url(intake)}. Start `mailmart run`: then this command knows its address,"
+            f"warning: no intake answers at {intake.local_url}. Start `mailmart run`: then this command knows its address,"
             " unless this terminal or .env has other settings. The end of the URL, from /intake on, is right.",
             err=True,
         )

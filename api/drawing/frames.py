@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import struct
@@ -49,9 +50,12 @@ def read_frame(descriptor: int, seconds: float) -> tuple[bytes, bytes]:
 
 def _read(descriptor: int, length: int, deadline: float) -> bytes:
     parts = bytearray()
+    # not select(), which takes no descriptor above 1023: a server has one for each client
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
     while len(parts) < length:
-        ready, _, _ = select.select([descriptor], [], [], max(deadline - time.monotonic(), 0))
-        if not ready:
+        # rounded up: less than a millisecond would be no wait
+        if not poll.poll(math.ceil(max(deadline - time.monotonic(), 0) * 1000)):
             raise FrameTimeout
         part = os.read(descriptor, min(length - len(parts), CHUNK_BYTES))
         if not part:

@@ -10,6 +10,7 @@ import marshmallow as ma
 from api.contract.contract import Contract
 from api.contract.export_types import Catalogue
 from api.contract.parameters import PARAMETERS, Id, are_distinct
+from api.contract.schema_classes import schema_class
 from api.exports.formats import FORMATS
 from api.exports.query.schemas import OwnWindow, query_field, query_schema
 
@@ -119,13 +120,9 @@ def export_fields(contract: Contract, query: type[ma.Schema] | None = None) -> d
 
 def export_schema(contract: Contract) -> type[ma.Schema]:
     """The schema of a body that requests an export. Unknown fields are rejected."""
-
-    class Meta:
-        unknown = ma.RAISE
-        register = False
-
-    content = {**export_fields(contract), "catalogue": contract.catalogue, "Meta": Meta}
-    return type("ExportRequest", (OwnWindow, ma.Schema), content)
+    return schema_class(
+        "ExportRequest", {**export_fields(contract), "catalogue": contract.catalogue}, bases=(OwnWindow, ma.Schema)
+    )
 
 
 def _type_descriptions(catalogue: Catalogue) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import marshmallow as ma
 
+from api.contract.schema_classes import schema_class
 from api.exports.formats import FORMATS
 from api.exports.repository import STATUSES, Export
 from api.web.schemas import OpenSchema, data_schema
@@ -106,12 +107,7 @@ def export_status_schema() -> type[ma.Schema]:
             ExportProblem, required=True, allow_none=True, metadata={"description": "Why the export failed; otherwise null."}
         ),
     }
-    return type("Export", (OpenSchema,), {**fields, "Meta": _Unregistered})
-
-
-class _Unregistered(OpenSchema.Meta):
-    # the schemas of two contracts have the same names
-    register = False
+    return schema_class("Export", fields, bases=(OpenSchema,), unknown=ma.EXCLUDE)
 
 
 def export_response_schema(status: type[ma.Schema]) -> type[ma.Schema]:
@@ -121,9 +117,8 @@ def export_response_schema(status: type[ma.Schema]) -> type[ma.Schema]:
 
 def page_response_schema(name: str, items_key: str, item: type[ma.Schema], cursor_example: str) -> type[ma.Schema]:
     """The schema of a response with a page of items; `name` is the schema name of the page."""
-    page = type(
+    page = schema_class(
         name,
-        (OpenSchema,),
         {
             items_key: ma.fields.List(ma.fields.Nested(item), required=True, metadata={"description": "Newest first."}),
             "next_cursor": ma.fields.String(
@@ -134,8 +129,9 @@ def page_response_schema(name: str, items_key: str, item: type[ma.Schema], curso
                     "example": cursor_example,
                 },
             ),
-            "Meta": _Unregistered,
         },
+        bases=(OpenSchema,),
+        unknown=ma.EXCLUDE,
     )
     return data_schema(f"{name}Response", ma.fields.Nested(page, required=True))
 

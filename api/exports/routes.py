@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -29,7 +30,7 @@ from api.exports.response_schemas import (
     page_response_schema,
 )
 from api.web.operations import Operation, ResponseSpec, authorized_workspace, operations_blueprint
-from api.web.pagination import decode_cursor, encode_cursor
+from api.web.pagination import list_page
 from api.web.paths import resource_path
 from api.web.responses import empty_response, resource_response
 
@@ -170,12 +171,9 @@ def _create(services: ExportServices, exports: ExportRepository) -> View:
 
 def _list(services: ExportServices, exports: ExportRepository) -> View:
     def list_exports(query: dict[str, Any], path: Mapping[str, str]) -> Response:
-        limit = query["limit"]
-        before = decode_cursor(query["cursor"]) if "cursor" in query else None
-        # one more than the page, to know whether there is a next page
-        rows = exports.page(authorized_workspace(), limit + 1, before)
-        page = rows[:limit]
-        next_cursor = encode_cursor(page[-1].created_at, page[-1].export_id) if len(rows) > limit else None
+        page, next_cursor = list_page(
+            query, partial(exports.page, authorized_workspace()), lambda export: (export.created_at, export.export_id)
+        )
         bodies = [export_body(export, services.downloads.of(export)) for export in page]
         return resource_response({"exports": bodies, "next_cursor": next_cursor})
 

@@ -12,7 +12,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 from procrastinate import App
@@ -60,8 +60,8 @@ async def _run(make_queue: MakeQueue, concurrency: int) -> None:
             await _run_until_disconnected(make_queue, concurrency, stopping)
         except CONNECTION_ERRORS as error:
             LOG.warning("the worker restarts in %s s: %s", RESTART_DELAY_SECONDS, _message(error))
-        if not stopping.is_set():
-            await asyncio.wait([asyncio.create_task(stopping.wait())], timeout=RESTART_DELAY_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), RESTART_DELAY_SECONDS)
 
 
 async def _run_until_disconnected(make_queue: MakeQueue, concurrency: int, stopping: asyncio.Event) -> None:

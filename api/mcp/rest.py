@@ -23,8 +23,7 @@ class RestApi:
 
     async def _workspace(self) -> str:
         if not self._workspace_id:
-            data = await self._data("GET", "/api/v1/credential")
-            self._workspace_id = data["workspace_id"]
+            self._workspace_id = (await self._request("GET", "/api/v1/credential"))["data"]["workspace_id"]
         return self._workspace_id
 
     async def get(self, path: str, **params: Any) -> dict[str, Any]:
@@ -40,24 +39,26 @@ class RestApi:
         return await self._request("POST", await self._path(path), json=_without_none(body))
 
     async def document(self) -> dict[str, Any]:
-        """The OpenAPI document."""
-        response = await self._send("GET", "/openapi.json")
-        document: dict[str, Any] = response.json()
-        return document
+        """The OpenAPI document.
+
+        Raises:
+            ToolError: as `get`.
+        """
+        return await self._request("GET", "/openapi.json")
 
     async def _path(self, path: str) -> str:
         return f"/api/v1/workspaces/{quote(await self._workspace(), safe='')}{path}"
 
-    async def _data(self, method: str, path: str) -> dict[str, Any]:
-        data: dict[str, Any] = (await self._request(method, path))["data"]
-        return data
-
     async def _request(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         response = await self._send(method, path, **arguments)
         try:
-            body: dict[str, Any] = response.json()
+            body: Any = response.json()
         except ValueError:
-            raise ToolError(f"The API answered {response.status_code} without JSON. Is MAILMART_API_URL the API's?") from None
+            body = None
+        if not isinstance(body, dict):
+            raise ToolError(
+                f"The API answered {response.status_code} without a JSON object. Is --url, or MAILMART_PUBLIC_URL, the API's?"
+            )
         if response.status_code >= 400:
             raise ToolError(_sentence(response, body.get("error") or {}))
         return body

@@ -103,7 +103,7 @@ class _MetricsQuery:
             self.is_done.set()
 
     def _read(self, reader: ReadMetrics, connection: psycopg.Connection) -> list[DbMetric]:
-        """The metrics of one reader. None if it fails: its tables may be locked or not migrated; the others still count."""
+        """The metrics of one reader; [] if it fails: its tables may be locked or not migrated, and the others still count."""
         try:
             with connection.transaction():
                 return list(reader(connection))

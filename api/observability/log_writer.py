@@ -41,7 +41,11 @@ class LogWriter(logging.Handler):
         # before the handler's lock is taken, which the event loop takes too
         if self.is_behind and not _is_on_event_loop():
             self.flush()
-        return super().handle(record)
+        result = super().handle(record)
+        # the thread may have ended. Not in emit(), which has the handler's lock: flush() takes it after its own
+        if self._is_closed:
+            self.flush()
+        return result
 
     def emit(self, record: logging.LogRecord) -> None:
         """Formats a record, for the thread to write."""
@@ -53,9 +57,7 @@ class LogWriter(logging.Handler):
             return
         self._lines.append(line)
         self._waiting_characters += len(line)
-        if self._is_closed:
-            self.flush()
-        elif not self._has_lines.is_set():
+        if not self._has_lines.is_set():
             self._has_lines.set()
 
     def flush(self) -> None:

@@ -1,19 +1,11 @@
-"""The URL of this machine's service, and whether the service responds."""
+"""Whether the service of this machine responds."""
 
 from __future__ import annotations
 
-import urllib.error
+import http.client
 import urllib.request
 
 from api.settings import Settings
-
-
-def local_url(settings: Settings) -> str:
-    """The service's URL for clients on this machine, without a slash at the end."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - read, not listened on
-    if ":" in host and not host.startswith("["):
-        host = f"[{host}]"
-    return f"http://{host}:{settings.port}"
 
 
 def responds(settings: Settings, path: str = "/readyz") -> bool:
@@ -21,7 +13,8 @@ def responds(settings: Settings, path: str = "/readyz") -> bool:
     # a proxy of the environment does not know this machine's services
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        opener.open(f"{local_url(settings)}{path}", timeout=5).close()
-    except (urllib.error.URLError, OSError):
+        opener.open(f"{settings.local_url}{path}", timeout=5).close()
+    # another program can have the port, and speak another protocol
+    except (OSError, http.client.HTTPException):
         return False
     return True

@@ -15,6 +15,7 @@ from psycopg.rows import class_row
 from api.contract.contract import Contract
 from api.contract.publication import Publication, read_publication
 from api.db.citus_queries import begin_reading
+from api.db.clock import database_time
 from api.db.connection import connect
 from api.errors import ApiError
 from api.exports.plan import ExportPlan, plan_export
@@ -105,7 +106,7 @@ def _mark_failing(connection: psycopg.Connection, report: Report) -> int:
 
 
 def _fail_run(connection: psycopg.Connection, report: Report) -> int:
-    now = _database_time(connection)
+    now = database_time(connection)
     try:
         previous_run, next_run = report.schedule.previous_run(now), report.schedule.next_run(now)
     except Exception:
@@ -125,7 +126,7 @@ def _lock_next_due(connection: psycopg.Connection, seen: Sequence[Report]) -> Re
 
 def _run(connection: psycopg.Connection, report: Report, publication: Publication, contract: Contract) -> int:
     """Creates the run of a locked report and its export; returns 0 if the run exists already."""
-    now = _database_time(connection)
+    now = database_time(connection)
     run_id = _create_run(connection, report, report.schedule.previous_run(now), report.schedule.next_run(now))
     if run_id is None:
         return 0
@@ -182,12 +183,3 @@ def _plan(
             return [connection.execute(rewrite(statement).encode()).fetchall() for statement in statements]
 
     return plan_export(read, contract, publication, report.workspace_id, report.request, now.astimezone(UTC).date())
-
-
-def _database_time(connection: psycopg.Connection) -> datetime:
-    # the clocks of schedulers may differ
-    row = connection.execute("select clock_timestamp()").fetchone()
-    if row is None:
-        raise LookupError("select clock_timestamp() returned no row")
-    now: datetime = row[0]
-    return now

@@ -11,6 +11,7 @@ import marshmallow as ma
 
 from api.contract.contract import Contract
 from api.contract.parameters import DAYS, PARAMETERS, is_time_zone
+from api.contract.schema_classes import schema_class
 from api.exports.query.schemas import OwnWindow, report_query_schema
 from api.exports.request_schemas import StrictBoolean, export_fields
 from api.net.ssrf import Network
@@ -31,16 +32,6 @@ TIME_OF_DAY = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 SCHEDULE_EXAMPLE = {"frequency": "weekly", "weekday": "monday", "at": "08:00", "timezone": "Europe/Berlin"}
 EXPORT_EXAMPLE = {"export_type": "workspace_overview", "format": "csv", "time_range": "7d"}
 URL_EXAMPLE = "https://hooks.example.com/mailmart"
-
-
-class Unregistered:
-    """The Meta of schemas that are built per contract: those of two contracts have the same names."""
-
-    register = False
-
-
-class _Strict(Unregistered):
-    unknown = ma.RAISE
 
 
 def _is_address(text: str) -> None:
@@ -129,22 +120,19 @@ def relative_export_fields(contract: Contract, query: type[ma.Schema]) -> dict[s
 
 def request_schemas(contract: Contract, allowed: tuple[Network, ...]) -> tuple[type[ma.Schema], type[ma.Schema]]:
     """The schemas of the bodies that create and change a report; `allowed` are private networks that webhooks may use."""
-    export = type(
+    export = schema_class(
         "ReportExportRequest",
-        (OwnWindow, ma.Schema),
         {
             **relative_export_fields(contract, report_query_schema(contract.semantic_layer)),
             "catalogue": contract.catalogue,
-            "Meta": _Strict,
         },
+        bases=(OwnWindow, ma.Schema),
     )
-    schedule = type(
+    schedule = schema_class(
         "ReportScheduleRequest",
-        (ma.Schema,),
         {
             **schedule_fields(is_request=True),
             "check": ma.validates_schema(skip_on_field_errors=True)(_check_schedule),
-            "Meta": _Strict,
         },
     )
 
@@ -208,10 +196,7 @@ def request_schemas(contract: Contract, allowed: tuple[Network, ...]) -> tuple[t
             }
         ),
     }
-    return (
-        type("ReportRequest", (ma.Schema,), {**fields(is_new=True), "Meta": _Strict}),
-        type("ReportChanges", (ma.Schema,), {**changes, "Meta": _Strict}),
-    )
+    return schema_class("ReportRequest", fields(is_new=True)), schema_class("ReportChanges", changes)
 
 
 def parse_schedule(body: Mapping[str, Any]) -> Schedule:

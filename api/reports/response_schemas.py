@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import marshmallow as ma
 
 from api.contract.contract import Contract
+from api.contract.schema_classes import schema_class
 from api.exports.query.schemas import query_fields
 from api.reports.repository import CHANNELS, DELIVERY_STATUSES, RUN_STATUSES, Report, Run
-from api.reports.request_schemas import URL_EXAMPLE, Unregistered, relative_export_fields, schedule_fields
+from api.reports.request_schemas import URL_EXAMPLE, relative_export_fields, schedule_fields
 from api.web.schemas import OpenSchema
-
-
-class _Open(Unregistered):
-    unknown = ma.EXCLUDE
 
 
 def _time(description: str, example: str | None, *, nullable: bool = False) -> ma.fields.DateTime:
@@ -40,9 +37,9 @@ def _count(description: str, example: int) -> ma.fields.Integer:
 
 def report_schema(contract: Contract) -> type[ma.Schema]:
     """The schema of a report."""
-    query = type("ReportExportQuery", (ma.Schema,), {**query_fields(contract.semantic_layer, is_relative=True), "Meta": _Open})
-    export = type("ReportExport", (ma.Schema,), {**relative_export_fields(contract, query), "Meta": _Open})
-    schedule = type("ReportSchedule", (ma.Schema,), {**schedule_fields(is_request=False), "Meta": _Open})
+    query = _open_class("ReportExportQuery", query_fields(contract.semantic_layer, is_relative=True))
+    export = _open_class("ReportExport", relative_export_fields(contract, query))
+    schedule = _open_class("ReportSchedule", schedule_fields(is_request=False))
     fields: dict[str, Any] = {
         "report_id": _text("The report's id.", "rep_xyz123"),
         "name": _text("The report's name.", "Weekly overview"),
@@ -75,7 +72,7 @@ def report_schema(contract: Contract) -> type[ma.Schema]:
         "created_at": _time("When it was created.", "2025-11-26T10:00:00Z"),
         "updated_at": _time("When it was last changed.", "2025-11-26T10:00:00Z"),
     }
-    return type("Report", (OpenSchema,), {**fields, "Meta": _Open})
+    return _open_class("Report", fields)
 
 
 class Delivery(OpenSchema):
@@ -111,7 +108,11 @@ def run_schema() -> type[ma.Schema]:
         "created_at": _time("When the run started.", "2025-12-01T07:00:04Z"),
         "ended_at": _time("When the run ended.", "2025-12-01T07:01:00Z", nullable=True),
     }
-    return type("ReportRun", (OpenSchema,), {**fields, "Meta": _Open})
+    return _open_class("ReportRun", fields)
+
+
+def _open_class(name: str, fields: Mapping[str, Any]) -> type[ma.Schema]:
+    return schema_class(name, fields, bases=(OpenSchema,), unknown=ma.EXCLUDE)
 
 
 def report_body(report: Report, opted_out: Collection[str], secret: str | None = None) -> dict[str, Any]:

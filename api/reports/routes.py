@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import marshmallow as ma
@@ -28,7 +29,7 @@ from api.reports.request_schemas import parse_schedule, request_schemas
 from api.reports.response_schemas import report_body, report_schema, run_body, run_schema
 from api.reports.webhook_signature import new_secret
 from api.web.operations import Operation, ResponseSpec, authorized_workspace, operations_blueprint
-from api.web.pagination import decode_cursor, encode_cursor
+from api.web.pagination import list_page
 from api.web.paths import resource_path
 from api.web.responses import empty_response, resource_response
 from api.web.schemas import data_schema
@@ -188,12 +189,9 @@ def _create(services: ReportServices, reports: ReportRepository) -> View:
 
 def _list(reports: ReportRepository) -> View:
     def list_reports(query: dict[str, Any], path: Mapping[str, str]) -> Response:
-        limit = query["limit"]
-        before = decode_cursor(query["cursor"]) if "cursor" in query else None
-        # one more than the page, to know whether there is a next page
-        rows = reports.page(authorized_workspace(), limit + 1, before)
-        page = rows[:limit]
-        next_cursor = encode_cursor(page[-1].created_at, page[-1].report_id) if len(rows) > limit else None
+        page, next_cursor = list_page(
+            query, partial(reports.page, authorized_workspace()), lambda report: (report.created_at, report.report_id)
+        )
         opted_out = reports.opted_out(authorized_workspace(), page)
         return resource_response({"reports": [report_body(report, opted_out) for report in page], "next_cursor": next_cursor})
 
@@ -278,12 +276,10 @@ def _delete(reports: ReportRepository) -> View:
 
 def _runs(reports: ReportRepository) -> View:
     def runs(query: dict[str, Any], path: Mapping[str, str]) -> Response:
-        limit = query["limit"]
-        before = decode_cursor(query["cursor"]) if "cursor" in query else None
         report = _find(reports, path)
-        rows = reports.runs(authorized_workspace(), report.report_id, limit + 1, before)
-        page = rows[:limit]
-        next_cursor = encode_cursor(page[-1].scheduled_for, page[-1].run_id) if len(rows) > limit else None
+        page, next_cursor = list_page(
+            query, partial(reports.runs, authorized_workspace(), report.report_id), lambda run: (run.scheduled_for, run.run_id)
+        )
         return resource_response({"runs": [run_body(run) for run in page], "next_cursor": next_cursor})
 
     return runs

@@ -9,6 +9,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from io import BufferedReader
+from typing import Any, cast
 
 from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError
@@ -26,6 +28,37 @@ HTTP_GONE = 410
 
 # the IP addresses of a host name
 Resolve = Callable[[str, int], Sequence[str]]
+
+
+class _CompleteResponse(http.client.HTTPResponse):
+    """Fails if the connection ends in the middle of the headers: http.client takes such a response for complete."""
+
+    def begin(self) -> None:
+        lines = _Lines(self.fp)
+        self.fp = cast(BufferedReader, lines)
+        super().begin()
+        # the line that ends the headers
+        if lines.last not in (b"\r\n", b"\n"):
+            raise http.client.HTTPException("the response ended in its headers")
+
+
+class _Lines:
+    """The file of a response, and the last line that was read of it."""
+
+    def __init__(self, file: BufferedReader) -> None:
+        self._file = file
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.last = self._file.readline(limit)
+        return self.last
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+
+class _Connection(HTTPSConnection):
+    response_class = _CompleteResponse
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
@@ -127,7 +160,7 @@ def _post(receiver: WebhookUrl, addresses: Sequence[Address], body: bytes, heade
         seconds_left = deadline - time.monotonic()
         if seconds_left <= 0:
             break
-        connection = HTTPSConnection(
+        connection = _Connection(
             str(address),
             receiver.port,
             # for SNI and the verification of the certificate
@@ -151,13 +184,10 @@ def _request(connection: HTTPSConnection, receiver: WebhookUrl, body: bytes, hea
     seconds_left = max(deadline - time.monotonic(), 0.001)
     connection.timeout = seconds_left
     try:
-        with shut_down_after(seconds_left, lambda: connection.sock) as is_timed_out:
+        with shut_down_after(seconds_left, lambda: connection.sock):
             connection.request("POST", receiver.target, body, headers, preload_content=False)
             response = connection.getresponse()
             response.close()
-            # http.client accepts headers that end with the connection
-            if is_timed_out.is_set():
-                raise TimeoutError
             return response.status
     except (HTTPError, http.client.HTTPException, OSError) as error:
         raise DeliveryFailed("The receiver did not respond") from error

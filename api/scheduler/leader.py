@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +21,8 @@ from api.settings import Settings
 LOG = logging.getLogger(__name__)
 SECONDS_BETWEEN_ATTEMPTS_TO_LEAD = 2.0
 SECONDS_TO_FINISH = 20.0
+# what a clock may be set back by without a job being late
+TOLERATED_SECONDS = 5.0
 
 Jobs = Callable[[Settings, threading.Event], list[Job]]
 
@@ -69,8 +72,14 @@ def _lead(settings: Settings, lock: AdvisoryLock, stopping: threading.Event, job
     for job in to_run:
         scheduler.add_job(partial(_run, job), job.trigger, id=job.name, next_run_time=datetime.now(UTC))
     scheduler.start()
+    clock = _Clock()
     try:
         while not stopping.is_set():
+            if clock.was_set_back():
+                LOG.warning("the clock of this machine was set back: all jobs run now")
+                # else each would wait until its time by the clock of before, which can be years ahead
+                for job_to_run in scheduler.get_jobs():
+                    job_to_run.modify(next_run_time=datetime.now(UTC))
             if not lock.wait_while_held(0.5):
                 LOG.warning("lost the connection that holds the lock: no longer leading")
                 break
@@ -78,6 +87,21 @@ def _lead(settings: Settings, lock: AdvisoryLock, stopping: threading.Event, job
         interrupt.set()
         _shut_down(scheduler)
         lock.release()
+
+
+class _Clock:
+    """Compares the clock of the machine, by which jobs are scheduled, with one that nobody sets."""
+
+    def __init__(self) -> None:
+        self._difference = self._measure()
+
+    def was_set_back(self) -> bool:
+        """Whether the clock was set back since the call before."""
+        before, self._difference = self._difference, self._measure()
+        return before - self._difference > TOLERATED_SECONDS
+
+    def _measure(self) -> float:
+        return datetime.now(UTC).timestamp() - time.monotonic()
 
 
 def _shut_down(scheduler: BackgroundScheduler) -> None:

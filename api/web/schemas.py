@@ -13,6 +13,7 @@ import marshmallow as ma
 from api.contract.exposures import Endpoint, Field, Section
 from api.contract.lists import list_fields
 from api.contract.parameters import PARAMETERS, parameter_fields
+from api.contract.schema_classes import schema_class
 from api.errors import NOT_FOUND
 
 ERROR_CODES = (
@@ -143,7 +144,7 @@ def request_schema(endpoint: Endpoint) -> type[ma.Schema]:
         fields |= parameter_fields(name, choices, endpoint.defaults.get(name, ()))
     if endpoint.page is not None:
         fields |= list_fields(endpoint.page, f"{_pascal(endpoint.name)}Sort")
-    return _schema(f"{_pascal(endpoint.name)}{'Request' if endpoint.method == 'post' else 'Query'}", fields, strict=True)
+    return schema_class(f"{_pascal(endpoint.name)}{'Request' if endpoint.method == 'post' else 'Query'}", fields)
 
 
 def response_schema(endpoint: Endpoint) -> type[ma.Schema]:
@@ -192,7 +193,7 @@ def data_schema(name: str, data: ma.fields.Field[Any], **more: ma.fields.Field[A
         validate=ma.validate.Equal(True),
         metadata={"description": "Always true for a response with data.", "x-constant": True, "example": True},
     )
-    return _schema(name, {"success": success, "data": data, **more})
+    return schema_class(name, {"success": success, "data": data, **more}, unknown=ma.EXCLUDE)
 
 
 def _row(section: Section) -> tuple[Tree, dict[tuple[str, ...], str]]:
@@ -254,16 +255,8 @@ def _object_schema(
         else leaf
         for name, leaf in tree.items()
     }
-    return _schema(names.get(path) or f"{names[()].removesuffix('Data')}{_pascal('_'.join(path))}", fields)
-
-
-def _schema(name: str, fields: Mapping[str, Any], *, strict: bool = False) -> type[ma.Schema]:
-    class Meta:
-        unknown = ma.RAISE if strict else ma.EXCLUDE
-        # not registered by name: contracts can be loaded one after another in a process
-        register = False
-
-    return type(name, (ma.Schema,), {**fields, "Meta": Meta})
+    name = names.get(path) or f"{names[()].removesuffix('Data')}{_pascal('_'.join(path))}"
+    return schema_class(name, fields, unknown=ma.EXCLUDE)
 
 
 def _pascal(name: str) -> str:

@@ -33,11 +33,11 @@ class CertificateAuthority:
         self.file = folder / "authority.pem"
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def server_context(self, *names: str) -> ssl.SSLContext:
+    def server_context(self, *names: str, is_expired: bool = False) -> ssl.SSLContext:
         """The TLS context of a server with these names or IP addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
-            self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]), key)
+            self._builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]), key, is_expired=is_expired)
             .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
             .add_extension(_usage(is_authority=False), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
@@ -52,7 +52,9 @@ class CertificateAuthority:
         context.load_cert_chain(file)
         return context
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, is_expired: bool = False
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
         return (
             x509.CertificateBuilder()
@@ -61,7 +63,7 @@ class CertificateAuthority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - YEAR)
-            .not_valid_after(now + YEAR)
+            .not_valid_after(now - YEAR / 2 if is_expired else now + YEAR)
         )
 
 

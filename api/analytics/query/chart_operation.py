@@ -7,6 +7,7 @@ from dataclasses import replace
 import marshmallow as ma
 
 from api.analytics.query.chart import DEFAULT_BARS, MAX_BARS, MAX_LINES
+from api.contract.schema_classes import schema_class
 from api.web.operations import Operation
 
 
@@ -21,9 +22,4 @@ def chart_of_query_operation(operation: Operation) -> Operation:
         metadata={"description": f"Bars. Over time, there are at most {MAX_LINES} lines.", "example": DEFAULT_BARS},
     )
     example = {**(operation.example or {}), "limit": DEFAULT_BARS}
-
-    class Meta:
-        unknown = ma.RAISE
-        register = False
-
-    return replace(operation, arguments=type("QueryMetricsRequest", (ma.Schema,), {**fields, "Meta": Meta}), example=example)
+    return replace(operation, arguments=schema_class("QueryMetricsRequest", fields), example=example)

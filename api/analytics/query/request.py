@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import marshmallow as ma
 
 from api.contract.parameters import Id, are_distinct, is_time_zone, parameter_fields, resolve_window
+from api.contract.schema_classes import schema_class
 from api.contract.semantic_layer import BASES, RESERVED, Basis, Dimension, Metric, SemanticLayer
 from api.contract.suggestions import nearest
 from api.errors import INVALID, InvalidTimeRange, ValidationFailed
@@ -290,7 +291,7 @@ def _order(
 # one class a layer: apispec documents two classes of the same name as two schemas
 @lru_cache(maxsize=4)
 def _filter_schema(layer: SemanticLayer) -> type[ma.Schema]:
-    return _strict(
+    return schema_class(
         "QueryFilter",
         {
             "dimension": ma.fields.String(
@@ -326,7 +327,7 @@ def _filter_schema(layer: SemanticLayer) -> type[ma.Schema]:
 @lru_cache(maxsize=4)
 def _order_schema(layer: SemanticLayer) -> type[ma.Schema]:
     fields = [TIME, *layer.dimensions, *layer.metrics]
-    return _strict(
+    return schema_class(
         "QueryOrder",
         {
             "field": ma.fields.String(
@@ -341,14 +342,6 @@ def _order_schema(layer: SemanticLayer) -> type[ma.Schema]:
             ),
         },
     )
-
-
-def _strict(name: str, fields: Mapping[str, Any]) -> type[ma.Schema]:
-    class Meta:
-        unknown = ma.RAISE
-        register = False
-
-    return type(name, (ma.Schema,), {**fields, "Meta": Meta})
 
 
 def _described(items: Mapping[str, Metric] | Mapping[str, Dimension]) -> dict[str, Any]:

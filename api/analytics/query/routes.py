@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import marshmallow as ma
 import psycopg
 from flask import Response, request
 
@@ -24,6 +23,7 @@ from api.analytics.query.statement import rows_statement, totals_statement
 from api.analytics.services import AnalyticsServices
 from api.contract.parameters import UNKNOWN_ZONE
 from api.contract.publication import Publication
+from api.contract.schema_classes import schema_class
 from api.contract.semantic_layer import QueryEndpoint, SemanticLayer
 from api.db.prepared_statements import Rows
 from api.db.request_context import tenant_settings
@@ -38,11 +38,6 @@ View = Callable[[Mapping[str, Any], Mapping[str, str]], Response]
 
 def query_operation(layer: SemanticLayer, endpoint: QueryEndpoint) -> Operation:
     """The operation, as the OpenAPI document describes it."""
-
-    class Meta:
-        unknown = ma.RAISE
-        register = False
-
     return Operation(
         operation_id="queryMetrics",
         name=endpoint.name,
@@ -53,7 +48,7 @@ def query_operation(layer: SemanticLayer, endpoint: QueryEndpoint) -> Operation:
         limit=endpoint.limit,
         responses={200: ResponseSpec(query_response_schema(), "Analytics data.")},
         example=example_body(layer),
-        arguments=type("QueryMetricsRequest", (ma.Schema,), {**request_fields(layer), "Meta": Meta}),
+        arguments=schema_class("QueryMetricsRequest", request_fields(layer)),
     )
 
 

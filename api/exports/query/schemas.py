@@ -10,6 +10,7 @@ import marshmallow as ma
 from api.analytics.query.request import example_body, request_fields
 from api.contract.export_types import Catalogue
 from api.contract.parameters import DAYS, PARAMETERS
+from api.contract.schema_classes import schema_class
 from api.contract.semantic_layer import SemanticLayer
 
 # of a file; more is refused, because a file that ends early looks like a whole one
@@ -39,12 +40,12 @@ def query_fields(layer: SemanticLayer, *, is_relative: bool) -> dict[str, ma.fie
 
 def query_schema(layer: SemanticLayer) -> type[ma.Schema]:
     """The schema of the query of an export."""
-    return _schema("ExportQuery", query_fields(layer, is_relative=False), ma.RAISE)
+    return schema_class("ExportQuery", query_fields(layer, is_relative=False))
 
 
 def report_query_schema(layer: SemanticLayer) -> type[ma.Schema]:
     """The schema of the query of a report, whose time range is relative."""
-    return _schema("ReportQuery", query_fields(layer, is_relative=True), ma.RAISE)
+    return schema_class("ReportQuery", query_fields(layer, is_relative=True))
 
 
 def query_field(layer: SemanticLayer, schema: type[ma.Schema]) -> ma.fields.Nested:
@@ -90,8 +91,3 @@ class OwnWindow:
     def remove_window(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Removes the default of a time range that the export does not have."""
         return {name: value for name, value in data.items() if name != "time_range"} if is_query(self.catalogue, data) else data
-
-
-def _schema(name: str, fields: Mapping[str, Any], unknown: str) -> type[ma.Schema]:
-    meta = type("Meta", (), {"unknown": unknown, "register": False})
-    return type(name, (ma.Schema,), {**fields, "Meta": meta})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from datetime import date, timedelta
 
-from api.processes.probe import local_url
 from api.settings import Settings
 
 WORKSPACE = "ws_demo_1"
@@ -18,7 +17,7 @@ def greeting(settings: Settings, key: str, today: date) -> str:
 
     The link has the key in its fragment, which browsers send to no server.
     """
-    url = local_url(settings)
+    url = settings.local_url
     workspace = f"{url}/api/v1/workspaces/{WORKSPACE}"
     campaign = f"{workspace}/campaigns/{CAMPAIGN}/analytics"
     week = f"timeRange=custom&startDate={today - timedelta(days=6)}&endDate={today}"

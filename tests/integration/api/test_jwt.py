@@ -25,6 +25,7 @@ from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.api.conftest import OTHER_WORKSPACE, Caller
 from tests.integration.api.example import CAMPAIGN, WORKSPACE
+from tests.support.waiting import wait_until
 
 SECRET = "a secret for tests, with more than 32 bytes"
 PATH = f"{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
@@ -169,6 +170,7 @@ class Jwks:
     keys: list[dict[str, Any]]
     requests: int = 0
     broken: bytes = b""
+    gate: threading.Event = dataclasses.field(default_factory=threading.Event)
 
 
 @pytest.fixture
@@ -178,6 +180,8 @@ def jwks() -> Iterator[Jwks]:
             state.requests += 1
             if state.broken:
                 self.wfile.write(state.broken)
+                # a server that sends the rest some time
+                state.gate.wait(30)
                 return
             self.send_response(200)
             self.end_headers()
@@ -188,8 +192,10 @@ def jwks() -> Iterator[Jwks]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state = Jwks(f"http://127.0.0.1:{server.server_port}/keys", [])
+    state.gate.set()
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield state
+    state.gate.set()
     server.shutdown()
     server.server_close()
 
@@ -216,7 +222,7 @@ def test_jwks_is_fetched_and_refetched_within_bounds(
     other = generate_private_key(65537, 2048)
     jwks.keys = [jwk(other, "two")]
     assert tokens.verify(token(other, "two")) is None
-    monkeypatch.setattr("api.auth.jwt.JWKS_MIN_FETCH_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr("api.auth.jwks.MIN_FETCH_INTERVAL_SECONDS", 0.0)
     later = JwtVerifier(dataclasses.replace(settings, jwt_jwks_url=jwks.url))
     assert later.verify(token(other, "two")) is not None
     assert later.verify(token(rsa, "one")) is None
@@ -240,7 +246,7 @@ def test_jwks_is_fetched_and_refetched_within_bounds(
 def test_last_keys_stay_valid_whatever_the_jwks_server_returns(
     settings: Settings, jwks: Jwks, rsa: RSAPrivateKey, broken: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.auth.jwt.JWKS_MIN_FETCH_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr("api.auth.jwks.MIN_FETCH_INTERVAL_SECONDS", 0.0)
     known, unknown = (jwt.encode(claims(), rsa, "RS256", headers={"kid": kid}) for kid in ("one", "no"))
     jwks.keys = [jwk(rsa, "one")]
     tokens = JwtVerifier(dataclasses.replace(settings, jwt_jwks_url=jwks.url))
@@ -251,6 +257,44 @@ def test_last_keys_stay_valid_whatever_the_jwks_server_returns(
     assert tokens.verify(known) is not None
     never = JwtVerifier(dataclasses.replace(settings, jwt_jwks_url=jwks.url))
     assert never.verify(known) is None
+
+
+def test_known_keys_do_not_wait_for_a_jwks_server_that_hangs(settings: Settings, jwks: Jwks, rsa: RSAPrivateKey) -> None:
+    jwks.keys = [jwk(rsa, "one")]
+    tokens = JwtVerifier(dataclasses.replace(settings, jwt_jwks_url=jwks.url))
+    known, another, unknown = (
+        jwt.encode(claims(jti=kid), rsa, "RS256", headers={"kid": kid.partition(" ")[0]}) for kid in ("one", "one again", "no")
+    )
+    assert tokens.verify(known) is not None
+    jwks.gate.clear()
+    jwks.broken = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("api.auth.jwks.MIN_FETCH_INTERVAL_SECONDS", 0.0)
+        waiting = threading.Thread(target=tokens.verify, args=(unknown,))
+        waiting.start()
+        wait_until(lambda: jwks.requests == 2, "somebody with an unknown key makes it fetch")
+        # the response is still incomplete, and this one is of a key that is known
+        assert tokens.verify(another) is not None
+        assert waiting.is_alive()
+        jwks.gate.set()
+        waiting.join()
+
+
+def test_a_withdrawn_key_is_refused_after_its_time(
+    settings: Settings, jwks: Jwks, rsa: RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MIN_FETCH_INTERVAL_SECONDS", "REFRESH_SECONDS", "TTL_SECONDS"):
+        monkeypatch.setattr(f"api.auth.jwks.{name}", 0.0)
+    jwks.keys = [jwk(rsa, "one")]
+    tokens = JwtVerifier(dataclasses.replace(settings, jwt_jwks_url=jwks.url))
+    first, second, third = (jwt.encode(claims(jti=name), rsa, "RS256", headers={"kid": "one"}) for name in "abc")
+    assert tokens.verify(first) is not None
+    # as long as nobody says that it was withdrawn
+    jwks.broken = b"HTTP/1.0 500 No\r\n\r\n"
+    assert tokens.verify(second) is not None
+    jwks.keys, jwks.broken = [jwk(generate_private_key(65537, 2048), "two")], b""
+    tokens.verify(jwt.encode(claims(), rsa, "RS256", headers={"kid": "no"}))
+    assert tokens.verify(third) is None
 
 
 def test_short_rsa_key_in_the_jwks_is_rejected(settings: Settings, jwks: Jwks) -> None:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
 
@@ -149,6 +149,25 @@ def test_a_job_never_runs_twice_at_a_time(settings: Settings) -> None:
     assert set(concurrent) == {1}
     # the last one was finished
     assert running == []
+
+
+def test_jobs_go_on_if_the_clock_is_set_back(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine can start with a clock that is years ahead, until it finds a time server."""
+    ahead = timedelta(days=1000)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + ahead
+
+    for module in ("apscheduler.schedulers.base", "api.scheduler.leader"):
+        monkeypatch.setattr(f"{module}.datetime", Clock)
+    calls: list[float] = []
+    with leading(settings, ten_times_a_second("one", partial(calls.append, 1.0))):
+        wait_until(lambda: len(calls) > 2, "it runs")
+        ahead = timedelta(0)
+        number = len(calls)
+        wait_until(lambda: len(calls) > number + 2, "it runs after the clock was set back", 20)
 
 
 def test_an_unavailable_database_interrupts_leading(settings: Settings, server: PostgresServer) -> None:

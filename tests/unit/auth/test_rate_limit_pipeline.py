@@ -26,6 +26,7 @@ class Server:
     def __init__(self) -> None:
         self.reads: list[list[Command]] = []
         self.connections = 0
+        self.open_connections = 0
         self.counts: dict[bytes, int] = {}
         self.is_silent = False
         self.mistake: Callable[[Command], bytes | None] = lambda command: None
@@ -37,6 +38,7 @@ class Server:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open_connections += 1
         self._writers.append(writer)
         parser = hiredis.Reader(notEnoughData=b"")
         while data := await reader.read(1 << 16):
@@ -47,6 +49,7 @@ class Server:
             self.reads.append(commands)
             if not self.is_silent:
                 writer.write(b"".join(self.mistake(command) or self.reply(command) for command in commands))
+        self.open_connections -= 1
         writer.close()
 
     def reply(self, command: Command) -> bytes:
@@ -234,6 +237,19 @@ def test_login_and_database_of_the_url(tmp_path: Path) -> None:
             server.mistake = lambda command: b"-WRONGPASS invalid\r\n" if command[0] == b"AUTH" else None
             with pytest.raises(redis.ResponseError, match="WRONGPASS"):
                 await pipeline.count("key", 9, WINDOW)
+
+    run(test)
+
+
+def test_a_refused_login_leaves_no_connection_open(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with pipeline_of(tmp_path, options="ann:secret@") as (server, pipeline):
+            server.mistake = lambda command: b"-WRONGPASS invalid\r\n" if command[0] == b"AUTH" else None
+            for _ in range(5):
+                with pytest.raises(redis.ResponseError, match="WRONGPASS"):
+                    await pipeline.count("key", 9, WINDOW)
+            await asyncio.sleep(0.02)
+            assert (server.connections, server.open_connections) == (5, 0)
 
     run(test)
 

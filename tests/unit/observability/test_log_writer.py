@@ -16,6 +16,7 @@ import pytest
 
 from api.observability import log_writer
 from api.observability.log_writer import LogWriter
+from tests.support.waiting import wait_until
 
 
 class Stream(io.StringIO):
@@ -104,6 +105,26 @@ def test_what_is_logged_after_the_end_is_written_at_once(logger: logging.Logger,
     writer_of(logger).close()
     logger.warning("late")
     assert stream.lines == ["late"]
+
+
+def test_a_line_that_is_logged_while_the_log_is_closed_stops_nobody(stream: Stream) -> None:
+    logger = logging.Logger("test")
+    writer = LogWriter(stream)
+    logger.addHandler(writer)
+    stream.gate.clear()
+    logger.warning("before")
+    # daemons: two that wait for each other would keep pytest from ending
+    closing = threading.Thread(target=writer.close, daemon=True)
+    closing.start()
+    wait_until(lambda: writer._is_closed and writer._write_lock.locked(), "the last lines are written")
+    late = threading.Thread(target=logger.warning, args=("meanwhile",), daemon=True)
+    late.start()
+    wait_until(lambda: "meanwhile\n" in writer._lines, "the line was logged")
+    stream.gate.set()
+    for thread in (closing, late):
+        thread.join(10)
+        assert not thread.is_alive()
+    assert stream.lines == ["before", "meanwhile"]
 
 
 def test_a_pipe_keeps_each_piece_together(logger: logging.Logger, stream: Stream) -> None:

@@ -8,7 +8,9 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,12 +148,28 @@ def test_a_certificate_must_be_trusted_and_match_the_name(
         assert webhooks.requests == []
 
 
-def test_redirects_are_not_followed(trusted: CertificateAuthority) -> None:
-    with webhook_server(trusted.server_context(NAME)) as webhooks:
-        webhooks.answer = lambda request: (307, {"Location": f"https://{NAME}:{webhooks.port}/elsewhere"})
-        with pytest.raises(DeliveryFailed, match="redirect"):
+def test_an_expired_certificate_gets_no_request(trusted: CertificateAuthority) -> None:
+    with webhook_server(trusted.server_context(NAME, is_expired=True)) as webhooks:
+        with pytest.raises(DeliveryFailed, match="certificate") as caught:
             post(webhooks)
-    assert [request.path for request in webhooks.requests] == ["/"]
+        assert not caught.value.is_lasting
+        assert webhooks.requests == []
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
+def test_redirects_are_not_followed(trusted: CertificateAuthority, status: int) -> None:
+    with webhook_server(trusted.server_context(NAME)) as webhooks, socket.create_server(("127.0.0.1", 0)) as internal:
+        internal.settimeout(0.2)
+        locations = [f"https://{NAME}:{webhooks.port}/elsewhere", f"http://127.0.0.1:{internal.getsockname()[1]}/", "/elsewhere"]
+        for location in locations:
+            headers = {"Location": location}
+            webhooks.answer = lambda request, headers=headers: (status, headers)  # type: ignore[misc]
+            with pytest.raises(DeliveryFailed, match="redirect") as caught:
+                post(webhooks)
+            assert not caught.value.is_lasting
+        with pytest.raises(TimeoutError):
+            internal.accept()
+    assert [request.path for request in webhooks.requests] == ["/"] * len(locations)
 
 
 def test_proxies_are_not_used(trusted: CertificateAuthority, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,13 +212,42 @@ def test_a_slow_response_times_out(trusted: CertificateAuthority) -> None:
         while True:
             file.write(b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"a" * 60_000 + b"\r\n")
 
-    for misbehave in (say_nothing, drip, continue_for_ever, answer_without_end):
+    def flood_with_continues(file: Any) -> None:
+        while True:
+            file.write(b"HTTP/1.1 100 Continue\r\nX-Long: " + b"a" * 60_000 + b"\r\n\r\n")
+
+    def send_short_headers_without_end(file: Any) -> None:
+        file.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            file.write(b"X: y\r\n" * 100)
+
+    before = _open_files()
+    for misbehave in (
+        *(say_nothing, drip, continue_for_ever, answer_without_end),
+        *(flood_with_continues, send_short_headers_without_end),
+    ):
         with webhook_server(trusted.server_context(NAME)) as webhooks:
             webhooks.misbehave = misbehave
             began = time.monotonic()
             with pytest.raises(DeliveryFailed, match="did not respond"):
                 post(webhooks, seconds=1.5)
             assert time.monotonic() - began < 20
+    assert _open_files() == before
+    assert not [thread for thread in threading.enumerate() if thread.name == "deadline"]
+
+
+@pytest.mark.parametrize(
+    "part", [b"", b"HTTP/1.1 200", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nX-Half", b"HTTP/1.1 200 OK\r\nX-Whole: 1\r\n"]
+)
+def test_a_response_that_breaks_off_in_its_headers_is_a_failure(trusted: CertificateAuthority, part: bytes) -> None:
+    with webhook_server(trusted.server_context(NAME)) as webhooks:
+        webhooks.misbehave = lambda file: file.write(part)
+        with pytest.raises(DeliveryFailed, match="did not respond"):
+            post(webhooks)
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
 
 
 def test_the_body_of_a_response_is_not_read(trusted: CertificateAuthority) -> None:
@@ -216,8 +263,9 @@ def test_the_body_of_a_response_is_not_read(trusted: CertificateAuthority) -> No
         assert time.monotonic() - began < 30
 
 
-@pytest.mark.parametrize("first", [b"", b"\x16\x03\x03"])
-def test_a_hanging_handshake_times_out(trusted: CertificateAuthority, first: bytes) -> None:
+# of the second one, the rest comes a byte at a time
+@pytest.mark.parametrize("first", [b"", b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03"], ids=["silent", "drips"])
+def test_a_handshake_without_end_times_out(trusted: CertificateAuthority, first: bytes) -> None:
     is_stopping = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -225,7 +273,9 @@ def test_a_hanging_handshake_times_out(trusted: CertificateAuthority, first: byt
             connection, _ = server.accept()
             with connection:
                 connection.sendall(first)
-                is_stopping.wait(30)
+                with suppress(OSError):
+                    while not is_stopping.wait(0.1):
+                        connection.sendall(first[:1])
 
         thread = threading.Thread(target=serve)
         thread.start()
