@@ -715,7 +715,8 @@ def _check_retention(settings: Settings) -> None:
         if days is not None and events and (days == 0 or days > events):
             kept = f"{days} days" if days else "for ever"
             raise SettingsError(
-                f"MAILMART_RETAIN_{name} keeps {what} {kept}, and MAILMART_RETAIN_EVENTS the events in them for {events} days only",
+                f"MAILMART_RETAIN_{name} keeps {what} {kept},"
+                f" and MAILMART_RETAIN_EVENTS the events in them for {events} days only",
                 hint=f"Keep {what} for as many days as events, or fewer.",
             )
 
