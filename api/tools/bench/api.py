@@ -179,4 +179,5 @@ def _measurements(
         if request.method == "GET" and etags[name]:
             measurements[name, NOT_MODIFIED] = load(ports[CACHED], request.to_http(key, etags[name]), 304)
     static = f"GET {STATIC} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
-    return measurements | {("", STATIC_FLASK): load(ports[STATIC_FLASK], static), ("", STATIC_BARE): load(ports[BARE], static)}
+    statics = {STATIC_FLASK: STATIC_FLASK, STATIC_BARE: BARE}
+    return measurements | {("", label): load(ports[name], static) for label, name in statics.items() if name in ports}
