@@ -393,6 +393,18 @@ class Settings:
             default="for ever",
         ),
     ] = None
+    retain_raw_events: Annotated[
+        int | None,
+        BeforeValidator(_days),
+        EnvVar(
+            "Retention",
+            "Days for which rows of `raw.email_events` are kept, if that is less than for events of core: those are a copy. A"
+            " third of the disk, and no count changes. `off`: for ever. See"
+            " [Retention](../how-to/operators/retention.md#without-raw-events).",
+            (SCHEDULER, "batch"),
+            default="as `MAILMART_RETAIN_EVENTS`",
+        ),
+    ] = None
     retain_messages: Annotated[
         int | None,
         BeforeValidator(_days),
@@ -706,12 +718,14 @@ def _check_retention(settings: Settings) -> None:
             f"MAILMART_RETAIN_EVENTS ({events} days) is longer than MAILMART_RETAIN_MESSAGES ({messages} days)",
             hint="Keep events for as many days as messages, or fewer.",
         )
-    if payloads is not None and events and (payloads == 0 or payloads > events):
-        kept = f"{payloads} days" if payloads else "for ever"
-        raise SettingsError(
-            f"MAILMART_RETAIN_PAYLOADS keeps bodies {kept}, and MAILMART_RETAIN_EVENTS the events in them for {events} days only",
-            hint="Keep bodies for as many days as events, or fewer.",
-        )
+    for name, what, days in (("PAYLOADS", "bodies", payloads), ("RAW_EVENTS", "raw rows", settings.retain_raw_events)):
+        if days is not None and events and (days == 0 or days > events):
+            kept = f"{days} days" if days else "for ever"
+            raise SettingsError(
+                f"MAILMART_RETAIN_{name} keeps {what} {kept},"
+                f" and MAILMART_RETAIN_EVENTS the events in them for {events} days only",
+                hint=f"Keep {what} for as many days as events, or fewer.",
+            )
 
 
 def _days(value: object) -> int | None:

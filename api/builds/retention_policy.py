@@ -13,9 +13,11 @@ RAW_EVENTS = ("email_events",)
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """For how many days each kind of row is kept; None: for ever. Messages are not kept for less time than events."""
+    """For how many days each kind of row is kept; None: for ever. Raw rows are not kept for longer than
+    events, nor events than messages."""
 
     payload_days: int | None
+    raw_event_days: int | None
     event_days: int | None
     message_days: int | None
 
@@ -26,11 +28,12 @@ class RetentionPolicy:
         payloads = settings.retain_payloads
         if payloads is None:
             payloads = min(DEFAULT_PAYLOAD_DAYS, events or DEFAULT_PAYLOAD_DAYS)
-        return cls(payloads or None, events, settings.retain_messages or None)
+        raw_events = events if settings.retain_raw_events is None else settings.retain_raw_events
+        return cls(payloads or None, raw_events or None, events, settings.retain_messages or None)
 
     def raw_logs(self) -> dict[str, int]:
         """Days by table of schema raw, of those that are not kept for ever."""
-        days = {**dict.fromkeys(RAW_PAYLOADS, self.payload_days), **dict.fromkeys(RAW_EVENTS, self.event_days)}
+        days = {**dict.fromkeys(RAW_PAYLOADS, self.payload_days), **dict.fromkeys(RAW_EVENTS, self.raw_event_days)}
         return {table: number for table, number in days.items() if number}
 
     def core_tables(self) -> dict[str, int]:

@@ -19,6 +19,7 @@ from api.tools.bench.fresh import bench_fresh
 from api.tools.bench.intake import INTAKE, PGBENCH, STATIC, bench_intake
 from api.tools.bench.marts import MeasuredQuery, bench_marts
 from api.tools.bench.node_program import is_available
+from api.tools.bench.other_server import OtherServer
 from api.tools.bench.postgraphile import MAILMART, POSTGRAPHILE, bench_postgraphile
 from api.tools.bench.report import (
     BARE,
@@ -67,9 +68,38 @@ def load_options(*, seconds: float, max_connections: int = 64) -> Callable[[Comm
     return decorate
 
 
+def other_server_options(function: Command) -> Command:
+    """The options of a command that can measure another server than an embedded one."""
+    options = (
+        click.option(
+            "--database-url",
+            envvar="MAILMART_BENCH_DATABASE_URL",
+            show_envvar=True,
+            help="Measure the server of this connection string instead of an embedded one, in the scratch database that it names."
+            " If it does not exist, it is created, and dropped afterwards; if it does, it has to be empty.",
+        ),
+        click.option("--timescale", is_flag=True, help="With --database-url: as after `mailmart migrate --timescale`."),
+        click.option("--citus", is_flag=True, help="With --database-url: as after `mailmart migrate --citus`."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _other_server(database_url: str | None, timescale: bool, citus: bool) -> OtherServer | None:
+    if database_url:
+        return OtherServer(database_url, timescale, citus)
+    if timescale or citus:
+        raise click.UsageError("the embedded server has no extensions: name a server with --database-url")
+    return None
+
+
 @click.group()
 def command() -> None:
-    """Measure builds, queries, the API, exports and the intake, on temporary embedded servers, compared with controls."""
+    """Measure builds, queries, the API, exports and the intake, compared with controls, on temporary embedded servers.
+
+    `batch` and `api` can measure another server.
+    """
 
 
 @command.command("batch")
@@ -97,11 +127,27 @@ def command() -> None:
     is_flag=True,
     help="Also measure the erasure of the workspace in one transaction, while other sessions read and load.",
 )
-def batch(messages: int, days: int, histories: tuple[int, ...], runs: int, built_empty: bool, erase: bool) -> None:
+@other_server_options
+def batch(
+    messages: int,
+    days: int,
+    histories: tuple[int, ...],
+    runs: int,
+    built_empty: bool,
+    erase: bool,
+    database_url: str | None,
+    timescale: bool,
+    citus: bool,
+) -> None:
     """Measure first builds and nightly runs, compared with the same work in plain SQL.
 
     Before each nightly run, 1 % of --messages are loaded; a tenth of the events are late. Results are medians.
+
+    Of another server, times of models are those that dbt measures. Its processor time is known if it runs on this machine.
     """
+    other = _other_server(database_url, timescale, citus)
+    if other is not None and erase:
+        raise click.UsageError("--erase is measured on the embedded server only")
     measured = bench_batch(
         Settings.from_environment(),
         messages,
@@ -111,6 +157,7 @@ def batch(messages: int, days: int, histories: tuple[int, ...], runs: int, built
         lambda line: click.echo(f"  {line}", err=True),
         built_empty=built_empty,
         erase=erase,
+        other=other,
     )
     for history in measured:
         _show(history)
@@ -124,23 +171,23 @@ def _show(history: History) -> None:
     first = history.first
     click.echo(
         f"\n{history.days} days, {history.messages:,} messages;"
-        f" database {first.database_bytes / 2**30:.2f} GiB, peak during the first build {first.peak_bytes / 2**30:.2f} GiB"
+        f" database {first.database_bytes / 2**30:.2f} GiB"
+        + (f", peak during the first build {first.peak_bytes / 2**30:.2f} GiB" if first.peak_bytes else "")
     )
     _table("first build", (first,))
     click.echo(f"    {history.messages / first.models:,.0f} messages and {first.rows / first.models:,.0f} rows a second")
     if history.first_mail is not None:
-        seconds, processor = history.first_mail.models, history.first_mail.processor
+        seconds, processor = history.first_mail.models, history.first_mail.all_processors
         click.echo(
             f"  first mail of a warehouse that was built empty: models {seconds:.2f} s, ratio {seconds / first.models:.2f}"
         )
-        click.echo(
-            f"    processor time of PostgreSQL: {processor:.2f} s with data tests, ratio {_ratio(processor, first.processor)}"
-        )
+        ratio = _ratio(processor, first.all_processors)
+        click.echo(f"    processor time of PostgreSQL: {processor:.2f} s with data tests, ratio {ratio}")
     _table(f"nightly run (median of {len(history.nightly)})", history.nightly)
     soon = history.nightly[0]
     click.echo(
         f"  the first of them, {history.seconds_after_load:.0f} s after {history.messages:,} messages were loaded:"
-        f" models {soon.models:.2f} s, processor time {soon.processor:.2f} s"
+        f" models {soon.models:.2f} s, processor time {soon.all_processors:.2f} s"
     )
     if history.erase is not None:
         _show_erase(history.erase)
@@ -170,16 +217,26 @@ def _table(title: str, runs: tuple[Run, ...]) -> None:
         f"    dbt build, wall time {wall:.2f} s: data tests {tests:.2f} s, dbt itself (no statement runs) {dbt_itself:.2f} s"
     )
     click.echo(f"    sum of all models, of which two can run at the same time: {added:.2f} s, ratio {added / control:.2f}")
-    processor, plain_processor = median(run.processor for run in runs), median(run.plain_processor for run in runs)
-    click.echo(
-        f"    processor time of PostgreSQL: {processor:.2f} s with data tests, plain SQL {plain_processor:.2f} s,"
-        f" ratio {_ratio(processor, plain_processor)}"
-    )
+    _show_processor_time(runs)
     tables = {model: seconds for model, seconds in by_model.items() if model.startswith(TABLE_PREFIXES)}
     for model, seconds in sorted(tables.items(), key=lambda pair: -pair[1]):
         click.echo(f"    {model:<28}{seconds:8.2f} s")
     click.echo(f"    {'views, seeds, hooks':<28}{added - sum(tables.values()):8.2f} s")
     click.echo("    plain SQL: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in plain.items()))
+
+
+def _show_processor_time(runs: tuple[Run, ...]) -> None:
+    by_server = {name: median(run.processor[name] for run in runs) for name in runs[0].processor}
+    if not by_server:
+        click.echo("    processor time of PostgreSQL: unknown, it does not run on this machine")
+        return
+    processor, plain_processor = median(run.all_processors for run in runs), median(run.plain_processor for run in runs)
+    click.echo(
+        f"    processor time of PostgreSQL: {processor:.2f} s with data tests, plain SQL {plain_processor:.2f} s,"
+        f" ratio {_ratio(processor, plain_processor)}"
+    )
+    if len(by_server) > 1:
+        click.echo("      of it: " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in by_server.items()))
 
 
 def _ratio(seconds: float, control: float) -> str:
@@ -221,6 +278,7 @@ def fresh(messages: int, days: int, every: int, rate: int, seconds: float) -> No
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of the API server and of each control."
 )
 @click.option("--endpoint", "endpoints", multiple=True, help="Name of an exposure. Default: all.")
+@other_server_options
 def api(
     messages: int,
     days: int,
@@ -229,17 +287,27 @@ def api(
     connections: tuple[int, ...],
     workers: int,
     endpoints: tuple[str, ...],
+    database_url: str | None,
+    timescale: bool,
+    citus: bool,
 ) -> None:
     """Measure the API: requests a second and response times.
 
     The controls are the same SQL in pgbench, prepared as the service does and planned each time, a bare WSGI function and
-    static routes.
+    static routes. Of another server, only the static routes; and the processor time of a response, if it runs on this machine.
     """
+    other = _other_server(database_url, timescale, citus)
     options = Options(messages, days, seconds, rounds, connections, workers, endpoints)
-    report = bench_api(Settings.from_environment(), options, lambda line: click.echo(f"  {line}", err=True))
+    report = bench_api(Settings.from_environment(), options, lambda line: click.echo(f"  {line}", err=True), other)
     click.echo(f"\n{messages:,} messages over {days} days; {workers} server process(es); {rounds} rounds of {seconds:g} s")
     _show_measured(report, connections)
     _show_ratios(report, connections)
+    if report.processor:
+        click.echo("\nms of PostgreSQL's processor time for a response that is not cached, one at a time")
+        for endpoint, by_server in report.processor.items():
+            click.echo(f"  {endpoint:<28}" + ", ".join(f"{name} {spent:.2f}" for name, spent in by_server.items()))
+    elif other is not None:
+        click.echo("\nthe processor time of PostgreSQL is unknown: it does not run on this machine")
     if report.without_etag:
         click.echo(f"\n304 is not measured, because the response has no ETag: {', '.join(report.without_etag)}")
 

@@ -16,7 +16,9 @@ from api.settings import Settings
 from api.tools.bench.control_responses import write_responses
 from api.tools.bench.controls import STATIC
 from api.tools.bench.load import HOST, Load, Measured, measure
+from api.tools.bench.other_server import OtherServer
 from api.tools.bench.pgbench import as_transaction, measure_prepared, measure_transaction
+from api.tools.bench.processor_time import ProcessorClock
 from api.tools.bench.report import (
     BARE,
     CACHED,
@@ -39,35 +41,46 @@ from api.tools.bench.turns import measure_in_turns
 STATIC_ENDPOINT = "campaign_analytics"
 WARM_UP_SHARE = 0.25
 MAX_WARM_UP = 1.0
+# one after the other; a server's processor time is counted in hundredths of a second
+REQUESTS_BY_SERVER = 300
 
 
-def bench_api(settings: Settings, options: Options, progress: Callable[[str], None]) -> Report:
+def bench_api(settings: Settings, options: Options, progress: Callable[[str], None], other: OtherServer | None = None) -> Report:
     """Measures on embedded servers in a temporary home folder. `progress` gets a line for each step.
+
+    With `other`, PostgreSQL is that server. Then there are no controls with the service's SQL, which the log of an embedded
+    server shows, and the processor time of a response is measured by server.
 
     Raises:
         MailmartError: the build fails, or a response is wrong or differs between the service and a control.
     """
-    with scratch_servers(dataclasses.replace(settings, host=HOST)) as scratch, ExitStack() as stack:
+    with scratch_servers(dataclasses.replace(settings, host=HOST), other, progress) as scratch, ExitStack() as stack:
         publication = build_warehouse(scratch, options.messages, options.days, progress)
         endpoints = publication.contract.endpoints
         names = _chosen(endpoints, options.endpoints)
         workspace, requests = bench_requests(scratch, endpoints)
         key = create_key(scratch, workspace, name="bench")
 
-        progress("comparing the responses of the controls with those of the service")
+        progress("comparing responses")
         ports = {UNCACHED: stack.enter_context(service(scratch, UNCACHED, options.workers, is_cached=False))}
         bodies = {request.endpoint.name: body_and_etag(ports[UNCACHED], request, key)[0] for request in requests}
-        transactions = _transactions(scratch, ports[UNCACHED], requests, key)
+        transactions = {} if other else _transactions(scratch, ports[UNCACHED], requests, key)
         write_responses(
-            scratch, transactions, requests, publication.data_as_of, bodies.get(STATIC_ENDPOINT) or max(bodies.values(), key=len)
+            scratch,
+            transactions,
+            [] if other else requests,
+            publication.data_as_of,
+            bodies.get(STATIC_ENDPOINT) or max(bodies.values(), key=len),
         )
-        ports[BARE] = stack.enter_context(control(scratch, "bare", options.workers))
+        if other is None:
+            ports[BARE] = stack.enter_context(control(scratch, "bare", options.workers))
         ports[STATIC_FLASK] = stack.enter_context(control(scratch, "flask", options.workers))
         ports[CACHED] = stack.enter_context(service(scratch, CACHED, options.workers, is_cached=True))
         etags = {}
         for request in requests:
             name = request.endpoint.name
-            _check_same(request, BARE, bodies[name], body_and_etag(ports[BARE], request, key)[0])
+            if other is None:
+                _check_same(request, BARE, bodies[name], body_and_etag(ports[BARE], request, key)[0])
             body, etags[name] = body_and_etag(ports[CACHED], request, key)
             _check_same(request, CACHED, bodies[name], body)
 
@@ -80,7 +93,22 @@ def bench_api(settings: Settings, options: Options, progress: Callable[[str], No
                 request.endpoint.name for request in requests if request.method == "GET" and not etags[request.endpoint.name]
             ),
             rounds=measure_in_turns(measurements, options.connections, options.rounds, progress),
+            processor=_processor_times(scratch, ports[UNCACHED], requests, key) if other else {},
         )
+
+
+def _processor_times(scratch: Settings, port: int, requests: Sequence[BenchRequest], key: str) -> dict[str, dict[str, float]]:
+    """Milliseconds of processor time of a response that is not cached, by endpoint and server; empty if they are unknown."""
+    clock = ProcessorClock(scratch)
+    times: dict[str, dict[str, float]] = {}
+    for request in requests:
+        before = clock.seconds()
+        for _ in range(REQUESTS_BY_SERVER):
+            body_and_etag(port, request, key)
+        after = clock.seconds_since(before)
+        if after:
+            times[request.endpoint.name] = {name: seconds * 1000 / REQUESTS_BY_SERVER for name, seconds in after.items()}
+    return times
 
 
 def _chosen(endpoints: Sequence[Endpoint], names: Sequence[str]) -> tuple[str, ...]:
@@ -140,14 +168,16 @@ def _measurements(
     measurements: dict[tuple[str, str], Callable[[int], Measured]] = {}
     for request in requests:
         name, text = request.endpoint.name, request.to_http(key)
-        measurements |= {
-            (name, UNCACHED): load(ports[UNCACHED], text),
-            (name, BARE): load(ports[BARE], text),
-            (name, PREPARED): prepared(transactions[name]),
-            (name, SQL): sql(as_transaction(transactions[name])),
-            (name, CACHED): load(ports[CACHED], text),
-        }
+        measurements[name, UNCACHED] = load(ports[UNCACHED], text)
+        if name in transactions:
+            measurements |= {
+                (name, BARE): load(ports[BARE], text),
+                (name, PREPARED): prepared(transactions[name]),
+                (name, SQL): sql(as_transaction(transactions[name])),
+            }
+        measurements[name, CACHED] = load(ports[CACHED], text)
         if request.method == "GET" and etags[name]:
             measurements[name, NOT_MODIFIED] = load(ports[CACHED], request.to_http(key, etags[name]), 304)
     static = f"GET {STATIC} HTTP/1.1\r\nHost: {HOST}\r\n\r\n"
-    return measurements | {("", STATIC_FLASK): load(ports[STATIC_FLASK], static), ("", STATIC_BARE): load(ports[BARE], static)}
+    statics = {STATIC_FLASK: STATIC_FLASK, STATIC_BARE: BARE}
+    return measurements | {("", label): load(ports[name], static) for label, name in statics.items() if name in ports}

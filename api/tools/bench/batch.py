@@ -7,7 +7,8 @@ import importlib.resources
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
@@ -15,6 +16,7 @@ from typing import Any, LiteralString
 from psycopg import Connection, sql
 
 from api.builds.dbt_attempt import BUILD, BUILD_WITHOUT_VIEWS, KEEP_VIEWS
+from api.db.citus_queries import is_distributed
 from api.db.connection import connect
 from api.dbt.build_process import build_command
 from api.dbt.profile import dbt_environment, target_path
@@ -23,7 +25,9 @@ from api.errors import MailmartError
 from api.settings import Settings
 from api.tools.bench.disk import watch_disk_usage
 from api.tools.bench.erase import MeasuredErase, bench_erase
-from api.tools.bench.processor_time import processor_seconds
+from api.tools.bench.other_server import OtherServer
+from api.tools.bench.processor_time import ProcessorClock
+from api.tools.bench.run_results import statements_of_last_run
 from api.tools.bench.scratch import scratch_servers, vacuum_analyze
 from api.tools.bench.statement_log import busy_seconds, log_all_statements, log_size, seconds_by_node, statements_since
 from api.tools.synthetic.generate import GenerateOptions, generate
@@ -46,8 +50,8 @@ class Run:
         busy: time in which at least one statement ran.
         rows: rows inserted and expired.
         database_bytes: size of the database after the build.
-        peak_bytes: peak size of the database during the build, with temporary files.
-        processor: processor time of PostgreSQL during the build, data tests among it.
+        peak_bytes: peak size of the database during the build, with temporary files; 0 if it was not measured.
+        processor: processor time of PostgreSQL during the build, data tests among it, by server; empty if it is unknown.
         plain_processor: processor time of PostgreSQL during the control.
     """
 
@@ -60,8 +64,13 @@ class Run:
     rows: int
     database_bytes: int
     peak_bytes: int
-    processor: float
+    processor: Mapping[str, float]
     plain_processor: float = 0.0
+
+    @property
+    def all_processors(self) -> float:
+        """Processor time of all servers; 0 if it is unknown."""
+        return sum(self.processor.values())
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,9 @@ def bench_batch(
     *,
     built_empty: bool = False,
     erase: bool = False,
+    other: OtherServer | None = None,
 ) -> list[History]:
-    """Measures each history on a new embedded server in a temporary home folder.
+    """Measures each history on a new embedded server in a temporary home folder, or in a scratch database of another server.
 
     `messages` / `days` is the volume of a day. It is the same for all histories, so a nightly run gets the same number of events.
     `built_empty`: also measure `History.first_mail`, on another server. `erase`: also measure `History.erase`.
@@ -102,27 +112,36 @@ def bench_batch(
     """
     measured = []
     for length in histories:
-        history = _history(settings, messages, messages * length // days, length, runs, progress, erase=erase)
+        history = _history(settings, messages, messages * length // days, length, runs, progress, other, erase=erase)
         if built_empty:
-            history = dataclasses.replace(history, first_mail=_first_mail(settings, history.messages, length, progress))
+            first_mail = _first_mail(settings, history.messages, length, progress, other)
+            history = dataclasses.replace(history, first_mail=first_mail)
         measured.append(history)
     return measured
 
 
 def _history(
-    settings: Settings, volume: int, messages: int, days: int, runs: int, progress: Callable[[str], None], *, erase: bool
+    settings: Settings,
+    volume: int,
+    messages: int,
+    days: int,
+    runs: int,
+    progress: Callable[[str], None],
+    other: OtherServer | None,
+    *,
+    erase: bool,
 ) -> History:
-    with scratch_servers(settings) as scratch:
-        log_all_statements(scratch)
+    with scratch_servers(settings, other, progress) as scratch:
+        bench = _Bench(scratch)
         progress(f"{days} days: generating {messages:,} messages")
         generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days, is_flat=True))
         loaded = time.monotonic()
         vacuum_analyze(scratch)
         progress(f"{days} days: first build")
-        first = _measured(scratch)
+        first = bench.measured()
         vacuum_analyze(scratch)
         progress(f"{days} days: the same in plain SQL")
-        first = _compared(scratch, first, "plain_first.sql")
+        first = bench.compared(first, "plain_first.sql")
         _plain(scratch, "plain_indexes.sql")
         nightly = []
         seconds_after_load = 0.0
@@ -130,7 +149,7 @@ def _history(
             progress(f"{days} days: nightly run {number + 1}")
             since = _load_day(scratch, volume, number)
             seconds_after_load = seconds_after_load or time.monotonic() - loaded
-            nightly.append(_compared(scratch, _measured(scratch, is_nightly=True), "plain_nightly.sql", {"since": since}))
+            nightly.append(bench.compared(bench.measured(is_nightly=True), "plain_nightly.sql", {"since": since}))
         _check_same_result(scratch)
         history = History(days, messages, first, tuple(nightly), seconds_after_load)
         if erase:
@@ -139,15 +158,15 @@ def _history(
         return history
 
 
-def _first_mail(settings: Settings, messages: int, days: int, progress: Callable[[str], None]) -> Run:
+def _first_mail(settings: Settings, messages: int, days: int, progress: Callable[[str], None], other: OtherServer | None) -> Run:
     """The first build with mail of a warehouse that was built while it was empty."""
-    with scratch_servers(settings) as scratch:
-        log_all_statements(scratch)
+    with scratch_servers(settings, other, progress) as scratch:
+        bench = _Bench(scratch)
         progress(f"{days} days: build of an empty warehouse")
-        _measured(scratch)
+        bench.measured()
         generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days, is_flat=True))
         progress(f"{days} days: build with its first mail")
-        return _measured(scratch)
+        return bench.measured()
 
 
 def _load_day(scratch: Settings, volume: int, number: int) -> datetime:
@@ -173,37 +192,70 @@ def _load_day(scratch: Settings, volume: int, number: int) -> datetime:
     return started
 
 
-def _measured(scratch: Settings, *, is_nightly: bool = False) -> Run:
-    logged = log_size(scratch)
-    processor_before = processor_seconds(scratch)
-    started = time.monotonic()
-    with watch_disk_usage(scratch) as peak:
-        built = _run_nightly_form(scratch) if is_nightly else run_dbt(scratch, ["--no-use-colors", *BUILD], quiet=True)
-        wall = time.monotonic() - started
-        peak_bytes = peak()
-    processor = processor_seconds(scratch) - processor_before
-    if built.returncode != 0:
-        raise MailmartError("dbt build failed", hint="\n".join(built.stdout.splitlines()[-40:]))
-    statements = statements_since(scratch, logged)
-    of_models = [statement for statement in statements if not statement.node.startswith("test.")]
-    with connect(scratch, "mailmart_owner") as connection:
-        rows = _row(
-            connection,
-            "select sum(rows_inserted + rows_expired)::bigint, pg_database_size(current_database())"
-            " from app.model_runs where batch_id = (select max(batch_id) from app.batches)",
+class _Bench:
+    """Measures builds in a scratch database. Of an embedded server, the log says how long each statement took."""
+
+    def __init__(self, scratch: Settings) -> None:
+        self._scratch = scratch
+        self._is_embedded = scratch.database_url is None
+        self._clock = ProcessorClock(scratch)
+        if self._is_embedded:
+            log_all_statements(scratch)
+
+    def measured(self, *, is_nightly: bool = False) -> Run:
+        """A build.
+
+        Raises:
+            MailmartError: it fails.
+        """
+        scratch = self._scratch
+        logged = log_size(scratch) if self._is_embedded else 0
+        before = self._clock.seconds()
+        started = time.monotonic()
+        with watch_disk_usage(scratch) if self._is_embedded else nullcontext(lambda: 0) as peak:
+            built = _run_nightly_form(scratch) if is_nightly else run_dbt(scratch, ["--no-use-colors", *BUILD], quiet=True)
+            wall = time.monotonic() - started
+            peak_bytes = peak()
+        processor = self._clock.seconds_since(before)
+        if built.returncode != 0:
+            raise MailmartError("dbt build failed", hint="\n".join(built.stdout.splitlines()[-40:]))
+        statements = statements_since(scratch, logged) if self._is_embedded else statements_of_last_run(scratch)
+        of_models = [statement for statement in statements if not statement.node.startswith("test.")]
+        with connect(scratch, "mailmart_owner") as connection:
+            rows = _row(
+                connection,
+                "select sum(rows_inserted + rows_expired)::bigint from app.model_runs"
+                " where batch_id = (select max(batch_id) from app.batches)",
+            )
+            database_bytes = _database_bytes(connection)
+        return Run(
+            models=busy_seconds(of_models),
+            sql={node.split(".")[-1]: seconds for node, seconds in seconds_by_node(of_models).items()},
+            tests=sum(seconds for node, seconds in seconds_by_node(statements).items() if node.startswith("test.")),
+            plain={},
+            wall=wall,
+            busy=busy_seconds(statements),
+            rows=rows[0],
+            database_bytes=database_bytes,
+            peak_bytes=peak_bytes,
+            processor=processor,
         )
-    return Run(
-        models=busy_seconds(of_models),
-        sql={node.split(".")[-1]: seconds for node, seconds in seconds_by_node(of_models).items()},
-        tests=sum(seconds for node, seconds in seconds_by_node(statements).items() if node.startswith("test.")),
-        plain={},
-        wall=wall,
-        busy=busy_seconds(statements),
-        rows=rows[0],
-        database_bytes=rows[1],
-        peak_bytes=peak_bytes,
-        processor=processor,
-    )
+
+    def compared(self, run: Run, script: str, parameters: dict[str, Any] | None = None) -> Run:
+        """The run with the same work in plain SQL."""
+        before = self._clock.seconds()
+        plain = _plain(self._scratch, script, parameters)
+        return dataclasses.replace(run, plain=plain, plain_processor=sum(self._clock.seconds_since(before).values()))
+
+
+def _database_bytes(connection: Connection) -> int:
+    """The size of the database, on all nodes of a cluster."""
+    if not is_distributed(connection):
+        return int(_row(connection, "select pg_database_size(current_database())")[0])
+    sizes = connection.execute(
+        "select result from run_command_on_all_nodes('select pg_database_size(current_database())') where success"
+    ).fetchall()
+    return sum(int(size) for (size,) in sizes)
 
 
 def _run_nightly_form(scratch: Settings) -> subprocess.CompletedProcess[str]:
@@ -218,13 +270,6 @@ def _run_nightly_form(scratch: Settings) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
-
-
-def _compared(scratch: Settings, run: Run, script: str, parameters: dict[str, Any] | None = None) -> Run:
-    """The run with the same work in plain SQL."""
-    before = processor_seconds(scratch)
-    plain = _plain(scratch, script, parameters)
-    return dataclasses.replace(run, plain=plain, plain_processor=processor_seconds(scratch) - before)
 
 
 def _plain(scratch: Settings, name: str, parameters: dict[str, Any] | None = None) -> dict[str, float]:

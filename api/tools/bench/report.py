@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from api.tools.bench.load import Measured
@@ -45,12 +45,15 @@ class Report:
         body_bytes: size of each endpoint's response.
         without_etag: GET endpoints without an ETag, for which 304 cannot be measured.
         rounds: a value for each round, by endpoint ('' for the static routes) and label, and connections.
+        processor: milliseconds of PostgreSQL's processor time of a response that is not cached, by endpoint and server; empty
+            if it was not measured.
     """
 
     endpoints: tuple[str, ...]
     body_bytes: Mapping[str, int]
     without_etag: tuple[str, ...]
     rounds: Mapping[tuple[tuple[str, str], int], list[Measured]]
+    processor: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def value(self, endpoint: str, label: str, connections: int) -> Measured | None:
         """The medians of the rounds; None if it was not measured."""

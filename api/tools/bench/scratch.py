@@ -1,4 +1,4 @@
-"""Embedded servers for one benchmark, in a temporary home folder."""
+"""The servers of one benchmark: embedded ones in a temporary home folder, or a scratch database of another server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from api.contract.publication import Publication, PublicationCache
 from api.db.connection import connect
@@ -17,6 +17,7 @@ from api.embedded import servers
 from api.embedded.paths import find_folders, has_servers
 from api.errors import MailmartError
 from api.settings import Settings
+from api.tools.bench.other_server import OPTION, OtherServer, scratch_database
 from api.tools.demo.build import build
 from api.tools.synthetic.generate import GenerateOptions, generate
 
@@ -24,22 +25,45 @@ CAMPAIGNS = 15
 
 
 @contextmanager
-def scratch_servers(settings: Settings) -> Iterator[Settings]:
+def scratch_servers(
+    settings: Settings, other: OtherServer | None = None, progress: Callable[[str], None] = lambda _: None
+) -> Iterator[Settings]:
     """Settings of new, migrated, empty embedded servers. Servers and data are deleted after the block.
+
+    With `other`, PostgreSQL is that one, and its scratch database is migrated and deleted.
 
     Raises:
         ServerError: a server does not start.
+        MailmartError: the other server cannot have the database.
     """
     home = settings.home / "bench"
     shutil.rmtree(home, ignore_errors=True)
-    scratch = dataclasses.replace(settings, home=home, database_url=None, redis_url=None)
+    url = other.url if other else None
+    scratch = dataclasses.replace(
+        settings, home=home, database_url=url, database_url_variable=OPTION, redis_url=None, read_database_url=None
+    )
     home.mkdir(parents=True)
     # the servers are processes of their own: without this, a bench that is ended leaves them
     before = signal.signal(signal.SIGTERM, _exit)
+    with ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        if other is not None:
+            stack.callback(shutil.rmtree, home, ignore_errors=True)
+            stack.enter_context(scratch_database(other))
+        stack.enter_context(_started(scratch))
+        migrate(scratch)
+        if other is not None:
+            other.prepare(scratch, progress)
+        yield scratch
+
+
+@contextmanager
+def _started(scratch: Settings) -> Iterator[None]:
+    """The embedded servers that the settings need."""
+    home = scratch.home
     try:
         servers.start(scratch)
-        migrate(scratch)
-        yield scratch
+        yield
     finally:
         servers.stop(scratch)
         if has_servers(home):
@@ -48,7 +72,6 @@ def scratch_servers(settings: Settings) -> Iterator[Settings]:
             shutil.rmtree(folders.servers, ignore_errors=True)
             shutil.rmtree(folders.sockets, ignore_errors=True)
         shutil.rmtree(home, ignore_errors=True)
-        signal.signal(signal.SIGTERM, before)
 
 
 def build_warehouse(

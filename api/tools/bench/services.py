@@ -35,7 +35,7 @@ def service(scratch: Settings, name: str, workers: int, *, is_cached: bool) -> I
     """
     placed = dataclasses.replace(scratch, port=_free_port())
     environment = {
-        **_without_servers(),
+        **environment_of_servers(scratch),
         "MAILMART_RATE_LIMIT_FACTOR": RATE_LIMIT_FACTOR,
         # empty: the default
         "MAILMART_RESPONSE_CACHE_MB": "" if is_cached else "0",
@@ -54,7 +54,7 @@ def control(scratch: Settings, name: str, workers: int) -> Iterator[int]:
     """
     placed = dataclasses.replace(scratch, port=_free_port())
     program = Program(name, [sys.executable, "-m", "api.tools.bench.controls", name, str(workers)])
-    with _log(scratch, name) as output, _running(placed, program, _without_servers(), output):
+    with _log(scratch, name) as output, _running(placed, program, environment_of_servers(scratch), output):
         yield placed.port
 
 
@@ -67,7 +67,7 @@ def run_program(scratch: Settings, program: Program) -> Iterator[int]:
     """
     port = _free_port()
     placed = dataclasses.replace(scratch, port=port, intake_port_or_none=port)
-    environment = {**_without_servers(), "MAILMART_RATE_LIMIT_FACTOR": RATE_LIMIT_FACTOR}
+    environment = {**environment_of_servers(scratch), "MAILMART_RATE_LIMIT_FACTOR": RATE_LIMIT_FACTOR}
     with _log(scratch, program.name) as output, _running(placed, program, environment, output):
         yield port
 
@@ -127,9 +127,10 @@ def _log(scratch: Settings, name: str) -> Iterator[IO[bytes]]:
             raise ServerError(error.message, hint="\n".join(last_lines) or error.hint) from error
 
 
-def _without_servers() -> dict[str, str]:
-    """Unsets the URLs of other servers, so that the embedded ones of the home folder are used."""
-    return {name: "" for name in ("MAILMART_DATABASE_URL", "MAILMART_REDIS_URL") if name in os.environ}
+def environment_of_servers(scratch: Settings) -> dict[str, str]:
+    """Unsets the URLs of other servers, so that those of the scratch settings are used, by default the embedded ones."""
+    names = [name for name in os.environ if name.startswith("MAILMART_") and name.endswith(("DATABASE_URL", "REDIS_URL"))]
+    return {**dict.fromkeys(names, ""), **({"MAILMART_DATABASE_URL": scratch.database_url} if scratch.database_url else {})}
 
 
 def _free_port() -> int:

@@ -21,6 +21,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
@@ -35,12 +36,14 @@ from api.intake.sources import create_source
 from api.reports.run_repository import export_ended
 from api.server.app import WsgiApp
 from api.settings import Settings
+from api.tools.bench.other_server import CONTENT
 from tests.integration.conftest import MakeDatabase
 from tests.integration.platform.citus_installation import installation
 from tests.integration.warehouse import current_rows
 from tests.integration.warehouse.events import random_events
 from tests.integration.warehouse.loading import load_events
 from tests.support import citus as cluster
+from tests.support.command import mailmart
 from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
 from tests.support.waiting import wait_for_waiting, wait_until
 
@@ -354,6 +357,28 @@ def test_webhooks_are_counted_once_by_continuous_builds_of_which_one_is_killed(w
             "select count(*), count(distinct event_id) from core.fct_email_events"
             " where workspace_id = 'hooks' and valid_to = 9223372036854775807"
         ).fetchall() == [(150, 150)]
+
+
+@needs_citus
+@pytest.mark.timeout(900)
+def test_a_bench_measures_the_cluster_and_leaves_it_empty(home: Path) -> None:
+    name = f"{NAME}_bench"
+    url = cluster.url(name)
+    cluster.create_database(name, None, sql.Identifier(str(psycopg.conninfo.conninfo_to_dict(url)["user"])))
+    try:
+        size = ("--messages", "2000", "--days", "30", "--history", "30", "--runs", "1")
+        result = mailmart(Settings(None, None, home), "bench", "batch", *size, "--citus", "--database-url", url)
+        assert result.exit_code == 0, result.output
+        assert re.search(r"^  nightly run \(median of 1\): models [\d.]+ s, plain SQL", result.output, re.MULTILINE), (
+            result.output
+        )
+        # of nodes on other machines, nothing is known
+        assert re.search(r"^      of it: coordinator [\d.]+ s, |PostgreSQL: unknown", result.output, re.MULTILINE), result.output
+        for host, port in cluster.nodes():
+            with psycopg.connect(make_conninfo(url, host=host, port=port)) as connection:
+                assert connection.execute(CONTENT.encode()).fetchall() == []
+    finally:
+        cluster.drop_database(name)
 
 
 @pytest.mark.skipif(cluster.is_distributed(), reason="every database is one of a cluster")

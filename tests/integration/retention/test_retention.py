@@ -191,6 +191,22 @@ def test_each_setting_removes_its_rows_and_no_count(warehouse: Settings) -> None
     assert answers(warehouse) == before
 
 
+def test_raw_events_can_be_kept_for_less_time_than_events(warehouse: Settings) -> None:
+    before = answers(warehouse)
+    events = "select * from core.fct_email_events where valid_to > 1000 order by event_id"
+    counted = rows(warehouse, events)
+    removed = retain(warehouse, retain_payloads=0, retain_raw_events=3)
+    assert removed == {"email_events": len(mail(1)) * 4 + 1}
+    assert oldest(warehouse, "raw.email_events") == 2
+    # no message is closed: a late event counts, an event that comes again does not, and a recomputation finds neither missing
+    late = Event("late", "w", "m6_1", "clicked", NOW, "c0", "b0", "d")
+    load_events(warehouse, [late, *mail(6)], NOW)
+    build(warehouse, "--vars", "recompute: true")
+    assert [row for row in rows(warehouse, events) if row[1] != "late"] == counted
+    assert _differences(before, answers(warehouse)) == {(sent_at(6).date(), "clicked", 1)}
+    assert rows(warehouse, "select count(*) from app.closed_messages") == [(0,)]
+
+
 def test_late_and_repeated_events_count_nothing_and_are_reported(warehouse: Settings) -> None:
     before = answers(warehouse)
     retain(warehouse, **EVERY)

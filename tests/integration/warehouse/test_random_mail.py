@@ -21,7 +21,9 @@ from psycopg.rows import dict_row
 from werkzeug.test import Client
 
 from api.auth.api_keys import create_key
+from api.db.citus_queries import begin_reading, is_distributed
 from api.db.connection import connect
+from api.db.request_context import WORKSPACE_ID
 from api.server.app import WsgiApp
 from api.settings import PROJECT_ROOT, Settings
 from tests.integration.warehouse import current_rows, reference, reference_query, second_ids
@@ -138,6 +140,7 @@ def history(empty_warehouse: Settings, seed: int) -> History:
             ]
         )
     rows = current_rows.everything(empty_warehouse)
+    publish_unfinished_build(empty_warehouse)
     return History(empty_warehouse, seed, now, apps, zones, first_days, loaded, mail_loaded, batches, differences, rows)
 
 
@@ -182,7 +185,6 @@ def test_random_queries(history: History) -> None:
     """POST /analytics/query as the API answers it: rows, their order, intervals, totals and comparisons."""
     settings, chance = history.settings, history.chance
     latest = history.batches[-1]
-    publish_unfinished_build(settings)
     events = reference.first_copies(history.loaded, history.now).values()
     service = WsgiApp(settings)
     rows_compared = 0
@@ -332,11 +334,12 @@ def _compare_data_quality(settings: Settings, expected: Counter[tuple[str, str]]
     found: Counter[tuple[str, str]] = Counter()
     with connect(settings, "mailmart_api") as connection:
         for workspace in workspaces:
-            connection.execute("select set_config('mailmart.workspace_id', %s, true)", (workspace,))
-            for owner, problem, events in connection.execute(
-                # those of the app's tables: test_odd_app_tables.py
-                "select workspace_id, problem, events from marts.data_quality where provider not like 'app.%'"
-            ):
+            to_query = begin_reading(connection, {WORKSPACE_ID: workspace})
+            # those of the app's tables: test_odd_app_tables.py
+            query = (
+                f"select workspace_id, problem, events from {_view(connection, 'data_quality')} where provider not like 'app.%'"
+            )
+            for owner, problem, events in connection.execute(to_query(query).encode()):
                 found[owner, problem] = events
     assert found == +Counter({key: count for key, count in expected.items() if key[0] in workspaces}), f"seed {seed}"
 
@@ -346,11 +349,11 @@ def _compare(
 ) -> None:
     # in a transaction of the request's own, whose settings end with it
     with connection.transaction(force_rollback=True):
-        for name, value in {**_context(request), "as_of": str(batch_id)}.items():
-            connection.execute("select set_config(%s, %s, true)", (f"mailmart.{name}", value))
+        context = {**_context(request), "as_of": str(batch_id)}
+        to_query = begin_reading(connection, {f"mailmart.{name}": value for name, value in context.items()})
         for mart, plain in MARTS.items():
             expected = plain(request, messages, app, now)
-            found = _read(connection, mart, expected)
+            found = _read(connection, mart, expected, to_query)
             if mart in UNORDERED:
                 expected, found = sorted(expected, key=repr), sorted(found, key=repr)
             assert _rounded(found) == _rounded(expected), f"seed {seed}: {mart} for {request} as of {batch_id}"
@@ -374,10 +377,21 @@ def _context(request: Request) -> dict[str, str]:
     return {name: value for name, value in settings.items() if value}
 
 
-def _read(connection: Connection, mart: str, expected: list[Row]) -> list[Row]:
+def _read(connection: Connection, mart: str, expected: list[Row], to_query: Callable[[str], str]) -> list[Row]:
     columns: Iterable[sql.Composable] = map(sql.Identifier, expected[0]) if expected else [sql.SQL("*")]
-    query = sql.SQL("select {} from marts.{}").format(sql.SQL(", ").join(columns), sql.Identifier(mart))
-    return connection.cursor(row_factory=dict_row).execute(query).fetchall()
+    query = sql.SQL("select {} from ").format(sql.SQL(", ").join(columns)).as_string(connection) + _view(connection, mart)
+    return connection.cursor(row_factory=dict_row).execute(to_query(query).encode()).fetchall()
+
+
+def _view(connection: Connection, mart: str) -> str:
+    """The view of a mart; on Citus, the one that is served, as the API reads it."""
+    if not is_distributed(connection):
+        return f"marts.{mart}"
+    row = connection.execute(
+        "select view_schema || '.' || view_name from app.served_queries where view_name ~ %s", (f"^{mart[:49]}__[0-9a-f]{{12}}$",)
+    ).fetchone()
+    assert row is not None, mart
+    return str(row[0])
 
 
 def _rounded(rows: list[Row]) -> list[dict[str, Any]]:

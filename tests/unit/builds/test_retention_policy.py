@@ -25,6 +25,12 @@ from api.settings import Settings
             {"webhook_payloads": 30, "rejected_payloads": 30, "email_events": 60},
             {"fct_email_events": 60, "fct_rejected_events": 60, "fct_messages": 365},
         ),
+        ({"RAW_EVENTS": "30", "PAYLOADS": "off"}, {"email_events": 30}, {}),
+        (
+            {"RAW_EVENTS": "14", "EVENTS": "60"},
+            {"webhook_payloads": 30, "rejected_payloads": 30, "email_events": 14},
+            {"fct_email_events": 60, "fct_rejected_events": 60},
+        ),
         ({"EVENTS": "off", "MESSAGES": "0"}, {"webhook_payloads": 30, "rejected_payloads": 30}, {}),
     ],
 )

@@ -56,6 +56,8 @@ def test_an_error_names_variable_value_and_remedy(variable: str, value: str, tex
         ),
         ({"PAYLOADS": "8", "EVENTS": "7"}, "MAILMART_RETAIN_PAYLOADS keeps bodies 8 days"),
         ({"PAYLOADS": "off", "EVENTS": "7"}, "MAILMART_RETAIN_PAYLOADS keeps bodies for ever"),
+        ({"RAW_EVENTS": "8", "EVENTS": "7"}, "MAILMART_RETAIN_RAW_EVENTS keeps raw rows 8 days"),
+        ({"RAW_EVENTS": "off", "EVENTS": "7"}, "MAILMART_RETAIN_RAW_EVENTS keeps raw rows for ever"),
     ],
 )
 def test_a_retention_that_makes_no_sense_is_refused(days: dict[str, str], text: str) -> None:

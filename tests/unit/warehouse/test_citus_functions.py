@@ -12,17 +12,16 @@ FUNCTION = re.compile(r"^create (?:or replace )?function app\.(\w+)\(.*?^\$\$;",
 # What a variant is of: the first characters of the hash of the newest original. If one of them changes, change the variant in
 # api/db/citus_functions.sql alike, and then the hash here.
 ORIGINALS = {
-    "add_missing_columns": "c0f5353d357c",
     "assign_events_under_alias": "5eac44ef221b",
     "erase_links_of_recipient": "5b3249733b38",
-    "erase_recipient_from_events": "afe2bdeb7552",
     "erase_recipient_from_messages": "f2bf2cbb577b",
-    "erase_recipient_from_payloads": "8ae9cfb6dde3",
     # in the order of keys, by a function with another name
     "close_messages": "fc0e4f0ee0fc",
     "remove_messages": "699db17bca6c",
     "remove_rejected_events": "5e7042408442",
 }
+# does nothing on one server, which is the whole of the original
+WITHOUT_A_TEXT = {"propagate_ddl"}
 # migration 0066 gave it the other name
 FORMER_NAMES = {"erase_recipient_from_messages": "erase_recipient_from_core"}
 
@@ -47,6 +46,6 @@ def test_no_original_has_changed_since_its_variant_was_written() -> None:
 
 def test_each_function_that_is_replaced_is_compared() -> None:
     variants = {match[1] for match in FUNCTION.finditer(FUNCTIONS.read_text())}
-    assert variants & _originals().keys() <= ORIGINALS.keys()
+    assert variants & _originals().keys() - WITHOUT_A_TEXT <= ORIGINALS.keys()
     replaced = {name for name in ORIGINALS if not name.startswith(("close_", "remove_"))}
     assert replaced <= variants
