@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from hashlib import blake2b
+from math import isfinite
 
 import orjson
 
@@ -18,6 +20,16 @@ from api.errors import CursorExpired, InvalidCursor
 
 KIND = "mailmart cursor"
 VERSION = 1
+# of a day from which a time range is counted: each of its dates is one of Python's
+FIRST_YEAR, LAST_YEAR = 1973, 9998
+# the texts of PostgreSQL's types, as far as it reads them again; a text is itself
+TEXTS = {
+    **dict.fromkeys(("smallint", "integer", "int", "bigint"), re.compile(r"-?[0-9]{1,19}")),
+    "numeric": re.compile(r"-?[0-9]{1,500}(\.[0-9]{1,500})?"),
+    "double precision": re.compile(r"-?[0-9]{1,50}(\.[0-9]{1,50})?(e[+-][0-9]{1,3})?|NaN|-?Infinity"),
+    "date": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+}
+INTEGER_BITS = {"smallint": 15, "integer": 31, "int": 31, "bigint": 63}
 # settings in which the pages of one list may differ
 OF_A_PAGE = frozenset({AS_OF, PAGE_AFTER, "mailmart.page_limit"})
 
@@ -66,9 +78,47 @@ def decode_cursor(text: str) -> Cursor:
         version, batch_id, day, publication, request, value, row_id = decode(KIND, text)
         if version != VERSION:
             raise InvalidCursor
-        return Cursor(batch_id, date.fromisoformat(day), publication, request, Position(value, row_id))
+        cursor = Cursor(batch_id, date.fromisoformat(day), publication, request, Position(value, row_id))
     except (ValueError, TypeError) as error:
         raise InvalidCursor from error
+    if not FIRST_YEAR <= cursor.day.year <= LAST_YEAR:
+        raise InvalidCursor
+    return cursor
+
+
+def check_position(position: Position, data_type: str) -> None:
+    """Checks the end of a page of rows that are sorted by a column of this type: a cursor is what a client sends.
+
+    Raises:
+        InvalidCursor: PostgreSQL could not read it.
+    """
+    if not _is_text(position.row_id):
+        raise InvalidCursor
+    value = position.value
+    if value is not None and not (_is_text(value) and _is_readable(value, data_type)):
+        raise InvalidCursor
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+def _is_readable(value: str, data_type: str) -> bool:
+    """Whether PostgreSQL can cast the text to the type."""
+    if data_type in TEXTS and TEXTS[data_type].fullmatch(value) is None:
+        return False
+    if data_type in INTEGER_BITS:
+        bound: int = 2 ** INTEGER_BITS[data_type]
+        return -bound <= int(value) < bound
+    if data_type == "double precision":
+        # what is too large for Python is too large for PostgreSQL
+        return value.endswith(("NaN", "Infinity")) or isfinite(float(value))
+    if data_type == "date":
+        try:
+            date.fromisoformat(value)
+        except ValueError:
+            return False
+    return True
 
 
 def published_state(cursor: Cursor, publication: Publication) -> PublishedState:

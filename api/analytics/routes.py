@@ -16,7 +16,7 @@ from api.analytics.cache import entity_tag
 from api.analytics.chart_document import chart_document, rows_of
 from api.analytics.charts import Answered, NoFastPath, OfferedChart, View, answered, charts_operation
 from api.analytics.conditional_get import body_unless_current
-from api.analytics.cursors import cursor_after, decode_cursor, published_state, request_hash
+from api.analytics.cursors import check_position, cursor_after, decode_cursor, published_state, request_hash
 from api.analytics.fast_path import FastPath, ResolvedRequest
 from api.analytics.query.chart import NAME, TITLE, answer_of_chart, document_of_chart
 from api.analytics.query.chart_operation import chart_of_query_operation
@@ -183,9 +183,10 @@ def _view(
         state = publication.readable[0] if cursor is None else published_state(cursor, publication)
         settings, response_fields = resolve_settings(endpoint, params, path, today if cursor is None else cursor.day)
         settings |= tenant_settings(authorized_workspace(), state.batch_id)
-        if cursor is not None:
+        if endpoint.page is not None and cursor is not None:
             if request_hash(endpoint, settings) != cursor.request:
                 raise InvalidCursor("Is of another request: except for limit, send the parameters of the first page.")
+            check_position(cursor.position, endpoint.page.sort[params["sort"]].data_type)
             settings[PAGE_AFTER] = cursor.position.setting()
         statements = [
             text or section_statement(section, params, cursor.position if cursor else None)

@@ -47,6 +47,8 @@ MAX_COLUMNS = 8
 MAX_TEXT = 60
 # an attempt at a mail is reserved for four minutes, and sending it may take one of them
 MAX_SECONDS = 45.0
+# for the charts of other runs: each holds a job of the worker, which has exports to write, too
+SECONDS_TO_WAIT = 45.0
 # one run goes to many recipients, one job each
 KEPT_RUNS, KEPT_SECONDS = 32, 900
 READ_OPTIONS = (
@@ -108,14 +110,20 @@ class ChartMaker:
 
     def charts_of(self, export_id: str) -> MailCharts:
         """The charts of a completed export; none if its type has none."""
-        with self._lock:
+        # one at a time, so that the recipients of a run share them
+        if not self._lock.acquire(timeout=SECONDS_TO_WAIT):
+            LOG.warning("the mail of %s has no charts: those of other mails took too long", export_id)
+            return MailCharts(note=NOT_ALL)
+        try:
             made = self._made.get(export_id)
             if made is None:
                 made = self._make(export_id)
                 # what failed may succeed for the next recipient
                 if made.note not in (NOT_READ, NOT_ALL) and all(chart.png or not chart.rows for chart in made.charts):
                     self._made[export_id] = made
-        return made
+            return made
+        finally:
+            self._lock.release()
 
     def _make(self, export_id: str) -> MailCharts:
         try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from werkzeug.test import Client
 
+from api.analytics.cursors import decode_cursor
 from api.auth.api_keys import create_key
 from api.db.connection import connect
 from api.server.app import WsgiApp
@@ -199,6 +201,17 @@ def test_a_changed_cursor_or_one_of_another_request_is_refused(tenants: dict[str
     for changed in (cursor[:-2], cursor + "A", cursor[:20] + ("A" if cursor[20] != "A" else "B") + cursor[21:], "x", ""):
         error = caller.get(path, **query, cursor=changed)
         assert (error.status_code, error.get_json()["error"]["code"]) == (422, "INVALID_CURSOR"), changed
+    # whose checksum is right, and whose values PostgreSQL could not read
+    genuine = decode_cursor(cursor)
+    values: list[Any] = ["x", "", "1e5", "1\0", 7, [1], {}]
+    ids: list[Any] = [None, 7, "c\0"]
+    for forged in (
+        *(replace(genuine, position=replace(genuine.position, value=value)) for value in values),
+        *(replace(genuine, position=replace(genuine.position, row_id=row_id)) for row_id in ids),
+        *(replace(genuine, day=date(year, 1, 1)) for year in (1, 9999)),
+    ):
+        error = caller.get(path, **query, cursor=forged.encode())
+        assert (error.status_code, error.get_json()["error"]["code"]) == (422, "INVALID_CURSOR"), forged
     # of another tenant, and of another list
     for error in (
         tenants[SMALL].get(f"{SMALL}/campaigns", **query, cursor=cursor),

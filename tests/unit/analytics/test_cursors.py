@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import pytest
 
 from api.analytics.cursor_text import decode, encode
-from api.analytics.cursors import Cursor, decode_cursor
+from api.analytics.cursors import Cursor, check_position, decode_cursor
 from api.contract.page_query import Position
 from api.errors import InvalidCursor
 
@@ -41,6 +43,40 @@ def test_a_cursor_with_one_other_character_is_refused() -> None:
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(InvalidCursor):
         decode_cursor(text)
+
+
+@pytest.mark.parametrize(
+    ("data_type", "readable", "others"),
+    [
+        (
+            "bigint",
+            ["0", "-9223372036854775808"],
+            ["9223372036854775808", "1.5", "\u0661", " 1", "1_0", "", "x", 1, [], "1\0"],
+        ),
+        ("integer", ["2147483647"], ["2147483648", "-2147483649"]),
+        ("numeric", ["0.00", "-12.50", "9" * 40], ["1e5", ".5", "5.", "NaN?", "9" * 501]),
+        ("double precision", ["1e+20", "-0.5", "NaN", "-Infinity"], ["1e+999", "-1e+310", "nan", "0x1p3"]),
+        ("date", ["2025-11-26"], ["2025-02-30", "2025-11-26 00:00", "20251126", "0000-01-01"]),
+        ("text", ["", "ä\U0001f600", "quoted \" and '"], ["a\0b", 7, {}]),
+    ],
+)
+def test_the_value_of_a_position_is_of_the_type_that_rows_are_sorted_by(
+    data_type: str, readable: list[Any], others: list[Any]
+) -> None:
+    for value in (*readable, None):
+        check_position(Position(value, "cmp_1"), data_type)
+        for row_id in (None, 7, "cmp\0"):
+            with pytest.raises(InvalidCursor):
+                check_position(Position(value, row_id), data_type)  # type: ignore[arg-type]
+    for value in others:
+        with pytest.raises(InvalidCursor):
+            check_position(Position(value, "cmp_1"), data_type)
+
+
+@pytest.mark.parametrize("day", [date(1, 1, 1), date(9999, 12, 31)])
+def test_a_day_from_which_no_time_range_can_be_counted_is_refused(day: date) -> None:
+    with pytest.raises(InvalidCursor):
+        decode_cursor(replace(CURSOR, day=day).encode())
 
 
 def test_a_cursor_is_of_one_kind() -> None:
