@@ -24,3 +24,16 @@ where
     {{ is_visible_as_of('fct_campaign_days') }}
     and {{ condition }}
 {%- endmacro %}
+
+
+{# Select: the visible rows of fct_workspace_days for which a condition holds, without the columns of versions. #}
+{% macro workspace_days_where(condition) -%}
+select
+    workspace_id,
+    sent_date,
+    {{ message_measures() | join(',\n    ') }}
+from {{ ref('fct_workspace_days') }} as fct_workspace_days
+where
+    {{ is_visible_as_of('fct_workspace_days') }}
+    and {{ condition }}
+{%- endmacro %}

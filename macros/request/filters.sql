@@ -26,20 +26,26 @@
 
 {#
     A query of the visible rows of a fact: those of the requested campaign, or all rows if the request names none. It is a union
-    of two halves of which only one runs, and each can use the fact's index. One condition with OR could use no index, and a join
+    of parts of which only one runs, and each can use the fact's index. One condition with OR could use no index, and a join
     with the campaigns would look up each row.
 
-    `of_all` is the fact's rollup over campaigns, if there is one: it is read if the request names no campaign.
+    `of_all` is the fact's rollup over campaigns, if there is one: it is read if the request names no campaign. `of_workspace` is that
+    over campaigns, mailboxes and domains, which are '' in its rows: it is read if the request names no domain either.
 #}
-{% macro filter_by_requested_campaign(fact, columns, where, of_all=none) -%}
+{% macro filter_by_requested_campaign(fact, columns, where, of_all=none, of_workspace=none) -%}
 {%- set campaign = request_campaign_id() -%}
-{#- the first half has `is not null`, too: otherwise it can read a whole workspace, by its other index, to find nothing -#}
-{%- for relation, condition in [
+{%- set and_domain = ' and ' ~ request_domain_id() ~ ' is ' -%}
+{%- set parts = [
     (fact, campaign ~ ' is not null\n        and campaign_id = ' ~ campaign),
-    (of_all or fact, campaign ~ ' is null'),
-] %}
+    (of_all or fact, campaign ~ ' is null' ~ (and_domain ~ 'not null' if of_workspace else '')),
+] -%}
+{%- if of_workspace -%} {%- do parts.append((of_workspace, campaign ~ ' is null' ~ and_domain ~ 'null')) -%} {%- endif -%}
+{#- the first half has `is not null`, too: otherwise it can read a whole workspace, by its other index, to find nothing -#}
+{%- for relation, condition in parts %}
     select
-        {{ columns | join(',\n        ') }}
+        {%- for column in columns %}
+        {{ "'' as " if relation == of_workspace and column in ['mailbox_id', 'domain_id'] }}{{ column }}{{ ',' if not loop.last }}
+        {%- endfor %}
     from {{ relation }} as fact
     where
         {{ is_visible_as_of('fact') }}

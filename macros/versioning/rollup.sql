@@ -23,10 +23,14 @@
     fan_out      A lateral query with its alias, of which each row of a message is counted as the message would be: its rows depend on
                  nothing but the message's columns.
     fact         The name of the fact.
+    recount      Whether to count all rows again, because the measures have changed. For a fact of which retention removes nothing.
 #}
-{% macro incremental_rollup(grain, measures, cluster_by, where='is_sent', expressions={}, fact='fct_messages', fan_out=none) -%}
+{% macro incremental_rollup(
+    grain, measures, cluster_by, where='is_sent', expressions={}, fact='fct_messages', fan_out=none, recount=false
+) -%}
 {%- set recounts = recounts_with_removed_rows(fact) -%}
-{%- set is_incremental_run = is_incremental_run() or recounts -%}
+{%- set recount = recount and is_incremental_run() -%}
+{%- set is_incremental_run = (is_incremental_run() or recounts) and not recount -%}
 {%- set message_count = measures | first -%}
 {%- if measures[message_count].get('count_if') != 'true' -%}
     {{ exceptions.raise_compiler_error("the first measure of a rollup is {'count_if': 'true'}, and " ~ message_count ~ " is not") }}
@@ -85,6 +89,20 @@ totals as (
     left join counted using ({{ grain | join(', ') }})
 )
 {%- endif %}
+{%- elif recount -%}
+-- a row that is not returned would stay as it is
+totals as (
+    select
+        {{ grain | join(',\n        ') }},
+        {%- for name in measures %}
+        coalesce(changes.{{ name }}, 0) as {{ name }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from changes
+    full join (
+        select * from {{ this }}
+        where {{ is_current() }}
+    ) as current_rows using ({{ grain | join(', ') }})
+)
 {%- else -%}
 totals as (
     select * from changes
@@ -96,7 +114,7 @@ select
     {{ batch_id() }}::bigint as valid_from,
     {{ valid_to_or_tombstone(message_count ~ ' = 0') }} as valid_to
 from totals
-{%- if not is_incremental_run %}
+{%- if not is_incremental_run and not recount %}
 order by {{ cluster_by | join(', ') }}
 {%- endif %}
 {%- endmacro %}

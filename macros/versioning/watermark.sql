@@ -130,3 +130,16 @@
     )
     {%- endif -%}
 {%- endmacro %}
+
+
+{#
+    The last date that a versioned table has of a workspace; null if it has none. It has an index by workspace and date, of which
+    PostgreSQL reads one entry; a grouped subquery would read all rows of the workspace.
+#}
+{% macro last_date_of(relation, date, workspace_id, condition='true') -%}
+    (
+        select max(dated_rows.{{ date }})
+        from {{ relation }} as dated_rows
+        where {{ is_current('dated_rows') }} and dated_rows.workspace_id = {{ workspace_id }} and {{ condition }}
+    )
+{%- endmacro %}

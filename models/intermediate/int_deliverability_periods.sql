@@ -25,6 +25,7 @@ previous_health_scores as (
             columns=['workspace_id', 'mailbox_id', 'domain_id', 'sent', 'bounced', 'hard_bounced', 'complained'],
             where=condition,
             of_all=ref('fct_mailbox_days'),
+            of_workspace=ref('fct_workspace_days'),
         )
     }}
 ),

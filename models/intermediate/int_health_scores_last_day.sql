@@ -4,6 +4,7 @@
         mailbox_days=ref('fct_mailbox_days'),
         mailboxes=ref('int_requested_mailboxes'),
         factors=ref('dim_health_score_factors'),
+        workspace_health_days=ref('fct_workspace_health_days'),
         first_day=request_range_end(),
     )
 }}

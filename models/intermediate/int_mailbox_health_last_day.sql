@@ -4,8 +4,9 @@
         mailbox_days=ref('fct_mailbox_days'),
         mailboxes=ref('int_requested_mailboxes'),
         factors=ref('dim_health_score_factors'),
+        workspace_health_days=ref('fct_workspace_health_days'),
+        mailbox_health_days=ref('fct_mailbox_health_days'),
         first_day=request_range_end(),
         last_day=request_range_end(),
-        by_mailbox=true,
     )
 }}

@@ -2,17 +2,17 @@ with workspaces as (
     select * from {{ ref('int_requested_workspaces') }}
 ),
 
-campaign_days as (
-    select * from {{ ref('int_campaign_days_in_window') }}
+workspace_days as (
+    select * from {{ ref('int_workspace_days_in_window') }}
 ),
 
-previous_campaign_days as (
-    select * from {{ ref('int_campaign_days_in_previous_period') }}
+previous_workspace_days as (
+    select * from {{ ref('int_workspace_days_in_previous_period') }}
 ),
 
 -- lateral: the sums of one workspace need no sort
 totals as (
-    {%- for days, is_previous in [('campaign_days', 'false'), ('previous_campaign_days', 'true')] %}
+    {%- for days, is_previous in [('workspace_days', 'false'), ('previous_workspace_days', 'true')] %}
     select
         workspaces.workspace_id,
         {{ is_previous }} as is_previous,

@@ -17,6 +17,7 @@ mailbox_days as not materialized (
             columns=['workspace_id', 'mailbox_id', 'domain_id', 'sent', 'bounced', 'hard_bounced', 'complained'],
             where=is_in_window('sent_date'),
             of_all=ref('fct_mailbox_days'),
+            of_workspace=ref('fct_workspace_days'),
         )
     }}
 ),

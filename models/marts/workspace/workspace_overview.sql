@@ -10,8 +10,8 @@ campaigns as (
     where {{ is_visible_as_of('dim_campaigns') }}
 ),
 
-campaign_days as (
-    select * from {{ ref('int_campaign_days_in_window') }}
+workspace_days as (
+    select * from {{ ref('int_workspace_days_in_window') }}
 ),
 
 totals as (
@@ -32,9 +32,9 @@ totals as (
     cross join
         lateral (
             select
-                {{ summed_counts('campaign_days', workspace_counts() + human_counts() + coverage_counts()) }}
-            from campaign_days
-            where campaign_days.workspace_id = workspaces.workspace_id
+                {{ summed_counts('workspace_days', workspace_counts() + human_counts() + coverage_counts()) }}
+            from workspace_days
+            where workspace_days.workspace_id = workspaces.workspace_id
         ) as message_totals
 )
 

@@ -2,8 +2,8 @@ with workspaces as (
     select * from {{ ref('int_requested_workspaces') }}
 ),
 
-campaign_days as (
-    select * from {{ ref('int_campaign_days_in_window') }}
+workspace_days as (
+    select * from {{ ref('int_workspace_days_in_window') }}
 ),
 
 dates as (
@@ -27,10 +27,10 @@ totals as (
     cross join
         lateral (
             select
-                {{ bucket_start('campaign_days.sent_date::timestamp') }} as date,
-                {{ summed_counts('campaign_days', series_counts()) }}
-            from campaign_days
-            where campaign_days.workspace_id = workspaces.workspace_id
+                {{ bucket_start('workspace_days.sent_date::timestamp') }} as date,
+                {{ summed_counts('workspace_days', series_counts()) }}
+            from workspace_days
+            where workspace_days.workspace_id = workspaces.workspace_id
             group by date
         ) as bucket_totals
 )

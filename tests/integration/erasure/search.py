@@ -98,7 +98,13 @@ COUNTS = (
     f"select workspace_id, mailbox_id, slot_at, sent, bounced from core.fct_mailbox_slots where {CURRENT} order by 1, 2, 3",
     f"select workspace_id, slot_at, sent, opened from core.fct_workspace_slots where {CURRENT} order by 1, 2",
     f"select workspace_id, hour_at, sent, opened from core.fct_workspace_hours where {CURRENT} order by 1, 2",
+    f"select workspace_id, sent_date, sent, bounced, opened from core.fct_workspace_days where {CURRENT} order by 1, 2",
     f"select workspace_id, mailbox_id, sent_date, sent, bounced from core.fct_mailbox_days where {CURRENT} order by 1, 2, 3",
+    f"""
+    select workspace_id, mailbox_id, health_date, sent, hard_bounced
+    from core.fct_mailbox_health_days where {CURRENT} order by 1, 2, 3
+    """,
+    f"select workspace_id, health_date, mailboxes, sent from core.fct_workspace_health_days where {CURRENT} order by 1, 2",
     f"""
     select workspace_id, campaign_id, recipient_provider, sent_date, sent, delivered, deferred, bounced, opened, clicked
     from core.fct_provider_days where {CURRENT} order by 1, 2, 3, 4

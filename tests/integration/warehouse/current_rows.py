@@ -16,6 +16,7 @@ from tests.integration.warehouse.reference import (
     COUNTS,
     FIRST_HUMAN_TIMES,
     FIRST_TIMES,
+    HEALTH_COUNTS,
     HOUR_COUNTS,
     LINK_COUNTS,
     MAILBOX_COUNTS,
@@ -40,7 +41,10 @@ VERSIONED = (
     "fct_mailbox_slots",
     "fct_workspace_slots",
     "fct_workspace_hours",
+    "fct_workspace_days",
     "fct_mailbox_days",
+    "fct_mailbox_health_days",
+    "fct_workspace_health_days",
     "fct_bounce_days",
     "fct_provider_days",
     "fct_workspace_provider_days",
@@ -151,6 +155,23 @@ def differences(settings: Settings, loaded: Sequence[Event], now: datetime, with
                 ("campaigns", *MAILBOX_COUNTS),
             ),
             reference.mailbox_days(of),
+        ),
+        "fct_workspace_days": (
+            _counts(settings, "fct_workspace_days", ("workspace_id", "sent_date"), ("cells", *COUNTS, "hard_bounced", *SUMS)),
+            reference.workspace_days(of),
+        ),
+        "fct_mailbox_health_days": (
+            _counts(
+                settings,
+                "fct_mailbox_health_days",
+                ("workspace_id", "mailbox_id", "health_date"),
+                (*HEALTH_COUNTS, "sent_this_week", "sent_week_before"),
+            ),
+            reference.mailbox_health_days(of),
+        ),
+        "fct_workspace_health_days": (
+            _counts(settings, "fct_workspace_health_days", ("workspace_id", "health_date"), ("mailboxes", "sent")),
+            reference.workspace_health_days(of),
         ),
         "fct_provider_days": (
             _counts(

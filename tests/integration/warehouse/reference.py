@@ -34,6 +34,7 @@ SUMS = ("opens_and_clicks", "classified_opens_and_clicks")
 SLOT_COUNTS = ("sent", "delivered", "opened", "clicked", "replied")
 # those of the sums over campaigns: of hours, and of the days of a mailbox
 HOUR_COUNTS = ("sent", "opened", "clicked", "replied")
+HEALTH_COUNTS = ("sent", "delivered", "hard_bounced", "complained", "unsubscribed")
 MAILBOX_COUNTS = ("sent", "delivered", "bounced", "hard_bounced", "complained", "unsubscribed")
 # those of providers of recipients over all campaigns
 PROVIDER_COUNTS = (
@@ -367,6 +368,38 @@ def mailbox_days(of: Iterable[Message]) -> dict[tuple[str, str, str, date], Coun
             {"campaigns": 1} | {name: counts[name] for name in MAILBOX_COUNTS}
         )
     return {key: +counts for key, counts in totals.items()}
+
+
+def workspace_days(of: Iterable[Message]) -> dict[tuple[str, date], Counter[str]]:
+    """Counts of all mail by (workspace, day of sending in UTC), and how many rows of campaign_days there are in it."""
+    totals: dict[tuple[str, date], Counter[str]] = defaultdict(Counter)
+    for (workspace_id, *_, day), counts in campaign_days(of).items():
+        totals[workspace_id, day].update({"cells": 1} | {name: counts[name] for name in (*COUNTS, "hard_bounced", *SUMS)})
+    return {key: +counts for key, counts in totals.items()}
+
+
+def mailbox_health_days(of: Iterable[Message]) -> dict[tuple[str, str, date], Counter[str]]:
+    """Sums over 30 days by (workspace, mailbox, day), if there are any; until two days after the workspace's last mail."""
+    days = {key: counts for key, counts in mailbox_days(of).items() if key[1]}
+    until: dict[str, date] = {}
+    for workspace_id, _, _, day in days:
+        until[workspace_id] = max(until.get(workspace_id, date.min), day + timedelta(days=2))
+    totals: dict[tuple[str, str, date], Counter[str]] = defaultdict(Counter)
+    for (workspace_id, mailbox_id, _, day), counts in days.items():
+        for back in range(min(30, (until[workspace_id] - day).days + 1)):
+            total = totals[workspace_id, mailbox_id, day + timedelta(days=back)]
+            total.update({name: counts[name] for name in HEALTH_COUNTS})
+            if back < 14:
+                total["sent_this_week" if back < 7 else "sent_week_before"] += counts["sent"]
+    return {key: +counts for key, counts in totals.items()}
+
+
+def workspace_health_days(of: Iterable[Message]) -> dict[tuple[str, date], Counter[str]]:
+    """How many mailboxes have a health score by (workspace, day), and what they sent in 30 days."""
+    totals: dict[tuple[str, date], Counter[str]] = defaultdict(Counter)
+    for (workspace_id, _, day), counts in mailbox_health_days(of).items():
+        totals[workspace_id, day].update({"mailboxes": 1, "sent": counts["sent"]})
+    return dict(totals)
 
 
 def bounce_days(of: Iterable[Message]) -> Counter[tuple[Cell, str]]:

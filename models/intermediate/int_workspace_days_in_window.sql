@@ -1,0 +1,2 @@
+-- one select: PostgreSQL joins through it, as it does not through a query with a WITH of its own
+{{ workspace_days_where(is_in_window('sent_date')) }}
