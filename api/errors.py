@@ -339,7 +339,8 @@ class NothingPublished(WarehouseUnavailable):
     """No batch has been published yet, so there is no data to read."""
 
     def __init__(self) -> None:
-        super().__init__("Nothing is published yet; run `mailmart build`.", retry_after=60)
+        message = "Nothing is published yet: wait for the build, or run `mailmart build` if none is running."
+        super().__init__(message, retry_after=60)
 
 
 class QueryTimeout(ApiError):

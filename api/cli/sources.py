@@ -180,7 +180,7 @@ def _secret(text: str) -> str:
 
 
 def _line(source: StoredSource) -> str:
-    counts = f"{source.bodies} bodies, {source.rejected} rejected"
+    counts = f"{source.bodies} {'body' if source.bodies == 1 else 'bodies'}, {source.rejected} rejected"
     last = f"last {_time(source.last_body_at)}" if source.last_body_at else "none yet"
     parts = [source.source_id, f"{source.state:<8}", source.workspace_id, source.provider, f"{counts}, {last}"]
     if source.last_signature_failure_at:

@@ -26,6 +26,7 @@ IDLE_TIMEOUT_SECONDS = 75.0
 SWEEP_SECONDS = 1.0
 # for a client that is still sending what was refused
 LINGER_SECONDS = 2.0
+# of a head with its trailers; and of what else comes between two pieces of a body, as extensions of a chunk
 MAX_HEAD_BYTES = 64 * 1024
 # of a body that nobody reads yet: more is left to the kernel, and so to the client
 MAX_UNREAD_BYTES = 128 * 1024
@@ -100,8 +101,12 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._url = b""
         self._headers: dict[str, str] = {}
-        # a head that is not complete has more bytes than this
+        # since the last piece of a body, or the end of a head
         self._head_bytes = 0
+        # of the URL, headers and trailers of a request
+        self._fields_bytes = 0
+        # of the response to what is no request
+        self._refusal = 400
         self._is_in_head = True
         self._deadline = 0.0
         # whose body comes now
@@ -132,35 +137,40 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_ending:
             return
-        if self._is_in_head:
-            if not self._head_bytes:
-                self._deadline = self._connections.loop.time() + HEADER_TIMEOUT_SECONDS
-            self._head_bytes += len(data)
+        if self._is_in_head and not self._head_bytes:
+            self._deadline = self._connections.loop.time() + HEADER_TIMEOUT_SECONDS
+        self._head_bytes += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._parse_as_ordinary(data[upgrade.args[0] :])
+            self._parse(data)
         except httptools.HttpParserError:
-            self._refuse(400)
+            self._refuse(self._refusal)
         else:
-            if self._is_in_head and self._head_bytes > MAX_HEAD_BYTES:
+            if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(431)
             self.update_reading()
 
-    def _parse_as_ordinary(self, rest: bytes) -> None:
-        """Parses a request again that offers to change to another protocol: httptools takes it for one without a body.
+    def _parse(self, data: bytes) -> None:
+        while True:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._as_ordinary(data[upgrade.args[0] :])
+            else:
+                return
+
+    def _as_ordinary(self, rest: bytes) -> bytes:
+        """What is to be parsed of a request that offers to change to another protocol: httptools takes it for one without a body.
 
         Java's client offers HTTP/2 with each first request. A server that does not want to change handles the request as it is.
         """
         method = self._parser.get_method()
         if method == b"CONNECT":
-            self._refuse(400)
-            return
+            raise httptools.HttpParserError("no proxy")
+        version = self._parser.get_http_version().encode()
         self._parser = httptools.HttpRequestParser(self)
         headers = {name: value for name, value in self._headers.items() if name not in UPGRADE_HEADERS}
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        self._head_bytes = 0
-        self.data_received(b"%b %b HTTP/1.1\r\n%b\r\n" % (method, self._url, lines.encode()) + rest)
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version, lines.encode()) + rest
 
     def eof_received(self) -> bool:
         # a client that has sent all it wants to send still reads
@@ -180,18 +190,40 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._url = b""
         self._headers = {}
+        self._fields_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         self._url += url
+        self._count_field(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        # with a colon and the end of its line
+        self._count_field(len(name) + len(value) + 3)
+        # a trailer is no header: whoever checked those before has not seen it
+        if self._incoming is not None:
+            return
+        key = name.decode("latin-1").lower()
+        if key == "host" and key in self._headers:
+            raise httptools.HttpParserError("several hosts")
         # no header that is read here has other characters
         if value.isascii():
-            self._headers[name.decode("latin-1").lower()] = value.decode()
+            self._headers[key] = value.decode()
+
+    def _count_field(self, size: int) -> None:
+        self._fields_bytes += size
+        if self._fields_bytes > MAX_HEAD_BYTES:
+            self._refusal = 431
+            raise httptools.HttpParserError("too large")
 
     def on_headers_complete(self) -> None:
         if self._parser.should_upgrade():
             return
+        # also a line without a version, which llhttp takes for HTTP/0.9
+        if "host" not in self._headers and self._parser.get_http_version() != "1.0":
+            raise httptools.HttpParserError("no host")
+        if self._headers.get("transfer-encoding", "chunked").lower() != "chunked":
+            self._refusal = 501
+            raise httptools.HttpParserError("another transfer encoding")
         self._is_in_head = False
         self._head_bytes = 0
         url = httptools.parse_url(self._url)
@@ -207,11 +239,13 @@ class Connection(asyncio.Protocol):
             self._start(exchange)
 
     def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
         if self._incoming is not None:
             self._incoming.add(body)
 
     def on_message_complete(self) -> None:
         self._is_in_head = True
+        self._head_bytes = 0
         exchange, self._incoming = self._incoming, None
         if exchange is not None:
             exchange.complete()
@@ -244,7 +278,9 @@ class Connection(asyncio.Protocol):
         self._exchanges.popleft()
         self._deadline = self._connections.loop.time() + IDLE_TIMEOUT_SECONDS
         # one without a response, and one whose body was not read to its end
-        if exchange.is_last or not exchange.is_complete or (self._is_ending and not self._exchanges):
+        if exchange.is_malformed and not exchange.has_responded:
+            self._refuse(self._refusal)
+        elif exchange.is_last or not exchange.is_complete or (self._is_ending and not self._exchanges):
             self._close()
         elif self._exchanges:
             self._start(self._exchanges[0])
@@ -300,7 +336,8 @@ class Connection(asyncio.Protocol):
         self._end_reading()
         if self._exchanges:
             if self._incoming is not None:
-                # its body is not what it should be
+                self._refusal = status
+                self._incoming.is_malformed = True
                 self._incoming.lose()
             return
         head = _REASONS[status] + (b"retry-after: 1\r\n" if retry_after else b"")
@@ -328,7 +365,7 @@ class Exchange:
 
     __slots__ = (
         *("_connection", "_is_lost", "_pieces", "_waiter", "expects_continue", "has_responded", "headers", "is_complete"),
-        *("is_last", "method", "path", "proto", "query_string", "unread_bytes"),
+        *("is_last", "is_malformed", "method", "path", "proto", "query_string", "unread_bytes"),
     )
 
     def __init__(self, connection: Connection, method: str, path: str, query_string: str, headers: Mapping[str, str]) -> None:
@@ -339,6 +376,8 @@ class Exchange:
         self.headers = headers
         self.is_complete = False
         self.is_last = False
+        # its body is not what HTTP says
+        self.is_malformed = False
         self.expects_continue = False
         self.has_responded = False
         self.unread_bytes = 0

@@ -55,7 +55,7 @@ def test_bodies_are_loaded_unchanged(settings: Settings, tmp_path: Path, shape: 
 def test_standard_input(settings: Settings) -> None:
     result = ingest(settings, "-", stdin=json.dumps(EVENT).encode())
     assert result.exit_code == 0, result.output
-    assert "standard input: 1 bodies loaded, 0 rejected" in result.output
+    assert "standard input: 1 body loaded, 0 rejected" in result.output
     assert bodies(settings) == [EVENT]
 
 

@@ -21,6 +21,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.got: list[str] = []
+        self.headers: set[str] = set()
         self.lost = 0
         self.may_respond = asyncio.Event()
         self.may_respond.set()
@@ -34,6 +35,7 @@ class Echo:
         except ClientDisconnected:
             self.lost += 1
             return
+        self.headers.update(name for name, _ in scope.headers.items())
         self.got.append(f"{scope.method} {scope.path}?{scope.query_string} {len(body)}")
         await self.may_respond.wait()
         content = self.got[-1].encode()
@@ -41,6 +43,9 @@ class Echo:
 
 
 Client = Callable[..., Awaitable[bytes]]
+HOST = b"POST /pieces HTTP/1.1\r\nhost: x\r\n"
+CHUNKED = HOST + b"transfer-encoding: chunked\r\n\r\n"
+UPGRADE = b"connection: upgrade\r\nupgrade: h2c\r\n"
 
 
 def run(test: Callable[[Echo, Connections, Client], Awaitable[None]], max_connections: int = 10) -> None:
@@ -94,7 +99,7 @@ def test_large_bodies_and_chunks() -> None:
     async def test(app: Echo, connections: Connections, client: Client) -> None:
         large = b"x" * 3_000_000
         chunks = (
-            b"POST /pieces HTTP/1.1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n5\r\n12345\r\n",
+            b"POST /pieces HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n5\r\n12345\r\n",
             b"1\r\n6\r\n0\r\n\r\n",
         )
         await client(request("POST /whole", large))
@@ -111,10 +116,39 @@ def test_large_bodies_and_chunks() -> None:
     ("sent", "status"),
     [
         (b"nonsense\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", 400),
-        (b"POST / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+        (b"GET /\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n", 400),
+        (b"GET / HTTP/1.2\r\nhost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nhost: x\n\n", 400),
         (b"GET http://[ HTTP/1.1\r\nhost: x\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nx: " + b"y" * 200_000, 431),
+        (b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 200_000, 431),
+        # also if all of it comes at once
+        (HOST + b"".join(b"x%d: y\r\n" % number for number in range(9_000)) + b"\r\n", 431),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (HOST + b"no colon\r\n\r\n", 400),
+        (HOST + b"x: a\r\n folded\r\n\r\n", 400),
+        (HOST + b"x: a\rb\r\n\r\n", 400),
+        (HOST + b"x: a\x00b\r\n\r\n", 400),
+        # two parties that read such a body in different ways would find different requests
+        (HOST + b"content-length: 1\r\ncontent-length: 2\r\n\r\nab", 400),
+        (HOST + b"content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+        (HOST + b"transfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n", 400),
+        (HOST + UPGRADE + b"content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+        (HOST + UPGRADE + b"content-length: 1\r\ncontent-length: 2\r\n\r\nab", 400),
+        (HOST + b"content-length: +1\r\n\r\na", 400),
+        (HOST + b"content-length: 1, 1\r\n\r\na", 400),
+        (HOST + b"content-length : 1\r\n\r\na", 400),
+        (HOST + b"transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        (HOST + b"transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n", 400),
+        (HOST + b"transfer-encoding: xchunked\r\n\r\n0\r\n\r\n", 501),
+        (CHUNKED + b"0x1\r\na\r\n0\r\n\r\n", 400),
+        (CHUNKED + b"1\na\r\n0\r\n\r\n", 400),
+        (CHUNKED + b"1\r\na0\r\n\r\n", 400),
+        (CHUNKED + b"fffffffffffffffff\r\n", 400),
+        (CHUNKED + b"1\r\na\r\n0\r\ncontent-length: 4\r\n\r\n", 400),
+        (CHUNKED + b"1\r\na\r\n0\r\n" + b"x: y\r\n" * 40_000, 431),
+        (CHUNKED + b"1;" + b"x" * 600_000, 431),
     ],
 )
 def test_what_is_no_request_is_refused(sent: bytes, status: int) -> None:
@@ -125,10 +159,19 @@ def test_what_is_no_request_is_refused(sent: bytes, status: int) -> None:
     run(test)
 
 
+def test_a_trailer_is_no_header() -> None:
+    async def test(app: Echo, connections: Connections, client: Client) -> None:
+        assert b"200 OK" in await client(CHUNKED + b"1\r\na\r\n", b"0\r\nx-late: 1\r\n\r\n" + request("GET /next"))
+        assert app.got == ["POST /pieces? 1", "GET /next? 0"]
+        assert "x-late" not in app.headers
+
+    run(test)
+
+
 def test_a_body_that_is_cut_off_or_broken_is_lost() -> None:
     async def test(app: Echo, connections: Connections, client: Client) -> None:
         assert await client(request("POST /", b"12345")[:-1], eof=True) == b""
-        assert await client(b"POST /pieces HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\n12345\r\n", b"zz\r\n") == b""
+        assert (await client(CHUNKED + b"5\r\n12345\r\n", b"zz\r\n")).startswith(b"HTTP/1.1 400 ")
         assert (app.lost, app.got) == (2, [])
         # one that is complete has its response, although the client sends no more
         assert b"200 OK" in await client(request("POST /", b"12345", close=False), eof=True)
@@ -139,12 +182,16 @@ def test_a_body_that_is_cut_off_or_broken_is_lost() -> None:
 def test_head_continue_and_upgrade() -> None:
     async def test(app: Echo, connections: Connections, client: Client) -> None:
         assert (await client(request("HEAD /x"))).endswith(b"\r\n\r\n")
-        waits = b"POST /x HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\n"
+        waits = b"POST /x HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\n"
         assert (await client(waits, b"ab")).startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
-        upgrade = b"POST /h2c HTTP/1.1\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\ncontent-length: 2\r\n\r\n"
+        upgrade = b"POST /h2c HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\ncontent-length: 2\r\n\r\n"
         assert (await client(upgrade, b"[]" + request("GET /next"))).count(b"HTTP/1.1 200 OK") == 2
         assert (await client(upgrade + b"[]" + request("GET /next"))).count(b"HTTP/1.1 200 OK") == 2
         assert app.got[-4:] == ["POST /h2c? 2", "GET /next? 0"] * 2
+        # as many as come at once
+        assert (await client((HOST + UPGRADE + b"\r\n") * 2_000 + request("GET /last"))).count(b"200 OK") == 2_001
+        # an old client reads until the server closes the connection
+        assert b"200 OK" in await client(b"POST /old HTTP/1.0\r\n" + UPGRADE + b"content-length: 2\r\n\r\n[]")
         assert (await client(b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
         assert (await client(b"GET /old HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200 OK")
 
