@@ -23,6 +23,7 @@ COMMANDS = {
     "migrate": "Migrate the database.",
     "ingest": "Load webhook bodies or events from files.",
     "generate": "Load synthetic events.",
+    "dbt": "Run dbt, started faster.",
     "build": "Run dbt build and publish the result.",
     "batch": "List builds and nightly runs, start a run, roll back.",
     "serve": "Run the API server.",

@@ -10,9 +10,7 @@ import orjson
 
 from api.errors import HttpGetFailed, SignatureError, SubscriptionUnconfirmed
 from api.intake.signatures.request import SignedRequest
-from api.intake.signatures.sns import is_sns_url
 from api.intake.signatures.verify import verify
-from api.net.http_get import http_get
 
 TIMEOUT_SECONDS = 5
 CONFIRMATIONS = ("SubscriptionConfirmation", "UnsubscribeConfirmation")
@@ -36,6 +34,9 @@ def call(url: str) -> int:
     Raises:
         SubscriptionUnconfirmed: the server is unavailable.
     """
+    # imports urllib3
+    from api.net.http_get import http_get
+
     try:
         # what it says is not read
         return http_get(url, seconds=TIMEOUT_SECONDS, max_bytes=0).status
@@ -56,6 +57,8 @@ def confirm(message: dict[str, Any], request: SignedRequest, call: Callable[[str
     verify("ses", [str(message.get("TopicArn"))], replace(request, form=None))
     if message.get("Type") != "SubscriptionConfirmation":
         return False
+    from api.intake.signatures.sns import is_sns_url
+
     url = str(message.get("SubscribeURL"))
     if not is_sns_url(url):
         raise SignatureError("the SubscribeURL is not an https URL of SNS")

@@ -41,7 +41,7 @@ from api.intake.batch_store import ROLE, BatchStore, Body
 from api.intake.metrics import INTAKE_HELD_BYTES, count_request
 from api.intake.request_body import ENCODINGS, ReadBody, documents_of, is_mandrill_check, read_body
 from api.intake.signatures.request import SignedRequest
-from api.intake.signatures.verify import verify
+from api.intake.signatures.verify import prepare, verify
 from api.intake.source_counts import SourceCounts
 from api.intake.source_store import Source, SourceStore
 from api.intake.sources import WEBHOOK_PROVIDERS
@@ -289,10 +289,16 @@ class IntakeApp:
         lookup = self._lookups.get(token_hash)
         if lookup is None:
             queue = threads.lookups if self._sources.was_found(token_hash) else threads.strangers
-            lookup = self._lookups[token_hash] = queue.run(lambda: self._sources.find(token_hash))
+            lookup = self._lookups[token_hash] = queue.run(lambda: self._find_in_database(token_hash))
             lookup.add_done_callback(lambda _: self._lookups.pop(token_hash))
         # a request that is canceled ends it for nobody else
         return await asyncio.shield(lookup)
+
+    def _find_in_database(self, token_hash: bytes) -> Source | None:
+        source = self._sources.find(token_hash)
+        if source is not None:
+            prepare(source.provider)
+        return source
 
     async def _keep_too_large(self, source: Source) -> None:
         """Counts a body that is not read, of which nothing but that is kept."""

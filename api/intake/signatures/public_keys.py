@@ -7,7 +7,6 @@ import re
 from functools import lru_cache
 from typing import cast
 
-import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -36,6 +35,8 @@ def read_public_key(text: str) -> PublicKeyTypes:
 
 
 def _read_key_set(text: str) -> PublicKeyTypes:
+    import jwt
+
     try:
         key = jwt.PyJWKSet.from_json(text).keys[0].key
     except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from api.errors import SecretError, SignatureError
-from api.intake.signatures import credentials, hmac_of_body, mailgun, mandrill, postal, sendgrid, sns, svix
+from api.intake.signatures import credentials, hmac_of_body, mailgun, mandrill, svix
 from api.intake.signatures.request import SignedRequest
-from api.intake.signatures.sns_certificates import cached_certificate
 
 MAX_SECRET_CHARACTERS = 4096
+# what verifies public keys and certificates takes a third of the start of an intake, and few installations need it
+IMPORTED_LATER = {
+    "sendgrid": ("api.intake.signatures.sendgrid",),
+    "ses": ("api.intake.signatures.sns", "api.intake.signatures.sns_certificates"),
+    "postal": ("api.intake.signatures.postal",),
+}
 
 
 @dataclass(frozen=True)
@@ -30,20 +36,53 @@ class Scheme:
     found_at: str
 
 
+def _verify_sendgrid(secrets: Sequence[str], request: SignedRequest) -> None:
+    from api.intake.signatures import sendgrid
+
+    sendgrid.verify(secrets, request)
+
+
+def _check_sendgrid(secret: str) -> object:
+    from api.intake.signatures import sendgrid
+
+    return sendgrid.read_key(secret)
+
+
 def _verify_ses(secrets: Sequence[str], request: SignedRequest) -> None:
+    from api.intake.signatures import sns
+    from api.intake.signatures.sns_certificates import cached_certificate
+
     sns.verify(secrets, request, cached_certificate)
+
+
+def _check_ses(secret: str) -> None:
+    from api.intake.signatures import sns
+
+    sns.check_topic(secret)
+
+
+def _verify_postal(secrets: Sequence[str], request: SignedRequest) -> None:
+    from api.intake.signatures import postal
+
+    postal.verify(secrets, request)
+
+
+def _check_postal(secret: str) -> object:
+    from api.intake.signatures import postal
+
+    return postal.read_key(secret)
 
 
 SCHEMES: Mapping[str, Scheme] = {
     "sendgrid": Scheme(
-        sendgrid.verify,
-        sendgrid.read_key,
+        _verify_sendgrid,
+        _check_sendgrid,
         "the verification key, a public key in base64 that begins with MFkw",
         "Settings, Mail Settings, Event Webhooks, Signature Verification",
     ),
     "ses": Scheme(
         _verify_ses,
-        sns.check_topic,
+        _check_ses,
         "the topic's ARN, such as arn:aws:sns:eu-west-1:123456789012:mail-events",
         "Amazon SNS, Topics",
     ),
@@ -102,12 +141,18 @@ SCHEMES: Mapping[str, Scheme] = {
         "Settings, Webhooks, the column Key",
     ),
     "postal": Scheme(
-        postal.verify,
-        postal.read_key,
+        _verify_postal,
+        _check_postal,
         "the installation's public key: its JSON Web Key Set, PEM, base64 or the DKIM record v=DKIM1; …; p=…",
         "/.well-known/jwks.json of the installation, or the command `postal default-dkim-record`",
     ),
 }
+
+
+def prepare(provider: str) -> None:
+    """Imports what `verify` needs for a provider: in a thread, so that the first webhook does not keep others waiting."""
+    for name in IMPORTED_LATER.get(provider, ()):
+        importlib.import_module(name)
 
 
 def verify(provider: str, secrets: Sequence[str], request: SignedRequest) -> None:

@@ -37,7 +37,8 @@ NEEDED = {
     "api.cli.worker": OF_DATABASE | {"marshmallow", "procrastinate", "prometheus_client", "urllib3"},
     "api.cli.scheduler": OF_DATABASE | {"apscheduler", "marshmallow", "prometheus_client"},
     "api.cli.build": OF_DATABASE | {"procrastinate", "yoyo"},
-    "api.server.intake_factory": OF_DATABASE | {"cryptography", "jwt", "prometheus_client", "redis", "urllib3", "werkzeug"},
+    # of cryptography, redis imports the version
+    "api.server.intake_factory": OF_DATABASE | {"cryptography", "prometheus_client", "redis", "werkzeug"},
     "api.server.factory": OF_DATABASE
     | {
         "cryptography",
