@@ -121,6 +121,13 @@ def command() -> None:
     help="Length of a history in days.",
 )
 @click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Nightly runs on each history.")
+@click.option(
+    "--workspaces",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Workspaces that share the messages, each with 15 campaigns. On a Citus cluster, each is on one node.",
+)
 @click.option("--built-empty", is_flag=True, help="Also measure the first mail of a warehouse that was built while it was empty.")
 @click.option(
     "--erase",
@@ -133,6 +140,7 @@ def batch(
     days: int,
     histories: tuple[int, ...],
     runs: int,
+    workspaces: int,
     built_empty: bool,
     erase: bool,
     database_url: str | None,
@@ -158,6 +166,7 @@ def batch(
         built_empty=built_empty,
         erase=erase,
         other=other,
+        workspaces=workspaces,
     )
     for history in measured:
         _show(history)

@@ -28,7 +28,7 @@ from api.tools.bench.erase import MeasuredErase, bench_erase
 from api.tools.bench.other_server import OtherServer
 from api.tools.bench.processor_time import ProcessorClock
 from api.tools.bench.run_results import statements_of_last_run
-from api.tools.bench.scratch import scratch_servers, vacuum_analyze
+from api.tools.bench.scratch import CAMPAIGNS, scratch_servers, vacuum_analyze
 from api.tools.bench.statement_log import busy_seconds, log_all_statements, log_size, seconds_by_node, statements_since
 from api.tools.synthetic.generate import GenerateOptions, generate
 
@@ -101,10 +101,12 @@ def bench_batch(
     built_empty: bool = False,
     erase: bool = False,
     other: OtherServer | None = None,
+    workspaces: int = 1,
 ) -> list[History]:
     """Measures each history on a new embedded server in a temporary home folder, or in a scratch database of another server.
 
-    `messages` / `days` is the volume of a day. It is the same for all histories, so a nightly run gets the same number of events.
+    `workspaces` share the messages, each with 15 campaigns. `messages` / `days` is the volume of a day. It is the same for all
+    histories, so a nightly run gets the same number of events.
     `built_empty`: also measure `History.first_mail`, on another server. `erase`: also measure `History.erase`.
 
     Raises:
@@ -112,9 +114,9 @@ def bench_batch(
     """
     measured = []
     for length in histories:
-        history = _history(settings, messages, messages * length // days, length, runs, progress, other, erase=erase)
+        history = _history(settings, messages, messages * length // days, length, runs, progress, other, workspaces, erase=erase)
         if built_empty:
-            first_mail = _first_mail(settings, history.messages, length, progress, other)
+            first_mail = _first_mail(settings, history.messages, length, progress, other, workspaces)
             history = dataclasses.replace(history, first_mail=first_mail)
         measured.append(history)
     return measured
@@ -128,13 +130,14 @@ def _history(
     runs: int,
     progress: Callable[[str], None],
     other: OtherServer | None,
+    workspaces: int,
     *,
     erase: bool,
 ) -> History:
     with scratch_servers(settings, other, progress) as scratch:
         bench = _Bench(scratch)
         progress(f"{days} days: generating {messages:,} messages")
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days, is_flat=True))
+        generate(scratch, _mail(workspaces, messages, days))
         loaded = time.monotonic()
         vacuum_analyze(scratch)
         progress(f"{days} days: first build")
@@ -147,7 +150,7 @@ def _history(
         seconds_after_load = 0.0
         for number in range(runs):
             progress(f"{days} days: nightly run {number + 1}")
-            since = _load_day(scratch, volume, number)
+            since = _load_day(scratch, volume, number, workspaces)
             seconds_after_load = seconds_after_load or time.monotonic() - loaded
             nightly.append(bench.compared(bench.measured(is_nightly=True), "plain_nightly.sql", {"since": since}))
         _check_same_result(scratch)
@@ -158,18 +161,29 @@ def _history(
         return history
 
 
-def _first_mail(settings: Settings, messages: int, days: int, progress: Callable[[str], None], other: OtherServer | None) -> Run:
+def _first_mail(
+    settings: Settings,
+    messages: int,
+    days: int,
+    progress: Callable[[str], None],
+    other: OtherServer | None,
+    workspaces: int,
+) -> Run:
     """The first build with mail of a warehouse that was built while it was empty."""
     with scratch_servers(settings, other, progress) as scratch:
         bench = _Bench(scratch)
         progress(f"{days} days: build of an empty warehouse")
         bench.measured()
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days, is_flat=True))
+        generate(scratch, _mail(workspaces, messages, days))
         progress(f"{days} days: build with its first mail")
         return bench.measured()
 
 
-def _load_day(scratch: Settings, volume: int, number: int) -> datetime:
+def _mail(workspaces: int, messages: int, days: int) -> GenerateOptions:
+    return GenerateOptions(workspaces=workspaces, campaigns=CAMPAIGNS * workspaces, messages=messages, days=days, is_flat=True)
+
+
+def _load_day(scratch: Settings, volume: int, number: int, workspaces: int) -> datetime:
     """Loads 1 % of the volume's events, a tenth of them late. Returns the time at which loading started."""
     events = int(volume * EVENTS_PER_MESSAGE * NEW_SHARE)
     late = int(events * LATE_SHARE)
@@ -178,16 +192,8 @@ def _load_day(scratch: Settings, volume: int, number: int) -> datetime:
         connection.execute(_text("late_events.sql"), {"events": late})
     # a complete day, which ends yesterday
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    options = GenerateOptions(
-        workspaces=1,
-        campaigns=15,
-        messages=int((events - late) / EVENTS_PER_MESSAGE),
-        days=1,
-        seed=1000 + number,
-        until=yesterday,
-        is_flat=True,
-    )
-    generate(scratch, options)
+    day = _mail(workspaces, int((events - late) / EVENTS_PER_MESSAGE), 1)
+    generate(scratch, dataclasses.replace(day, seed=1000 + number, until=yesterday))
     started: datetime = since[0]
     return started
 

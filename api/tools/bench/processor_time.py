@@ -16,10 +16,11 @@ from api.settings import Settings
 # fields of /proc/PID/stat (proc(5)) after the name of the program
 PARENT, UTIME, STIME, CUTIME, CSTIME = 1, 11, 12, 13, 14
 MAX_READS = 10
+MAX_SESSIONS = 50
 SERVER, COORDINATOR = "server", "coordinator"
 HAS_NODES = "select exists (select from pg_catalog.pg_extension where extname = 'citus')"
 SESSION = "select current_database(), pg_backend_pid()"
-# a session of each node, which stays until the end of the transaction
+# a session of each node
 SESSIONS_OF_NODES = """
     select
         case when pg_dist_node.groupid = 0 then %(coordinator)s else nodename || ':' || nodeport end,
@@ -72,23 +73,32 @@ def _postmasters(scratch: Settings) -> dict[str, int]:
     with connect(scratch, None) as connection:
         row = connection.execute(SESSION).fetchone()
         assert row is not None  # noqa: S101 - the query always returns a row
-        database, pid = row
-        sessions = [(SERVER, int(pid))]
-        expected = 1
-        if connection.execute(HAS_NODES).fetchone() == (True,):
-            expected, sessions = _sessions_of_nodes(connection) or (expected, sessions)
-        postmasters = {name: _parent_of_session(pid, str(database)) for name, pid in sessions}
-    found = {name: postmaster for name, postmaster in postmasters.items() if postmaster is not None}
-    return found if len(found) == expected else {}
+        database, pid = str(row[0]), int(row[1])
+        nodes = _node_count(connection)
+        if not nodes:
+            return _found({SERVER: pid}, database)
+        found: dict[str, int] = {}
+        # Citus can end a session of a node as soon as it has responded
+        for _ in range(MAX_SESSIONS):
+            sessions = connection.execute(SESSIONS_OF_NODES.encode(), {"coordinator": COORDINATOR}).fetchall()
+            found |= _found({str(name): int(session) for name, session in sessions}, database)
+            if len(found) == nodes:
+                return {str(name): found[str(name)] for name, _ in sessions}
+    return {}
 
 
-def _sessions_of_nodes(connection: psycopg.Connection) -> tuple[int, list[tuple[str, int]]] | None:
-    """The number of nodes, and a process of each; None if the database is of no cluster."""
+def _node_count(connection: psycopg.Connection) -> int:
+    """The number of servers of the cluster, the coordinator among them; 0 if there is none."""
+    if connection.execute(HAS_NODES).fetchone() != (True,):
+        return 0
     row = connection.execute(NODES).fetchone()
-    if row is None or row[0] == 0:
-        return None
-    sessions = connection.execute(SESSIONS_OF_NODES.encode(), {"coordinator": COORDINATOR}).fetchall()
-    return row[0], [(str(name), int(pid)) for name, pid in sessions]
+    return int(row[0]) if row else 0
+
+
+def _found(sessions: dict[str, int], database: str) -> dict[str, int]:
+    """The first processes of the servers of these sessions, of those that this machine has."""
+    parents = {name: _parent_of_session(pid, database) for name, pid in sessions.items()}
+    return {name: parent for name, parent in parents.items() if parent is not None}
 
 
 def _parent_of_session(pid: int, database: str) -> int | None:
