@@ -58,7 +58,7 @@ def started_dbt(arguments: Sequence[str], *, has_debug_events: bool) -> Iterator
     folder = target_folder(arguments) if is_lean() else None
     if is_lean():
         leave_out_what_nobody_reads()
-        _reuse_connections_on_citus()
+        _reuse_connections()
         if not has_debug_events:
             leave_out_debug_events()
     if folder is not None:
@@ -93,7 +93,7 @@ def leave_out_what_nobody_reads() -> None:
     compile_templates_once()
 
 
-def _reuse_connections_on_citus() -> None:
+def _reuse_connections() -> None:
     from api.dbt.reused_connections import ReusedConnections
 
     ReusedConnections().install()

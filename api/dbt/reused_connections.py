@@ -1,7 +1,7 @@
-"""On Citus, one session for many nodes of a build: dbt closes its connection after each node, and makes a new one for the next.
+"""One session for many nodes of a build: dbt closes its connection after each node, and makes a new one for the next.
 
-A new session of the coordinator connects to all other servers again, and each reads the catalog again: a data test of a
-millisecond takes 60 of processor time. On one server a session costs a few, and dbt does as always (decision 170).
+A new session reads the catalog again, which is more than half of PostgreSQL's time in a build with nothing new. On Citus it also
+connects to all other servers, and a data test of a millisecond takes 60 of processor time.
 
 A session is emptied (`discard all`) before another node gets it, and each statement has the settings that it depends on
 (macros/overrides/statement.sql).
@@ -12,29 +12,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any
 
 import psycopg2  # type: ignore[import-untyped]
 import psycopg2.extensions  # type: ignore[import-untyped]
 
-# the table that `mailmart migrate --citus` makes
-IS_DISTRIBUTED = "select pg_catalog.to_regclass('app.workspace_shards') is not null"
-
-
-def is_distributed(session: psycopg2.extensions.connection) -> bool:
-    """Whether the tables of core are distributed over the nodes of a cluster."""
-    with session.cursor() as cursor:
-        cursor.execute(IS_DISTRIBUTED)
-        return bool(cursor.fetchone()[0])
-
 
 class ReusedConnections:
-    """What dbt has closed, and is still open. `should_reuse` is called with the first of them."""
+    """What dbt has closed, and is still open."""
 
-    def __init__(self, should_reuse: Callable[[psycopg2.extensions.connection], bool] = is_distributed) -> None:
-        self._should_reuse = should_reuse
-        self._reuses: bool | None = None
+    def __init__(self) -> None:
         # by process: one that is forked must neither use nor end the sessions of its parent
         self._idle: defaultdict[int, list[_ReusedConnection]] = defaultdict(list)
         self._connect = psycopg2.connect
@@ -56,17 +43,12 @@ class ReusedConnections:
         """Whether the session is kept for the next node. It is as new then."""
         try:
             session.rollback()
-            if self._reuses is None:
-                self._reuses = self._should_reuse(session)
-                session.rollback()
-            if self._reuses:
-                session.run_alone("discard all")
-                session.notices.clear()
+            session.run_alone("discard all")
+            session.notices.clear()
         except psycopg2.Error:
             return False
-        if self._reuses:
-            self._idle[os.getpid()].append(session)
-        return self._reuses
+        self._idle[os.getpid()].append(session)
+        return True
 
     def _connect_or_reuse(self, *args: Any, **options: Any) -> psycopg2.extensions.connection:
         wanted = repr((args, sorted(options.items())))

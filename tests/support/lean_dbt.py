@@ -10,7 +10,7 @@ from api.dbt import lean_dbt
 from api.dbt.reused_connections import ReusedConnections
 
 # dbt connects again for each node, each time with a password's hash and an empty cache of the catalog
-REUSED = ReusedConnections(lambda session: True)
+REUSED = ReusedConnections()
 
 
 def leave_out_what_nobody_reads() -> None:

@@ -1,26 +1,22 @@
-"""On Citus, the nodes of a build have one session after the other; on one server, each has a new one."""
+"""The nodes of a build use the same session, one after the other."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import psycopg
 import psycopg2  # type: ignore[import-untyped]
 import pytest
 
-from api.db.connection import connect
 from api.dbt.reused_connections import ReusedConnections
 from api.settings import Settings
 
 
 @pytest.fixture
-def dsn(module_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def dsn(module_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> str:
     # undoes what install() does, and what the tests' own dbt does
     monkeypatch.setattr(psycopg2, "connect", psycopg2.connect)
-    yield str(module_settings.database_url)
-    with connect(module_settings, "mailmart_owner") as connection:
-        connection.execute("drop table if exists app.workspace_shards")
+    return str(module_settings.database_url)
 
 
 def backend(session: psycopg2.extensions.connection) -> int:
@@ -29,9 +25,7 @@ def backend(session: psycopg2.extensions.connection) -> int:
         return int(cursor.fetchone()[0])
 
 
-def test_a_session_is_used_again_if_core_is_distributed(dsn: str, module_settings: Settings) -> None:
-    with connect(module_settings, "mailmart_owner") as connection:
-        connection.execute("create table if not exists app.workspace_shards (workspace_id text)")
+def test_a_session_is_used_again_and_is_as_new(dsn: str) -> None:
     reused = ReusedConnections()
     reused.install()
     session = psycopg2.connect(dsn)
@@ -70,14 +64,3 @@ def test_a_session_is_used_again_if_core_is_distributed(dsn: str, module_setting
     assert backend(session) != first
     session.close()
     reused.close_all()
-
-
-def test_a_session_of_one_server_is_closed(dsn: str) -> None:
-    ReusedConnections().install()
-    session = psycopg2.connect(dsn)
-    first = backend(session)
-    session.close()
-    assert session.closed
-    session = psycopg2.connect(dsn)
-    assert backend(session) != first
-    session.close()
