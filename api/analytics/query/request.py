@@ -198,6 +198,7 @@ def request_fields(layer: SemanticLayer) -> dict[str, ma.fields.Field[Any]]:
             metadata={
                 "description": "Adds `names` to the dimensions in `meta.definitions`: the display names of the ids on this page."
                 f" Of {', '.join(sorted(layer.named))}.",
+                "example": True,
             },
         ),
         "limit": ma.fields.Integer(

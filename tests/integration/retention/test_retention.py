@@ -240,13 +240,20 @@ def test_late_and_repeated_events_count_nothing_and_are_reported(warehouse: Sett
     # A recomputation keeps what it cannot count any more, and counts rows again that have lost no message. What was
     # counted before it was removed is not reported.
     rows(warehouse, "update core.fct_campaign_days set clicked = clicked + 7 where valid_to > 1000 returning 1")
+    rows(
+        warehouse,
+        "update core.fct_workspace_days as days set clicked = clicked + 7 * ("
+        "select count(*) from core.fct_campaign_days as parts where parts.valid_to > 1000"
+        " and (parts.workspace_id, parts.sent_date) = (days.workspace_id, days.sent_date))"
+        " where days.valid_to > 1000 returning 1",
+    )
     rejected = rows(warehouse, reported)
     build(warehouse, "--vars", "recompute: true")
     recomputed = answers(warehouse)
     assert {day for day, _, _ in _differences(after, recomputed)} == {sent_at(day).date() for day in (4, 5, 6)}
     assert rows(warehouse, reported) == rejected
     written = current_rows.written_by_last_batch(warehouse)
-    assert {model for model, counts in written.items() if counts != (0, 0)} == {"fct_campaign_days"}
+    assert {model for model, counts in written.items() if counts != (0, 0)} == {"fct_campaign_days", "fct_workspace_days"}
 
     # in another database system, after a restore, everything is read again
     rows(warehouse, "update app.batches set system_identifier = 1 returning 1")
