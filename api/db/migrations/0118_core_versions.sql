@@ -22,7 +22,7 @@ declare
     recorded int;
 begin
     if not computes_all and first_table is not null then
-        execute format('select not exists (select from %s)', first_table) into computes_all;
+        execute format('select not exists (select 1 from %s)', first_table) into computes_all;
     end if;
     update batches
     set core_version = case

@@ -324,9 +324,11 @@ def test_a_query_has_the_apis_numbers(browser: Browser, open_page: Open, caller:
     headers = {"Authorization": f"Bearer {caller.key}"}
     response = caller.client.post(f"/api/v1/workspaces/{WORKSPACE}/analytics/query", json=body, headers=headers)
     rows = response.get_json()["data"]["rows"]
+    campaigns = caller.get(f"{WORKSPACE}/campaigns").get_json()["data"]["campaigns"]
+    names = {"": "(none)", **{campaign["campaign_id"]: campaign["campaign_name"] for campaign in campaigns}}
     shown = table(browser, "Sent, Open rate")[1:]
     assert [(row[0], as_number(row[1]), as_number(row[2])) for row in shown] == [
-        (row["dimensions"]["campaign"] or "(none)", row["metrics"]["sent"]["value"], row["metrics"]["open_rate"]["value"])
+        (names[row["dimensions"]["campaign"]], row["metrics"]["sent"]["value"], row["metrics"]["open_rate"]["value"])
         for row in rows
     ]
     # a metric that does not exist: the API says so, and the controls are there to mend it

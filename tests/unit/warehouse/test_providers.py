@@ -19,7 +19,7 @@ PLACES = (
     ("docs/how-to/operators/load-events.md", r"^The provider is .*`{}`"),
     ("docs/explanation/counting.md", r"(?i)^\| here \|.* {} \|"),
     ("docs/reference/webhook-signatures.md", r"(?i)^\| {}\b.* \|"),
-    ("docs/glossary.md", r"(?i)sent the mail and reports its events:.*\b{}[,;]"),
+    ("docs/glossary.md", r"(?i)sent the mail \(ESP\) and reports its events:.*\b{}[,;]"),
     # the table of machine flags
     ("docs/explanation/counting.md", r"(?i)^\| [^|]*\b{}\b[^|]* \| [^|]* \|$"),
 )
