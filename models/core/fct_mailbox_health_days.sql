@@ -26,14 +26,44 @@ changed_days as (
     {{ changed_keys(ref('fct_mailbox_days'), ['workspace_id', 'mailbox_id', 'sent_date'], "mailbox_id <> ''") }}
 ),
 
+{% if is_distributed() -%}
+-- Citus sends no subquery of a row to its nodes
+last_health_dates as ( -- noqa: ST03
+    select
+        workspace_id,
+        max(health_date) as health_date
+    from {{ this }}
+    where {{ is_current() }}
+    group by workspace_id
+),
+
+last_sent_dates as ( -- noqa: ST03
+    select
+        workspace_id,
+        max(sent_date) as sent_date
+    from mailbox_days
+    group by workspace_id
+),
+
+{% endif -%}
 -- until when this model has counted a workspace, and until when it will have
 workspaces as (
+    {%- if is_distributed() %}
+    select
+        changed_workspaces.workspace_id,
+        last_health_dates.health_date as counted_until,
+        last_sent_dates.sent_date + {{ days_ahead }} as count_until
+    from (select distinct changed_days.workspace_id from changed_days) as changed_workspaces
+    left join last_health_dates on changed_workspaces.workspace_id = last_health_dates.workspace_id
+    left join last_sent_dates on changed_workspaces.workspace_id = last_sent_dates.workspace_id
+    {%- else %}
     select
         workspace_id,
         {{ last_date_of(this, 'health_date', 'changed_workspaces.workspace_id') }} as counted_until,
         {{ last_date_of(ref('fct_mailbox_days'), 'sent_date', 'changed_workspaces.workspace_id', "mailbox_id <> ''") }}
         + {{ days_ahead }} as count_until
     from (select distinct changed_days.workspace_id from changed_days) as changed_workspaces
+    {%- endif %}
 ),
 
 -- days that are counted already: of the mailboxes that changed, from the first day that changed to the last that it is a part of
@@ -63,7 +93,7 @@ workspaces as (
 
 {% endif -%}
 -- days that are not: of all mailboxes
-new_days as (
+new_days as {{ 'not ' if is_distributed() }}materialized (
     select
         mailbox_days.*,
         workspaces.counted_until,

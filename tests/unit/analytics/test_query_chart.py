@@ -16,7 +16,7 @@ BODY = {"metrics": ["sent"], "dimensions": ["link"]}
 
 def document(*links: str, **changes: Any) -> dict[str, Any]:
     rows = [{"dimensions": {"link": link}, "metrics": {"sent": {"value": number}}} for number, link in enumerate(links)]
-    meta = {"next_cursor": None, "data_as_of": "2026-11-27T00:00:00Z", "definitions": {"link": {}}}
+    meta: dict[str, Any] = {"next_cursor": None, "data_as_of": "2026-11-27T00:00:00Z", "definitions": {"link": {}}}
     return document_of_chart(LAYER, {**BODY, **changes}, {"data": {"rows": rows}, "meta": meta})
 
 
