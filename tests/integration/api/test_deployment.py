@@ -129,7 +129,7 @@ def _changed(settings: Settings, folder: Path) -> Settings:
     )
     _add(
         core / "_core__models.yml",
-        "      - {name: human_clicked, data_type: integer, description: \"{{ doc('human_clicked') }}\"}\n",
+        "      - &human_clicked {name: human_clicked, data_type: integer, description: \"{{ doc('human_clicked') }}\"}\n",
         COUNT,
     )
     _add(project / "macros" / "request" / "campaign_days.sql", "    unsubscribed,\n", "    named,\n")

@@ -64,7 +64,7 @@ def test_a_new_metric_is_right_or_reported(project: Settings) -> None:
     last = "            'human_clicked': {'count_if': 'is_human_clicked'},\n"
     edit_project(project, "models/core/fct_campaign_days.sql", last, last + measure)
     yaml = "models/core/_core__models.yml"
-    column = "      - {name: human_clicked, data_type: integer, description: \"{{ doc('human_clicked') }}\"}\n"
+    column = "      - &human_clicked {name: human_clicked, data_type: integer, description: \"{{ doc('human_clicked') }}\"}\n"
     edit_project(project, yaml, column, column + "      - {name: pairs, data_type: bigint, description: A measure.}\n")
     built = run_dbt(project, *BUILD)
     assert "pairs of fct_campaign_days has no value in old rows" in built.stdout
