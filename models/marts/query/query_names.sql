@@ -35,4 +35,4 @@ select
     bounce_reason as value,
     label as name
 from {{ ref('dim_bounce_reasons') }} as dim_bounce_reasons
-where {{ is_visible_as_of('dim_bounce_reasons', has_workspace=false) }}
+where {{ is_visible_as_of('dim_bounce_reasons', has_workspace=false) }} and {{ request_workspace_id() }} is not null
