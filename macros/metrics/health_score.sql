@@ -161,13 +161,7 @@ running_totals as (
         workspace_id,
         mailbox_id,
         date,
-        sum(sent) over thirty_days as sent,
-        sum(delivered) over thirty_days as delivered,
-        sum(hard_bounced) over thirty_days as hard_bounced,
-        sum(complained) over thirty_days as complained,
-        sum(unsubscribed) over thirty_days as unsubscribed,
-        sum(sent) over this_week as sent_this_week,
-        coalesce(sum(sent) over week_before, 0) as sent_week_before
+        {{ sums_of_health_windows() }}
     from mailbox_days
     -- by the mailbox first: PostgreSQL sorts fastest by the first column, and workspaces are few
     window
@@ -357,4 +351,16 @@ where
         from {{ factors }} as factors
         where {{ is_current('factors') }}
     ) as limits
+{%- endmacro %}
+
+
+{# What a health score is computed from: sums over the windows thirty_days, this_week and week_before, which the caller defines. #}
+{% macro sums_of_health_windows() -%}
+    sum(sent) over thirty_days as sent,
+        sum(delivered) over thirty_days as delivered,
+        sum(hard_bounced) over thirty_days as hard_bounced,
+        sum(complained) over thirty_days as complained,
+        sum(unsubscribed) over thirty_days as unsubscribed,
+        sum(sent) over this_week as sent_this_week,
+        coalesce(sum(sent) over week_before, 0) as sent_week_before
 {%- endmacro %}

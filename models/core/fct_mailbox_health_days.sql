@@ -177,13 +177,7 @@ running_totals as (
         workspace_id,
         health_date,
         mailbox_id,
-        sum(sent) over thirty_days as sent,
-        sum(delivered) over thirty_days as delivered,
-        sum(hard_bounced) over thirty_days as hard_bounced,
-        sum(complained) over thirty_days as complained,
-        sum(unsubscribed) over thirty_days as unsubscribed,
-        sum(sent) over this_week as sent_this_week,
-        coalesce(sum(sent) over week_before, 0) as sent_week_before
+        {{ sums_of_health_windows() }}
     from counted_days
     -- days as numbers: frames of dates are of timestamps, which take longer
     window

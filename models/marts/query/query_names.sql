@@ -1,34 +1,21 @@
+{%- set named = [
+    ('campaign', ref('dim_campaigns'), 'campaign_id', 'campaign_name'),
+    ('mailbox', ref('dim_mailboxes'), 'mailbox_id', 'email'),
+    ('domain', ref('dim_domains'), 'domain_id', 'domain'),
+] -%}
+
 -- no WITH: each row of a page looks up one value, in the branch of its dimension, by its key
+{%- for dimension, table, id, name in named %}
 select
     workspace_id,
-    'campaign' as dimension,
-    campaign_id as value,
-    campaign_name as name
-from {{ ref('dim_campaigns') }} as dim_campaigns
-where {{ is_visible_as_of('dim_campaigns') }}
+    '{{ dimension }}' as dimension,
+    {{ id }} as value,
+    {{ name }} as name
+from {{ table }} as versions
+where {{ is_visible_as_of('versions') }}
 
 union all
-
-select
-    workspace_id,
-    'mailbox' as dimension,
-    mailbox_id as value,
-    email as name
-from {{ ref('dim_mailboxes') }} as dim_mailboxes
-where {{ is_visible_as_of('dim_mailboxes') }}
-
-union all
-
-select
-    workspace_id,
-    'domain' as dimension,
-    domain_id as value,
-    domain as name
-from {{ ref('dim_domains') }} as dim_domains
-where {{ is_visible_as_of('dim_domains') }}
-
-union all
-
+{% endfor %}
 select
     {{ request_workspace_id() }} as workspace_id,
     'bounce_reason' as dimension,
