@@ -67,6 +67,7 @@ install-dev: .venv/installed-dev
 	@echo "  installing (once, about a minute) …"
 	@$(RUN) -m pip install -q --disable-pip-version-check -r requirements.lock
 	@$(RUN) -m pip install -q --disable-pip-version-check --no-deps -e .
+	@$(RUN) -m api.dbt.installed_parse || echo "  dbt cannot parse the project, as it says above"
 	@touch $@
 
 # without npm, the tests that need it are skipped, with a message

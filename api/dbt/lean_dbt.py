@@ -46,7 +46,8 @@ def is_lean() -> bool:
 def started_dbt(arguments: Sequence[str], *, has_debug_events: bool) -> Iterator[None]:
     """Imports dbt for the command of this process, or for the commands of those that it forks.
 
-    `arguments` are dbt's: compiled templates are read from its target folder, and written at the end.
+    `arguments` are dbt's: compiled templates are read from its target folder, and written at the end. The first command for a
+    folder uses what was parsed and compiled with the installation.
 
     Nearly all that dbt imports and parses stays, and the garbage collector looks at it again and again: so not while it is
     imported, and later less often.
@@ -62,7 +63,11 @@ def started_dbt(arguments: Sequence[str], *, has_debug_events: bool) -> Iterator
         if not has_debug_events:
             leave_out_debug_events()
     if folder is not None:
-        read_templates(folder)
+        from api.dbt.installed_parse import INSTALLED, use_installed_parse
+
+        use_installed_parse(folder)
+        if not read_templates(folder):
+            read_templates(INSTALLED)
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
     gc.enable()

@@ -49,16 +49,18 @@ def compile_templates_once() -> None:
     MacroFuzzEnvironment.compile = compile_once  # type: ignore[method-assign, assignment]
 
 
-def read_templates(folder: Path) -> None:
-    """Reads those that an earlier command has written to the folder; nothing if there are none."""
+def read_templates(folder: Path) -> bool:
+    """Reads those that an earlier command has written to the folder. False if there are none."""
     try:
         content = (folder / _file_name()).read_bytes()
     except OSError:
-        return
+        return False
     checksum, kept = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
     # of a damaged file
-    if checksum == hashlib.sha256(kept).digest():
+    is_whole = checksum == hashlib.sha256(kept).digest()
+    if is_whole:
         CODE.update(marshal.loads(kept))  # noqa: S302 - who can write to this folder can change the project's macros
+    return is_whole
 
 
 def write_templates(folder: Path) -> None:

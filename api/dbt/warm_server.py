@@ -35,7 +35,7 @@ CANNOT_PARSE = 2
 def serve(folder: str) -> int:
     """Parses the project into the folder, and runs the requested commands. Returns the exit status."""
     with started_dbt(_paths(folder), has_debug_events=asks_for_debug_events()):
-        manifest = _parse(folder)
+        manifest = parse(*_paths(folder))
     if manifest is None:
         return CANNOT_PARSE
     freeze_memory()
@@ -50,13 +50,14 @@ def serve(folder: str) -> int:
     return 0
 
 
-def _parse(folder: str) -> Manifest | None:
+def parse(*options: str) -> Manifest | None:
+    """Parses the project and compiles its templates. None if dbt cannot parse it; it has said why."""
     from dbt.cli.main import dbtRunner
 
     from api.dbt.lean_templates import compile_templates_of
 
     # the static parser has threads, whose locks a fork would copy
-    arguments = ["--quiet", "--no-static-parser", "parse", *_paths(folder)]
+    arguments = ["--quiet", "--no-static-parser", "parse", *options]
     sys.argv = ["dbt", *arguments]
     parsed = dbtRunner().invoke(arguments)
     if not parsed.success:

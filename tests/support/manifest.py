@@ -24,13 +24,18 @@ PARTS = ("dbt_project.yml", "profiles.yml.example", "requirements.lock", "macros
 
 def project_manifest() -> dict[str, Any]:
     """The manifest of the project's files as they are now."""
-    manifest: dict[str, Any] = orjson.loads((parsed_project(_parse) / MANIFEST).read_bytes())
+    manifest: dict[str, Any] = orjson.loads((project_parse() / MANIFEST).read_bytes())
     return manifest
+
+
+def project_parse() -> Path:
+    """The folder of dbt's partial parse of the project's files as they are now."""
+    return parsed_project(_parse)
 
 
 def parse_log() -> str:
     """dbt's log file of that parse, with its warnings."""
-    return (parsed_project(_parse) / "dbt.log").read_text()
+    return (project_parse() / "dbt.log").read_text()
 
 
 def parsed_project(parse: Callable[[Path], None]) -> Path:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FILE = "partial_parse.msgpack"
+from api.dbt.installed_parse import OFFLINE
+
 MANIFEST = "manifest.json"
-# in the names of relations, with which a database's name is replaced
-PLACEHOLDER = "database_of_the_parsed_project"
 
 # the static parser starts threads, whose locks a fork would copy
 PARSE = ("--quiet", "--no-static-parser", "parse", "--no-partial-parse")
@@ -20,5 +19,5 @@ def parse_arguments(folder: Path) -> list[str]:
 
 def parse_environment() -> dict[str, str]:
     """What the profiles read. No database is needed."""
-    nobody = {f"MAILMART_DBT_{name}": "nobody" for name in ("HOST", "USER", "PASSWORD")}
-    return {**nobody, "MAILMART_DBT_DATABASE": PLACEHOLDER, "MAILMART_DBT_TARGET": "production"}
+    connection = {f"MAILMART_DBT_{name.upper()}": str(value) for name, value in OFFLINE.items()}
+    return {**connection, "MAILMART_DBT_PASSWORD": "none", "MAILMART_DBT_TARGET": "production"}

@@ -15,10 +15,10 @@ import msgpack  # type: ignore[import-untyped]
 from dbt.contracts.graph.manifest import Manifest
 from dbt.parser.manifest import ManifestLoader, extended_mashumuro_decoder
 
+from api.dbt.installed_parse import PARSE, PLACEHOLDER, with_database
 from api.dbt.lean_templates import compile_templates_of
 from api.dbt.warm_server import compile_macros, freeze_memory
 from api.settings import PROJECT_ROOT
-from tests.support.parse_command import FILE, PLACEHOLDER
 
 # dbt writes no manifest.json before a build if it parses nothing
 TAKES_MANIFEST = {"--no-write-json", "build", "retry"}
@@ -32,7 +32,7 @@ class ParsedProject:
     def __init__(self, folder: Path) -> None:
         self._files = _files(folder)
         self._others: dict[Path, ParsedProject] = {}
-        self._content = (folder / FILE).read_bytes()
+        self._content = (folder / PARSE).read_bytes()
         self._manifest = Manifest.from_msgpack(self._content, decoder=extended_mashumuro_decoder)
         compile_macros(self._manifest)
         # as dbt does after it has parsed
@@ -58,7 +58,7 @@ class ParsedProject:
         can have a parse of its own, a file of that name in its folder; while its files are those of `load_other`, its manifest is
         returned.
         """
-        own_parse = Path(folder, FILE)
+        own_parse = Path(folder, PARSE)
         is_a_copy = (Path(folder) / "models" / "marts").is_dir()
         if is_a_copy and Path(folder) != PROJECT_ROOT and environment.get("MAILMART_DBT_TARGET") == "dev":
             # the target's schemas are in what dbt itself parsed before, in the folder that it writes to
@@ -76,10 +76,10 @@ class ParsedProject:
         if unchanged is not None and not TAKES_MANIFEST.isdisjoint(arguments):
             _move(unchanged._manifest, database)
             return unchanged._manifest
-        if not (target / FILE).exists():
+        if not (target / PARSE).exists():
             target.mkdir(parents=True, exist_ok=True)
             parse = msgpack.unpackb(own_parse.read_bytes() if own_parse.exists() else self._content)
-            (target / FILE).write_bytes(msgpack.packb(_replace(parse, database)))
+            (target / PARSE).write_bytes(msgpack.packb(with_database(parse, database)))
         _ignore_connection()
         _ignore_variables()
         return None
@@ -108,16 +108,6 @@ def _move(manifest: Manifest, database: str) -> None:
         for entry in manifest.flat_graph[kind].values():
             entry["database"] = database
             entry["relation_name"] = entry["relation_name"] and entry["relation_name"].replace(PLACEHOLDER, database)
-
-
-def _replace(value: Any, database: str) -> Any:
-    if isinstance(value, str):
-        return value.replace(PLACEHOLDER, database)
-    if isinstance(value, list):
-        return [_replace(item, database) for item in value]
-    if isinstance(value, dict):
-        return {name: _replace(item, database) for name, item in value.items()}
-    return value
 
 
 def _ignore_connection() -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from api.builds.dbt_attempt import AttemptResult, run_attempt
 from api.builds.nightly import nightly_lock
 from api.db.connection import connect
+from api.dbt.installed_parse import PARSE
 from api.settings import PROJECT_ROOT, Settings
 from tests.support.forked_dbt import SMALL_PROJECT, run_forked
-from tests.support.parse_command import FILE, parse_arguments, parse_environment
+from tests.support.parse_command import parse_arguments, parse_environment
 from tests.support.run_folder import once_per_run, run_folder
 
 FILES = {
@@ -71,7 +72,7 @@ def small_project(settings: Settings, folder: Path) -> Settings:
     parsed = run_folder() / SMALL_PROJECT
     once_per_run(SMALL_PROJECT, lambda: _parse(parsed))
     _write_files(folder)
-    shutil.copy(parsed / FILE, folder)
+    shutil.copy(parsed / PARSE, folder)
     with connect(settings, "mailmart_owner") as connection:
         connection.execute("create table raw.failing_tests (model text)")
     return dataclasses.replace(settings, project_root=folder)
