@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NoReturn
 from click import Command
 
 from api.dbt.build_process import run_build
+from api.dbt.installed_parse import INSTALLED
 from api.dbt.warm_server import freeze_memory
 from api.settings import PROJECT_ROOT
 from tests.support.manifest import parsed_project
@@ -136,7 +137,8 @@ def _serve(folder: Path) -> None:
     leave_out_what_nobody_reads()
     with contextlib.redirect_stdout(sys.stderr):
         parsed = parsed_project(partial(_parse, cli))
-    read_templates(parsed)
+    if not read_templates(parsed):
+        read_templates(INSTALLED)
     project = ParsedProject(parsed)
     project.compile_templates()
     write_templates(parsed)
