@@ -122,7 +122,7 @@ def test_invalid_claims_are_rejected(hs256: JwtVerifier, changed: dict[str, Any]
 
 @pytest.mark.parametrize("secret", [" " * 32, "a" * 64, "short", f"{SECRET} "])
 def test_weak_secrets_are_refused(settings: Settings, secret: str) -> None:
-    with pytest.raises(SettingsError, match="MAILMART_JWT_SECRET has less than"):
+    with pytest.raises(SettingsError, match=r"MAILMART_JWT_SECRET (has less than|begins or ends)"):
         JwtVerifier(dataclasses.replace(settings, jwt_secret=secret))
 
 
