@@ -11,10 +11,10 @@ from typing import Any
 import marshmallow as ma
 from psycopg import Connection
 
+from api.analytics.endpoint_request import resolve_settings
 from api.analytics.query.plan import choose_fact
 from api.analytics.query.request import request_fields, resolve_query
 from api.analytics.query.statement import rows_statement
-from api.analytics.routes import resolve_settings
 from api.contract.exposures import Endpoint
 from api.contract.page_query import PAGE_AFTER, Position, section_statement
 from api.contract.publication import Publication

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from api.analytics.routes import resolve_settings
+from api.analytics.endpoint_request import resolve_settings
 from api.auth.api_keys import create_key
 from api.contract.exposures import Section
 from api.db.request_context import tenant_settings
