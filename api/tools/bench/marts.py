@@ -129,7 +129,7 @@ class MeasuredQuery:
 
 
 def bench_marts(
-    settings: Settings, messages: int, days: int, campaigns: int, rounds: int, report: Callable[[str], None]
+    settings: Settings, messages: int, days: int, campaigns: int, rounds: int, progress: Callable[[str], None]
 ) -> list[MeasuredQuery]:
     """Measures on a server of its own, and removes it.
 
@@ -137,15 +137,15 @@ def bench_marts(
         MailmartError: the build fails.
     """
     with scratch_servers(settings) as scratch:
-        publication = build_warehouse(scratch, messages, days, report, campaigns)
+        publication = build_warehouse(scratch, messages, days, progress, campaigns)
         workspace, ids = _ids(scratch)
         fixed = tenant_settings(workspace, publication.batch_id)
         queries = []
         for endpoint in publication.contract.endpoints:
-            report(f"measuring {endpoint.name}")
+            progress(f"measuring {endpoint.name}")
             for about, parameters in _requests(endpoint, ids):
                 queries += _measure(scratch, endpoint, about, parameters, fixed, ids, rounds)
-        report("measuring queries of metrics")
+        progress("measuring queries of metrics")
         return queries + [_measure_query(scratch, publication, about, body, fixed, rounds) for about, body in QUERIES.items()]
 
 
