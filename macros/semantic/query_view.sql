@@ -110,12 +110,13 @@ where
 
 {#
     The time of a slot on the clock of the zone. A zone is looked up for each row, which takes PostgreSQL longer than all else of it.
-    So it is an interval if its offset is the same all through the period: computed once, and null if it is not.
+    So it is an interval if its offset is the same all through the period: computed once, and null if it is not. A time in a null
+    zone is null, and then the zone is looked up.
 #}
 {% macro local_time_of_slot(time, period) -%}
     {%- set first, last = days_of_period(period) -%}
-    {%- set utc_offset -%}
-(
+coalesce(
+        {{ time }} at time zone (
             select case when count(distinct clock.utc_offset) = 1 then min(clock.utc_offset) end
             from (
                 select (midnight at time zone {{ query_timezone() }}) - (midnight at time zone 'UTC') as utc_offset
@@ -123,12 +124,9 @@ where
                     ({{ first }} - 1)::timestamp at time zone 'UTC', ({{ last }} + 2)::timestamp at time zone 'UTC', interval '1 day'
                 ) as midnight
             ) as clock
-        )
-    {%- endset -%}
-case
-        when {{ utc_offset }} is null then {{ time }} at time zone {{ query_timezone() }}
-        else {{ time }} at time zone {{ utc_offset }}
-    end
+        ),
+        {{ time }} at time zone {{ query_timezone() }}
+    )
 {%- endmacro %}
 
 
