@@ -43,7 +43,7 @@ lint-types: .venv/installed-dev
 	@$(RUN) -m mypy
 
 lint-sql: .venv/installed-dev
-	@$(RUN) -m sqlfluff lint --processes 2 models
+	@$(RUN) -m tests.lint.sql lint --processes 2 models
 
 # both read what dbt parses of the project
 lint-project: .venv/installed-dev

@@ -166,16 +166,18 @@ running_totals as (
     from counted_days
     -- days as numbers: frames of dates are of timestamps, which take longer
     window
-        {%- for name, frame in [
-            ('thirty_days', days_back ~ ' preceding and current row'),
-            ('this_week', '6 preceding and current row'),
-            ('week_before', '13 preceding and 7 preceding'),
-        ] %}
-        {{ name }} as (
+        thirty_days as (
             partition by mailbox_id, workspace_id, is_new
-            order by sent_date - date '2000-01-01' range between {{ frame }}
-        ){{ ',' if not loop.last }}
-        {%- endfor %}
+            order by sent_date - date '2000-01-01' range between {{ days_back }} preceding and current row
+        ),
+        this_week as (
+            partition by mailbox_id, workspace_id, is_new
+            order by sent_date - date '2000-01-01' range between 6 preceding and current row
+        ),
+        week_before as (
+            partition by mailbox_id, workspace_id, is_new
+            order by sent_date - date '2000-01-01' range between 13 preceding and 7 preceding
+        )
 )
 
 select
