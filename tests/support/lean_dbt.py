@@ -42,7 +42,7 @@ def _write_no_sql() -> None:
         if os.environ.get(KEEPS_SQL):
             write(node, project_root, compiled_path, compiled_code)
 
-    ParsedNode.write_node = write_if_asked  # type: ignore[method-assign]
+    ParsedNode.write_node = write_if_asked  # type: ignore[method-assign, assignment]
 
 
 def close_connections() -> None:
