@@ -28,7 +28,7 @@ coverage: test
 
 # longer: more kills, more random cases, five minutes of load
 soak: .venv/installed-dev
-	@MAILMART_TEST_KILLS=20 MAILMART_TEST_RUNS=8 MAILMART_TEST_REQUESTS=20 MAILMART_TEST_PROCESS_KILLS=20 MAILMART_TEST_INTAKE_KILLS=50 MAILMART_TEST_EXPORTS=100 MAILMART_TEST_SCHEMATHESIS_CASES=2000 MAILMART_TEST_FUZZ_CASES=50000 MAILMART_TEST_LOAD_SECONDS=300 MAILMART_TEST_BENCH_ENDPOINTS=all $(RUN) -m pytest -n $(PYTEST_WORKERS) --timeout 3600 tests/integration/warehouse tests/integration/api tests/integration/platform/test_bench_api.py tests/e2e
+	@MAILMART_TEST_KILLS=20 MAILMART_TEST_RUNS=8 MAILMART_TEST_REQUESTS=20 MAILMART_TEST_ROWS=100000 MAILMART_TEST_PROCESS_KILLS=20 MAILMART_TEST_INTAKE_KILLS=50 MAILMART_TEST_EXPORTS=100 MAILMART_TEST_SCHEMATHESIS_CASES=2000 MAILMART_TEST_FUZZ_CASES=50000 MAILMART_TEST_LOAD_SECONDS=300 MAILMART_TEST_BENCH_ENDPOINTS=all $(RUN) -m pytest -n $(PYTEST_WORKERS) --timeout 3600 tests/integration/warehouse tests/integration/api tests/integration/platform/test_bench_api.py tests/e2e
 
 # parts that can run beside each other: make -j2 lint
 lint: lint-code lint-types lint-sql lint-project
