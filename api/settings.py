@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 
 from api.errors import SettingsError
 from api.net.ssrf import Network, parse_networks
+from api.plurals import counted
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "MAILMART_"
@@ -715,15 +716,16 @@ def _check_retention(settings: Settings) -> None:
         )
     if messages and events and events > messages:
         raise SettingsError(
-            f"MAILMART_RETAIN_EVENTS ({events} days) is longer than MAILMART_RETAIN_MESSAGES ({messages} days)",
+            f"MAILMART_RETAIN_EVENTS ({counted(events, 'day')}) is longer than"
+            f" MAILMART_RETAIN_MESSAGES ({counted(messages, 'day')})",
             hint="Keep events for as many days as messages, or fewer.",
         )
     for name, what, days in (("PAYLOADS", "bodies", payloads), ("RAW_EVENTS", "raw rows", settings.retain_raw_events)):
         if days is not None and events and (days == 0 or days > events):
-            kept = f"{days} days" if days else "for ever"
+            kept = counted(days, "day") if days else "for ever"
             raise SettingsError(
                 f"MAILMART_RETAIN_{name} keeps {what} {kept},"
-                f" and MAILMART_RETAIN_EVENTS the events in them for {events} days only",
+                f" and MAILMART_RETAIN_EVENTS the events in them for {counted(events, 'day')} only",
                 hint=f"Keep {what} for as many days as events, or fewer.",
             )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -12,11 +12,10 @@ import psycopg
 from flask import Response, request
 from flask_smorest import Blueprint
 
-from api.analytics.cache import entity_tag
 from api.analytics.chart_document import chart_document, rows_of
 from api.analytics.charts import Answered, NoFastPath, OfferedChart, View, answered, charts_operation
 from api.analytics.conditional_get import body_unless_current
-from api.analytics.cursors import check_position, cursor_after, decode_cursor, published_state, request_hash
+from api.analytics.endpoint_request import resolve_request
 from api.analytics.fast_path import FastPath, ResolvedRequest
 from api.analytics.query.chart import NAME, TITLE, answer_of_chart, document_of_chart
 from api.analytics.query.chart_operation import chart_of_query_operation
@@ -25,14 +24,11 @@ from api.analytics.services import AnalyticsServices
 from api.contract.charts import Chart
 from api.contract.contract import Contract
 from api.contract.exposures import Endpoint
-from api.contract.lists import list_settings
-from api.contract.page_query import IS_STILL_READABLE, PAGE_AFTER, cut_page, section_statement
-from api.contract.parameters import DEMO_FIELDS, PARAMETERS, PATH_PARAMETERS, UNKNOWN_ZONE
+from api.contract.parameters import DEMO_FIELDS, PATH_PARAMETERS, UNKNOWN_ZONE
 from api.contract.publication import Publication
-from api.contract.response import assembler, statement
+from api.contract.response import statement
 from api.db.prepared_statements import Rows
-from api.db.request_context import tenant_settings
-from api.errors import INVALID, CursorExpired, InvalidCursor, NotFound, ValidationFailed
+from api.errors import INVALID, ValidationFailed
 from api.web.operations import (
     ETAG_HEADER,
     Operation,
@@ -41,7 +37,7 @@ from api.web.operations import (
     operations_blueprint,
 )
 from api.web.request_context import RequestContext, current_request_context
-from api.web.responses import data_body, data_response, not_modified
+from api.web.responses import data_response, not_modified
 from api.web.schemas import request_schema, response_schema
 
 # the blueprint, and the tag in the OpenAPI document
@@ -114,31 +110,6 @@ def _document(chart: Chart, params: Mapping[str, Any], answer: Mapping[str, Any]
     return chart_document(chart, rows_of(chart, answer["data"]), datetime.fromisoformat(answer["meta"]["data_as_of"]))
 
 
-def resolve_settings(
-    endpoint: Endpoint, params: Mapping[str, Any], path: Mapping[str, str], today: date
-) -> tuple[dict[str, str], dict[str, Any]]:
-    """The settings of a request (without workspace and batch), and the fields that its response repeats.
-
-    Raises:
-        ValidationFailed, InvalidTimeRange: the parameters contradict each other.
-        NotFound: an id of the path cannot exist.
-    """
-    settings: dict[str, str] = {}
-    response_fields: dict[str, Any] = {}
-    for name in endpoint.parameters:
-        resolved = PARAMETERS[name].resolve(params, today)
-        settings |= resolved.settings
-        response_fields |= resolved.response_fields
-    if endpoint.page is not None:
-        settings |= list_settings(endpoint.page, params)
-    for name in endpoint.path_parameters:
-        # PostgreSQL cannot store a NUL, so no id has one
-        if "\0" in path[name] or not path[name]:
-            raise _not_found(endpoint, path)
-        settings[PATH_PARAMETERS[name].setting] = path[name]
-    return settings, response_fields
-
-
 def _operation(endpoint: Endpoint) -> Operation:
     return Operation(
         operation_id=endpoint.operation_id,
@@ -169,125 +140,65 @@ def _operation(endpoint: Endpoint) -> Operation:
     )
 
 
-def _view(
-    endpoint: Endpoint, services: AnalyticsServices, fast_path: FastPath
-) -> Callable[[Mapping[str, Any], Mapping[str, str]], Response]:
+def _view(endpoint: Endpoint, services: AnalyticsServices, fast_path: FastPath) -> View:
     # of a page, the text depends on the request
-    whole = [statement(section) if section.page is None else "" for section in endpoint.sections]
+    texts = [statement(section) if section.page is None else "" for section in endpoint.sections]
 
     def view(params: Mapping[str, Any], path: Mapping[str, str]) -> Response:
         publication = services.publications.require()
-        today = datetime.now(UTC).date()
-        cursor = decode_cursor(params["cursor"]) if endpoint.page is not None and "cursor" in params else None
-        # the pages of a list are of one batch and one window, also after midnight
-        state = publication.readable[0] if cursor is None else published_state(cursor, publication)
-        settings, response_fields = resolve_settings(endpoint, params, path, today if cursor is None else cursor.day)
-        settings |= tenant_settings(authorized_workspace(), state.batch_id)
-        if endpoint.page is not None and cursor is not None:
-            if request_hash(endpoint, settings) != cursor.request:
-                raise InvalidCursor("Is of another request: except for limit, send the parameters of the first page.")
-            check_position(cursor.position, endpoint.page.sort[params["sort"]].data_type)
-            settings[PAGE_AFTER] = cursor.position.setting()
-        statements = [
-            text or section_statement(section, params, cursor.position if cursor else None)
-            for section, text in zip(endpoint.sections, whole, strict=True)
-            if section.is_shown(params)
-        ]
-        if state.batch_id != publication.batch_id:
-            statements.append(IS_STILL_READABLE)
-        assemble = assembler(endpoint.sections, response_fields, params)
-
-        def body_of(results: Sequence[Rows], publication: Publication) -> bytes:
-            read_as_of = state if cursor else publication.readable[0]
-            rows_by_section = _rows_by_section(endpoint, params, results)
-            _check_found(endpoint, params, rows_by_section, path)
-            pages: dict[str, str | None] = {}
-            for number, section in enumerate(endpoint.sections):
-                if section.page is None:
-                    continue
-                rows_by_section[number], last = cut_page(rows_by_section[number], params["limit"])
-                day = cursor.day if cursor else today
-                pages["next_cursor"] = (
-                    None if last is None else cursor_after(last, endpoint, settings, publication, read_as_of, day).encode()
-                )
-            return data_body({**assemble(rows_by_section), **pages}, read_as_of.data_as_of)
+        resolved = resolve_request(endpoint, params, path, publication, authorized_workspace(), datetime.now(UTC).date())
+        statements = resolved.statements(texts, publication)
+        body_of = resolved.body_of()
 
         def build_body(context: RequestContext, publication: Publication, settings: Mapping[str, str]) -> bytes:
-            return body_of(query_sections(context, settings, statements), publication)
-
-        def tag_of(publication: Publication, settings: Mapping[str, str]) -> str:
-            return entity_tag(publication, endpoint.name, settings, response_fields) if endpoint.is_cached else ""
+            return body_of(_query(services, endpoint, context, settings, statements), publication)
 
         context = current_request_context()
-        etag = tag_of(publication, settings)
+        etag = resolved.tag_of(publication, resolved.settings)
         is_conditional = bool(etag) and endpoint.method == "get"
         body = body_unless_current(
             context,
             services.cache,
             etag,
             request.headers.get("If-None-Match") if is_conditional else None,
-            lambda: build_body(context, publication, settings),
+            lambda: build_body(context, publication, resolved.settings),
         )
         # a request with a cursor is as of the cursor's batch, whatever is published
-        if cursor is None:
-            resolved = ResolvedRequest(
+        if resolved.cursor is None:
+            seen = ResolvedRequest(
                 endpoint.name,
                 endpoint.limit,
                 is_conditional,
                 context.path,
                 path["workspaceId"],
-                settings,
-                tag_of,
-                today,
+                resolved.settings,
+                resolved.tag_of,
+                resolved.today,
                 (publication, etag),
                 build_body,
                 statements,
                 body_of,
             )
-            fast_path.store(request.environ, resolved, request.get_data() if endpoint.method == "post" else b"")
+            fast_path.store(request.environ, seen, request.get_data() if endpoint.method == "post" else b"")
         return not_modified(etag) if body is None else data_response(body, etag if is_conditional else "")
-
-    def query_sections(context: RequestContext, settings: Mapping[str, str], statements: Sequence[str]) -> list[Rows]:
-        started_at = time.perf_counter()
-        try:
-            return services.pool.query(settings, statements, is_live=not endpoint.is_cached)
-        except psycopg.errors.InvalidParameterValue as error:
-            # PostgreSQL has its own list of time zones, which may be older than ours
-            if "timezone" not in endpoint.parameters:
-                raise
-            raise ValidationFailed(INVALID, details={"timezone": [UNKNOWN_ZONE]}) from error
-        finally:
-            context.query_seconds = time.perf_counter() - started_at
 
     return view
 
 
-def _rows_by_section(endpoint: Endpoint, params: Mapping[str, Any], results: Sequence[Rows]) -> list[Rows]:
-    """The rows of each section; none of a section that this response does not have.
-
-    Raises:
-        CursorExpired: the batch of the cursor was removed in the meantime.
-    """
-    left = iter(results)
-    rows_by_section = [next(left) if section.is_shown(params) else [] for section in endpoint.sections]
-    if not all(left):
-        raise CursorExpired
-    return rows_by_section
-
-
-def _check_found(endpoint: Endpoint, params: Mapping[str, Any], rows_by_section: Sequence[Rows], path: Mapping[str, str]) -> None:
-    """
-    Raises:
-        NotFound: a section names what does not exist, or must not be empty.
-    """
-    for section, rows in zip(endpoint.sections, rows_by_section, strict=True):
-        if section.not_found_error and rows:
-            raise NotFound(section.not_found_error, id=rows[0][0], workspace=path["workspaceId"])
-        if section.on_empty and not rows and section.is_shown(params):
-            raise _not_found(endpoint, path)
-
-
-def _not_found(endpoint: Endpoint, path: Mapping[str, str]) -> NotFound:
-    code = next((section.on_empty for section in endpoint.sections if section.on_empty), "NOT_FOUND")
-    first_id = next((path[name] for name in endpoint.path_parameters), "")
-    return NotFound(code, id=first_id, workspace=path["workspaceId"])
+def _query(
+    services: AnalyticsServices,
+    endpoint: Endpoint,
+    context: RequestContext,
+    settings: Mapping[str, str],
+    statements: Sequence[str],
+) -> list[Rows]:
+    started_at = time.perf_counter()
+    try:
+        return services.pool.query(settings, statements, is_live=not endpoint.is_cached)
+    except psycopg.errors.InvalidParameterValue as error:
+        # PostgreSQL has its own list of time zones, which may be older than ours
+        if "timezone" not in endpoint.parameters:
+            raise
+        raise ValidationFailed(INVALID, details={"timezone": [UNKNOWN_ZONE]}) from error
+    finally:
+        context.query_seconds = time.perf_counter() - started_at

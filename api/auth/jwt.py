@@ -18,13 +18,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from api.auth.jwks import Jwks
 from api.auth.principal import SCOPES, Principal
+from api.auth.secrets import check_secret
 from api.errors import SettingsError
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
-MIN_SECRET_BYTES = 32
-# 32 random bytes have 14 or more different hexadecimal digits, except once in 2,000 secrets
-MIN_SECRET_CHARACTERS = 10
 MIN_RSA_BITS = 2048
 MAX_TOKEN_LENGTH = 8192
 CACHE_TTL_SECONDS = 1.0
@@ -148,13 +146,7 @@ def _configured_key(settings: Settings) -> _VerificationKey | None:
 
 
 def _secret(secret: str) -> _VerificationKey:
-    problem = ""
-    if len(secret.encode()) < MIN_SECRET_BYTES:
-        problem = f"has less than {MIN_SECRET_BYTES} bytes"
-    elif len(set(secret)) < MIN_SECRET_CHARACTERS or secret != secret.strip():
-        problem = f"has less than {MIN_SECRET_CHARACTERS} different characters, or begins or ends with a space"
-    if problem:
-        raise SettingsError(f"MAILMART_JWT_SECRET {problem}", hint="Generate one: openssl rand -base64 48")
+    check_secret("MAILMART_JWT_SECRET", secret)
     return _VerificationKey("HS256", lambda token: secret)
 
 

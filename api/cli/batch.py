@@ -23,6 +23,7 @@ from api.builds.status import (
     RetentionStatus,
     batch_status,
 )
+from api.plurals import counted
 from api.settings import Settings
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -87,7 +88,7 @@ def run() -> None:
     is_published = run_manually(settings, stopping, click.echo)
     for table, rows in remove_old_rows(settings, stopping).items():
         if rows:
-            click.echo(f"retention has removed {rows} rows of {table}")
+            click.echo(f"retention has removed {counted(rows, 'row')} of {table}")
     for chunk in convert_old_chunks(settings, stopping):
         click.echo(f"{chunk} is in the columnstore")
     if not is_published:

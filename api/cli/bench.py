@@ -9,6 +9,7 @@ from typing import TypeVar
 import click
 
 from api.exports.formats import FORMATS
+from api.plurals import counted
 from api.settings import Settings
 from api.tools.bench import cube as cube_bench
 from api.tools.bench.api import bench_api
@@ -18,6 +19,7 @@ from api.tools.bench.export import COPY, bench_export
 from api.tools.bench.fresh import bench_fresh
 from api.tools.bench.intake import INTAKE, PGBENCH, STATIC, bench_intake
 from api.tools.bench.marts import MeasuredQuery, bench_marts
+from api.tools.bench.measured import median_ratio, medians
 from api.tools.bench.node_program import is_available
 from api.tools.bench.other_server import OtherServer
 from api.tools.bench.postgraphile import MAILMART, POSTGRAPHILE, bench_postgraphile
@@ -173,7 +175,7 @@ def batch(
     if len(measured) > 1:
         shortest, longest = min(measured, key=lambda history: history.days), max(measured, key=lambda history: history.days)
         ratio = _models(longest.nightly) / _models(shortest.nightly)
-        click.echo(f"nightly run on {longest.days} days / on {shortest.days} days: {ratio:.2f}")
+        click.echo(f"nightly run on {counted(longest.days, 'day')} / on {counted(shortest.days, 'day')}: {ratio:.2f}")
 
 
 def _show(history: History) -> None:
@@ -216,11 +218,15 @@ def _show_erase(erase: MeasuredErase) -> None:
 
 def _table(title: str, runs: tuple[Run, ...]) -> None:
     plain = {step: median(run.plain[step] for run in runs) for step in runs[0].plain}
-    by_model = {model: median(run.sql.get(model, 0) for run in runs) for model in runs[0].sql}
+    # a model that runs in fewer than half of the builds has the median 0
+    by_model = {
+        model: median(run.sql.get(model, 0) for run in runs) for model in sorted({name for run in runs for name in run.sql})
+    }
     wall = median(run.wall for run in runs)
     tests = median(run.tests for run in runs)
     dbt_itself = median(run.wall - run.busy for run in runs)
-    models, control, added = _models(runs), sum(plain.values()), sum(by_model.values())
+    models, control = _models(runs), median(sum(run.plain.values()) for run in runs)
+    added = median(sum(run.sql.values()) for run in runs)
     click.echo(f"  {title}: models {models:.2f} s, plain SQL {control:.2f} s, ratio {models / control:.2f}")
     click.echo(
         f"    dbt build, wall time {wall:.2f} s: data tests {tests:.2f} s, dbt itself (no statement runs) {dbt_itself:.2f} s"
@@ -230,7 +236,8 @@ def _table(title: str, runs: tuple[Run, ...]) -> None:
     tables = {model: seconds for model, seconds in by_model.items() if model.startswith(TABLE_PREFIXES)}
     for model, seconds in sorted(tables.items(), key=lambda pair: -pair[1]):
         click.echo(f"    {model:<28}{seconds:8.2f} s")
-    click.echo(f"    {'views, seeds, hooks':<28}{added - sum(tables.values()):8.2f} s")
+    others = median(sum(seconds for name, seconds in run.sql.items() if name not in tables) for run in runs)
+    click.echo(f"    {'views, seeds, hooks':<28}{others:8.2f} s")
     click.echo("    plain SQL: " + ", ".join(f"{step} {seconds:.2f} s" for step, seconds in plain.items()))
 
 
@@ -276,7 +283,9 @@ def fresh(messages: int, days: int, every: int, rate: int, seconds: float) -> No
         f"from a committed row to its number: p50 {result.percentile(0.5):.1f} s, p95 {result.percentile(0.95):.1f} s,"
         f" longest {result.seconds[-1]:.1f} s"
     )
-    click.echo(f"{len(result.builds)} builds: median {median(result.builds):.1f} s, longest {max(result.builds):.1f} s")
+    click.echo(
+        f"{counted(len(result.builds), 'build')}: median {median(result.builds):.1f} s, longest {max(result.builds):.1f} s"
+    )
 
 
 @command.command("api")
@@ -308,7 +317,10 @@ def api(
     other = _other_server(database_url, timescale, citus)
     options = Options(messages, days, seconds, rounds, connections, workers, endpoints)
     report = bench_api(Settings.from_environment(), options, lambda line: click.echo(f"  {line}", err=True), other)
-    click.echo(f"\n{messages:,} messages over {days} days; {workers} server process(es); {rounds} rounds of {seconds:g} s")
+    click.echo(
+        f"\n{messages:,} messages over {counted(days, 'day')}; {counted(workers, 'server process', 'server processes')};"
+        f" {counted(rounds, 'round')} of {seconds:g} s"
+    )
     _show_measured(report, connections)
     _show_ratios(report, connections)
     if report.processor:
@@ -339,7 +351,7 @@ def postgraphile(messages: int, connections: tuple[int, ...], rounds: int, secon
     click.echo(f"{'connections':<12}{MAILMART:>20}{POSTGRAPHILE:>14}{'ratio':>8}")
     for number in connections:
         ours, theirs = ([one.rate for one in results[label, number]] for label in (MAILMART, POSTGRAPHILE))
-        ratio = median(one / other for one, other in zip(ours, theirs, strict=True))
+        ratio = median_ratio(ours, theirs)
         click.echo(f"{number:<12}{median(ours):>20,.0f}{median(theirs):>14,.0f}{ratio:>8.2f}")
 
 
@@ -361,11 +373,8 @@ def cube(messages: int, connections: tuple[int, ...], rounds: int, seconds: floa
     click.echo("requests a second, medians; 50th percentile of the response times in ms\n")
     click.echo(f"{'connections':<32}" + "".join(f"{number:>20}" for number in connections))
     for label in dict.fromkeys(label for label, _ in results):
-        cells = [results[label, number] for number in connections]
-        click.echo(
-            f"{label:<32}"
-            + "".join(f"{median(one.rate for one in cell):>12,.0f}{median(one.p50 for one in cell):>8.1f}" for cell in cells)
-        )
+        cells = [medians(results[label, number]) for number in connections]
+        click.echo(f"{label:<32}" + "".join(f"{cell.rate:>12,.0f}{cell.p50:>8.1f}" for cell in cells))
     click.echo("\nratios")
     for label, control in (
         (cube_bench.UNCACHED, cube_bench.CUBE_UNCACHED),
@@ -374,8 +383,7 @@ def cube(messages: int, connections: tuple[int, ...], rounds: int, seconds: floa
         (cube_bench.UNCACHED, cube_bench.PLANNED),
     ):
         ratios = [
-            median(one.rate / other.rate for one, other in zip(results[label, number], results[control, number], strict=True))
-            for number in connections
+            median_ratio(*([one.rate for one in results[name, number]] for name in (label, control))) for number in connections
         ]
         click.echo(f"{label + ' / ' + control:<40}" + "".join(f"{ratio:>12.2f}" for ratio in ratios))
 
@@ -445,15 +453,18 @@ def export(sizes: tuple[int, ...], formats: tuple[str, ...], rounds: int) -> Non
     results = bench_export(Settings.from_environment(), sizes, formats, rounds, lambda line: click.echo(f"  {line}", err=True))
     smallest = min(results)
     for by_format in results.values():
-        copied = median(one.rows / one.seconds for one in by_format[COPY])
+        copied = [one.rows / one.seconds for one in by_format[COPY]]
         click.echo(f"\n{by_format[COPY][0].rows:,} rows")
         click.echo(f"  {'':<10}{'rows a second':>15}{'/ COPY':>9}{'MB':>9}{'peak MB':>9}{f'over {smallest:,}':>16}")
         for name, measured in by_format.items():
-            rate = median(one.rows / one.seconds for one in measured)
+            rates = [one.rows / one.seconds for one in measured]
             peak = max(one.peak for one in measured) / 1e6
             least = max(one.peak for one in results[smallest][name]) / 1e6
             megabytes = measured[0].size / 1e6
-            click.echo(f"  {name:<10}{rate:>15,.0f}{rate / copied:>9.2f}{megabytes:>9.1f}{peak:>9.1f}{peak - least:>+13.1f} MB")
+            click.echo(
+                f"  {name:<10}{median(rates):>15,.0f}{median_ratio(rates, copied):>9.2f}{megabytes:>9.1f}{peak:>9.1f}"
+                f"{peak - least:>+13.1f} MB"
+            )
 
 
 @command.command("marts")
@@ -472,13 +483,16 @@ def marts(messages: int, days: int, campaigns: int, rounds: int, plans: bool) ->
         Settings.from_environment(), messages, days, campaigns, rounds, lambda line: click.echo(f"  {line}", err=True)
     )
     click.echo(
-        f"\n{messages:,} messages of {campaigns:,} campaigns over {days} days in one workspace; medians of {rounds} rounds\n"
+        f"\n{messages:,} messages of {counted(campaigns, 'campaign')} over {counted(days, 'day')} in one workspace;"
+        f" medians of {counted(rounds, 'round')}\n"
     )
     for query in measured:
         _show_query(query)
     slow = sum(query.is_slow for query in measured)
     scanning = sum(bool(query.scanned) for query in measured)
-    click.echo(f"\n{len(measured)} queries: {slow} over their limit, {scanning} with a sequential scan of a fact")
+    click.echo(
+        f"\n{counted(len(measured), 'query', 'queries')}: {slow} over their limit, {scanning} with a sequential scan of a fact"
+    )
     if plans:
         slowest = {query.view: query for query in sorted(measured, key=lambda query: query.milliseconds)}
         for query in slowest.values():
@@ -567,5 +581,5 @@ def intake(
             f"  {measured.p50:>6.1f}  {measured.p99:>6.1f}  {route.rate:>7,.0f}  {inserts.rate:>9,.0f}  {row.ratio:>5.2f}"
         )
     if memory is not None:
-        parts = ", ".join(f"{megabytes:.0f}" for megabytes in memory.megabytes)
+        parts = ", ".join(f"{mebibytes:.0f}" for mebibytes in memory.mebibytes)
         click.echo(f"memory during {memory.seconds:.0f} s at {memory.events_a_second:,.0f} events a second, in MiB: {parts}")

@@ -14,6 +14,7 @@ from api.db.connection import connect
 from api.db.migrate import require_migrations
 from api.dbt.build_report import BuildReport
 from api.dbt.runner import report_build, run_dbt
+from api.plurals import counted
 from api.settings import Settings
 
 # with them dbt prints something else than a build
@@ -68,7 +69,7 @@ def _run(settings: Settings, arguments: tuple[str, ...]) -> int:
         for error in report.errors:
             click.echo(f"error: {error}", err=True)
         if report.skipped:
-            click.echo(f"{report.skipped} nodes that depend on a failed one were skipped", err=True)
+            click.echo(f"{counted(report.skipped, 'node')} skipped, because a node before failed", err=True)
         click.echo(WHAT_TO_DO, err=True)
     for line in _result(settings, report, time.monotonic() - started):
         click.echo(line)
@@ -84,8 +85,7 @@ def _result(settings: Settings, report: BuildReport, seconds: float) -> list[str
         if build is None:
             return []
         rows = written_rows(connection, build.batch_id).rows
-    written = f"{rows:,} row{'' if rows == 1 else 's'} written"
-    return [f"batch {build.batch_id} {_outcome(build)} ({report.counts()}; {written}; {seconds:.1f} s)"]
+    return [f"batch {build.batch_id} {_outcome(build)} ({report.counts()}; {counted(rows, 'row')} written; {seconds:.1f} s)"]
 
 
 def _outcome(build: BuildRecord) -> str:

@@ -13,6 +13,7 @@ from api.cli.progress import counting, step
 from api.cli.stack import run_programs, running_servers
 from api.errors import ServerError
 from api.pages.chart_bundle import ChartBundle, ChartBundleUnavailable
+from api.plurals import counted
 from api.processes.stack import service_programs
 from api.server.granian import check_address
 from api.settings import Settings
@@ -71,11 +72,13 @@ def _generate_missing_data(settings: Settings, messages: int) -> None:
     options = missing_data(settings, messages, datetime.now(UTC).date())
     if options is None:
         return
-    click.echo(f"  generating {options.messages:,} messages of {options.days} days …", err=True)
+    click.echo(f"  generating {counted(options.messages, 'message')} of {counted(options.days, 'day')} …", err=True)
     started = time.monotonic()
     with counting("generating messages") as progress:
         events = generate_data(settings, options, progress)
-    click.echo(f"✓ {options.messages:,} messages, {events:,} events ({time.monotonic() - started:.1f} s)", err=True)
+    click.echo(
+        f"✓ {counted(options.messages, 'message')}, {counted(events, 'event')} ({time.monotonic() - started:.1f} s)", err=True
+    )
 
 
 def _with_free_port(settings: Settings) -> Settings:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from api.erasure.erase import Erasure, erase_recipient, erase_workspace
+from api.plurals import counted, plural
 from api.settings import Settings
 
 
@@ -62,9 +63,9 @@ def _show(erasure: Erasure, subject: str, is_dry_run: bool) -> None:
         click.echo(f"{subject} {'would be' if is_dry_run else 'is'} erased:")
         width = max(len(table) for table in erasure.rows)
         for table, count in sorted(erasure.rows.items()):
-            click.echo(f"    {table:<{width}}  {count:>9} rows")
+            click.echo(f"    {table:<{width}}  {count:>9,} {plural(count, 'row')}")
     if erasure.exports:
-        click.echo(f"    files of {erasure.exports} exports {'would be' if is_dry_run else 'are'} deleted")
+        click.echo(f"    files of {counted(erasure.exports, 'export')} {'would be' if is_dry_run else 'are'} deleted")
     if erasure.kept:
         click.echo("not changed, because these tables are the platform's own:")
         for line in erasure.kept:

@@ -8,6 +8,7 @@ from datetime import datetime
 import click
 
 from api.cli.progress import counting
+from api.plurals import counted
 from api.settings import Settings
 from api.tools.synthetic.generate import GenerateOptions, generate
 
@@ -50,4 +51,5 @@ def command(workspaces: int, campaigns: int, messages: int, days: int, seed: int
     with counting("generating messages") as progress:
         events = generate(Settings.from_environment(), options, progress)
     seconds = time.monotonic() - started
-    click.echo(f"{messages:,} messages, {events:,} events in {seconds:.1f} s ({messages / seconds:,.0f} messages a second)")
+    made = f"{counted(messages, 'message')}, {counted(events, 'event')}"
+    click.echo(f"{made} in {seconds:.1f} s ({messages / seconds:,.0f} messages a second)")

@@ -15,6 +15,7 @@ from api.erasure.erase import is_erased_workspace
 from api.errors import MailmartError
 from api.ingest.loader import PROVIDERS, LoadResult, load, workspace_exists
 from api.ingest.reader import RejectedLine, read_documents
+from api.plurals import counted
 from api.settings import Settings
 
 
@@ -45,18 +46,18 @@ def command(provider: str, workspace_id: str, files: tuple[str, ...]) -> None:
     elif not workspace_exists(settings, workspace_id):
         click.echo(f"warning: raw.workspaces has no workspace {workspace_id!r} yet; its events are loaded anyway", err=True)
     loaded = rejected = 0
-    one, several = ("event", "events") if provider == "native" else ("body", "bodies")
+    nouns = ("event", "events") if provider == "native" else ("body", "bodies")
     for name in files:
         result = _ingest(settings, provider, workspace_id, name)
         loaded += result.loaded
         rejected += result.rejected
-        summary = f"{_label(name)}: {result.loaded} {one if result.loaded == 1 else several} loaded, {result.rejected} rejected"
+        summary = f"{_label(name)}: {counted(result.loaded, *nouns)} loaded, {result.rejected:,} rejected"
         if result.rejected:
-            counts = ", ".join(f"{count} {problem}" for problem, count in sorted(result.problems.items()))
+            counts = ", ".join(f"{count:,} {problem}" for problem, count in sorted(result.problems.items()))
             summary += f" ({counts}), see {_rejects_path(name)}"
         click.echo(summary)
     if len(files) > 1:
-        click.echo(f"{len(files)} files: {loaded} {one if loaded == 1 else several} loaded, {rejected} rejected")
+        click.echo(f"{counted(len(files), 'file')}: {counted(loaded, *nouns)} loaded, {rejected:,} rejected")
     sys.exit(1 if rejected or is_erased else 0)
 
 

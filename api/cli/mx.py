@@ -10,6 +10,7 @@ import click
 
 from api.db.connection import connect
 from api.errors import MailmartError
+from api.plurals import counted
 from api.recipients.repository import domains_to_resolve, is_built, remove_unused, store
 from api.recipients.resolver import is_domain, resolve_all
 from api.settings import Settings
@@ -49,13 +50,12 @@ def command(limit: int, days: int, nameservers: tuple[str, ...], port: int, max_
             statuses.update(record.status for record in batch)
         removed = remove_unused(connection, schema, days)
     numbers = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items())) or "nothing to look up"
-    click.echo(f"{sum(statuses.values())} domains looked up: {numbers}")
+    click.echo(f"{counted(sum(statuses.values()), 'domain')} looked up: {numbers}")
     if len(domains) > sum(statuses.values()):
-        click.echo(
-            f"{len(domains) - sum(statuses.values())} domains were not looked up within {max_seconds} s: run the command again"
-        )
+        left = counted(len(domains) - sum(statuses.values()), "domain")
+        click.echo(f"{left} not looked up within {max_seconds} s: run the command again")
     if removed:
-        click.echo(f"{removed} domains without messages removed")
+        click.echo(f"{counted(removed, 'domain')} without messages removed")
 
 
 def _check_address(nameserver: str) -> None:

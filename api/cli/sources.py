@@ -21,6 +21,7 @@ from api.intake.sources import (
     rotate_token,
 )
 from api.intake.tokens import source_url
+from api.plurals import counted
 from api.processes.probe import responds
 from api.settings import Settings
 
@@ -111,7 +112,7 @@ def rotate(source_id: str, signing_keys: tuple[str, ...], is_now: bool) -> None:
     settings = Settings.from_environment()
     if signing_keys:
         provider, replaced = rotate_secrets(settings, source_id, [_secret(key) for key in signing_keys], is_now=is_now)
-        new = "a new signing secret" if len(signing_keys) == 1 else f"{len(signing_keys)} new signing secrets"
+        new = counted(len(signing_keys), "new signing secret")
         before = f"; those before {'have ended' if is_now else 'end in a day'}" if replaced else ""
         click.echo(f"source {source_id} of {provider} has {new}{before}")
         return
@@ -180,12 +181,12 @@ def _secret(text: str) -> str:
 
 
 def _line(source: StoredSource) -> str:
-    counts = f"{source.bodies} {'body' if source.bodies == 1 else 'bodies'}, {source.rejected} rejected"
+    counts = f"{counted(source.bodies, 'body', 'bodies')}, {source.rejected:,} rejected"
     last = f"last {_time(source.last_body_at)}" if source.last_body_at else "none yet"
     parts = [source.source_id, f"{source.state:<8}", source.workspace_id, source.provider, f"{counts}, {last}"]
     if source.last_signature_failure_at:
         parts.append(
-            f"{source.signature_failures} with a wrong signature, last {_time(source.last_signature_failure_at)}:"
+            f"{source.signature_failures:,} with a wrong signature, last {_time(source.last_signature_failure_at)}:"
             f" {source.last_signature_failure}"
         )
     parts += [
@@ -199,7 +200,7 @@ def _old(what: str, count: int, until: datetime | None) -> list[str]:
     """What was replaced and is still valid."""
     if until is None:
         return []
-    return [f"1 old {what} valid until {_time(until)}" if count == 1 else f"{count} old {what}s valid until {_time(until)}"]
+    return [f"{counted(count, f'old {what}')} valid until {_time(until)}"]
 
 
 def _time(moment: datetime) -> str:

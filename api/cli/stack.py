@@ -17,6 +17,7 @@ from api.db.migrate import migrate
 from api.embedded import servers
 from api.embedded.watchdog import ServerWatchdog
 from api.errors import HomeNotWritable, MailmartError, ServerError, SettingsError
+from api.plurals import counted
 from api.processes.probe import responds
 from api.processes.stack import program_environment
 from api.processes.supervisor import Program, Supervisor
@@ -36,7 +37,7 @@ def start_and_migrate(settings: Settings) -> None:
         done("started" if started.postgres or started.valkey else "already running")
     with step("migrating the database") as done:
         applied = migrate(settings)
-        done(f"{len(applied)} migrations applied" if applied else "up to date")
+        done(f"{counted(len(applied), 'migration')} applied" if applied else "up to date")
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from typing import Any
 
 import orjson
 
+from api.plurals import counted
+
 ARGUMENTS = ("--log-format", "json", "--log-format-file", "debug", "--no-use-colors")
 # what the macros of the project say with log(info=true)
 NOTE = "JinjaLogInfo"
@@ -84,8 +86,8 @@ class BuildReport:
 
     def counts(self) -> str:
         """What was built and tested: `85 models, 431 data tests, 13 seeds`."""
-        counted = ((self.finished[kind], title) for kind, title in KINDS.items())
-        return ", ".join(f"{count:,} {title}{'' if count == 1 else 's'}" for count, title in counted if count) or "nothing"
+        numbers = ((self.finished[kind], title) for kind, title in KINDS.items())
+        return ", ".join(counted(count, title) for count, title in numbers if count) or "nothing"
 
     def _begin(self, data: dict[str, Any]) -> None:
         self.total = max(self.total, int(data.get("total") or 0))

@@ -170,6 +170,8 @@ def _configure(folders: Folders, data: Path, port: int, durable: bool) -> None:
     }
     if not durable:
         settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        # it would visit each of a thousand databases again and again
+        settings |= {"autovacuum": "off"}
     configuration = data / "mailmart.conf"
     configuration.write_text("".join(f"{name} = {_quoted(value)}\n" for name, value in settings.items()))
     folders.user.take_ownership(configuration)

@@ -19,6 +19,7 @@ from api.erasure.files import delete_files
 from api.erasure.person import HINT, check_address, person_parameters
 from api.errors import ContractError, MailmartError
 from api.exports.storage import storage_of
+from api.plurals import counted
 from api.settings import Settings
 
 # each lock is asked for during a second, so that nobody waits long behind it (decision 57)
@@ -188,7 +189,7 @@ def _erase_recipient(
         erasure.rows = rows
         erasure.exports = len(export_ids)
         erasure.kept = [
-            f"{relation}.{column}: {count} row{'s' if count > 1 else ''}"
+            f"{relation}.{column}: {counted(count, 'row')}"
             for relation, column, count in connection.execute("select * from app.find_in_app_tables(%s)", (person,))
         ]
         if not erasure.is_empty:

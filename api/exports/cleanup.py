@@ -10,6 +10,7 @@ import psycopg
 from api.db.connection import connect
 from api.errors import StorageError
 from api.exports.storage import Storage
+from api.plurals import counted
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def clean_up(settings: Settings, storage: Storage) -> int:
         connection.execute(DELETE_OLD)
     if errors:
         raise StorageError(
-            f"The files of {len(errors)} exports cannot be deleted: {errors[0].message}",
+            f"The files of {counted(len(errors), 'export')} cannot be deleted: {errors[0].message}",
             hint=errors[0].hint,
             is_lasting=errors[0].is_lasting,
         )

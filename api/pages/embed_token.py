@@ -12,6 +12,7 @@ from typing import Any
 
 import jwt
 
+from api.auth.secrets import HOW_TO_GENERATE, check_secret
 from api.drawing.picture import THEMES
 from api.errors import ApiError, SettingsError
 from api.settings import Settings
@@ -24,9 +25,6 @@ MAX_LIFETIME_SECONDS = 86_400
 LEEWAY_SECONDS = 60
 CLAIMS = ("aud", "chart", "exp", "iat", "params", "theme", "workspace_id")
 OTHER_CLAIMS = ("iss", "jti", "nbf", "sub")
-MIN_SECRET_BYTES = 32
-MIN_SECRET_CHARACTERS = 10
-HINT = "Generate one: openssl rand -base64 48"
 
 
 class InvalidToken(ApiError):
@@ -155,15 +153,10 @@ def _secrets(settings: Settings) -> Sequence[str]:
             hint="Keep the current one and the one before it. A secret has no comma.",
         )
     for secret in secrets:
-        if len(secret.encode()) < MIN_SECRET_BYTES or len(set(secret)) < MIN_SECRET_CHARACTERS:
-            raise SettingsError(
-                f"MAILMART_EMBED_SECRET has less than {MIN_SECRET_BYTES} bytes, or less than {MIN_SECRET_CHARACTERS} different"
-                " characters",
-                hint=HINT,
-            )
+        check_secret("MAILMART_EMBED_SECRET", secret)
         if secret == settings.jwt_secret:
             raise SettingsError(
                 "MAILMART_EMBED_SECRET is also MAILMART_JWT_SECRET: who signs links to charts could sign in to the API",
-                hint=HINT,
+                hint=HOW_TO_GENERATE,
             )
     return secrets

@@ -1,11 +1,18 @@
-{# Stops a build whose semantic layer the API cannot read: each error says what is wrong and what to do. dbt checks the rest. #}
+{#
+    Stops a build whose semantic layer the API cannot read: each error says what is wrong and what to do. dbt checks the rest.
+
+    Each view of a query calls it. The first one of a command checks all, and leaves a mark in the graph, which is that command's own.
+#}
 {% macro check_semantic_layer() -%}
-    {%- for semantic_model in graph.semantic_models.values() -%}
-        {%- do check_semantic_model(semantic_model) -%}
-    {%- endfor -%}
-    {%- for metric in graph.metrics.values() if not metric_meta(metric).hidden -%}
-        {%- do check_metric(metric) -%}
-    {%- endfor -%}
+    {%- if not graph.is_semantic_layer_checked -%}
+        {%- for semantic_model in graph.semantic_models.values() -%}
+            {%- do check_semantic_model(semantic_model) -%}
+        {%- endfor -%}
+        {%- for metric in graph.metrics.values() if not metric_meta(metric).hidden -%}
+            {%- do check_metric(metric) -%}
+        {%- endfor -%}
+        {%- do graph.update({'is_semantic_layer_checked': true}) -%}
+    {%- endif -%}
 {%- endmacro %}
 
 

@@ -3,7 +3,7 @@
     each measure of its semantic model. The measures are those of the rows: the API sums them.
 
     name    The semantic model, whose `model` is this view.
-    facts   The fact, ref('fct_…'); or a list of selects whose rows are added up, each of one fact. No union in one select: the
+    facts   The fact, [ref('fct_…')]; or several selects whose rows are added up, each of one fact. No union in one select: the
             planner would hand each row through three more nodes.
     joins   Dimension tables: {'mailboxes': ref('dim_mailboxes')}. The name is the table's, without dim_, and its alias in
             expressions: with_lookups().
@@ -19,14 +19,16 @@ select 1 as parsed
 {%- if 'semantic_models' not in graph -%}
     {%- do stop('A unit test cannot build the view of a query: dbt shows it no semantic models.') -%}
 {%- endif -%}
+{%- if facts is string or facts is mapping -%}
+    {%- do stop("query_view('" ~ name ~ "', …) needs a list of facts, such as [ref('fct_campaign_days')].") -%}
+{%- endif -%}
 {%- do check_semantic_layer() -%}
 {%- set semantic_model = semantic_model_named(name) -%}
 {%- set meta = semantic_model.config.meta -%}
 {%- set columns = query_view_columns(semantic_model) -%}
-{%- set parts = [facts] if facts is string or facts is mapping else facts -%}
 {%- for period in ['current', 'previous'] -%}
 {%- set is_last_period = loop.last -%}
-{%- for fact in parts %}
+{%- for fact in facts %}
 select
     {%- for column in columns %}
     ({{ with_lookups(column.sql, joins) if column.sql else time_column_sql(column.name, meta, period) }})::{{ column.data_type }} as {{ column.name }}
@@ -108,12 +110,13 @@ where
 
 {#
     The time of a slot on the clock of the zone. A zone is looked up for each row, which takes PostgreSQL longer than all else of it.
-    So it is an interval if its offset is the same all through the period: computed once, and null if it is not.
+    So it is an interval if its offset is the same all through the period: computed once, and null if it is not. A time in a null
+    zone is null, and then the zone is looked up.
 #}
 {% macro local_time_of_slot(time, period) -%}
     {%- set first, last = days_of_period(period) -%}
-    {%- set utc_offset -%}
-(
+coalesce(
+        {{ time }} at time zone (
             select case when count(distinct clock.utc_offset) = 1 then min(clock.utc_offset) end
             from (
                 select (midnight at time zone {{ query_timezone() }}) - (midnight at time zone 'UTC') as utc_offset
@@ -121,12 +124,9 @@ where
                     ({{ first }} - 1)::timestamp at time zone 'UTC', ({{ last }} + 2)::timestamp at time zone 'UTC', interval '1 day'
                 ) as midnight
             ) as clock
-        )
-    {%- endset -%}
-case
-        when {{ utc_offset }} is null then {{ time }} at time zone {{ query_timezone() }}
-        else {{ time }} at time zone {{ utc_offset }}
-    end
+        ),
+        {{ time }} at time zone {{ query_timezone() }}
+    )
 {%- endmacro %}
 
 

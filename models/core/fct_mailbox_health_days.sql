@@ -4,6 +4,7 @@
 {%- set days_back = 29 %}
 {#- days after a workspace's last mail that have rows: over a weekend, requests need not add up the days themselves -#}
 {%- set days_ahead = 2 %}
+{%- set counts = ['sent', 'delivered', 'hard_bounced', 'complained', 'unsubscribed'] %}
 
 {{ config(unique_key=grain, indexes=[{'columns': ['workspace_id', 'health_date']}]) }}
 
@@ -12,11 +13,7 @@ with mailbox_days as not materialized (
         workspace_id,
         mailbox_id,
         sent_date,
-        sent,
-        delivered,
-        hard_bounced,
-        complained,
-        unsubscribed
+        {{ counts | join(',\n        ') }}
     from {{ ref('fct_mailbox_days') }} as fct_mailbox_days
     where {{ is_current() }} and mailbox_id <> ''
 ),
@@ -109,11 +106,7 @@ counted_days as (
         mailbox_id,
         true as is_new,
         sent_date,
-        sent,
-        delivered,
-        hard_bounced,
-        complained,
-        unsubscribed,
+        {{ counts | join(',\n        ') }},
         null::date as health_date
     from new_days
     union all
@@ -123,11 +116,9 @@ counted_days as (
         mailbox_id,
         true as is_new,
         day::date as sent_date,
-        0 as sent,
-        0 as delivered,
-        0 as hard_bounced,
-        0 as complained,
-        0 as unsubscribed,
+        {%- for count in counts %}
+        0 as {{ count }},
+        {%- endfor %}
         day::date as health_date
     from (
         select
@@ -146,11 +137,7 @@ counted_days as (
         mailbox_id,
         false as is_new,
         sent_date,
-        sent,
-        delivered,
-        hard_bounced,
-        complained,
-        unsubscribed,
+        {{ counts | join(',\n        ') }},
         null::date as health_date
     from changed_mailboxes
     inner join mailbox_days using (workspace_id, mailbox_id)
@@ -161,11 +148,9 @@ counted_days as (
         mailbox_id,
         false as is_new,
         day::date as sent_date,
-        0 as sent,
-        0 as delivered,
-        0 as hard_bounced,
-        0 as complained,
-        0 as unsubscribed,
+        {%- for count in counts %}
+        0 as {{ count }},
+        {%- endfor %}
         day::date as health_date
     from changed_mailboxes
     cross join generate_series(first_date::timestamp, last_date::timestamp, interval '1 day') as day
@@ -199,13 +184,9 @@ select
     workspace_id,
     health_date,
     mailbox_id,
-    sent::int as sent,
-    delivered::int as delivered,
-    hard_bounced::int as hard_bounced,
-    complained::int as complained,
-    unsubscribed::int as unsubscribed,
-    sent_this_week::int as sent_this_week,
-    sent_week_before::int as sent_week_before,
+    {%- for count in counts + ['sent_this_week', 'sent_week_before'] %}
+    {{ count }}::int as {{ count }},
+    {%- endfor %}
     {{ batch_id() }}::bigint as valid_from,
     {{ valid_to_or_tombstone('sent = 0') }} as valid_to
 from running_totals
@@ -217,13 +198,9 @@ select
     this_rows.workspace_id,
     this_rows.health_date,
     this_rows.mailbox_id,
-    0 as sent,
-    0 as delivered,
-    0 as hard_bounced,
-    0 as complained,
-    0 as unsubscribed,
-    0 as sent_this_week,
-    0 as sent_week_before,
+    {%- for count in counts + ['sent_this_week', 'sent_week_before'] %}
+    0 as {{ count }},
+    {%- endfor %}
     {{ batch_id() }}::bigint as valid_from,
     {{ batch_id() }}::bigint as valid_to
 from {{ this }} as this_rows

@@ -9,6 +9,8 @@ from api.dbt.profile import dbt_environment
 from api.settings import Settings
 from tests.support.forked_dbt import forked_dbt_command, run_forked
 
+# a variable of a command's environment: with it, dbt writes the SQL of its nodes into the target folder
+KEEPS_SQL = "MAILMART_TEST_KEEPS_SQL"
 # what is published has passed its data tests
 WITHOUT_UNIT_TESTS = ("build", "--exclude-resource-type", "unit_test")
 # seeds and models alone, which takes a third less and publishes nothing
@@ -18,12 +20,19 @@ ROWS = (*WITHOUT_TESTS, "--select", "path:models/core")
 
 
 def run_dbt(
-    settings: Settings, command: str, *arguments: str, target_path: str = "target", check: bool = True
+    settings: Settings,
+    command: str,
+    *arguments: str,
+    target_path: str = "target",
+    check: bool = True,
+    keeps_sql: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a dbt command to its end. With `check`, a failure fails the test and shows dbt's output."""
-    completed = run_forked(
-        _arguments(settings, command, arguments, target_path), _environment(settings), settings.project_root, timeout=240
-    )
+    """Runs a dbt command to its end. With `check`, a failure fails the test and shows dbt's output.
+
+    With `keeps_sql`, the SQL of the nodes is in the target folder. Otherwise no test reads it, and it is not written.
+    """
+    environment = {**_environment(settings), **({KEEPS_SQL: "1"} if keeps_sql else {})}
+    completed = run_forked(_arguments(settings, command, arguments, target_path), environment, settings.project_root, timeout=240)
     if check and completed.returncode != 0:
         raise AssertionError(f"dbt {command} failed:\n{completed.stdout}\n{completed.stderr}")
     return completed

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
+from typing import Any
 
+from dbt.contracts.graph.nodes import ParsedNode
 from dbt.plugins.manager import PluginManager
 
 from api.dbt import lean_dbt
 from api.dbt.reused_connections import ReusedConnections
+from tests.support.dbt import KEEPS_SQL
 
 # dbt connects again for each node, each time with a password's hash and an empty cache of the catalog
 REUSED = ReusedConnections()
@@ -19,6 +23,7 @@ def leave_out_what_nobody_reads() -> None:
     lean_dbt.leave_out_debug_events()
     REUSED.install()
     _import_once()
+    _write_no_sql()
 
 
 def _import_once() -> None:
@@ -27,6 +32,17 @@ def _import_once() -> None:
         importlib.import_module(f"dbt.task.{command}")
     found = PluginManager.get_prefixed_modules()  # type: ignore[no-untyped-call]
     PluginManager.get_prefixed_modules = classmethod(lambda cls: found)  # type: ignore[method-assign, assignment]
+
+
+def _write_no_sql() -> None:
+    """Two files for each node: 600 in a build. A test that reads them asks for them: see run_dbt()."""
+    write = ParsedNode.write_node
+
+    def write_if_asked(node: ParsedNode, project_root: str, compiled_path: Any, compiled_code: str) -> None:
+        if os.environ.get(KEEPS_SQL):
+            write(node, project_root, compiled_path, compiled_code)
+
+    ParsedNode.write_node = write_if_asked  # type: ignore[method-assign, assignment]
 
 
 def close_connections() -> None:

@@ -96,7 +96,7 @@ def pooled(
         return True
 
     try:
-        wait_until(is_up, "PgBouncer accepts connections", 30)
+        wait_until(is_up, "PgBouncer accepts connections")
         yield replace(settings, database_url=url)
     finally:
         process.terminate()

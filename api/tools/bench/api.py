@@ -15,7 +15,8 @@ from api.errors import MailmartError
 from api.settings import Settings
 from api.tools.bench.control_responses import write_responses
 from api.tools.bench.controls import STATIC
-from api.tools.bench.load import HOST, Load, Measured, measure
+from api.tools.bench.load import HOST, Load, measure
+from api.tools.bench.measured import Measured
 from api.tools.bench.other_server import OtherServer
 from api.tools.bench.pgbench import as_transaction, measure_prepared, measure_transaction
 from api.tools.bench.processor_time import ProcessorClock

@@ -35,6 +35,8 @@ from api.tools.synthetic.generate import GenerateOptions, generate
 NEW_SHARE = 0.01
 LATE_SHARE = 0.1
 EVENTS_PER_MESSAGE = 2.52
+# begins a part of a script that is measured by itself
+STEP = "-- step: "
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def _load_day(scratch: Settings, volume: int, number: int, workspaces: int) -> d
     late = int(events * LATE_SHARE)
     with connect(scratch, "mailmart_owner") as connection:
         since = _row(connection, "select clock_timestamp()")
-        connection.execute(_text("late_events.sql"), {"events": late})
+        connection.execute(script("late_events.sql"), {"events": late, "number": number})
     # a complete day, which ends yesterday
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     day = _mail(workspaces, int((events - late) / EVENTS_PER_MESSAGE), 1)
@@ -247,10 +249,10 @@ class _Bench:
             processor=processor,
         )
 
-    def compared(self, run: Run, script: str, parameters: dict[str, Any] | None = None) -> Run:
+    def compared(self, run: Run, name: str, parameters: dict[str, Any] | None = None) -> Run:
         """The run with the same work in plain SQL."""
         before = self._clock.seconds()
-        plain = _plain(self._scratch, script, parameters)
+        plain = _plain(self._scratch, name, parameters)
         return dataclasses.replace(run, plain=plain, plain_processor=sum(self._clock.seconds_since(before).values()))
 
 
@@ -285,7 +287,8 @@ def _plain(scratch: Settings, name: str, parameters: dict[str, Any] | None = Non
         # the same plans as in a build
         connection.execute("set random_page_cost = 1.1")
         connection.execute("set work_mem = '128MB'")
-        _, *steps = _text(name).split("-- step: ") if "-- step: " in _text(name) else ("", f"all\n{_text(name)}")
+        text = script(name)
+        _, *steps = text.split(STEP) if STEP in text else ("", f"all\n{text}")
         for step in steps:
             title, body = step.split("\n", 1)
             started = time.monotonic()
@@ -328,5 +331,6 @@ def _row(connection: Connection, statement: LiteralString | sql.Composed) -> tup
     return row
 
 
-def _text(name: str) -> str:
+def script(name: str) -> str:
+    """The text of one of this package's files with SQL."""
     return importlib.resources.files("api.tools.bench").joinpath(name).read_text()

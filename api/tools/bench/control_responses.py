@@ -46,7 +46,7 @@ class ControlResponses(TypedDict):
 
 def responses_file(settings: Settings) -> Path:
     """The path of the file."""
-    return settings.home / "control_answers.json"
+    return settings.home / "control_responses.json"
 
 
 def write_responses(

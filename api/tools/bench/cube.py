@@ -26,11 +26,12 @@ from api.db.connection import connect
 from api.db.request_context import tenant_settings
 from api.errors import MailmartError
 from api.settings import Settings
-from api.tools.bench.load import HOST, Load, Measured, measure
-from api.tools.bench.node_program import connection_environment, free_port, install, running
+from api.tools.bench.load import HOST, Load, measure
+from api.tools.bench.measured import Measured
+from api.tools.bench.node_program import connection_environment, install, running
 from api.tools.bench.pgbench import as_transaction, measure_prepared, measure_transaction
 from api.tools.bench.scratch import build_warehouse, scratch_servers
-from api.tools.bench.services import send, service
+from api.tools.bench.services import free_port, send, service
 from api.tools.bench.statement_log import sent_transaction, statements_logged
 from api.tools.bench.turns import measure_in_turns
 

@@ -33,8 +33,8 @@ class MeasuredErase:
     Attributes:
         rows: rows that were deleted.
         seconds: wall time.
-        processor: processor time of PostgreSQL.
-        wal_bytes: write-ahead log written meanwhile.
+        processor: processor time of PostgreSQL, that of the sessions beside the erase among it.
+        wal_bytes: write-ahead log written meanwhile, also by those sessions.
         reads: rows of the workspace in core.fct_campaign_days as another session saw them, in order, without repetitions.
         slowest_read: seconds of the slowest of those reads.
         loaded: rows of another workspace loaded meanwhile, each in a transaction of its own.
@@ -58,13 +58,14 @@ class _Session:
     count: int = 0
     slowest: float = 0.0
     values: list[int] = field(default_factory=list)
+    error: Exception | None = None
 
 
 def bench_erase(scratch: Settings) -> MeasuredErase:
     """Erases the workspace of a warehouse that has one.
 
     Raises:
-        MailmartError: the erase fails.
+        MailmartError, psycopg.Error: the erase fails, or a session beside it.
     """
     with connect(scratch, "mailmart_owner") as connection:
         workspace = str(_value(connection, WORKSPACE))
@@ -106,24 +107,32 @@ def _repeated(scratch: Settings, work: Callable[[Connection], None], session: _S
     begun = threading.Event()
 
     def repeat() -> None:
-        with connect(scratch, "mailmart_owner") as connection:
-            while not stop.is_set():
-                started = time.monotonic()
-                work(connection)
-                connection.commit()
-                session.slowest = max(session.slowest, time.monotonic() - started)
-                session.count += 1
-                begun.set()
-                stop.wait(SECONDS_BETWEEN)
+        try:
+            with connect(scratch, "mailmart_owner") as connection:
+                while not stop.is_set():
+                    started = time.monotonic()
+                    work(connection)
+                    connection.commit()
+                    session.slowest = max(session.slowest, time.monotonic() - started)
+                    session.count += 1
+                    begun.set()
+                    stop.wait(SECONDS_BETWEEN)
+        # in the thread, nobody would see it, and the numbers of before would be taken for all
+        except Exception as error:  # noqa: BLE001
+            session.error = error
+        finally:
+            begun.set()
 
     thread = threading.Thread(target=repeat)
     thread.start()
     try:
-        begun.wait(10)
+        begun.wait()
         yield
     finally:
         stop.set()
         thread.join()
+    if session.error is not None:
+        raise session.error
 
 
 def _value(connection: Connection, query: str) -> int | str:

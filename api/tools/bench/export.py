@@ -13,24 +13,22 @@ import orjson
 import psycopg
 
 from api.contract.export_types import Catalogue
-from api.contract.publication import read_publication
 from api.db.connection import connect, conninfo
 from api.db.request_context import WORKSPACE_ID
-from api.dbt.runner import run_dbt
 from api.errors import MailmartError
 from api.exports.plan import ExportPlan, resolve_request
 from api.exports.repository import new_export_id, request_export
 from api.settings import Settings
-from api.tools.bench.scratch import scratch_servers, vacuum_analyze
-from api.tools.synthetic.generate import GenerateOptions, generate
+from api.tools.bench.scratch import build_warehouse, scratch_servers
 
 WORKSPACE = "ws_demo_1"
 COPY = "COPY"
+DAYS = 100
 COPY_MESSAGES = "copy (select * from marts.messages) to stdout with (format csv)"
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredExport:
     """One file, or one COPY: rows, bytes, seconds, and the peak memory of the process in bytes."""
 
     rows: int
@@ -41,7 +39,7 @@ class Measured:
 
 def bench_export(
     settings: Settings, sizes: Sequence[int], formats: Sequence[str], rounds: int, progress: Callable[[str], None]
-) -> dict[int, dict[str, list[Measured]]]:
+) -> dict[int, dict[str, list[MeasuredExport]]]:
     """Results by size (messages) and format, or COPY, one for each round. Measures on a temporary embedded server.
 
     Raises:
@@ -49,21 +47,9 @@ def bench_export(
     """
     largest = max(sizes)
     with scratch_servers(settings) as scratch:
-        progress(f"generating {largest:,} messages")
         # a few more than needed, because the last day may be incomplete
-        days = 100
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=largest * 102 // 100, days=days, is_flat=True))
-        progress("dbt build")
-        built = run_dbt(scratch, ["--no-use-colors", "build", "--exclude-resource-type", "unit_test"], quiet=True)
-        if built.returncode != 0:
-            raise MailmartError("dbt build failed", hint=built.stdout[-2000:])
-        vacuum_analyze(scratch)
-        with connect(scratch, "mailmart_worker") as connection:
-            publication = read_publication(connection, scratch.target)
-            if publication is None:
-                raise MailmartError("the build published nothing")
-            catalogue = publication.contract.catalogue
-        results: dict[int, dict[str, list[Measured]]] = {}
+        catalogue = build_warehouse(scratch, largest * 102 // 100, DAYS, progress).contract.catalogue
+        results: dict[int, dict[str, list[MeasuredExport]]] = {}
         for size in sizes:
             first = _first_day(scratch, size)
             by_format = results[size] = {kind: [] for kind in (COPY, *formats)}
@@ -92,7 +78,7 @@ def _first_day(scratch: Settings, size: int) -> date:
     return row[0] if row else datetime.now(UTC).date()
 
 
-def _exported(scratch: Settings, catalogue: Catalogue, form: str, first: date) -> Measured:
+def _exported(scratch: Settings, catalogue: Catalogue, form: str, first: date) -> MeasuredExport:
     today = datetime.now(UTC).date()
     body = {
         "export_type": "messages",
@@ -109,11 +95,11 @@ def _exported(scratch: Settings, catalogue: Catalogue, form: str, first: date) -
     return _in_a_process(scratch, "export", export.export_id)
 
 
-def _copied(scratch: Settings, first: date) -> Measured:
+def _copied(scratch: Settings, first: date) -> MeasuredExport:
     return _in_a_process(scratch, "copy", first.isoformat())
 
 
-def _in_a_process(scratch: Settings, *arguments: str) -> Measured:
+def _in_a_process(scratch: Settings, *arguments: str) -> MeasuredExport:
     """The measurement of api.tools.bench.export_process."""
     completed = subprocess.run(
         [sys.executable, "-m", "api.tools.bench.export_process", str(scratch.home), *arguments],
@@ -125,7 +111,7 @@ def _in_a_process(scratch: Settings, *arguments: str) -> Measured:
     if completed.returncode != 0:
         raise MailmartError(f"{' '.join(arguments)} failed", hint=completed.stderr.decode(errors="replace")[-2000:])
     measured: dict[str, Any] = orjson.loads(completed.stdout)
-    return Measured(**measured)
+    return MeasuredExport(**measured)
 
 
 def copy_settings(first: date) -> dict[str, str]:

@@ -18,7 +18,7 @@ from api.db.request_context import apply_settings
 from api.exports.attempt import run_attempt
 from api.exports.storage import storage_of
 from api.settings import Settings
-from api.tools.bench.export import COPY_MESSAGES, Measured, copy_settings
+from api.tools.bench.export import COPY_MESSAGES, MeasuredExport, copy_settings
 
 
 def main(home: str, what: str, which: str) -> None:
@@ -31,7 +31,7 @@ def main(home: str, what: str, which: str) -> None:
     started = time.perf_counter()
     rows, size = work()
     seconds = time.perf_counter() - started
-    sys.stdout.buffer.write(orjson.dumps(Measured(rows, size, seconds, _peak())))
+    sys.stdout.buffer.write(orjson.dumps(MeasuredExport(rows, size, seconds, _peak())))
 
 
 def _peak() -> int:

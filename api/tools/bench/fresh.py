@@ -18,7 +18,8 @@ from api.db.connection import connect
 from api.db.request_context import CAMPAIGN_ID, apply_settings, tenant_settings
 from api.errors import MailmartError
 from api.settings import Settings
-from api.tools.bench.scratch import scratch_servers
+from api.tools.bench.measured import percentile
+from api.tools.bench.scratch import CAMPAIGNS, scratch_servers
 from api.tools.demo.build import build
 from api.tools.synthetic.generate import GenerateOptions, generate
 
@@ -55,7 +56,7 @@ class Freshness:
 
     def percentile(self, share: float) -> float:
         """The time within which that share of the messages was counted."""
-        return self.seconds[min(len(self.seconds) - 1, int(share * len(self.seconds)))]
+        return percentile(self.seconds, share)
 
 
 def bench_fresh(
@@ -68,7 +69,7 @@ def bench_fresh(
     """
     with scratch_servers(settings) as scratch:
         progress(f"generating {messages:,} messages")
-        generate(scratch, GenerateOptions(workspaces=1, campaigns=15, messages=messages, days=days, is_flat=True))
+        generate(scratch, GenerateOptions(workspaces=1, campaigns=CAMPAIGNS, messages=messages, days=days, is_flat=True))
         with connect(scratch, "mailmart_owner") as connection:
             for statement in CAMPAIGN_ROWS.split(";"):
                 connection.execute(statement.encode(), {"workspace": WORKSPACE, "campaign": CAMPAIGN})
@@ -108,14 +109,17 @@ def _load(scratch: Settings, rate: int, seconds: float, committed: list[float]) 
     """Commits the messages of a tenth of a second together. `committed` gets the time of each message."""
     started = time.monotonic()
     with connect(scratch, "mailmart_owner", autocommit=True) as connection:
-        while (elapsed := time.monotonic() - started) < seconds:
+        elapsed = 0.0
+        # those of the last tenth of a second, too: a few seconds have only a few
+        while elapsed < seconds:
+            time.sleep(SECONDS_BETWEEN_COMMITS)
+            elapsed = min(time.monotonic() - started, seconds)
             due = int(elapsed * rate / EVENTS_PER_MESSAGE)
             if due > len(committed):
                 first = len(committed) + 1
                 parameters = {"workspace": WORKSPACE, "campaign": CAMPAIGN, "first": first, "last": due}
                 connection.execute(INSERT.encode(), parameters)
                 committed += [time.monotonic()] * (due - len(committed))
-            time.sleep(SECONDS_BETWEEN_COMMITS)
 
 
 def _watch(scratch: Settings, loader: Future[None], committed: list[float], counted: list[float]) -> None:

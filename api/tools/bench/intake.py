@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import sys
@@ -18,7 +17,8 @@ from api.db.connection import connect
 from api.intake.sources import MAX_REQUESTS_PER_MINUTE, create_source
 from api.processes.supervisor import Program
 from api.settings import Settings
-from api.tools.bench.load import Load, Measured, measure
+from api.tools.bench.load import Load, measure
+from api.tools.bench.measured import Measured, median_ratio, medians
 from api.tools.bench.pgbench import measure_transaction
 from api.tools.bench.scratch import scratch_servers
 from api.tools.bench.services import run_program
@@ -42,22 +42,21 @@ class IntakeRow:
 
     def value(self, label: str) -> Measured:
         """The medians of the rounds."""
-        values = self.rounds[label]
-        return Measured(*(median(column) for column in zip(*map(dataclasses.astuple, values), strict=True)))
+        return medians(self.rounds[label])
 
     @property
     def ratio(self) -> float:
         """The median of the ratios to the slower control of the same round."""
-        rounds = zip(*(self.rounds[label] for label in (INTAKE, STATIC, PGBENCH)), strict=True)
-        return float(median(intake.rate / min(static.rate, inserts.rate) for intake, static, inserts in rounds))
+        rates = {label: [measured.rate for measured in rounds] for label, rounds in self.rounds.items()}
+        return median_ratio(rates[INTAKE], [min(controls) for controls in zip(rates[STATIC], rates[PGBENCH], strict=True)])
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Megabytes of the intake's processes together, after each of some equal parts of a load."""
+    """MiB of the intake's processes together, after each of some equal parts of a load."""
 
     seconds: float
-    megabytes: list[float]
+    mebibytes: list[float]
     events_a_second: float
 
 
@@ -69,7 +68,7 @@ def bench_intake(
     seconds: float,
     memory_seconds: float,
     workers: int,
-    report: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> tuple[list[IntakeRow], Memory | None]:
     """Measures each size at each number of connections, all three things in each round, and then memory under the largest bodies.
 
@@ -89,7 +88,7 @@ def bench_intake(
                     insert = f"insert into {TABLE} (provider, workspace_id, payload) values ('sendgrid', 'w', '{body}')"  # noqa: S608 - ours
                     row.rounds[PGBENCH].append(measure_transaction(scratch, insert, number, seconds, WARM_UP_SECONDS))
                 rows.append(row)
-                report(f"{events} events, {number} connections: {row.value(INTAKE).rate:,.0f} bodies a second")
+                progress(f"{events} events, {number} connections: {row.value(INTAKE).rate:,.0f} bodies a second")
         memory = _measure_memory(scratch, intake, path, sizes[-1], connections[-1], memory_seconds) if memory_seconds else None
     return rows, memory
 
@@ -140,12 +139,12 @@ def _measure(port: int, path: str, body: str, connections: int, seconds: float) 
 
 def _measure_memory(scratch: Settings, port: int, path: str, events: int, connections: int, seconds: float) -> Memory:
     body = sendgrid_body(events)
-    megabytes, rates = [], []
+    mebibytes, rates = [], []
     for _ in range(max(2, round(seconds / SECONDS_BETWEEN_TRUNCATIONS))):
         _truncate(scratch)
         rates.append(_measure(port, path, body, connections, SECONDS_BETWEEN_TRUNCATIONS).rate * events)
-        megabytes.append(_megabytes(port))
-    return Memory(len(megabytes) * SECONDS_BETWEEN_TRUNCATIONS, megabytes, median(rates))
+        mebibytes.append(_mebibytes(port))
+    return Memory(len(mebibytes) * SECONDS_BETWEEN_TRUNCATIONS, mebibytes, median(rates))
 
 
 def _truncate(scratch: Settings) -> None:
@@ -153,7 +152,7 @@ def _truncate(scratch: Settings) -> None:
         connection.execute(sql.SQL("truncate raw.webhook_payloads, {}").format(sql.SQL(TABLE)))
 
 
-def _megabytes(port: int) -> float:
+def _mebibytes(port: int) -> float:
     """Of all processes that have the intake's port among their variables."""
     variable = f"MAILMART_INTAKE_PORT={port}".encode()
     pages = 0

@@ -14,12 +14,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count, repeat
 
 from api.errors import MailmartError
+from api.tools.bench.measured import Measured, summary
 
 HOST = "127.0.0.1"
 RESPONSE_TIMEOUT_SECONDS = 30
@@ -51,15 +52,6 @@ class Load:
     number: str = ""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Responses a second, and the 50th and 99th percentile of their times in milliseconds."""
-
-    rate: float
-    p50: float
-    p99: float
-
-
 def measure(load: Load) -> Measured:
     """Runs the load.
 
@@ -83,16 +75,6 @@ def measure(load: Load) -> Measured:
             f"the load generator failed: {completed.stderr.strip().splitlines()[-1]}", hint=load.request.split("\r\n")[0]
         )
     return Measured(**json.loads(completed.stdout))
-
-
-def summary(nanoseconds: Sequence[int], seconds: float) -> Measured:
-    """Rate and percentiles of the times of at least one response, which all came within `seconds`."""
-    ordered = sorted(nanoseconds)
-
-    def percentile(share: float) -> float:
-        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] / 1e6
-
-    return Measured(len(ordered) / seconds, percentile(0.5), percentile(0.99))
 
 
 class _Connection:

@@ -11,10 +11,10 @@ from typing import Any
 import marshmallow as ma
 from psycopg import Connection
 
+from api.analytics.endpoint_request import resolve_settings
 from api.analytics.query.plan import choose_fact
 from api.analytics.query.request import request_fields, resolve_query
 from api.analytics.query.statement import rows_statement
-from api.analytics.routes import resolve_settings
 from api.contract.exposures import Endpoint
 from api.contract.page_query import PAGE_AFTER, Position, section_statement
 from api.contract.publication import Publication
@@ -131,7 +131,7 @@ class MeasuredQuery:
 
 
 def bench_marts(
-    settings: Settings, messages: int, days: int, campaigns: int, rounds: int, report: Callable[[str], None]
+    settings: Settings, messages: int, days: int, campaigns: int, rounds: int, progress: Callable[[str], None]
 ) -> list[MeasuredQuery]:
     """Measures on a server of its own, and removes it.
 
@@ -139,15 +139,15 @@ def bench_marts(
         MailmartError: the build fails.
     """
     with scratch_servers(settings) as scratch:
-        publication = build_warehouse(scratch, messages, days, report, campaigns)
+        publication = build_warehouse(scratch, messages, days, progress, campaigns)
         workspace, ids = _ids(scratch)
         fixed = tenant_settings(workspace, publication.batch_id)
         queries = []
         for endpoint in publication.contract.endpoints:
-            report(f"measuring {endpoint.name}")
+            progress(f"measuring {endpoint.name}")
             for about, parameters in _requests(endpoint, ids):
                 queries += _measure(scratch, endpoint, about, parameters, fixed, ids, rounds)
-        report("measuring queries of metrics")
+        progress("measuring queries of metrics")
         return queries + [_measure_query(scratch, publication, about, body, fixed, rounds) for about, body in QUERIES.items()]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from psycopg.conninfo import conninfo_to_dict
 from api.db.connection import conninfo
 from api.errors import MailmartError
 from api.settings import Settings
-from api.tools.bench.load import HOST
 
 INSTALL_TIMEOUT_SECONDS = 300
 
@@ -67,13 +65,6 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def connection_environment(scratch: Settings, context: Mapping[str, str]) -> dict[str, str]:

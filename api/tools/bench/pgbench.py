@@ -17,7 +17,7 @@ from api.db.prepared_statements import Statement
 from api.embedded.paths import find_folders
 from api.errors import MailmartError
 from api.settings import Settings
-from api.tools.bench.load import Measured, summary
+from api.tools.bench.measured import Measured, summary
 
 # a literal or quoted name, which may contain semicolons, or the semicolon that ends a statement
 TOKEN = re.compile(r"""'(?:[^']|'')*'|"[^"]*"|;""")
@@ -77,7 +77,7 @@ def _measure(
         if completed.returncode != 0:
             raise MailmartError("pgbench failed", hint=completed.stderr.strip()[-2000:])
         log = "".join(path.read_text() for path in folder.glob("log.*"))
-    return _summary(log, seconds, warm_up)
+    return summary_of_log(log, seconds, warm_up)
 
 
 def as_one_message(transaction: str) -> str:
@@ -122,19 +122,24 @@ def _connection(scratch: Settings) -> dict[str, str]:
     return {variable: str(params[name]) for name, variable in variables.items() if params.get(name) is not None}
 
 
-def _summary(log: str, seconds: float, warm_up: float) -> Measured:
-    """Evaluates pgbench's log: client, number, duration in microseconds, script, second and microsecond of the end."""
+def summary_of_log(log: str, seconds: float, warm_up: float) -> Measured:
+    """Evaluates pgbench's log: client, number, duration in microseconds, script, second and microsecond of the end.
+
+    Raises:
+        MailmartError: no transaction is in it.
+    """
     ended = []
     for line in log.splitlines():
-        _, _, taken, _, second, microsecond = line.split()[:6]
-        ended.append((int(second) * 1_000_000 + int(microsecond), int(taken)))
+        client, _, taken, _, second, microsecond = line.split()[:6]
+        ended.append((int(second) * 1_000_000 + int(microsecond), int(taken), client))
     if not ended:
         raise MailmartError("pgbench ran no transaction")
-    counted_from = min(end - taken for end, taken in ended) + warm_up * 1e6
+    counted_from = min(end - taken for end, taken, _ in ended) + warm_up * 1e6
     until = counted_from + seconds * 1e6
-    counted = [taken * 1000 for end, taken in ended if counted_from <= end < until]
-    # no transaction was shorter than the window: use the last one
-    if not counted:
-        until, counted = max(ended)[0], [max(ended)[1] * 1000]
-        counted_from = until - counted[0] / 1000
-    return summary(counted, (until - counted_from) / 1e6)
+    counted = [taken * 1000 for end, taken, _ in ended if counted_from <= end < until]
+    if counted:
+        return summary(counted, seconds)
+    # none ended in the window, because all are longer: the last one of each client, which run at the same time
+    last = {client: taken for _, taken, client in sorted(ended)}
+    rate = sum(1_000_000 / taken for taken in last.values())
+    return summary([taken * 1000 for taken in last.values()], len(last) / rate)

@@ -18,17 +18,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from api.analytics.routes import resolve_settings
+from api.analytics.endpoint_request import resolve_settings
 from api.auth.api_keys import create_key
 from api.contract.exposures import Section
 from api.db.request_context import tenant_settings
 from api.errors import MailmartError
 from api.settings import Settings
-from api.tools.bench.load import HOST, Load, Measured, measure
-from api.tools.bench.node_program import connection_environment, free_port, install, running
+from api.tools.bench.load import HOST, Load, measure
+from api.tools.bench.measured import Measured
+from api.tools.bench.node_program import connection_environment, install, running
 from api.tools.bench.requests import BenchRequest, bench_requests
 from api.tools.bench.scratch import build_warehouse, scratch_servers
-from api.tools.bench.services import body_and_etag, service
+from api.tools.bench.services import body_and_etag, free_port, service
 from api.tools.bench.turns import measure_in_turns
 
 PACKAGE = "postgraphile@4"
@@ -79,10 +80,7 @@ def bench_postgraphile(
 
 def _request_settings(request: BenchRequest, workspace: str, batch_id: int) -> dict[str, str]:
     """The settings that the service sets for the request."""
-    pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", request.endpoint.path)
-    match = re.search(pattern + "$", request.path)
-    path = match.groupdict() if match else {}
-    own, _ = resolve_settings(request.endpoint, request.params, path, datetime.now(UTC).date())
+    own, _ = resolve_settings(request.endpoint, request.params, request.path_params, datetime.now(UTC).date())
     return own | tenant_settings(workspace, batch_id)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from statistics import median
 
-from api.tools.bench.load import Measured
+from api.tools.bench.measured import Measured, median_ratio, medians
 
 UNCACHED, CACHED, NOT_MODIFIED = "uncached", "cached", "304"
 SQL, PREPARED, BARE = "its SQL in pgbench", "its SQL in pgbench, prepared", "bare WSGI"
@@ -60,11 +58,12 @@ class Report:
         values = self.rounds.get(((endpoint, label), connections))
         if not values:
             return None
-        return Measured(*(median(column) for column in zip(*map(dataclasses.astuple, values), strict=True)))
+        return medians(values)
 
     def ratio(self, endpoint: str, label: str, control: tuple[str, str], connections: int) -> float | None:
         """The median of the ratios to the control's rate in the same round; None if one of the two was not measured."""
         measured = self.rounds.get(((endpoint, label), connections), [])
         controls = self.rounds.get((control, connections), [])
-        ratios = [one.rate / other.rate for one, other in zip(measured, controls, strict=False)]
-        return median(ratios) if ratios else None
+        if not measured or not controls:
+            return None
+        return median_ratio([one.rate for one in measured], [one.rate for one in controls])

@@ -23,12 +23,14 @@ class BenchRequest:
     Attributes:
         endpoint: the endpoint that is called.
         path: the path, not yet quoted.
+        path_params: the parameters in it.
         body: JSON of a POST; '' for a GET.
         params: the parameters as the service reads them, with the defaults of those that are not sent.
     """
 
     endpoint: Endpoint
     path: str
+    path_params: Mapping[str, str]
     body: str
     params: Mapping[str, Any]
 
@@ -74,9 +76,10 @@ def _request(endpoint: Endpoint, workspace: str, known: Mapping[str, Any]) -> Be
             raise MailmartError(
                 f"{endpoint.name} needs {name}, for which the bench has no value", hint="Add it to bench_requests."
             )
+    path_params = {name: known[name] for name in endpoint.path_parameters}
     path = endpoint.path
-    for name in endpoint.path_parameters:
-        path = path.replace(f"{{{name}}}", known[name])
+    for name, value in path_params.items():
+        path = path.replace(f"{{{name}}}", value)
     sent = {name: known[name] for name in required}
     if sent and endpoint.method == "get":
         raise MailmartError(f"{endpoint.name} needs {', '.join(sent)} in its query string, which the bench does not send")
@@ -84,6 +87,7 @@ def _request(endpoint: Endpoint, workspace: str, known: Mapping[str, Any]) -> Be
     return BenchRequest(
         endpoint,
         f"/api/v1/workspaces/{workspace}{path}",
+        path_params,
         json.dumps(sent) if endpoint.method == "post" else "",
         params,
     )

@@ -22,6 +22,7 @@ from api.tools.demo.build import build
 from api.tools.synthetic.generate import GenerateOptions, generate
 
 CAMPAIGNS = 15
+PRODUCTION = "production"
 
 
 @contextmanager
@@ -40,7 +41,14 @@ def scratch_servers(
     shutil.rmtree(home, ignore_errors=True)
     url = other.url if other else None
     scratch = dataclasses.replace(
-        settings, home=home, database_url=url, database_url_variable=OPTION, redis_url=None, read_database_url=None
+        settings,
+        home=home,
+        database_url=url,
+        database_url_variable=OPTION,
+        redis_url=None,
+        read_database_url=None,
+        # whatever this shell builds: the benchmarks read the schemas of production
+        target=PRODUCTION,
     )
     home.mkdir(parents=True)
     # the servers are processes of their own: without this, a bench that is ended leaves them

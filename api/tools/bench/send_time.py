@@ -60,7 +60,7 @@ class Named:
 
 
 def bench_send_time(
-    settings: Settings, sizes: Mapping[Pattern, Sequence[int]], seeds: int, report: Callable[[str], None]
+    settings: Settings, sizes: Mapping[Pattern, Sequence[int]], seeds: int, progress: Callable[[str], None]
 ) -> Iterator[Named]:
     """Measures on a server of its own, and removes it.
 
@@ -68,12 +68,12 @@ def bench_send_time(
         MailmartError: the build fails.
     """
     with scratch_servers(settings) as scratch:
-        report("dbt build of an empty warehouse")
+        progress("dbt build of an empty warehouse")
         build(scratch)
         with connect(scratch, "mailmart_owner") as connection:
             for pattern, messages_of_seed in sizes.items():
                 for messages in messages_of_seed:
-                    report(f"{pattern.name}, {messages:,} messages, {seeds} seeds")
+                    progress(f"{pattern.name}, {messages:,} messages, {seeds} seeds")
                     yield measure(connection, pattern, messages, seeds)
 
 

@@ -33,16 +33,10 @@ def service(scratch: Settings, name: str, workers: int, *, is_cached: bool) -> I
     Raises:
         ServerError: it does not start.
     """
-    placed = dataclasses.replace(scratch, port=_free_port())
-    environment = {
-        **environment_of_servers(scratch),
-        "MAILMART_RATE_LIMIT_FACTOR": RATE_LIMIT_FACTOR,
-        # empty: the default
-        "MAILMART_RESPONSE_CACHE_MB": "" if is_cached else "0",
-    }
     (serve, *_) = service_programs(workers=workers)
-    with _log(scratch, name) as output, _running(placed, serve, environment, output):
-        yield placed.port
+    # empty: the default
+    with run_program(scratch, dataclasses.replace(serve, name=name), MAILMART_RESPONSE_CACHE_MB="" if is_cached else "0") as port:
+        yield port
 
 
 @contextmanager
@@ -52,22 +46,20 @@ def control(scratch: Settings, name: str, workers: int) -> Iterator[int]:
     Raises:
         ServerError: it does not start.
     """
-    placed = dataclasses.replace(scratch, port=_free_port())
-    program = Program(name, [sys.executable, "-m", "api.tools.bench.controls", name, str(workers)])
-    with _log(scratch, name) as output, _running(placed, program, environment_of_servers(scratch), output):
-        yield placed.port
+    with run_program(scratch, Program(name, [sys.executable, "-m", "api.tools.bench.controls", name, str(workers)])) as port:
+        yield port
 
 
 @contextmanager
-def run_program(scratch: Settings, program: Program) -> Iterator[int]:
-    """Runs a program that listens on MAILMART_PORT, or on the intake's port, and yields the port.
+def run_program(scratch: Settings, program: Program, **variables: str) -> Iterator[int]:
+    """Runs a program that listens on MAILMART_PORT, or on the intake's port, and yields the port. Its log has its name.
 
     Raises:
         ServerError: it does not start.
     """
-    port = _free_port()
+    port = free_port()
     placed = dataclasses.replace(scratch, port=port, intake_port_or_none=port)
-    environment = {**environment_of_servers(scratch), "MAILMART_RATE_LIMIT_FACTOR": RATE_LIMIT_FACTOR}
+    environment = {**environment_of_servers(scratch), "MAILMART_RATE_LIMIT_FACTOR": RATE_LIMIT_FACTOR, **variables}
     with _log(scratch, program.name) as output, _running(placed, program, environment, output):
         yield port
 
@@ -133,7 +125,8 @@ def environment_of_servers(scratch: Settings) -> dict[str, str]:
     return {**dict.fromkeys(names, ""), **({"MAILMART_DATABASE_URL": scratch.database_url} if scratch.database_url else {})}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from api.tools.bench.load import Measured
+from api.tools.bench.measured import Measured
 
 K = TypeVar("K")
 

@@ -14,4 +14,4 @@
 )
 {%- endset -%}
 
-{{ query_view('bounce_slots', bounces) }}
+{{ query_view('bounce_slots', [bounces]) }}

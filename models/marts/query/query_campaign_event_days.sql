@@ -32,4 +32,4 @@
 )
 {%- endset -%}
 
-{{ query_view('campaign_event_days', event_days, joins={'mailboxes': ref('dim_mailboxes')}) }}
+{{ query_view('campaign_event_days', [event_days], joins={'mailboxes': ref('dim_mailboxes')}) }}

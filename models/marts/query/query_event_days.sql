@@ -1,1 +1,1 @@
-{{ query_view('event_days', ref('fct_event_days')) }}
+{{ query_view('event_days', [ref('fct_event_days')]) }}

@@ -1,1 +1,1 @@
-{{ query_view('link_days', ref('fct_link_days')) }}
+{{ query_view('link_days', [ref('fct_link_days')]) }}

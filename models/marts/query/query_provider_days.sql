@@ -1,1 +1,1 @@
-{{ query_view('provider_days', ref('fct_provider_days')) }}
+{{ query_view('provider_days', [ref('fct_provider_days')]) }}

@@ -1,1 +1,1 @@
-{{ query_view('send_slots', ref('fct_send_slots')) }}
+{{ query_view('send_slots', [ref('fct_send_slots')]) }}

@@ -1,1 +1,1 @@
-{{ query_view('step_days', ref('fct_step_days')) }}
+{{ query_view('step_days', [ref('fct_step_days')]) }}

@@ -1,1 +1,1 @@
-{{ query_view('workspace_hours', ref('fct_workspace_hours')) }}
+{{ query_view('workspace_hours', [ref('fct_workspace_hours')]) }}

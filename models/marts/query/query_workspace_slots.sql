@@ -1,1 +1,1 @@
-{{ query_view('workspace_slots', ref('fct_workspace_slots')) }}
+{{ query_view('workspace_slots', [ref('fct_workspace_slots')]) }}

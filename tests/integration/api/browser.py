@@ -54,13 +54,13 @@ class Browser:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 120
         while not (found := re.search(r"DevTools listening on ws://([^/]+)/", log.read_text(errors="replace"))):
             assert time.monotonic() < deadline, log.read_text(errors="replace")
             time.sleep(0.1)
-        pages = json.loads(urllib.request.urlopen(f"http://{found[1]}/json", timeout=20).read())
+        pages = json.loads(urllib.request.urlopen(f"http://{found[1]}/json", timeout=60).read())
         page = next(page for page in pages if page["type"] == "page")
-        self._socket = websocket.create_connection(page["webSocketDebuggerUrl"], timeout=40)
+        self._socket = websocket.create_connection(page["webSocketDebuggerUrl"], timeout=120)
         self._call("Page.enable")
         self._call("Page.addScriptToEvaluateOnNewDocument", source=RECORD_VIOLATIONS)
         return self
@@ -68,7 +68,7 @@ class Browser:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._socket.close()
         self._process.terminate()
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=60)
 
     def open(self, url: str) -> None:
         """Opens a page."""
@@ -81,7 +81,7 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def wait(self, expression: str, seconds: float = 30) -> None:
+    def wait(self, expression: str, seconds: float = 90) -> None:
         """Waits until an expression is true."""
         deadline = time.monotonic() + seconds
         while not self.run(expression):
@@ -107,7 +107,7 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def wait_in_frame(self, url_part: str, expression: str, seconds: float = 30) -> None:
+    def wait_in_frame(self, url_part: str, expression: str, seconds: float = 90) -> None:
         """Waits until an expression is true in a frame."""
         deadline = time.monotonic() + seconds
         while not self.run_in_frame(url_part, expression):

@@ -50,7 +50,7 @@ def serving(settings: Settings, log: Path, *, workers: int = 1, ready: str = "/r
         )
     address = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 urllib.request.urlopen(f"{address}{ready}", timeout=5)
@@ -63,4 +63,4 @@ def serving(settings: Settings, log: Path, *, workers: int = 1, ready: str = "/r
     finally:
         process.terminate()
         # a test may have killed it
-        assert process.wait(timeout=30) in (0, -signal.SIGKILL), log.read_text()
+        assert process.wait(timeout=90) in (0, -signal.SIGKILL), log.read_text()

@@ -117,8 +117,9 @@ def test_swagger_ui_loads_nothing_from_other_hosts(running: str) -> None:
 # deleting an export that is being written cancels it, so it can still be read: use_after_free does not apply to it
 ALL_BUT_USE_AFTER_FREE = ("--checks", "all", "--exclude-checks", "use_after_free")
 USE_AFTER_FREE = ("--checks", "use_after_free", "--exclude-operation-id", "getExport", "--phases", "stateful")
-# without a key nothing is made that a later request could use
-NOT_STATEFUL = ("--phases", "examples,coverage,fuzzing")
+# without a key nothing is made that a later request could use, and no parameter is read: its hundreds of cases of parameters
+# that are nearly right (coverage) are for the long run
+NOT_STATEFUL = ("--phases", "examples,coverage,fuzzing" if CASES > 60 else "examples,fuzzing")
 
 
 @pytest.mark.timeout(3600 if CASES > 60 else 1200)

@@ -45,6 +45,12 @@ def claims(**more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Without a database: to verify a token needs none."""
+    return Settings(database_url=None, redis_url=None, home=tmp_path)
+
+
+@pytest.fixture
 def hs256(settings: Settings) -> JwtVerifier:
     return JwtVerifier(
         dataclasses.replace(settings, jwt_secret=SECRET, jwt_issuer="https://platform.test", jwt_audience="mailmart")
@@ -118,12 +124,6 @@ def test_invalid_claims_are_rejected(hs256: JwtVerifier, changed: dict[str, Any]
     principal = hs256.verify(signed(**changed))
     # an expiry beyond every calendar may be accepted or rejected, but must not fail
     assert principal is None or changed == {"exp": 1e308}
-
-
-@pytest.mark.parametrize("secret", [" " * 32, "a" * 64, "short", f"{SECRET} "])
-def test_weak_secrets_are_refused(settings: Settings, secret: str) -> None:
-    with pytest.raises(SettingsError, match="MAILMART_JWT_SECRET has less than"):
-        JwtVerifier(dataclasses.replace(settings, jwt_secret=secret))
 
 
 @pytest.mark.parametrize("token", ["", "a.b.c", "....", "x" * 100_000, "\udcff.a.b", "e30.e30.", "{}", "é.é.é"])

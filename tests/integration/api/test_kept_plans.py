@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from api.analytics.routes import resolve_settings
+from api.analytics.endpoint_request import resolve_settings
 from api.contract.exposures import Endpoint
 from api.contract.page_query import section_statement
 from api.contract.publication import Publication, read_publication

@@ -259,7 +259,7 @@ def test_a_stopped_run_is_resumed(project: Settings) -> None:
         run.start()
         wait_for_waiting(project)
         stopping.set()
-        run.join(timeout=20)
+        run.join(timeout=90)
         assert not run.is_alive()
         lock.rollback()
     # a stopped attempt is no failure, and does not count

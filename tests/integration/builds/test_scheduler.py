@@ -43,9 +43,9 @@ def test_two_schedulers_make_one_nightly_run(project: Settings, tmp_path: Path) 
             first.kill()
             first.wait()
             # while the build waits for the lock it cannot be published, so it ends before that and is made again
-            wait_until(lambda: not _runs(child), "the build of the killed scheduler has ended", 15)
+            wait_until(lambda: not _runs(child), "the build of the killed scheduler has ended")
             lock.rollback()
-            wait_until(lambda: b'"leading"' in logs[1].read_bytes(), "the second scheduler leads", 15)
+            wait_until(lambda: b'"leading"' in logs[1].read_bytes(), "the second scheduler leads")
             wait_until(lambda: nightly_runs(project) == [("succeeded", 2)], "the nightly run has succeeded", 600)
             assert builds(project) == [("build", "abandoned"), ("build", "published")]
             assert published_batch(project) == 2
@@ -55,13 +55,13 @@ def test_two_schedulers_make_one_nightly_run(project: Settings, tmp_path: Path) 
             wait_until(lambda: b"no longer leading" in logs[1].read_bytes(), "the leader stops leading")
             wait_until(lambda: logs[1].read_bytes().count(b'"leading"') == 2, "it leads again")
             second.send_signal(signal.SIGTERM)
-            assert second.wait(timeout=30) == 0
+            assert second.wait(timeout=90) == 0
     # the run is not repeated
     with scheduler(project, logs[2]) as third:
         wait_until(lambda: b'"leading"' in logs[2].read_bytes(), "the third scheduler leads")
         time.sleep(1)
         third.send_signal(signal.SIGINT)
-        assert third.wait(timeout=30) == 0
+        assert third.wait(timeout=90) == 0
     assert nightly_runs(project) == [("succeeded", 2)]
     assert len(builds(project)) == 2
     assert b"Traceback" not in b"".join(log.read_bytes() for log in logs)
@@ -82,24 +82,26 @@ def test_a_scheduler_ends_with_its_parent(settings: Settings, tmp_path: Path) ->
     started = (
         "import subprocess, sys, time; "
         "print(subprocess.Popen([sys.executable, '-m', 'api', 'scheduler', '--with-parent']).pid, flush=True); "
-        "time.sleep(60)"
+        "time.sleep(300)"
     )
-    parent = subprocess.Popen(
-        [sys.executable, "-c", started],
-        env={**os.environ, "MAILMART_DATABASE_URL": str(settings.database_url), "MAILMART_HOME": str(settings.home)},
-        cwd=PROJECT_ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        parent = subprocess.Popen(
+            [sys.executable, "-c", started],
+            env={**os.environ, "MAILMART_DATABASE_URL": str(settings.database_url), "MAILMART_HOME": str(settings.home)},
+            cwd=PROJECT_ROOT,
+            stdout=subprocess.PIPE,
+            stderr=output,
+        )
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
-    lock = AdvisoryLock(settings, "mailmart.scheduler.production")
-    wait_until(lambda: not lock.acquire(), "it leads")
+    # not by the lock: a session of this process that has just closed can still have it
+    wait_until(lambda: b'"leading"' in log.read_bytes(), "it leads")
     parent.kill()
     parent.wait()
-    wait_until(lambda: not _runs(pid), "it ends", 20)
-    with lock:
-        assert lock.acquire()
+    wait_until(lambda: not _runs(pid), "it ends")
+    with AdvisoryLock(settings, "mailmart.scheduler.production") as lock:
+        wait_until(lock.acquire, "its lock is free")
 
 
 @contextmanager
@@ -112,7 +114,7 @@ def leading(settings: Settings, *jobs: Job) -> Iterator[threading.Event]:
         yield stopping
     finally:
         stopping.set()
-        thread.join(timeout=40)
+        thread.join(timeout=90)
         assert not thread.is_alive()
 
 
@@ -167,7 +169,7 @@ def test_jobs_go_on_if_the_clock_is_set_back(settings: Settings, monkeypatch: py
         wait_until(lambda: len(calls) > 2, "it runs")
         ahead = timedelta(0)
         number = len(calls)
-        wait_until(lambda: len(calls) > number + 2, "it runs after the clock was set back", 20)
+        wait_until(lambda: len(calls) > number + 2, "it runs after the clock was set back")
 
 
 def test_an_unavailable_database_interrupts_leading(settings: Settings, server: PostgresServer) -> None:
@@ -183,12 +185,12 @@ def test_an_unavailable_database_interrupts_leading(settings: Settings, server: 
     with leading(settings, ten_times_a_second("job", partial(lambda: calls.append(time.monotonic())))):
         wait_until(lambda: calls, "it leads")
         allow("false")
-        wait_until(lambda: time.monotonic() - calls[-1] > 1, "it stops leading", 10)
+        wait_until(lambda: time.monotonic() - calls[-1] > 1, "it stops leading")
         count = len(calls)
         time.sleep(3)
         assert len(calls) == count
         allow("true")
-        wait_until(lambda: len(calls) > count, "it leads again", 20)
+        wait_until(lambda: len(calls) > count, "it leads again")
 
 
 def _only_child(process: subprocess.Popen[bytes]) -> int:

@@ -52,6 +52,14 @@ def waits_for_a_lock(exporter: Exporter) -> Callable[[], bool]:
     return waits
 
 
+def database_time(exporter: Exporter) -> datetime:
+    with connect(exporter.settings, None) as connection:
+        found = connection.execute("select clock_timestamp()").fetchone()
+    assert found is not None
+    moment: datetime = found[0]
+    return moment
+
+
 def is_completed(exporter: Exporter, export_id: str) -> Callable[[], bool]:
     return lambda: bool(exporter.status(export_id)["status"] == "completed")
 
@@ -74,8 +82,11 @@ def test_a_killed_workers_export_is_recovered_within_a_minute(exporter: Exporter
             wait_for(waits_for_a_lock(exporter), 60, log.read_text)
             first.send_signal(signal.SIGKILL)
             first.wait()
+        killed_at = database_time(exporter)
         with running_worker(exporter.settings, log):
-            wait_for(is_completed(exporter, export_id), 60, log.read_text)
+            wait_for(is_completed(exporter, export_id), 300, log.read_text)
+    # how long the export itself takes depends on the machine
+    assert row(exporter, export_id)["started_at"] - killed_at < timedelta(minutes=1)
     (file,) = files(exporter, export_id)
     assert hashlib.sha256(file.read_bytes()).hexdigest() == exporter.status(export_id)["sha256"]
     assert row(exporter, export_id)["attempts"] == 2
@@ -117,7 +128,7 @@ def test_a_frozen_worker_does_not_touch_its_successors_job(exporter: Exporter, t
             assert recovered[0] == "doing"
             assert job(exporter, export_id) == recovered, log.read_text()
         wait_for(is_completed(exporter, export_id), 60, other_log.read_text)
-        wait_for(lambda: job(exporter, export_id) is None, 10)
+        wait_for(lambda: job(exporter, export_id) is None, 90)
     assert len(files(exporter, export_id)) == 1
     assert row(exporter, export_id)["attempts"] == 2
 
@@ -157,7 +168,7 @@ def test_a_stopped_worker_releases_its_jobs_at_once(exporter: Exporter, tmp_path
         wait_for(lambda: any(row(exporter, export_id)["attempts"] for export_id in ids), 60, log.read_text)
     with running_worker(exporter.settings, log):
         for export_id in ids:
-            wait_for(is_completed(exporter, export_id), 30, log.read_text)
+            wait_for(is_completed(exporter, export_id), 90, log.read_text)
     assert [row(exporter, export_id)["attempts"] for export_id in ids] == [1, 1, 1]
 
 

@@ -88,7 +88,7 @@ def receiving(settings: Settings, log: Path, *, workers: int = 1, wait: bool = T
 
 
 def _wait(intake: Intake, path: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         try:
             if intake.request("GET", path).status == 200:

@@ -106,7 +106,7 @@ def test_a_table_that_is_locked(settings: Settings, tmp_path: Path) -> None:
             assert response.status == 503
             assert int(response.headers["retry-after"]) > 0
             connection.rollback()
-        wait_until(lambda: intake.post(path, [{"n": 2}]).status == 200, "it is accepted", 30)
+        wait_until(lambda: intake.post(path, [{"n": 2}]).status == 200, "it is accepted")
 
 
 def test_counts_wait_for_a_lock_and_bodies_do_not(settings: Settings, tmp_path: Path) -> None:
@@ -123,8 +123,8 @@ def test_counts_wait_for_a_lock_and_bodies_do_not(settings: Settings, tmp_path: 
     with receiving(settings, tmp_path / "log") as intake, connect(settings, "mailmart_owner", autocommit=True) as connection:
         with connect(settings, "mailmart_owner") as erasure:
             erasure.execute("select from app.webhook_sources for update")
-            wait_until(is_delayed, "the counts are tried", 30)
-        wait_until(lambda: counted() == (posted.total(),), "the counts are written", 30)
+            wait_until(is_delayed, "the counts are tried")
+        wait_until(lambda: counted() == (posted.total(),), "the counts are written")
     assert set(posted) == {200}
     assert "cannot be stored" not in intake.log.read_text()
     assert "unavailable" not in intake.log.read_text()

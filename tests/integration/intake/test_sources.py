@@ -52,7 +52,7 @@ def test_create_list_rotate_revoke(intake: Intake, sources: Sources, tmp_path: P
     key = tmp_path / "key"
     key.write_text("user:a-long-password\n")
     first = mailmart(settings, "sources", "rotate", source_id(path), "--signing-key", f"@{key}")
-    assert first.output == f"source {source_id(path)} of postmark has a new signing secret\n"
+    assert first.output == f"source {source_id(path)} of postmark has 1 new signing secret\n"
     _status_becomes(intake, other, 401)
     login = {"Authorization": "Basic dXNlcjphLWxvbmctcGFzc3dvcmQ="}
     assert intake.request("POST", other, b"{}", login).status == 200

@@ -113,7 +113,7 @@ def warehouses(make_database: MakeDatabase, seed: int, tmp_path_factory: pytest.
         for first, last in ((0, len(events) // 2), (len(events) // 2, len(events))):
             for settings in (plain, citus):
                 load_events(settings, [*events[first:last], *(others if first == 0 else [])], NOW - timedelta(days=20))
-                run_dbt(settings, *WITHOUT_UNIT_TESTS)
+                run_dbt(settings, *WITHOUT_UNIT_TESTS, keeps_sql=True)
             inserts = inserts or _insert_methods(citus)
         yield Warehouses(citus, plain, inserts)
 

@@ -324,7 +324,7 @@ def test_as_root_the_servers_leave_a_closed_folder(folder: Path) -> None:
 
 
 def _wait_until_ended(pids: list[int]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while any(_state(pid) not in "ZX" for pid in pids):
         assert time.monotonic() < deadline, f"{pids} do not end"
         time.sleep(0.05)

@@ -46,8 +46,8 @@ from tests.support.dbt import ROWS, WITHOUT_TESTS, run_dbt
 pytestmark = pytest.mark.timeout(900)
 
 RUNS = int(os.environ.get("MAILMART_TEST_RUNS", "3"))
-REQUESTS = int(os.environ.get("MAILMART_TEST_REQUESTS", "6"))
-MIN_ROWS_COMPARED = int(os.environ.get("MAILMART_TEST_ROWS", "20000"))
+REQUESTS = int(os.environ.get("MAILMART_TEST_REQUESTS", "4"))
+MIN_ROWS_COMPARED = int(os.environ.get("MAILMART_TEST_ROWS", "12000"))
 # whose responses are compared; they have rows in the app's tables, and some have much mail
 APPS = 30
 # with little mail, and many accidents in it

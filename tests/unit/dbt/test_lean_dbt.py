@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -64,3 +66,59 @@ def test_the_log_file_has_no_debug_events_that_are_not_made(arguments: str, comp
 def test_the_first_word_of_a_statement_is_the_parser_s(sql: str, first: str | None) -> None:
     word = lean_dbt.first_word(sql)
     assert (word and word[1]) == first
+
+
+MACROS = """
+from types import SimpleNamespace
+from typing import Any
+
+from dbt.clients.jinja import MacroGenerator, MacroStack
+from dbt.context.base import BaseContext
+
+from api.dbt.lean_context import make_macros_when_they_are_called
+
+BODIES = {
+    "first": "{{ second(n) }}",
+    "second": "{% if n == 0 %}{{ 1 | join }}{% elif n == 1 %}{{ return([7]) }}{% elif n == 2 %}{{ first(1) }}"
+    "{% else %}{{ missing.attribute }}{% endif %}",
+}
+
+
+def results() -> list[Any]:
+    context: dict[str, Any] = {"return": BaseContext._return}
+    stack, depends_on = MacroStack(), set()
+    node = SimpleNamespace(depends_on=SimpleNamespace(add_macro=depends_on.add))
+    for name, body in BODIES.items():
+        macro = SimpleNamespace(
+            name=name,
+            macro_sql="{% macro " + name + "(n) %}" + body + "{% endmacro %}",
+            unique_id=f"macro.project.{name}",
+            original_file_path=f"macros/{name}.sql",
+            resource_type="macro",
+            package_name="project",
+        )
+        context[name] = MacroGenerator(macro, context, node, stack)
+    found = []
+    for arguments in ((1,), (2,), (0,), (3,), (1, 2), (1,)):
+        try:
+            result = repr(context["first"](*arguments))
+        except Exception as error:
+            result = f"{type(error).__name__}: {error}"
+        found.append((arguments, result, stack.depth, sorted(depends_on)))
+    return found
+
+
+plain = results()
+make_macros_when_they_are_called()
+assert results() == plain, (results(), plain)
+print(plain)
+"""
+
+
+@pytest.mark.slow
+def test_macros_return_and_fail_as_in_dbt() -> None:
+    """Results, calls of each other, dependencies, and errors with the macros that called each other."""
+    done = subprocess.run([sys.executable, "-c", MACROS], capture_output=True, text=True, check=False, cwd=PROJECT_ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "[7]" in done.stdout
+    assert done.stdout.count("Compilation Error") == 3

@@ -60,7 +60,7 @@ def writer_of(logger: logging.Logger) -> LogWriter:
 
 
 def wait_for_lines(stream: Stream, count: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(stream.lines) < count and time.monotonic() < deadline:
         time.sleep(0.001)
 
