@@ -132,6 +132,29 @@ def test_the_status_names_an_open_transaction(settings: Settings, monkeypatch: p
     assert f"select pg_terminate_backend({pid});" in output
 
 
+def test_the_status_says_what_a_build_does_and_not_to_end_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.builds.status.SECONDS_UNTIL_IN_THE_WAY", -1)
+    with connect(settings, "mailmart_owner", autocommit=True) as connection:
+        connection.execute("select app.begin_batch('production', 'an invocation', 'build', 'same')")
+        assert "nothing is published yet: batch 1 began at " in mailmart(settings, "batch", "status").output
+    comment = '/* {"app": "dbt", "invocation_id": "an invocation", "node_id": "model.mailmart.fct_messages"} */'
+
+    def run_a_model() -> None:
+        with connect(settings, "mailmart_owner") as build:
+            build.execute(f"{comment} select count(*), pg_sleep(60) from raw.campaigns".encode())
+
+    with ThreadPoolExecutor() as pool, connect(settings, None, autocommit=True) as other:
+        running = pool.submit(run_a_model)
+        wait_until(lambda: "fct_messages" in mailmart(settings, "batch", "status").output, "the build is seen", 30)
+        output = mailmart(settings, "batch", "status").output
+        other.execute("select pg_cancel_backend(pid) from pg_stat_activity where query like %s", (f"{comment}%",))
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            running.result()
+    assert "nothing is published yet: batch 1 is building since " in output
+    assert " s, fct_messages\n" in output
+    assert "pg_terminate_backend" not in output
+
+
 def test_an_idle_transaction_of_a_person_ends(settings: Settings) -> None:
     # a copy has no settings of its database: migrated anew
     with connect(settings, None, autocommit=True) as connection:
