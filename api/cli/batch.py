@@ -36,7 +36,10 @@ def command() -> None:
 @command.command("list")
 @click.option("--limit", default=20, show_default=True, help="Number of builds, newest first.")
 def list_command(limit: int) -> None:
-    """List builds: start, duration, status, rows written. * marks the build that the API serves."""
+    """List builds: start, duration, status, rows written. * marks the build that the API serves.
+
+    Rows are known of builds since the publication before the current one.
+    """
     batches = list_batches(Settings.from_environment(), limit)
     if not batches:
         click.echo("no builds yet: run `mailmart build`")
@@ -46,8 +49,12 @@ def list_command(limit: int) -> None:
         seconds = f"{(batch.ended_at - batch.started_at).total_seconds():.1f}" if batch.ended_at else ""
         click.echo(
             f"{'*' if batch.is_served else ' '} {batch.batch_id:>6}  {_utc(batch.started_at)}  {seconds:>7}"
-            f"  {batch.status:<9}  {batch.rows_inserted:>9}  {batch.rows_expired:>9}"
+            f"  {batch.status:<9}  {_known(batch.rows_inserted):>9}  {_known(batch.rows_expired):>9}"
         )
+
+
+def _known(rows: int | None) -> str:
+    return "" if rows is None else str(rows)
 
 
 @command.command()
