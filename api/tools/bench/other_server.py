@@ -159,8 +159,7 @@ def _problem_with_removal(url: str, name: str, *, is_new: bool) -> Exception | N
 
 
 def _one_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[-1]
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _connect(url: str) -> psycopg.Connection:
@@ -169,8 +168,10 @@ def _connect(url: str) -> psycopg.Connection:
     except psycopg.OperationalError as error:
         database = conninfo_to_dict(url).get("dbname")
         raise MailmartError(
-            f"the database {database} of {OPTION} cannot be reached: {str(error).strip().splitlines()[-1]}",
-            hint=f"The login needs the database {MAINTENANCE} to see whether another one exists, and to create it.",
+            # libpq says why in its first line
+            f"the database {database} of {OPTION} cannot be reached: {' '.join(str(error).split())}",
+            hint=f"Check address, port and login. The login also needs the database {MAINTENANCE}, to see whether another one"
+            " exists, and to create it.",
         ) from error
 
 
@@ -197,7 +198,8 @@ def _check_empty(url: str, name: str) -> None:
     if content:
         raise MailmartError(
             f"the database {name} is not empty: it has {len(content):,} objects, {content[0][0]} among them",
-            hint=f"A benchmark needs a database of its own. Name one in {OPTION} that is empty or does not exist.",
+            hint=f"A benchmark needs a database of its own. Name one in {OPTION} that is empty or does not exist."
+            " If it is left of a benchmark that was killed, drop it.",
         )
 
 
