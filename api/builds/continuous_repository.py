@@ -54,7 +54,9 @@ class ContinuousBuildRepository:
                         (select changed_at from app.current_publication where target = %(target)s), '-infinity'
                     ) then builds.failures
                     else 0
-                end
+                end,
+                -- the clock was set back since: without this, nothing would be built until it is that late again
+                failed_at = case when builds.failed_at > excluded.checked_at then excluded.checked_at else builds.failed_at end
             returning failures, coalesce(extract(epoch from clock_timestamp() - failed_at), 0)::float
             """,
             {"target": self._target, "every": max(round(every), 1)},

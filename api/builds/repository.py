@@ -15,15 +15,18 @@ from api.settings import Settings
 
 @dataclass(frozen=True)
 class Batch:
-    """A build and the rows that it wrote. `status`: running, published, built, failed or abandoned; `is_served`: by the API."""
+    """A build and the rows that it wrote. `status`: running, published, built, failed or abandoned; `is_served`: by the API.
+
+    The rows are None if they are no longer known: those of models are kept back to the publication before the current one.
+    """
 
     batch_id: int
     status: str
     command: str
     started_at: datetime
     ended_at: datetime | None
-    rows_inserted: int
-    rows_expired: int
+    rows_inserted: int | None
+    rows_expired: int | None
     is_served: bool
 
 
@@ -78,8 +81,8 @@ def list_batches(settings: Settings, limit: int = 20) -> list[Batch]:
                 latest.command,
                 latest.started_at,
                 latest.ended_at,
-                coalesce(written.rows_inserted, 0) as rows_inserted,
-                coalesce(written.rows_expired, 0) as rows_expired,
+                written.rows_inserted,
+                written.rows_expired,
                 publication.batch_id is not null as is_served
             from latest
             left join written on latest.batch_id = written.batch_id

@@ -29,6 +29,19 @@ SECONDS_PER_GROUP = 60.0
 # the search ends then, at the next group: a build is waiting for it
 MAX_SECONDS = 3600.0
 
+# What the server says if a model failed for another reason than a body. A search would be in vain, and leaves dead rows, which a
+# disk that is full has no space for.
+NOT_OF_A_BODY = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "temporary file size exceeds",
+    "out of memory",
+    "lock timeout",
+    "terminating connection",
+    "server closed the connection",
+    "the database system is",
+)
+
 # not read by the model yet, the largest first
 NEW_BODIES = """
     select payloads.payload_id
@@ -61,12 +74,12 @@ class SlowPayload:
 
 
 def needs_search(connection: psycopg.Connection, target: str) -> bool:
-    """Whether the last build of the target failed in a model that reads the raw logs."""
+    """Whether the last build of the target failed in a model that reads the raw logs, and a body can be why."""
     build = latest_build(connection, target)
     if build is None or build.status != "failed":
         return False
-    failed = {line.partition(":")[0] for line in (build.failure_summary or "").splitlines()}
-    return not failed.isdisjoint(MODELS)
+    failures = [line.partition(":") for line in (build.failure_summary or "").splitlines()]
+    return any(model in MODELS and not any(text in error for text in NOT_OF_A_BODY) for model, _, error in failures)
 
 
 def exclude_slow_payloads(

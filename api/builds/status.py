@@ -15,6 +15,20 @@ from api.db.connection import connect
 from api.settings import Settings
 
 SECONDS_UNTIL_IN_THE_WAY = 60
+# each statement of a build begins with a comment that has dbt's invocation and the node: model.mailmart.fct_messages
+BUILD_SESSIONS = """
+    select
+        pid,
+        case when state = 'active' then split_part(substring(query from '"node_id": "([^"]+)"'), '.', 3) end
+    from pg_catalog.pg_stat_activity
+    where
+        datname = current_database()
+        and pid <> pg_backend_pid()
+        -- not its parallel workers
+        and backend_type = 'client backend'
+        and strpos(query, format('"invocation_id": "%%s"', %s::text)) > 0
+    order by xact_start
+"""
 
 
 @dataclass(frozen=True)
@@ -74,10 +88,14 @@ class ModelRun:
 
 @dataclass(frozen=True)
 class LastBuild:
-    """The last build, and its models in the order in which they ended."""
+    """The last build, and its models in the order in which they ended.
+
+    `sessions`: of a build that is running, by pid, with the node whose statement runs; the one that runs longest first.
+    """
 
     build: BuildRecord
     models: list[ModelRun]
+    sessions: dict[int, str | None]
 
 
 @dataclass(frozen=True)
@@ -201,7 +219,15 @@ def _last_build(connection: psycopg.Connection, target: str) -> LastBuild | None
             """,
             (target, build.batch_id),
         ).fetchall()
-    return LastBuild(build, models)
+    return LastBuild(build, models, _sessions(connection, build) if build.status == "running" else {})
+
+
+def _sessions(connection: psycopg.Connection, build: BuildRecord) -> dict[int, str | None]:
+    # a login sees what its own sessions run, which the role that it has taken does not
+    connection.execute("set local role none")
+    sessions: dict[int, str | None] = dict(connection.execute(BUILD_SESSIONS, (build.invocation_id,)).fetchall())
+    connection.execute("set local role mailmart_owner")
+    return sessions
 
 
 def _retention(connection: psycopg.Connection, target: str) -> list[RetentionStatus]:

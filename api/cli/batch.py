@@ -37,7 +37,10 @@ def command() -> None:
 @command.command("list")
 @click.option("--limit", default=20, show_default=True, help="Number of builds, newest first.")
 def list_command(limit: int) -> None:
-    """List builds: start, duration, status, rows written. * marks the build that the API serves."""
+    """List builds: start, duration, status, rows written. * marks the build that the API serves.
+
+    Rows are known of builds since the publication before the current one.
+    """
     batches = list_batches(Settings.from_environment(), limit)
     if not batches:
         click.echo("no builds yet: run `mailmart build`")
@@ -47,8 +50,12 @@ def list_command(limit: int) -> None:
         seconds = f"{(batch.ended_at - batch.started_at).total_seconds():.1f}" if batch.ended_at else ""
         click.echo(
             f"{'*' if batch.is_served else ' '} {batch.batch_id:>6}  {_utc(batch.started_at)}  {seconds:>7}"
-            f"  {batch.status:<9}  {batch.rows_inserted:>9}  {batch.rows_expired:>9}"
+            f"  {batch.status:<9}  {_known(batch.rows_inserted):>9}  {_known(batch.rows_expired):>9}"
         )
+
+
+def _known(rows: int | None) -> str:
+    return "" if rows is None else str(rows)
 
 
 @command.command()
@@ -62,13 +69,13 @@ def status(runs: int) -> None:
     now = datetime.now(UTC)
     current = batch_status(settings, runs)
     lines = [
-        *_publication(current.publication),
+        *_publication(current, now),
         _continuous(current, settings, now),
         "",
         *_runs(current, settings, now),
         *_last_build(current.last_build),
     ]
-    lines += [*_retention(current.retention), *_lock_holders(current.lock_holders)]
+    lines += [*_retention(current.retention), *_lock_holders(_strangers(current))]
     if current.advisory_locks:
         lines += ["", "sessions that hold advisory locks of mailmart:", *(f"    {lock}" for lock in current.advisory_locks)]
     for line in lines:
@@ -115,6 +122,12 @@ def _retention(tables: list[RetentionStatus]) -> list[str]:
     return lines
 
 
+def _strangers(current: BatchStatus) -> list[LockHolder]:
+    """The sessions that hold locks, without those of the build that is running: nobody should end it to let it go on."""
+    own = current.last_build.sessions if current.last_build is not None else {}
+    return [session for session in current.lock_holders if session.is_blocking or session.pid not in own]
+
+
 def _lock_holders(sessions: list[LockHolder]) -> list[str]:
     if not sessions:
         return []
@@ -133,9 +146,27 @@ def _lock_holders(sessions: list[LockHolder]) -> list[str]:
     return lines
 
 
-def _publication(publication: PublicationStatus | None) -> list[str]:
-    if publication is None:
-        return ["nothing is published yet: run `mailmart build`"]
+def _publication(current: BatchStatus, now: datetime) -> list[str]:
+    building = _running(current.last_build, now)
+    if current.publication is None:
+        return [f"nothing is published yet: {building or 'run `mailmart build`'}"]
+    return [*_published(current.publication), *([building] if building else [])]
+
+
+def _running(last: LastBuild | None, now: datetime) -> str | None:
+    """The build that is running, if there is one."""
+    if last is None or last.build.status != "running":
+        return None
+    seconds = (now - last.build.started_at).total_seconds()
+    nodes = [node for node in last.sessions.values() if node]
+    return ", ".join(
+        [f"batch {last.build.batch_id} is building since {_utc(last.build.started_at)}, for {seconds:.0f} s", *nodes]
+        if last.sessions
+        else [f"batch {last.build.batch_id} began at {_utc(last.build.started_at)}, and has no session just now"]
+    )
+
+
+def _published(publication: PublicationStatus) -> list[str]:
     since, data_as_of = _utc(publication.since), _utc(publication.data_as_of)
     lines = [f"batch {publication.batch_id} is published since {since}, with all events loaded until {data_as_of}"]
     if publication.unpublished_since is not None:

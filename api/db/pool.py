@@ -20,6 +20,7 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from api.db.citus_transactions import CitusTransactions, NodeUnavailable, has_citus
 from api.db.connection import conninfo
+from api.db.iso_dates import read_iso_dates
 from api.db.loop_socket import LoopSocket
 from api.db.prepared_statements import PreparedStatements, Rows, Statement, is_supported
 from api.db.request_context import AS_OF, set_config_query, set_local_statements
@@ -219,6 +220,7 @@ class ConnectionPool:
     def _configure(self, connection: PoolConnection) -> None:
         # as JSON has numbers
         connection.adapters.register_loader("numeric", FloatLoader)
+        read_iso_dates(connection)
         try:
             check_transaction(connection, self._begin, self._role)
         except SessionError as error:

@@ -34,7 +34,7 @@ class BuildReport:
         invocation_id: dbt's id of the build; None before its first event.
         finished: how many nodes of each kind have ended.
         total: how many nodes there are to build; 0 until that is known.
-        current: the node that began last.
+        running: the nodes that have begun and not ended, in the order in which they began.
         skipped: nodes that were not built because one before them failed.
         warnings, errors, notes: messages, in the order in which they came, each once.
     """
@@ -42,7 +42,7 @@ class BuildReport:
     invocation_id: str | None = None
     finished: Counter[str] = field(default_factory=Counter)
     total: int = 0
-    current: str = ""
+    running: list[str] = field(default_factory=list)
     skipped: int = 0
     warnings: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -64,7 +64,7 @@ class BuildReport:
         elif name == "SkippingDetails":
             self.skipped += 1
         elif name.startswith("Log") and name.endswith("Result"):
-            self.finished[_node(data).get("resource_type", "")] += 1
+            self._end(_node(data))
         elif name in REPEATED:
             pass
         elif name == NOTE:
@@ -79,10 +79,10 @@ class BuildReport:
             _add(self.warnings, message)
 
     def progress(self) -> str:
-        """How far the build is: `45 of 512, fct_messages`."""
+        """How far the build is, with the node that runs longest: `45 of 512, fct_messages`."""
         if not self.total:
             return "reading the project"
-        return f"{self.finished.total() + self.skipped} of {self.total}, {self.current}"
+        return ", ".join([f"{self.finished.total() + self.skipped} of {self.total}", *self.running[:1]])
 
     def counts(self) -> str:
         """What was built and tested: `85 models, 431 data tests, 13 seeds`."""
@@ -91,7 +91,13 @@ class BuildReport:
 
     def _begin(self, data: dict[str, Any]) -> None:
         self.total = max(self.total, int(data.get("total") or 0))
-        self.current = str(_node(data).get("node_name") or "")
+        self.running.append(str(_node(data).get("node_name") or ""))
+
+    def _end(self, node: dict[str, Any]) -> None:
+        self.finished[node.get("resource_type", "")] += 1
+        name = str(node.get("node_name") or "")
+        if name in self.running:
+            self.running.remove(name)
 
 
 def _node(data: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from api.settings import Settings
 OPTION = "--database-url"
 # the database in which another one is created and dropped
 MAINTENANCE = "postgres"
+SECONDS_TO_RESTART = 60.0
 # what is in the database and belongs to no extension: relations, functions and schemas
 CONTENT = """
     with system_schemas as (
@@ -110,16 +112,54 @@ def scratch_database(server: OtherServer) -> Iterator[None]:
         )
     is_new = not _exists(server.url, name)
     if is_new:
-        _in_maintenance_database(server.url, sql.SQL("create database {} template template0").format(sql.Identifier(name)))
+        # a server whose locale was C when it was made has SQL_ASCII as its default
+        create = sql.SQL("create database {} encoding 'UTF8' template template0").format(sql.Identifier(name))
+        _in_maintenance_database(server.url, create)
     else:
         _check_empty(server.url, name)
+    failed: BaseException | None = None
     try:
         yield
+    except BaseException as error:
+        failed = error
+        raise
     finally:
+        _clean_up(server.url, name, is_new=is_new, failed=failed)
+
+
+def _clean_up(url: str, name: str, *, is_new: bool, failed: BaseException | None) -> None:
+    """Drops the database, or what was made in it. Waits for a server that is restarting: that can be why the benchmark failed.
+
+    Raises:
+        MailmartError: something of the benchmark is left; it says what, and why the benchmark had failed.
+    """
+    deadline = time.monotonic() + SECONDS_TO_RESTART
+    while (error := _problem_with_removal(url, name, is_new=is_new)) is not None:
+        is_unavailable = isinstance(error.__cause__ or error, psycopg.OperationalError)
+        if is_unavailable and time.monotonic() < deadline:
+            time.sleep(1)
+            continue
+        before = f"{_one_line(failed)}; and " if failed is not None else ""
+        rest = f"drop database {name};" if is_new else f"remove what is in the database {name}, which was empty before."
+        raise MailmartError(
+            f"{before}the scratch database {name} of {OPTION} is left, because of: {_one_line(error)}",
+            hint=f"When the server can be reached: {rest}",
+        ) from failed
+
+
+def _problem_with_removal(url: str, name: str, *, is_new: bool) -> Exception | None:
+    try:
         if is_new:
-            _in_maintenance_database(server.url, sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
+            _in_maintenance_database(url, sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
         else:
-            _remove_content(server.url, name)
+            _remove_content(url, name)
+    except (MailmartError, psycopg.OperationalError) as error:
+        return error
+    return None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _connect(url: str) -> psycopg.Connection:
@@ -128,8 +168,10 @@ def _connect(url: str) -> psycopg.Connection:
     except psycopg.OperationalError as error:
         database = conninfo_to_dict(url).get("dbname")
         raise MailmartError(
-            f"the database {database} of {OPTION} cannot be reached: {str(error).strip().splitlines()[-1]}",
-            hint=f"The login needs the database {MAINTENANCE} to see whether another one exists, and to create it.",
+            # libpq says why in its first line
+            f"the database {database} of {OPTION} cannot be reached: {' '.join(str(error).split())}",
+            hint=f"Check address, port and login. The login also needs the database {MAINTENANCE}, to see whether another one"
+            " exists, and to create it.",
         ) from error
 
 
@@ -156,7 +198,8 @@ def _check_empty(url: str, name: str) -> None:
     if content:
         raise MailmartError(
             f"the database {name} is not empty: it has {len(content):,} objects, {content[0][0]} among them",
-            hint=f"A benchmark needs a database of its own. Name one in {OPTION} that is empty or does not exist.",
+            hint=f"A benchmark needs a database of its own. Name one in {OPTION} that is empty or does not exist."
+            " If it is left of a benchmark that was killed, drop it.",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from types import TracebackType
@@ -18,25 +19,34 @@ class Forwarder:
     def __init__(self, url: str) -> None:
         params = conninfo_to_dict(url)
         self._host, self._port = str(params["host"]), int(str(params.get("port") or 5432))
-        self._server = socket.socket()
-        self._server.bind(("127.0.0.1", 0))
+        self._server = _bound(0)
         self.url = make_conninfo(url, host="127.0.0.1", port=self._server.getsockname()[1])
 
     def start(self) -> None:
         """Accepts connections from now on."""
         self._server.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
+        threading.Thread(target=self._accept, args=(self._server,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Refuses connections until it is started again. Open ones stay."""
+        address = self._server.getsockname()
+        # close() alone leaves a thread that accepts one more
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self._server = _bound(address[1])
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
 
-    def _accept(self) -> None:
+    def _accept(self, server: socket.socket) -> None:
         while True:
             try:
-                client, _ = self._server.accept()
+                client, _ = server.accept()
             except OSError:
                 return
             database = self._connect()
@@ -49,6 +59,13 @@ class Forwarder:
         database = socket.socket(socket.AF_UNIX)
         database.connect(f"{self._host}/.s.PGSQL.{self._port}")
         return database
+
+
+def _bound(port: int) -> socket.socket:
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(("127.0.0.1", port))
+    return server
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:

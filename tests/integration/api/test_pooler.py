@@ -22,7 +22,7 @@ from api.errors import SessionError
 from api.server.app import WsgiApp
 from api.settings import Settings
 from tests.integration.api.conftest import OTHER_WORKSPACE, Caller
-from tests.integration.api.example import WORKSPACE
+from tests.integration.api.example import CAMPAIGN, WORKSPACE
 from tests.support.command import mailmart
 from tests.support.pgbouncer import follows_statements, needs_pgbouncer, pooled
 
@@ -81,6 +81,44 @@ def test_each_tenant_sees_its_own_rows(behind_pooler: Settings, warehouse_settin
         assert wrong == []
     finally:
         app.close()
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction"])
+def test_a_login_with_formats_of_another_country_gets_the_same_responses(warehouse_settings: Settings, mode: str) -> None:
+    _reset_login(warehouse_settings)
+    key = create_key(warehouse_settings, WORKSPACE, name="formats")
+    direct = WsgiApp(warehouse_settings)
+    try:
+        expected = _responses(Caller(Client(direct), key))
+    finally:
+        direct.close()
+    with connect(warehouse_settings, None, autocommit=True) as connection:
+        database = sql.Identifier(connection.info.dbname)
+        for name, value in (("datestyle", "German, DMY"), ("timezone", "Asia/Kolkata")):
+            connection.execute(
+                sql.SQL("alter role current_user in database {} set {} = {}").format(
+                    database, sql.Identifier(name), sql.Literal(value)
+                )
+            )
+    try:
+        with pooled(warehouse_settings, mode=mode) as settings:
+            app = WsgiApp(settings)
+            try:
+                assert _responses(Caller(Client(app), key)) == expected
+            finally:
+                app.close()
+    finally:
+        _reset_login(warehouse_settings)
+
+
+def _responses(caller: Caller) -> dict[str, object]:
+    paths = ("campaigns", "mailboxes", "domains", "analytics/overview", "analytics/series", "analytics/deliverability")
+    window = {"timeRange": "custom", "startDate": "2026-01-01", "endDate": "2026-11-26"}
+    bodies = {path: caller.get(f"{WORKSPACE}/{path}", **window) for path in paths if path != "analytics/deliverability"}
+    bodies |= {path: caller.get(f"{WORKSPACE}/{path}") for path in ("analytics/deliverability", "analytics/data-quality")}
+    bodies["campaign"] = caller.get(f"{WORKSPACE}/campaigns/{CAMPAIGN}/analytics", **window)
+    assert {path: body.status_code for path, body in bodies.items()} == dict.fromkeys(bodies, 200)
+    return {path: body.get_json()["data"] for path, body in bodies.items()}
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction", FOLLOWING])

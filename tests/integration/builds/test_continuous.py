@@ -235,6 +235,18 @@ def test_what_is_new(project: Settings) -> None:
     assert "continuous builds: off" in mailmart(project, "batch", "status").output
 
 
+def test_a_clock_that_is_set_back_does_not_pause_builds(settings: Settings) -> None:
+    with connect(settings, "mailmart_owner", autocommit=True) as connection:
+        repository = ContinuousBuildRepository(connection, settings.target)
+        repository.begin_turn(60)
+        repository.record_failure()
+        connection.execute("update app.continuous_builds set failed_at = failed_at + interval '1 hour'")
+        failed = repository.begin_turn(60)
+        assert failed.number == 1
+        assert 0 <= failed.seconds_since < 60
+        assert rows(settings, "select failed_at <= clock_timestamp() from app.continuous_builds") == [(True,)]
+
+
 def test_the_delay_after_failures_grows() -> None:
     assert [delay_after_failure(60, failures) for failures in (1, 2, 5, 6, 1000)] == [120, 240, 1920, 3600, 3600]
     # never sooner than without a failure

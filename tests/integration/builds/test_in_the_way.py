@@ -11,6 +11,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
+from api.builds.slow_payloads import needs_search
 from api.builds.status import batch_status
 from api.db.advisory_lock import AdvisoryLock
 from api.db.connection import connect
@@ -130,6 +131,52 @@ def test_the_status_names_an_open_transaction(settings: Settings, monkeypatch: p
     assert "application a notebook, idle in transaction" in output
     assert "raw.campaigns" in output
     assert f"select pg_terminate_backend({pid});" in output
+
+
+def test_the_status_says_what_a_build_does_and_not_to_end_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.builds.status.SECONDS_UNTIL_IN_THE_WAY", -1)
+    with connect(settings, "mailmart_owner", autocommit=True) as connection:
+        connection.execute("select app.begin_batch('production', 'an invocation', 'build', 'same')")
+        assert "nothing is published yet: batch 1 began at " in mailmart(settings, "batch", "status").output
+    comment = '/* {"app": "dbt", "invocation_id": "an invocation", "node_id": "model.mailmart.fct_messages"} */'
+
+    def run_a_model() -> None:
+        with connect(settings, "mailmart_owner") as build:
+            build.execute(f"{comment} select count(*), pg_sleep(60) from raw.campaigns".encode())
+
+    with ThreadPoolExecutor() as pool, connect(settings, None, autocommit=True) as other:
+        running = pool.submit(run_a_model)
+        wait_until(lambda: "fct_messages" in mailmart(settings, "batch", "status").output, "the build is seen", 30)
+        output = mailmart(settings, "batch", "status").output
+        other.execute("select pg_cancel_backend(pid) from pg_stat_activity where query like %s", (f"{comment}%",))
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            running.result()
+    assert "nothing is published yet: batch 1 is building since " in output
+    assert " s, fct_messages\n" in output
+    assert "pg_terminate_backend" not in output
+
+
+@pytest.mark.parametrize(
+    ("summary", "is_searched"),
+    [
+        ("fct_email_events: invalid regular expression", True),
+        ("fct_email_events: canceling statement due to statement timeout", True),
+        ('fct_email_events: could not extend file "base/5/7": No space left on device HINT: Check free disk space.', False),
+        ("fct_rejected_events: canceling statement due to lock timeout", False),
+        ("fct_messages: invalid regular expression", False),
+        ("fct_email_events: No space left on device\nfct_rejected_events: division by zero", True),
+    ],
+)
+def test_a_body_is_looked_for_only_if_one_can_be_why_a_build_failed(
+    module_settings: Settings, summary: str, is_searched: bool
+) -> None:
+    with connect(module_settings, "mailmart_owner", autocommit=True) as connection:
+        connection.execute(
+            "insert into app.batches (target, invocation_id, command, status, ended_at, failure_summary)"
+            " values ('production', gen_random_uuid(), 'build', 'failed', now(), %s)",
+            (summary,),
+        )
+        assert needs_search(connection, "production") is is_searched
 
 
 def test_an_idle_transaction_of_a_person_ends(settings: Settings) -> None:

@@ -139,6 +139,23 @@ def test_make_database_system_reads_everything_once(owner: psycopg.Connection) -
     assert read(owner) == ["new"]
 
 
+def test_a_server_that_hides_its_identifier_reads_everything_if_it_has_counted_less(owner: psycopg.Connection) -> None:
+    owner.execute(
+        "create or replace function app.system_identifier() returns bigint language sql stable"
+        " set search_path = pg_catalog, pg_temp as 'select 0::bigint'"
+    )
+    load(owner, "read")
+    assert read(owner) == ["read"]
+    load(owner, "new")
+    assert read(owner) == ["new"]
+    # the database was restored into a server that has counted less than the one before
+    owner.execute("update app.batches set raw_snapshot = '1000000000000000:1000000000000000:'")
+    load(owner, "after")
+    assert read(owner) == ["after", "new", "read"]
+    load(owner, "newest")
+    assert read(owner) == ["newest"]
+
+
 def test_other_models_read_what_the_events_model_has_read(owner: psycopg.Connection) -> None:
     read(owner)
     batch = begin(owner)

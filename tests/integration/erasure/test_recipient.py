@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+
 from psycopg.types.json import Jsonb
 
 from api.db.connection import connect
 from api.erasure.person import person_parameters
 from api.exports.attempt_repository import AttemptRepository
 from api.reports.run_repository import export_ended
+from api.settings import Settings
 from tests.integration.erasure.conftest import Tenants, run_reports
 from tests.integration.erasure.mail import BOUNCE, FRIEND, LOWER, NAMESAKE, OTHER, PERSON, TENANT, TRACES, land, sendgrid
 from tests.integration.erasure.search import answers, counts, files_with, tables_with
@@ -88,6 +91,31 @@ def test_nothing_is_left_and_every_count_stays(tenants: Tenants, server: Postgre
     refused = mailmart(settings, "erase", "--recipient", PERSON, "--yes")
     assert refused.exit_code == 1
     assert "no build has read the recipient's bounces yet" in refused.output
+
+
+def test_a_text_that_may_name_the_person_is_found_in_every_encoding(module_settings: Settings) -> None:
+    # its base64 has + and /, and its needle is not all of it
+    person = person_parameters(
+        "a~~~?b@people.example", "people.example", typed="A~~~?b@people.example", workspace=None, countable_types=()
+    )
+    texts = {
+        "say A~~~?B@people.example": False,
+        **{
+            spelling(offset * b"x" + b"A~~~?b@people.example" + b"yz").decode(): True
+            for offset in range(3)
+            for spelling in (base64.b64encode, base64.urlsafe_b64encode)
+        },
+    }
+    unnamed = ["", "p%eople 100 %", "c3ViamVjdDogaGVsbG8gd29ybGQsIHRoaXMgaXMgbm9ib2R5", "Zx", "a|b", "%", "_________________"]
+    with connect(module_settings, "mailmart_owner") as connection:
+        person["needle"] = "nothing like this"
+        rows = connection.execute(
+            "select content, app.may_be_mentioned(content, %s) from unnest(%s::text[]) as content",
+            (Jsonb(person), [*texts, *unnamed]),
+        ).fetchall()
+        person["needle"] = "people"
+        assert connection.execute("select app.may_be_mentioned('say PEOPLE', %s)", (Jsonb(person),)).fetchone() == (True,)
+    assert dict(rows) == {**texts, **dict.fromkeys(unnamed, False)}
 
 
 def test_an_erasure_that_is_killed_is_completed_by_the_next(tenants: Tenants, server: PostgresServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from api.tools.bench.other_server import CONTENT, OtherServer, scratch_database
 from api.tools.bench.processor_time import SERVER, ProcessorClock
 from api.tools.bench.run_results import statements_of_last_run
 from api.tools.bench.services import environment_of_servers
+from tests.integration.api.forwarding import Forwarder
 from tests.support.command import mailmart
 from tests.support.postgres import PostgresServer
 
@@ -44,6 +46,48 @@ def test_a_database_that_does_not_exist_is_made_and_dropped(server: PostgresServ
         # the session of a program that was killed does not keep it
         open_session = psycopg.connect(url)
     open_session.close()
+    with server.as_superuser() as connection:
+        assert connection.execute("select from pg_database where datname = %s", (NAME,)).fetchall() == []
+
+
+def test_the_database_has_the_encoding_that_mailmart_needs(server: PostgresServer) -> None:
+    url = make_conninfo(server.superuser, dbname=NAME)
+    with server.as_superuser() as connection:
+        # as on a server that was made in the locale C, without an encoding
+        connection.execute("update pg_database set encoding = 0 where datname = 'template0'")
+    try:
+        with scratch_database(OtherServer(url)), psycopg.connect(url) as connection:
+            assert connection.info.parameter_status("server_encoding") == "UTF8"
+    finally:
+        with server.as_superuser() as connection:
+            connection.execute("update pg_database set encoding = pg_char_to_encoding('UTF8') where datname = 'template0'")
+
+
+def test_what_is_left_on_a_server_that_was_stopped_meanwhile_is_named(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.tools.bench.other_server.SECONDS_TO_RESTART", 0.0)
+    with Forwarder(make_conninfo(server.superuser, dbname=NAME)) as forwarder:
+        forwarder.start()
+        database = scratch_database(OtherServer(forwarder.url))
+        database.__enter__()
+    failed = MailmartError("dbt build failed")
+    with pytest.raises(MailmartError) as raised:
+        database.__exit__(MailmartError, failed, None)
+    assert raised.value.message.startswith(f"dbt build failed; and the scratch database {NAME} of --database-url is left")
+    assert f"drop database {NAME};" in raised.value.hint
+    with server.as_superuser() as connection:
+        connection.execute(f"drop database {NAME}")
+
+
+def test_a_server_that_restarts_meanwhile_is_waited_for(server: PostgresServer) -> None:
+    with Forwarder(make_conninfo(server.superuser, dbname=NAME)) as forwarder:
+        forwarder.start()
+        database = scratch_database(OtherServer(forwarder.url))
+        database.__enter__()
+        forwarder.stop()
+        threading.Timer(1.5, forwarder.start).start()
+        database.__exit__(None, None, None)
     with server.as_superuser() as connection:
         assert connection.execute("select from pg_database where datname = %s", (NAME,)).fetchall() == []
 

@@ -251,7 +251,9 @@ def test_the_last_two_publications_are_kept_and_the_commands_list_them_and_roll_
     shown = mailmart(settings, "batch", "list").output
     assert [line.split()[0] for line in shown.splitlines()[1:]] == ["*", "3", "2", "1"]
     assert [line.split()[1] for line in shown.splitlines()[1:2]] == ["4"]
-    assert shown.count(" published ") == 3
+    assert shown.count(" published") == 3
+    # the rows of older builds are no longer known, and are not 0
+    assert [len(line.split()) for line in shown.splitlines()[1:]] == [8, 7, 5, 5]
     assert mailmart(settings, "batch", "rollback").output == "batch 3 is the current publication\n"
     assert read(settings) == (3, 2)
     assert [line[0] for line in mailmart(settings, "batch", "list").output.splitlines()[1:]] == [" ", "*", " ", " "]

@@ -41,6 +41,17 @@ def test_progress_and_counts() -> None:
     assert (report.invocation_id, report.errors, report.warnings, report.skipped) == ("i", [], [], 1)
 
 
+def test_progress_names_the_node_that_runs_longest() -> None:
+    report = read(
+        event("LogStartLine", total=9, node_info=node("fct_messages")),
+        event("LogStartLine", total=9, node_info=node("short", "test")),
+        event("LogTestResult", node_info=node("short", "test")),
+    )
+    assert report.progress() == "1 of 9, fct_messages"
+    report.read(event("LogModelResult", node_info=node("fct_messages")))
+    assert report.progress() == "2 of 9"
+
+
 def test_errors_and_warnings_are_whole_and_there_once() -> None:
     report = read(
         event("JinjaLogWarning", "warn", "Marts show 0. Backfill: mailmart build"),
