@@ -3,7 +3,10 @@
 {{
     config(
         unique_key=grain,
-        indexes=[{'columns': ['workspace_id', 'campaign_id', 'slot_at']}],
+        indexes=[
+            {'columns': ['workspace_id', 'campaign_id', 'slot_at']},
+            {'columns': ['workspace_id', 'slot_at']},
+        ],
     )
 }}
 

@@ -9,7 +9,7 @@ The same metrics, dimensions, filtered dimensions and order make the same text, 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from api.analytics.query.request import TIME, Filter, Query
@@ -43,24 +43,34 @@ class Key:
 
 
 def rows_statement(layer: SemanticLayer, query: Query, fact: Fact) -> str:
-    """The SELECT of a page of rows, and of one row more, with `page_columns`. Rows by time alone are a complete series."""
+    """The SELECT of a page of rows, and of one row more, with `page_columns`. Rows by time alone are a complete series.
+
+    Rows are sorted and cut to the page before their metrics are computed, but for those that they are sorted by: there can be a
+    million rows, and a metric with its interval costs more than the sums that it is made of.
+    """
     bucket_view = layer.bucket_views.get(query.granularity, "")
     keys = _keys(query)
-    later = f"\nwhere {_is_after(keys)}" if query.after is not None else ""
-    order = ", ".join(f"{key.sql}{' desc' if key.is_descending else ''}" for key in keys)
-    columns = [_quoted(column) for column in (*row_columns(query), *metric_columns(query))]
-    columns += [_name(layer, dimension) for dimension in query.named]
+    order = ", ".join(f"{key.sql}{_direction(key)}" for key in keys)
+    order_of_page = ", ".join(f"page.{_key_column(number)}{_direction(key)}" for number, key in enumerate(keys))
+    sorted_by = [metric for metric in query.metrics if any(item.field == metric.name for item in query.order)]
+    selected = ", ".join(["cells.*", *(f"{key.sql} as {_key_column(number)}" for number, key in enumerate(keys))])
+    page = (
+        f"select {selected}\n    from cells{_lateral(PERIODS[0], sorted_by, 'cells', with_interval=False) if sorted_by else ''}"
+        + (f"\n    where {_is_after(keys)}" if query.after is not None else "")
+        + (f"\n    order by {order}" if order else "")
+        + f"\n    limit ({PARAMETERS} ->> 'limit')::int"
+    )
+    columns = [*_shown(query, row_columns(query), "page"), *(_name(layer, dimension) for dimension in query.named)]
     return (
-        f"{_measured(query, fact, row_columns(query), bucket_view)}"
-        f"\nselect {', '.join(columns)}"
-        f"\nfrom measured{later}" + (f"\norder by {order}" if order else "") + f"\nlimit ({PARAMETERS} ->> 'limit')::int"
+        f"with cells as (\n    {_cells(query, fact, row_columns(query), bucket_view)}\n),\npage as (\n    {page}\n)"
+        f"\nselect {', '.join(columns)}\nfrom page{_laterals(query, 'page')}" + (f"\norder by {order_of_page}" if order else "")
     )
 
 
 def totals_statement(query: Query, fact: Fact) -> str:
     """The SELECT of the totals, one row: of each metric its parts."""
-    columns = ", ".join(_quoted(column) for column in metric_columns(query))
-    return f"{_measured(query, fact, ())}\nselect {columns}\nfrom measured"
+    columns = ", ".join(_shown(query, (), "cells"))
+    return f"with cells as (\n    {_cells(query, fact, ())}\n)\nselect {columns}\nfrom cells{_laterals(query, 'cells')}"
 
 
 def page_columns(query: Query) -> tuple[str, ...]:
@@ -80,8 +90,11 @@ def row_columns(query: Query) -> tuple[str, ...]:
 
 def metric_columns(query: Query) -> tuple[str, ...]:
     """The columns of all metrics and of their parts, in one order."""
-    metrics = sorted(query.metrics, key=lambda metric: metric.name)
-    return tuple(column for metric in metrics for column in metric_parts(metric, is_compared=bool(query.compare_days)).values())
+    return tuple(
+        column
+        for metric in _sorted(query.metrics)
+        for column in metric_parts(metric, is_compared=bool(query.compare_days)).values()
+    )
 
 
 def metric_parts(metric: Metric, *, is_compared: bool) -> dict[str, str]:
@@ -94,12 +107,10 @@ def metric_parts(metric: Metric, *, is_compared: bool) -> dict[str, str]:
     return parts
 
 
-def _measured(query: Query, fact: Fact, columns: Sequence[str], bucket_view: str = "") -> str:
-    """WITH: the sums of each row, and the metrics of these sums."""
-    measures = sorted({column for metric in query.metrics for column in metric.columns})
-    # in one order, whatever that of the request
-    metrics = sorted(query.metrics, key=lambda metric: metric.name)
-    periods = PERIODS if query.compare_days else PERIODS[:1]
+def _cells(query: Query, fact: Fact, columns: Sequence[str], bucket_view: str = "") -> str:
+    """The SELECT of the sums of each row, of each period."""
+    measures = _measures(query.metrics)
+    periods = _periods(query)
     groups = [f"fact.{_quoted(query.granularity if column == TIME else column)} as {_quoted(column)}" for column in columns]
     # without a comparison there is one period, which need not be looked at for each measure of each row
     of_period = " filter (where fact.period = '{}')" if query.compare_days else ""
@@ -114,9 +125,16 @@ def _measured(query: Query, fact: Fact, columns: Sequence[str], bucket_view: str
         conditions.append("fact.period = 'current'")
     where = f"\n    where {' and '.join(conditions)}" if conditions else ""
     group_by = f"\n    group by {', '.join([*map(str, range(1, len(groups) + 1)), HASHED])}" if groups else ""
-    laterals = "".join(_lateral(period, metrics, measures, with_interval=period == "current") for period in periods)
-    shown = [f"cells.{_quoted(column)}" for column in columns]
-    for metric in metrics:
+    cells = f"select {', '.join([*groups, *sums])}\n    from {fact.view} as fact{where}{group_by}"
+    if bucket_view and columns == (TIME,):
+        return _with_all_buckets(cells, f"{_quoted(query.granularity)} as {_quoted(TIME)}", bucket_view, periods, measures)
+    return cells
+
+
+def _shown(query: Query, columns: Sequence[str], sums: str) -> list[str]:
+    """The columns of a row and the parts of each metric, in the order of `metric_columns`."""
+    shown = [f"{sums}.{_quoted(column)}" for column in columns]
+    for metric in _sorted(query.metrics):
         shown += [f"now.{_quoted(column)}" for column in metric_parts(metric, is_compared=False).values()]
         if query.compare_days:
             name = _quoted(metric.name)
@@ -125,10 +143,20 @@ def _measured(query: Query, fact: Fact, columns: Sequence[str], bucket_view: str
                 f'(select {metric.change_sql} from (select now.{name} as "current", before.{name} as "previous") as periods)'
                 f" as {_quoted(f'{metric.name} change')}"
             )
-    cells = f"select {', '.join([*groups, *sums])}\n    from {fact.view} as fact{where}{group_by}"
-    if bucket_view and columns == (TIME,):
-        cells = _with_all_buckets(cells, f"{_quoted(query.granularity)} as {_quoted(TIME)}", bucket_view, periods, measures)
-    return f"with cells as (\n    {cells}\n),\nmeasured as (\n    select {', '.join(shown)}\n    from cells{laterals}\n)"
+    return shown
+
+
+def _measures(metrics: Iterable[Metric]) -> list[str]:
+    return sorted({column for metric in metrics for column in metric.columns})
+
+
+def _periods(query: Query) -> tuple[str, ...]:
+    return PERIODS if query.compare_days else PERIODS[:1]
+
+
+def _sorted(metrics: Iterable[Metric]) -> list[Metric]:
+    """In one order, whatever that of the request."""
+    return sorted(metrics, key=lambda metric: metric.name)
 
 
 def _with_all_buckets(cells: str, bucket: str, bucket_view: str, periods: Sequence[str], measures: Sequence[str]) -> str:
@@ -141,22 +169,27 @@ def _with_all_buckets(cells: str, bucket: str, bucket_view: str, periods: Sequen
     )
 
 
-def _lateral(period: str, metrics: Sequence[Metric], measures: Sequence[str], *, with_interval: bool) -> str:
-    """The metrics of a period's sums, whose columns have the names that the expressions know."""
+def _laterals(query: Query, sums: str) -> str:
+    """The metrics of each period."""
+    return "".join(_lateral(period, query.metrics, sums, with_interval=period == PERIODS[0]) for period in _periods(query))
+
+
+def _lateral(period: str, metrics: Iterable[Metric], row: str, *, with_interval: bool) -> str:
+    """Metrics of a period's sums, whose columns have the names that the expressions know. `row` has the sums of all periods."""
     values = []
-    for metric in metrics:
+    for metric in _sorted(metrics):
         values.append(f"{metric.sql} as {_quoted(metric.name)}")
         if with_interval and metric.low_sql:
             values.append(f"{metric.low_sql} as {_quoted(f'{metric.name} low')}")
             values.append(f"{metric.high_sql} as {_quoted(f'{metric.name} high')}")
-    sums = ", ".join(f"cells.{_quoted(f'{period} {measure}')} as {_quoted(measure)}" for measure in measures)
+    sums = ", ".join(f"{row}.{_quoted(f'{period} {measure}')} as {_quoted(measure)}" for measure in _measures(metrics))
     alias = "now" if period == PERIODS[0] else "before"
     return f"\n    cross join lateral (select {', '.join(values)} from (select {sums}) as sums) as {alias}"
 
 
 def _name(layer: SemanticLayer, dimension: str) -> str:
     """The display name of a row's value: a subquery, which PostgreSQL runs for the rows of the page, and not for all."""
-    conditions = f"names.dimension = '{dimension}' and names.value = measured.{_quoted(dimension)}"
+    conditions = f"names.dimension = '{dimension}' and names.value = page.{_quoted(dimension)}"
     return f"(select names.name from {layer.names_view} as names where {conditions}) as {_quoted(name_column(dimension))}"
 
 
@@ -174,7 +207,7 @@ def _keys(query: Query) -> list[Key]:
     keys = []
     for number, order in enumerate(query.order):
         after = f"({PARAMETERS} -> 'after' ->> {number})"
-        column = f"measured.{_quoted(order.field)}"
+        column = f"{'cells' if order.field == TIME or order.field in kinds else 'now'}.{_quoted(order.field)}"
         if order.field == TIME:
             cast = "timestamptz" if query.granularity == "hour" else "date"
             keys.append(Key(column, f"{after}::{cast}", order.is_descending))
@@ -186,6 +219,15 @@ def _keys(query: Query) -> list[Key]:
             keys.append(Key(f"({column} is null)", f"({after} is null)", is_descending=False))
             keys.append(Key(column, f"{after}::numeric", order.is_descending))
     return keys
+
+
+def _key_column(number: int) -> str:
+    """The column of a page that rows are ordered by. Dimensions have no space in their names."""
+    return _quoted(f"key {number}")
+
+
+def _direction(key: Key) -> str:
+    return " desc" if key.is_descending else ""
 
 
 def _is_after(keys: Sequence[Key]) -> str:

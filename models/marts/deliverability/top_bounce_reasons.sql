@@ -22,7 +22,7 @@ bounce_days as not materialized (
     }}
 ),
 
--- added up before the labels are looked up: fewer rows to join
+-- Added up before the labels are looked up: fewer rows to join. By hashing, for which the constant is (rollup.sql).
 totals as (
     select
         workspace_id,
@@ -30,7 +30,7 @@ totals as (
         sum(bounced) as bounced
     from bounce_days
     where {{ is_requested_domain('bounce_days') }}
-    group by workspace_id, bounce_reason
+    group by workspace_id, bounce_reason, '0'::xid
 ),
 
 reason_totals as (

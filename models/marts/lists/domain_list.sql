@@ -21,7 +21,7 @@ campaign_days as not materialized (
     }}
 ),
 
--- added up before the mailboxes are looked up: fewer rows to join
+-- Added up before the mailboxes are looked up: fewer rows to join. By hashing, for which the constant is (rollup.sql).
 mailbox_totals as (
     select
         workspace_id,
@@ -30,7 +30,7 @@ mailbox_totals as (
         max(sent_date) as last_sent_on,
         {{ summed_counts('campaign_days', listed_counts()) }}
     from campaign_days
-    group by workspace_id, mailbox_id, domain_id
+    group by workspace_id, mailbox_id, domain_id, '0'::xid
 ),
 
 domain_totals as (
@@ -47,7 +47,7 @@ domain_totals as (
             and mailbox_totals.mailbox_id = mailboxes.mailbox_id
     -- mailboxes that sent something; not `is not null`, which would make it a left join
     where coalesce(mailbox_totals.sent, 0) > 0
-    group by mailbox_totals.workspace_id, {{ domain_of('mailbox_totals', 'mailboxes') }}
+    group by mailbox_totals.workspace_id, {{ domain_of('mailbox_totals', 'mailboxes') }}, '0'::xid
 ),
 
 mailboxes_by_domain as (
@@ -56,7 +56,7 @@ mailboxes_by_domain as (
         domain_id,
         count(*) as mailboxes
     from mailboxes
-    group by workspace_id, domain_id
+    group by workspace_id, domain_id, '0'::xid
 ),
 
 listed as (

@@ -10,7 +10,7 @@ with link_days as not materialized (
     }}
 ),
 
--- each campaign first: then its campaigns are counted without a sort
+-- Each campaign first: then its campaigns are counted without a sort. By hashing, for which the constant is (rollup.sql).
 campaign_totals as (
     select
         workspace_id,
@@ -19,7 +19,7 @@ campaign_totals as (
         max(sent_date) as last_sent_on,
         {{ summed_counts('link_days', ['messages_clicked', 'human_messages_clicked', 'clicks', 'human_clicks']) }}
     from link_days
-    group by workspace_id, link, campaign_id
+    group by workspace_id, link, campaign_id, '0'::xid
 ),
 
 totals as (
@@ -30,7 +30,7 @@ totals as (
         max(last_sent_on) as last_sent_on,
         {{ summed_counts('campaign_totals', ['messages_clicked', 'human_messages_clicked', 'clicks', 'human_clicks']) }}
     from campaign_totals
-    group by workspace_id, link
+    group by workspace_id, link, '0'::xid
 ),
 
 -- of all clicks, also of those that name no URL

@@ -13,23 +13,32 @@ campaign_days as (
     select * from {{ ref('int_campaign_days_in_window') }}
 ),
 
--- of campaigns that sent in the window. lateral: the sums of one campaign need no sort
+-- of campaigns that sent in the window, all at once. By hashing, for which the constant is (rollup.sql)
 totals as (
     select
-        campaigns.workspace_id,
-        campaigns.campaign_id,
+        workspace_id,
+        campaign_id,
+        {{ summed_counts('campaign_days', ['delivered', 'opened', 'replied']) }}
+    from campaign_days
+    group by workspace_id, campaign_id, '0'::xid
+),
+
+named as (
+    select
+        totals.workspace_id,
+        totals.campaign_id,
         campaigns.campaign_name,
-        campaign_totals.*
-    from campaigns
-    cross join
-        lateral (
-            select {{ summed_counts('campaign_days', ['delivered', 'opened', 'replied']) }}
-            from campaign_days
-            where
-                campaign_days.workspace_id = campaigns.workspace_id
-                and campaign_days.campaign_id = campaigns.campaign_id
-            having count(*) > 0
-        ) as campaign_totals
+        totals.delivered,
+        totals.opened,
+        totals.replied
+    from totals
+    -- full: it is hashed or merged. PostgreSQL takes both sides for a few rows, and would compare each with each in an inner join
+    full join campaigns
+        on
+            totals.workspace_id = campaigns.workspace_id
+            and totals.campaign_id = campaigns.campaign_id
+    -- both sides; not `is not null`, which would make it another join
+    where coalesce(totals.campaign_id, '') <> '' and coalesce(campaigns.campaign_id, '') <> ''
 ),
 
 ranked as (
@@ -42,7 +51,7 @@ ranked as (
                 {{ wilson_lower_bound('opened', 'delivered') }} desc,
                 campaign_id collate "C"
         ) as place
-    from totals
+    from named
 )
 
 select

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from api.analytics.query.cursor import encode_cursor
+from api.analytics.query.plan import choose_fact
 from api.analytics.query.request import resolve_query
 from api.analytics.query.statement import rows_statement
+from api.contract.publication import read_publication
 from api.contract.semantic_layer import Fact, Metric, SemanticLayer
+from api.db.connection import connect
+from api.settings import Settings
 from tests.integration.api.conftest import OTHER_WORKSPACE, Caller
 from tests.integration.api.example import CAMPAIGN, DAYS_AGO, WORKSPACE
 from tests.integration.api.test_reading_endpoints import post
@@ -365,3 +370,19 @@ def test_the_order_of_metrics_makes_no_new_statement() -> None:
         for names in (["a", "b"], ["b", "a"])
     }
     assert len(texts) == 1
+    # what a page is not sorted by is computed for its rows, and not for all
+    page = texts.pop().split("page as (")[1].split("\n)")[0]
+    assert '"current x"' in page
+    assert '"current y"' not in page
+
+
+def test_all_mail_is_read_from_a_row_a_day(warehouse_settings: Settings) -> None:
+    with connect(warehouse_settings, "mailmart_owner") as connection:
+        publication = read_publication(connection, warehouse_settings.target)
+    assert publication is not None
+    layer = publication.contract.semantic_layer
+    body = {**FORGED_BODY, "metrics": ["sent", "bounce_rate", "human_coverage"], "dimensions": ["campaign"], "limit": 10}
+    query = resolve_query(layer, body, date(2026, 1, 1))
+    assert choose_fact(layer, query).name == "campaign_days"
+    assert choose_fact(layer, query, of_rows=False).name == "workspace_days"
+    assert choose_fact(layer, replace(query, dimensions=(), granularity="day")).name == "workspace_days"

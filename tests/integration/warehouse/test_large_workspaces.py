@@ -24,6 +24,39 @@ MAIL = """
     select 'w', 'b' || number, 'd', 'b' || number || '@mail.example', true, {batch}, {open_ended}
     from generate_series(1, {mailboxes}) as number;
 
+    insert into core.dim_campaigns (workspace_id, campaign_id, campaign_name, is_in_app, valid_from, valid_to)
+    select 'w', 'c' || number, 'Campaign ' || number, true, {batch}, {open_ended}
+    from generate_series(1, {mailboxes}) as number;
+
+    insert into core.dim_domains (workspace_id, domain_id, domain, is_in_app, valid_from, valid_to)
+    values ('w', 'd', 'mail.example', true, {batch}, {open_ended});
+
+    insert into core.fct_campaign_days (
+        workspace_id, campaign_id, mailbox_id, domain_id, sent_date, sent, delivered, bounced, hard_bounced, opened, clicked,
+        replied, complained, unsubscribed, human_opened, human_clicked, opens_and_clicks, classified_opens_and_clicks,
+        valid_from, valid_to
+    )
+    select
+        'w', 'c' || substr(mailbox_id, 2), mailbox_id, 'd', date '{end}' - day, 10, 9, 1, 1, 3, 2, 1, 0, 0, 2, 1, 5, 5, {batch},
+        {open_ended}
+    from core.dim_mailboxes cross join generate_series(0, {days} - 1) as day
+    order by 5;
+
+    insert into core.fct_bounce_days (
+        workspace_id, campaign_id, mailbox_id, domain_id, sent_date, bounce_reason, bounced, valid_from, valid_to
+    )
+    select workspace_id, campaign_id, mailbox_id, domain_id, sent_date, 'mailbox_full', bounced, {batch}, {open_ended}
+    from core.fct_campaign_days
+    order by 5;
+
+    insert into core.fct_link_days (
+        workspace_id, campaign_id, link, sent_date, messages_clicked, human_messages_clicked, clicks, human_clicks, valid_from,
+        valid_to
+    )
+    select workspace_id, campaign_id, 'https://shop.example/' || campaign_id, sent_date, 2, 1, 3, 1, {batch}, {open_ended}
+    from core.fct_campaign_days
+    order by 4;
+
     insert into core.fct_mailbox_days (
         workspace_id, mailbox_id, domain_id, sent_date, campaigns, sent, delivered, bounced, hard_bounced, complained,
         unsubscribed, valid_from, valid_to
@@ -89,6 +122,26 @@ def test_days_are_not_read_by_mailbox(many_mailboxes: Settings, mart: str, rows_
     assert sum(rows_of_nodes(plan)) < max_rows < MAILBOXES * DAYS
 
 
+@pytest.mark.parametrize(
+    ("page", "rows_found"),
+    [
+        ("select campaign_id from marts.campaign_order order by emails_sent desc, campaign_id limit 51", 51),
+        ("select mailbox_id, open_rate from marts.mailbox_list order by emails_sent desc, mailbox_id limit 51", 51),
+        ("select domain_id, open_rate from marts.domain_list order by emails_sent desc, domain_id limit 51", 1),
+        ("select link, clicks from marts.link_list order by clicks desc, link limit 51", 51),
+        ("select * from marts.top_campaigns", 5),
+        ("select * from marts.top_bounce_reasons", 1),
+    ],
+)
+def test_days_are_summed_without_a_sort(many_mailboxes: Settings, page: str, rows_found: int) -> None:
+    """Sums are sorted, and not the days that they are of; and no node of a plan runs once for each row."""
+    with connect(many_mailboxes, "mailmart_api") as connection:
+        plan = explained(connection, page)
+    assert plan["Actual Rows"] == rows_found
+    assert sum(rows_that_are_sorted(plan)) <= 3 * MAILBOXES < MAILBOXES * 30
+    assert max(runs_of_nodes(plan)) < 10
+
+
 def test_what_was_counted_is_what_a_request_computes(many_mailboxes: Settings) -> None:
     """A day after the last counted one is computed, and so is the health of one domain, here of all mailboxes."""
     with connect(many_mailboxes, "mailmart_api") as connection:
@@ -106,6 +159,19 @@ def explained(connection: psycopg.Connection, query: str) -> Mapping[str, Any]:
     assert row is not None
     plan: Mapping[str, Any] = row[0][0]["Plan"]
     return plan
+
+
+def rows_that_are_sorted(node: Mapping[str, Any]) -> Iterator[float]:
+    for child in node.get("Plans", ()):
+        if node["Node Type"] in ("Sort", "Incremental Sort") and child.get("Parent Relationship") == "Outer":
+            yield child["Actual Rows"] * child["Actual Loops"]
+        yield from rows_that_are_sorted(child)
+
+
+def runs_of_nodes(node: Mapping[str, Any]) -> Iterator[float]:
+    yield node["Actual Loops"]
+    for child in node.get("Plans", ()):
+        yield from runs_of_nodes(child)
 
 
 def rows_of_nodes(node: Mapping[str, Any]) -> Iterator[float]:

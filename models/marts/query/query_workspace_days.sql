@@ -1,0 +1,1 @@
+{{ query_view('workspace_days', ref('fct_workspace_days')) }}
