@@ -21,6 +21,7 @@ class LoopSocket:
 
     Attributes:
         is_watched: until it is stopped, or the connection is lost.
+        is_synced: the server has ended the last pipeline, and committed it if nothing failed.
     """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
@@ -31,6 +32,7 @@ class LoopSocket:
         self._results: list[pq.abc.PGresult] = []
         self._is_writing = False
         self.is_watched = True
+        self.is_synced = False
         self._hang_up = HangUp(self._descriptor)
         self._loop.add_reader(self._descriptor, self._receive)
 
@@ -43,6 +45,7 @@ class LoopSocket:
         waiter: asyncio.Future[list[pq.abc.PGresult]] = self._loop.create_future()
         self._waiter = waiter
         self._results = []
+        self.is_synced = False
         try:
             if not self.is_watched:
                 raise psycopg.OperationalError("the connection is lost")
@@ -99,6 +102,7 @@ class LoopSocket:
                     self.stop()
                     waiter.set_result(self._results)
             elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                self.is_synced = True
                 waiter.set_result(self._results)
             else:
                 self._results.append(result)
