@@ -49,7 +49,7 @@ class LoopSocket:
         try:
             if not self.is_watched:
                 raise psycopg.OperationalError("the connection is lost")
-            self._send()
+            self.send()
             return await waiter
         finally:
             self._waiter = None
@@ -63,7 +63,12 @@ class LoopSocket:
                 if self._is_writing:
                     self._loop.remove_writer(self._descriptor)
 
-    def _send(self) -> None:
+    def send(self) -> None:
+        """Sends the queued messages: what the socket has no room for, once it has.
+
+        Raises:
+            psycopg.OperationalError: the connection is lost.
+        """
         is_left = self._pgconn.flush() == 1
         if is_left != self._is_writing:
             self._is_writing = is_left
@@ -74,7 +79,7 @@ class LoopSocket:
 
     def _send_more(self) -> None:
         try:
-            self._send()
+            self.send()
         except psycopg.Error as error:
             self._lose(error)
 
@@ -84,7 +89,7 @@ class LoopSocket:
                 self._pgconn.consume_input()
                 if self._is_writing:
                     # the server may have waited until its own data were read
-                    self._send()
+                    self.send()
                 self._read_results()
                 if not self._hang_up:
                     return

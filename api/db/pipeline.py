@@ -78,6 +78,7 @@ class Pipeline:
         self._pgconn.nonblocking = 1
         self._pgconn.enter_pipeline_mode()
         self._socket = LoopSocket(connection)
+        self._sent = 0
 
     @property
     def is_closed(self) -> bool:
@@ -92,6 +93,15 @@ class Pipeline:
         Raises:
             psycopg.Error: of the first statement that failed. If the connection is lost, `is_closed` is true.
         """
+        self.send(statements)
+        return await self.finish()
+
+    def send(self, statements: Sequence[Statement]) -> None:
+        """Sends statements, which the server runs while others are sent, or nothing. It ends the transaction in `finish`.
+
+        Raises:
+            psycopg.OperationalError: the connection is lost.
+        """
         if self.is_closed:
             raise psycopg.OperationalError("the connection is closed")
         try:
@@ -102,6 +112,16 @@ class Pipeline:
                     self._pgconn.send_query_prepared(statement.name, values, formats)
                 else:
                     self._pgconn.send_query_params(statement.query, values, [param.oid for param in statement.params], formats)
+            self._sent += len(statements)
+            self._socket.send()
+        except psycopg.OperationalError:
+            self.close()
+            raise
+
+    async def finish(self) -> list[pq.abc.PGresult]:
+        """The results of all statements that were sent, and the end of their transaction: see `run`."""
+        sent, self._sent = self._sent, 0
+        try:
             self._pgconn.pipeline_sync()
             results = await self._socket.results()
         except psycopg.OperationalError:
@@ -113,7 +133,7 @@ class Pipeline:
             self.close()
             raise
         # all results may have come, and yet not the commit after them
-        is_lost = len(results) < len(statements) or not self._socket.is_synced
+        is_lost = len(results) < sent or not self._socket.is_synced
         if is_lost:
             self.close()
         for result in results:

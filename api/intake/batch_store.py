@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -32,7 +32,8 @@ ROLE: Role = "mailmart_intake"
 CONNECT_TIMEOUT_SECONDS = 5
 STATEMENT_TIMEOUT_SECONDS = 10
 LOCK_TIMEOUT_SECONDS = 3
-IDLE_TIMEOUT_SECONDS = 30
+IDLE_TIMEOUT_SECONDS = TRANSACTION_TIMEOUT_SECONDS = 30
+FIRST_TRANSACTION_TIMEOUT = 170_000
 # another session than the one that has prepared the statement or taken the role, or a function that returns something else
 ANOTHER_SESSION = (
     psycopg.errors.InvalidSqlStatementName,
@@ -53,6 +54,10 @@ SESSION_OPTIONS = (
     f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS * 1000} -c lock_timeout={LOCK_TIMEOUT_SECONDS * 1000}"
     f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_SECONDS * 1000}"
 )
+
+
+# whether a batch may be committed; awaited again over another connection
+Permission = Callable[[], Awaitable[bool]]
 
 
 class Body(NamedTuple):
@@ -88,10 +93,13 @@ class BatchStore:
         self._is_prepared = False
         self._prepare_again_at = 0.0
 
-    async def store(self, bodies: Sequence[Body], *, reconnect_seconds: float) -> list[tuple[int, str, str]]:
+    async def store(
+        self, bodies: Sequence[Body], *, reconnect_seconds: float, permission: Permission | None = None
+    ) -> list[tuple[int, str, str]] | None:
         """Stores a batch in one transaction, over another connection if the first one is lost.
 
-        Returns place (from 1), problem and reason of each body that was rejected.
+        Returns place (from 1), problem and reason of each body that was rejected. None if nothing is stored, because there is no
+        permission: PostgreSQL works while that is awaited, and commits afterwards.
         The batch has a number, so that it is stored once even if its commit was lost on the way back.
 
         Raises:
@@ -113,7 +121,7 @@ class BatchStore:
         is_first = True
         while True:
             try:
-                return await self._run(store)
+                return await self._run(store, permission)
             except (psycopg.Error, MailmartError) as error:
                 # the server refused the statement, and the connection is fine
                 is_refused = self._pipeline is not None
@@ -130,7 +138,7 @@ class BatchStore:
             self._pipeline.close()
             self._pipeline = None
 
-    async def _run(self, store: Statement) -> list[tuple[int, str, str]]:
+    async def _run(self, store: Statement, permission: Permission | None) -> list[tuple[int, str, str]] | None:
         """Runs the transaction. After an error, there is a pipeline only if its connection is still good."""
         if self._pipeline is not None and self._pipeline.is_closed:
             # the server closed it meanwhile
@@ -140,7 +148,14 @@ class BatchStore:
         pipeline = self._pipeline
         try:
             if self._is_prepared:
-                (stored,) = await pipeline.run((Statement(store.query, store.params, STORE_NAME),))
+                pipeline.send((Statement(store.query, store.params, STORE_NAME),))
+                if permission is not None and not await permission():
+                    # `begin` makes a block of the transaction, which a warning would be about otherwise
+                    await pipeline.run((BEGIN, ROLLBACK))
+                    return None
+                (stored,) = await pipeline.finish()
+            elif permission is not None and not await permission():
+                return None
             else:
                 *_, stored, committed = await pipeline.run((BEGIN, self._set, store, COMMIT))
                 if committed.command_status != b"COMMIT":
@@ -187,6 +202,9 @@ def _prepare(connection: psycopg.Connection) -> bool:
     ).fetchone()
     if row != ("yes", ROLE, f"{LOCK_TIMEOUT_SECONDS}s"):
         return False
+    if connection.info.server_version >= FIRST_TRANSACTION_TIMEOUT:
+        # a process that is stopped between the two parts of a transaction
+        connection.execute(f"set transaction_timeout = '{TRANSACTION_TIMEOUT_SECONDS}s'".encode())
     # without the function, the statement itself has the error
     return connection.pgconn.prepare(STORE_NAME, STORE, STORE_TYPES).status == pq.ExecStatus.COMMAND_OK
 

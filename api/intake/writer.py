@@ -16,7 +16,7 @@ from api.auth.rate_limit import RateLimiter
 from api.errors import ApiError, RateLimitExceeded, WarehouseUnavailable
 from api.ingest.batches import ERRORS_OF_DATA, bad_body_of
 from api.ingest.reader import MAX_KEPT_CHARACTERS
-from api.intake.batch_store import MAX_RECONNECT_SECONDS, BatchNotConfirmed, Body
+from api.intake.batch_store import MAX_RECONNECT_SECONDS, BatchNotConfirmed, Body, Permission
 from api.intake.metrics import INTAKE_BATCH_BODIES
 from api.intake.source_counts import SourceCounts
 
@@ -31,6 +31,8 @@ MIN_CHARACTERS_FOR_ANOTHER = 128 * 1024
 ENOUGH_DELIVERIES = 16
 # the longest wait for them: less than two commits
 MAX_GATHER_SECONDS = 0.001
+# after a request above its rate, batches are stored once they are counted, for so long
+COUNT_FIRST_SECONDS = 1.0
 # during an outage, the database is tried once in so many seconds
 RETRY_INTERVAL_SECONDS = 1.0
 
@@ -52,7 +54,9 @@ class Finish(Protocol):
 class Store(Protocol):
     """What stores a batch in one transaction: see BatchStore."""
 
-    async def store(self, bodies: Sequence[Body], *, reconnect_seconds: float) -> list[tuple[int, str, str]]: ...
+    async def store(
+        self, bodies: Sequence[Body], *, reconnect_seconds: float, permission: Permission | None = None
+    ) -> list[tuple[int, str, str]] | None: ...
 
     def close(self) -> None: ...
 
@@ -74,6 +78,10 @@ class Delivery:
         self.requests_per_minute = requests_per_minute
         self.characters = sum([len(body.text) for body in bodies])
         self.finish: Finish = _ignore
+
+
+class _NotPermitted(Exception):
+    """Some of a batch is above the rate of its source."""
 
 
 class _Entry(NamedTuple):
@@ -107,6 +115,8 @@ class Writer:
         # the deliveries of the last batch, and those that waited at its end: their clients may send again at once
         self._expected = 0
         self._gathering: asyncio.Future[None] | None = None
+        # a source that sends too much will do so in a moment, too
+        self._count_first_until = 0.0
         self._retry_at = 0.0
         self._is_unavailable = False
 
@@ -205,31 +215,59 @@ class Writer:
         return deliveries
 
     async def _write_batch(self, store: Store, deliveries: Sequence[Delivery]) -> None:
+        counting: asyncio.Future[Sequence[Delivery]] | None = None
         try:
-            if time.monotonic() < self._retry_at:
+            now = time.monotonic()
+            if now < self._retry_at:
                 raise WarehouseUnavailable(UNAVAILABLE)
-            deliveries = await self._within_rates(deliveries)
-            if not deliveries:
-                return
-            entries = [_Entry(delivery, body) for delivery in deliveries for body in delivery.bodies]
-            self._while_storing()
-            rejections = await self._store(store, entries)
+            counting = asyncio.ensure_future(self._within_rates(deliveries))
+            stored = await self._store_while_counting(store, deliveries, counting) if now >= self._count_first_until else None
+            deliveries = await counting
+            if stored is None:
+                if not deliveries:
+                    return
+                self._while_storing()
+                entries = _entries(deliveries)
+                stored = entries, await self._store(store, entries)
         except WarehouseUnavailable as error:
-            _finish(deliveries, error)
+            _finish(deliveries if counting is None else await counting, error)
             return
         # a bug: nobody may wait for ever
         except BaseException as error:
             LOG.exception("bodies could not be stored")
+            if counting is not None and not counting.cancel() and not counting.cancelled() and counting.exception() is None:
+                deliveries = counting.result()
             _finish(deliveries, WarehouseUnavailable(UNAVAILABLE))
             if not isinstance(error, Exception):
                 raise
             return
+        entries, rejections = stored
         of_delivery: dict[int, list[Rejection]] = {}
         for entry, rejection in rejections:
             of_delivery.setdefault(id(entry.delivery), []).append(rejection)
         for delivery in deliveries:
             delivery.finish(of_delivery.get(id(delivery), ()))
         self._count(entries, rejections)
+
+    async def _store_while_counting(
+        self, store: Store, deliveries: Sequence[Delivery], counting: asyncio.Future[Sequence[Delivery]]
+    ) -> tuple[list[_Entry], list[tuple[_Entry, Rejection]]] | None:
+        """Stores a batch, and commits it if all of it is within the rates. None if it is not stored, and has to be counted first.
+
+        Raises:
+            WarehouseUnavailable: it is not stored.
+        """
+
+        async def are_all_within() -> bool:
+            return len(await counting) == len(deliveries)
+
+        entries = _entries(deliveries)
+        self._while_storing()
+        try:
+            return entries, await self._try_to_store(store, entries, are_all_within)
+        except (_NotPermitted, psycopg.Error):
+            # what of the data is bad is found by halves
+            return None
 
     async def _within_rates(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """Counts deliveries for the rates of their sources, in one round trip. Fails those above a rate, returns the others."""
@@ -248,7 +286,10 @@ class Writer:
             for delivery in of_source[allowed:]:
                 refused.add(id(delivery))
                 delivery.finish((), RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers)))
-        return [delivery for delivery in deliveries if id(delivery) not in refused] if refused else deliveries
+        if not refused:
+            return deliveries
+        self._count_first_until = time.monotonic() + COUNT_FIRST_SECONDS
+        return [delivery for delivery in deliveries if id(delivery) not in refused]
 
     def _count(self, entries: Sequence[_Entry], rejections: Sequence[tuple[_Entry, Rejection]]) -> None:
         """Counts a batch for its sources, after its responses."""
@@ -274,15 +315,9 @@ class Writer:
         Raises:
             WarehouseUnavailable: some of it is not stored.
         """
-        reconnect_seconds = 0 if self._is_unavailable else MAX_RECONNECT_SECONDS
         try:
-            rows = await store.store([entry.body for entry in entries], reconnect_seconds=reconnect_seconds)
-        except BatchNotConfirmed as error:
-            raise self._unavailable(error) from error
+            return await self._try_to_store(store, entries)
         except psycopg.Error as error:
-            # not after a timeout or for lack of memory: those bodies are sent again
-            if not (error.sqlstate or "").startswith(ERRORS_OF_DATA):
-                raise self._unavailable(error) from error
             if len(entries) == 1:
                 body = entries[0].body
                 if body.problem is not None:
@@ -292,6 +327,29 @@ class Writer:
                 return await self._store(store, [_Entry(entries[0].delivery, rejected)])
             middle = len(entries) // 2
             return await self._store(store, entries[:middle]) + await self._store(store, entries[middle:])
+
+    async def _try_to_store(
+        self, store: Store, entries: Sequence[_Entry], permission: Permission | None = None
+    ) -> list[tuple[_Entry, Rejection]]:
+        """
+        Raises:
+            psycopg.Error: the data make it fail.
+            WarehouseUnavailable: it is not stored.
+            _NotPermitted: it is not stored.
+        """
+        reconnect_seconds = 0 if self._is_unavailable else MAX_RECONNECT_SECONDS
+        bodies = [entry.body for entry in entries]
+        try:
+            rows = await store.store(bodies, reconnect_seconds=reconnect_seconds, permission=permission)
+        except BatchNotConfirmed as error:
+            raise self._unavailable(error) from error
+        except psycopg.Error as error:
+            # not after a timeout or for lack of memory: those bodies are sent again
+            if not (error.sqlstate or "").startswith(ERRORS_OF_DATA):
+                raise self._unavailable(error) from error
+            raise
+        if rows is None:
+            raise _NotPermitted
         self._is_unavailable = False
         return [(entries[place - 1], Rejection(problem, reason)) for place, problem, reason in rows]
 
@@ -305,6 +363,10 @@ class Writer:
 
 def _ignore(rejections: Sequence[Rejection], error: ApiError | None = None) -> None:
     """Before a delivery is put into the queue."""
+
+
+def _entries(deliveries: Sequence[Delivery]) -> list[_Entry]:
+    return [_Entry(delivery, body) for delivery in deliveries for body in delivery.bodies]
 
 
 def _finish(deliveries: Sequence[Delivery], error: ApiError | None = None) -> None:

@@ -59,11 +59,11 @@ class RequestLog:
             asyncio.get_running_loop().call_later(MAX_DELAY_SECONDS, self._write_late)
 
     def write_soon(self) -> None:
-        """Writes them once this turn of the event loop, and what it wrote to sockets, is over."""
+        """Writes them once the turns of the event loop that send a batch are over."""
         if self._outcomes:
             loop = asyncio.get_running_loop()
-            # uvloop writes at the end of a turn
-            loop.call_soon(loop.call_soon, self.write)
+            # in the next turn, Valkey is asked; uvloop writes to its sockets at the end of a turn
+            loop.call_soon(loop.call_soon, loop.call_soon, self.write)
 
     def write(self) -> None:
         """Writes them."""

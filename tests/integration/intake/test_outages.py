@@ -90,6 +90,39 @@ def test_a_batch_that_comes_again_is_stored_once(settings: Settings) -> None:
         assert connection.execute("select count(*) from raw.rejected_payloads").fetchone() == (1,)
 
 
+def test_a_batch_without_permission_is_not_stored(settings: Settings) -> None:
+    """PostgreSQL has stored it by then, and not committed it."""
+    token = create_source(settings, WORKSPACE, "sendgrid")
+    stored = "select count(*), (select count(*) from app.intake_batches) from raw.webhook_payloads"
+
+    async def main(owner: psycopg.Connection) -> None:
+        store = BatchStore(settings)
+
+        async def run(permission: bool | type[Exception], text: str = "[]") -> object:
+            async def permit() -> bool:
+                # the statement has ended, or failed
+                await asyncio.sleep(0.1)
+                assert owner.execute(stored).fetchone() == before
+                if isinstance(permission, bool):
+                    return permission
+                raise permission
+
+            before = owner.execute(stored).fetchone()
+            return await store.store([Body(source_id(f"/{token}"), text)], reconnect_seconds=5, permission=permit)
+
+        assert await run(True) == []
+        assert await run(False) is None
+        with pytest.raises(ZeroDivisionError):
+            await run(ZeroDivisionError)
+        assert await run(False, "nonsense") is None
+        assert await run(True) == []
+        store.close()
+
+    with connect(settings, "mailmart_owner", autocommit=True) as owner:
+        asyncio.run(main(owner))
+        assert owner.execute(stored).fetchone() == (2, 2)
+
+
 def test_a_function_that_is_replaced_or_revoked(settings: Settings) -> None:
     """Its plan is kept by the session, which then has another one."""
     token = create_source(settings, WORKSPACE, "sendgrid")

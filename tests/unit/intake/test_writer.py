@@ -11,7 +11,7 @@ import pytest
 from api.auth.rate_limit import RateLimiter
 from api.errors import RateLimitExceeded
 from api.intake import writer as writer_module
-from api.intake.batch_store import Body
+from api.intake.batch_store import Body, Permission
 from api.intake.source_counts import SourceCounts
 from api.intake.writer import MAX_BATCH_BODIES, MAX_BATCH_CHARACTERS, MIN_CHARACTERS_FOR_ANOTHER, Delivery, Rejection, Writer
 from api.settings import Settings
@@ -25,7 +25,11 @@ class Recording:
         self.is_released = asyncio.Event()
         self.is_released.set()
 
-    async def store(self, bodies: Sequence[Body], *, reconnect_seconds: float) -> list[tuple[int, str, str]]:
+    async def store(
+        self, bodies: Sequence[Body], *, reconnect_seconds: float, permission: Permission | None = None
+    ) -> list[tuple[int, str, str]] | None:
+        if permission is not None and not await permission():
+            return None
         self.batches.append(len(bodies))
         await self.is_released.wait()
         return []
