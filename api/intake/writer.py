@@ -246,7 +246,7 @@ class Writer:
         for entry, rejection in rejections:
             of_delivery.setdefault(id(entry.delivery), []).append(rejection)
         for delivery in deliveries:
-            delivery.finish(of_delivery.get(id(delivery), ()))
+            _finish_one(delivery, of_delivery.get(id(delivery), ()))
         self._count(entries, rejections)
 
     async def _store_while_counting(
@@ -371,7 +371,15 @@ def _entries(deliveries: Sequence[Delivery]) -> list[_Entry]:
 
 def _finish(deliveries: Sequence[Delivery], error: ApiError | None = None) -> None:
     for delivery in deliveries:
-        delivery.finish((), error)
+        _finish_one(delivery, (), error)
+
+
+def _finish_one(delivery: Delivery, rejections: Sequence[Rejection], error: ApiError | None = None) -> None:
+    try:
+        delivery.finish(rejections, error)
+    except Exception:
+        # a bug: those after it may not wait for ever
+        LOG.exception("a webhook has no response")
 
 
 def _end(waiting: asyncio.Future[None]) -> None:
