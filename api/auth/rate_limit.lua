@@ -14,8 +14,12 @@ local used = redis.call('LLEN', KEYS[1])
 local allowed = math.max(0, math.min(requests, limit - used))
 if allowed > 0 then
     local time_text = string.format('%.0f', now)
-    for _ = 1, allowed do
-        redis.call('RPUSH', KEYS[1], time_text)
+    for pushed = 0, allowed - 1, 100 do
+        local times = {}
+        for place = 1, math.min(100, allowed - pushed) do
+            times[place] = time_text
+        end
+        redis.call('RPUSH', KEYS[1], unpack(times))
     end
     redis.call('PEXPIRE', KEYS[1], math.ceil(window / 1000))
     used = used + allowed

@@ -15,7 +15,7 @@ from api.errors import ServerError
 from api.pages.chart_bundle import ChartBundle, ChartBundleUnavailable
 from api.plurals import counted
 from api.processes.stack import service_programs
-from api.server.granian import check_address
+from api.server.listening import check_address
 from api.settings import Settings
 from api.tools.demo.build import build, needs_build
 from api.tools.demo.data import generate_data, missing_data

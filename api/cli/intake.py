@@ -11,7 +11,7 @@ from api.processes.parent_death import end_with_parent
 from api.settings import INTAKE, Settings
 
 if TYPE_CHECKING:
-    from api.server.http1 import App
+    from api.server.exchange import App
 
 
 @click.command()

@@ -9,7 +9,7 @@ import click
 from api.cli.stack import run_programs, running_servers
 from api.observability.logs import configure_logs
 from api.processes.stack import service_programs
-from api.server.granian import check_address
+from api.server.listening import check_address
 from api.settings import Settings, default_home
 
 

@@ -21,6 +21,7 @@ class LoopSocket:
 
     Attributes:
         is_watched: until it is stopped, or the connection is lost.
+        is_synced: the server has ended the last pipeline, and committed it if nothing failed.
     """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
@@ -31,6 +32,7 @@ class LoopSocket:
         self._results: list[pq.abc.PGresult] = []
         self._is_writing = False
         self.is_watched = True
+        self.is_synced = False
         self._hang_up = HangUp(self._descriptor)
         self._loop.add_reader(self._descriptor, self._receive)
 
@@ -43,10 +45,11 @@ class LoopSocket:
         waiter: asyncio.Future[list[pq.abc.PGresult]] = self._loop.create_future()
         self._waiter = waiter
         self._results = []
+        self.is_synced = False
         try:
             if not self.is_watched:
                 raise psycopg.OperationalError("the connection is lost")
-            self._send()
+            self.send()
             return await waiter
         finally:
             self._waiter = None
@@ -60,7 +63,12 @@ class LoopSocket:
                 if self._is_writing:
                     self._loop.remove_writer(self._descriptor)
 
-    def _send(self) -> None:
+    def send(self) -> None:
+        """Sends the queued messages: what the socket has no room for, once it has.
+
+        Raises:
+            psycopg.OperationalError: the connection is lost.
+        """
         is_left = self._pgconn.flush() == 1
         if is_left != self._is_writing:
             self._is_writing = is_left
@@ -71,7 +79,7 @@ class LoopSocket:
 
     def _send_more(self) -> None:
         try:
-            self._send()
+            self.send()
         except psycopg.Error as error:
             self._lose(error)
 
@@ -81,7 +89,7 @@ class LoopSocket:
                 self._pgconn.consume_input()
                 if self._is_writing:
                     # the server may have waited until its own data were read
-                    self._send()
+                    self.send()
                 self._read_results()
                 if not self._hang_up:
                     return
@@ -99,6 +107,7 @@ class LoopSocket:
                     self.stop()
                     waiter.set_result(self._results)
             elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                self.is_synced = True
                 waiter.set_result(self._results)
             else:
                 self._results.append(result)

@@ -7,6 +7,7 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import psycopg
 from psycopg import pq
@@ -14,7 +15,9 @@ from psycopg.errors import error_from_result
 
 from api.db.loop_socket import LoopSocket
 
-TEXT_ARRAY_OID, TEXT_OID = 1009, 25
+# lengths of arrays that are kept
+MAX_NULLS = 1024
+TEXT_ARRAY_OID, TEXT_OID, BIGINT_OID, UUID_OID = 1009, 25, 20, 2950
 TEXT, BINARY = pq.Format.TEXT, pq.Format.BINARY
 _SETTING = re.compile(r"set local (\w+)(?: =)? (.+)")
 
@@ -30,10 +33,11 @@ class Param:
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement and its parameters."""
+    """One statement and its parameters; with its name if the session has prepared it."""
 
     query: bytes
     params: Sequence[Param] = ()
+    name: bytes = b""
 
 
 def settings_statement(settings: Sequence[str]) -> Statement:
@@ -43,6 +47,12 @@ def settings_statement(settings: Sequence[str]) -> Statement:
     if len(calls) != len(settings):
         raise ValueError("not all of them are of the form `set local name = value`")
     return Statement(f"select {', '.join(f'pg_catalog.{call}' for call in calls)}".encode())
+
+
+@lru_cache(MAX_NULLS)
+def null_array(length: int) -> Param:
+    """As `text_array` of so many nulls."""
+    return text_array([None] * length)
 
 
 def text_array(values: Sequence[str | None]) -> Param:
@@ -68,6 +78,7 @@ class Pipeline:
         self._pgconn.nonblocking = 1
         self._pgconn.enter_pipeline_mode()
         self._socket = LoopSocket(connection)
+        self._sent = 0
 
     @property
     def is_closed(self) -> bool:
@@ -77,19 +88,40 @@ class Pipeline:
     async def run(self, statements: Sequence[Statement]) -> list[pq.abc.PGresult]:
         """The results of the statements. After one that fails, the server skips the rest of the pipeline.
 
+        Without a `begin` among them, they are a transaction, which is committed once this returns.
+
         Raises:
             psycopg.Error: of the first statement that failed. If the connection is lost, `is_closed` is true.
+        """
+        self.send(statements)
+        return await self.finish()
+
+    def send(self, statements: Sequence[Statement]) -> None:
+        """Sends statements, which the server runs while others are sent, or nothing. It ends the transaction in `finish`.
+
+        Raises:
+            psycopg.OperationalError: the connection is lost.
         """
         if self.is_closed:
             raise psycopg.OperationalError("the connection is closed")
         try:
             for statement in statements:
-                self._pgconn.send_query_params(
-                    statement.query,
-                    [param.value for param in statement.params],
-                    [param.oid for param in statement.params],
-                    [param.format for param in statement.params],
-                )
+                values = [param.value for param in statement.params]
+                formats = [param.format for param in statement.params]
+                if statement.name:
+                    self._pgconn.send_query_prepared(statement.name, values, formats)
+                else:
+                    self._pgconn.send_query_params(statement.query, values, [param.oid for param in statement.params], formats)
+            self._sent += len(statements)
+            self._socket.send()
+        except psycopg.OperationalError:
+            self.close()
+            raise
+
+    async def finish(self) -> list[pq.abc.PGresult]:
+        """The results of all statements that were sent, and the end of their transaction: see `run`."""
+        sent, self._sent = self._sent, 0
+        try:
             self._pgconn.pipeline_sync()
             results = await self._socket.results()
         except psycopg.OperationalError:
@@ -100,7 +132,8 @@ class Pipeline:
             # what was sent may be stored, and nobody reads the results
             self.close()
             raise
-        is_lost = len(results) < len(statements)
+        # all results may have come, and yet not the commit after them
+        is_lost = len(results) < sent or not self._socket.is_synced
         if is_lost:
             self.close()
         for result in results:

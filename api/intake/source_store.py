@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import time
 from dataclasses import dataclass
 from threading import Lock
 
@@ -44,17 +44,19 @@ class SourceStore:
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
-        self._sources: TTLCache[bytes, Source] = TTLCache(MAX_CACHED_SOURCES, CACHE_TTL_SECONDS)
+        # until when they are used; in the order of these times
+        self._recent: dict[bytes, tuple[float, Source]] = {}
         self._unknown: TTLCache[bytes, bool] = TTLCache(MAX_CACHED_SOURCES, CACHE_TTL_SECONDS)
         self._found: TTLCache[bytes, bool] = TTLCache(MAX_CACHED_SOURCES, FOUND_SECONDS)
         self._lock = Lock()
 
     def cached(self, token_hash: bytes) -> tuple[bool, Source | None]:
         """Whether the answer is known without the database, and the answer."""
+        # without the lock: a lookup in a dictionary is one step
+        entry = self._recent.get(token_hash)
+        if entry is not None and time.monotonic() < entry[0]:
+            return True, entry[1]
         with self._lock:
-            # not `in` first: the entry may expire in between
-            with suppress(KeyError):
-                return True, self._sources[token_hash]
             return token_hash in self._unknown, None
 
     def was_found(self, token_hash: bytes) -> bool:
@@ -78,9 +80,13 @@ class SourceStore:
         with self._lock:
             if source is None:
                 self._unknown[token_hash] = True
-                self._sources.pop(token_hash, None)
+                self._recent.pop(token_hash, None)
                 self._found.pop(token_hash, None)
             else:
-                self._sources[token_hash] = source
+                # the oldest first
+                self._recent.pop(token_hash, None)
+                if len(self._recent) >= MAX_CACHED_SOURCES:
+                    del self._recent[next(iter(self._recent))]
+                self._recent[token_hash] = (time.monotonic() + CACHE_TTL_SECONDS, source)
                 self._found[token_hash] = True
         return source

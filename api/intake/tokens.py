@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from functools import lru_cache
 
+# whose hashes are kept
+MAX_TOKENS = 4096
 TOKEN_PATTERN = re.compile(r"[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
 
 
@@ -19,6 +22,7 @@ def new_token(source_id: str) -> str:
     return f"{source_id}_{secrets.token_urlsafe(32)}"
 
 
+@lru_cache(MAX_TOKENS)
 def hash_token(token: str) -> bytes:
     """SHA-256. The token has 256 random bits: a salt or key stretching would gain nothing."""
     return hashlib.sha256(token.encode()).digest()

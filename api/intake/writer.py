@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import psycopg
@@ -16,7 +16,7 @@ from api.auth.rate_limit import RateLimiter
 from api.errors import ApiError, RateLimitExceeded, WarehouseUnavailable
 from api.ingest.batches import ERRORS_OF_DATA, bad_body_of
 from api.ingest.reader import MAX_KEPT_CHARACTERS
-from api.intake.batch_store import MAX_RECONNECT_SECONDS, BatchNotConfirmed, Body
+from api.intake.batch_store import MAX_RECONNECT_SECONDS, BatchNotConfirmed, Body, Permission
 from api.intake.metrics import INTAKE_BATCH_BODIES
 from api.intake.source_counts import SourceCounts
 
@@ -31,6 +31,8 @@ MIN_CHARACTERS_FOR_ANOTHER = 128 * 1024
 ENOUGH_DELIVERIES = 16
 # the longest wait for them: less than two commits
 MAX_GATHER_SECONDS = 0.001
+# after a request above its rate, batches are stored once they are counted, for so long
+COUNT_FIRST_SECONDS = 1.0
 # during an outage, the database is tried once in so many seconds
 RETRY_INTERVAL_SECONDS = 1.0
 
@@ -43,43 +45,43 @@ class Rejection:
     reason: str
 
 
+class Finish(Protocol):
+    """What a delivery calls at its end. Raises nothing."""
+
+    def __call__(self, rejections: Sequence[Rejection], error: ApiError | None = None) -> object: ...
+
+
 class Store(Protocol):
     """What stores a batch in one transaction: see BatchStore."""
 
-    async def store(self, bodies: Sequence[Body], *, reconnect_seconds: float) -> list[tuple[int, str, str]]: ...
+    async def store(
+        self, bodies: Sequence[Body], *, reconnect_seconds: float, permission: Permission | None = None
+    ) -> list[tuple[int, str, str]] | None: ...
 
     def close(self) -> None: ...
 
 
-@dataclass(eq=False, slots=True)
 class Delivery:
     """The bodies of one request.
 
     Attributes:
         bodies: of one source.
         requests_per_minute: the rate above which a request is refused; None if this one is not counted.
-        rejections: those of its bodies, once they are stored. Raises WarehouseUnavailable if they are not, or RateLimitExceeded.
         characters: of all texts together.
+        finish: called once: with the rejections among its bodies, or with why they are not stored.
     """
 
-    bodies: Sequence[Body]
-    requests_per_minute: int | None = None
-    rejections: asyncio.Future[list[Rejection]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    characters: int = field(init=False)
+    __slots__ = ("bodies", "characters", "finish", "requests_per_minute")
 
-    def __post_init__(self) -> None:
-        self.characters = sum([len(body.text) for body in self.bodies])
+    def __init__(self, bodies: Sequence[Body], requests_per_minute: int | None = None) -> None:
+        self.bodies = bodies
+        self.requests_per_minute = requests_per_minute
+        self.characters = sum([len(body.text) for body in bodies])
+        self.finish: Finish = _ignore
 
-    def succeed(self, rejections: list[Rejection]) -> None:
-        """Its bodies are stored, except for these."""
-        # who waits for it may have hung up
-        if not self.rejections.done():
-            self.rejections.set_result(rejections)
 
-    def fail(self, error: ApiError) -> None:
-        """They are not."""
-        if not self.rejections.done():
-            self.rejections.set_exception(error)
+class _NotPermitted(Exception):
+    """Some of a batch is above the rate of its source."""
 
 
 class _Entry(NamedTuple):
@@ -92,11 +94,20 @@ class _Entry(NamedTuple):
 class Writer:
     """Writes over a few connections, each one batch at a time. While batches are stored, the next one gathers."""
 
-    def __init__(self, stores: Sequence[Store], counts: SourceCounts, limiter: RateLimiter) -> None:
+    def __init__(
+        self,
+        stores: Sequence[Store],
+        counts: SourceCounts,
+        limiter: RateLimiter,
+        *,
+        while_storing: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`while_storing` is called each time that a batch is on its way: for work that no response waits for."""
         self._stores = tuple(stores)
         self._idle = list(stores)
         self._counts = counts
         self._limiter = limiter
+        self._while_storing = while_storing
         self._pending: deque[Delivery] = deque()
         self._pending_characters = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,18 +115,19 @@ class Writer:
         # the deliveries of the last batch, and those that waited at its end: their clients may send again at once
         self._expected = 0
         self._gathering: asyncio.Future[None] | None = None
+        # a source that sends too much will do so in a moment, too
+        self._count_first_until = 0.0
         self._retry_at = 0.0
         self._is_unavailable = False
 
-    async def store(self, delivery: Delivery) -> list[Rejection]:
+    def put(self, delivery: Delivery, finish: Finish) -> None:
         """Puts a delivery at the end of the queue. A batch is counted for the rates of its sources before it is stored.
 
-        Returns the rejections among its bodies once it is stored.
-
-        Raises:
+        `finish` is called with its rejections once it is stored, or with an error:
             WarehouseUnavailable: it is not stored, as far as this process can know.
             RateLimitExceeded: it is not stored, because its source sent too many requests.
         """
+        delivery.finish = finish
         self._pending.append(delivery)
         self._pending_characters += delivery.characters
         if self._gathering is not None:
@@ -125,7 +137,22 @@ class Writer:
             self._is_waking = True
             # after all requests of this turn of the loop are pending
             asyncio.get_running_loop().call_soon(self._wake)
-        return await delivery.rejections
+
+    async def store(self, delivery: Delivery) -> Sequence[Rejection]:
+        """As `put`: returns the rejections, or raises the error."""
+        stored: asyncio.Future[Sequence[Rejection]] = asyncio.get_running_loop().create_future()
+
+        def finish(rejections: Sequence[Rejection], error: ApiError | None = None) -> None:
+            # who waits for it may have hung up
+            if stored.done():
+                return
+            if error is None:
+                stored.set_result(rejections)
+            else:
+                stored.set_exception(error)
+
+        self.put(delivery, finish)
+        return await stored
 
     def close(self) -> None:
         """Closes the connections."""
@@ -188,32 +215,59 @@ class Writer:
         return deliveries
 
     async def _write_batch(self, store: Store, deliveries: Sequence[Delivery]) -> None:
+        counting: asyncio.Future[Sequence[Delivery]] | None = None
         try:
-            if time.monotonic() < self._retry_at:
+            now = time.monotonic()
+            if now < self._retry_at:
                 raise WarehouseUnavailable(UNAVAILABLE)
-            deliveries = await self._within_rates(deliveries)
-            if not deliveries:
-                return
-            entries = [_Entry(delivery, body) for delivery in deliveries for body in delivery.bodies]
-            rejections = await self._store(store, entries)
+            counting = asyncio.ensure_future(self._within_rates(deliveries))
+            stored = await self._store_while_counting(store, deliveries, counting) if now >= self._count_first_until else None
+            deliveries = await counting
+            if stored is None:
+                if not deliveries:
+                    return
+                self._while_storing()
+                entries = _entries(deliveries)
+                stored = entries, await self._store(store, entries)
         except WarehouseUnavailable as error:
-            for delivery in deliveries:
-                delivery.fail(error)
+            _finish(deliveries if counting is None else await counting, error)
             return
         # a bug: nobody may wait for ever
         except BaseException as error:
             LOG.exception("bodies could not be stored")
-            for delivery in deliveries:
-                delivery.fail(WarehouseUnavailable(UNAVAILABLE))
+            if counting is not None and not counting.cancel() and not counting.cancelled() and counting.exception() is None:
+                deliveries = counting.result()
+            _finish(deliveries, WarehouseUnavailable(UNAVAILABLE))
             if not isinstance(error, Exception):
                 raise
             return
-        INTAKE_BATCH_BODIES.observe(len(entries))
+        entries, rejections = stored
         of_delivery: dict[int, list[Rejection]] = {}
         for entry, rejection in rejections:
             of_delivery.setdefault(id(entry.delivery), []).append(rejection)
         for delivery in deliveries:
-            self._finish_delivery(delivery, of_delivery.get(id(delivery), []))
+            _finish_one(delivery, of_delivery.get(id(delivery), ()))
+        self._count(entries, rejections)
+
+    async def _store_while_counting(
+        self, store: Store, deliveries: Sequence[Delivery], counting: asyncio.Future[Sequence[Delivery]]
+    ) -> tuple[list[_Entry], list[tuple[_Entry, Rejection]]] | None:
+        """Stores a batch, and commits it if all of it is within the rates. None if it is not stored, and has to be counted first.
+
+        Raises:
+            WarehouseUnavailable: it is not stored.
+        """
+
+        async def are_all_within() -> bool:
+            return len(await counting) == len(deliveries)
+
+        entries = _entries(deliveries)
+        self._while_storing()
+        try:
+            return entries, await self._try_to_store(store, entries, are_all_within)
+        except (_NotPermitted, psycopg.Error):
+            # what of the data is bad is found by halves
+            return None
 
     async def _within_rates(self, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
         """Counts deliveries for the rates of their sources, in one round trip. Fails those above a rate, returns the others."""
@@ -231,13 +285,27 @@ class Writer:
         for of_source, (allowed, quota) in zip(counted.values(), replies, strict=True):
             for delivery in of_source[allowed:]:
                 refused.add(id(delivery))
-                delivery.fail(RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers)))
-        return [delivery for delivery in deliveries if id(delivery) not in refused] if refused else deliveries
+                delivery.finish((), RateLimitExceeded(quota.limit, quota.reset, dict(quota.headers)))
+        if not refused:
+            return deliveries
+        self._count_first_until = time.monotonic() + COUNT_FIRST_SECONDS
+        return [delivery for delivery in deliveries if id(delivery) not in refused]
 
-    def _finish_delivery(self, delivery: Delivery, rejections: list[Rejection]) -> None:
-        reasons = [rejection.reason for rejection in rejections if rejection.problem != "no_source"]
-        self._counts.add_bodies(delivery.bodies[0].source_id, len(delivery.bodies) - len(rejections), reasons)
-        delivery.succeed(rejections)
+    def _count(self, entries: Sequence[_Entry], rejections: Sequence[tuple[_Entry, Rejection]]) -> None:
+        """Counts a batch for its sources, after its responses."""
+        INTAKE_BATCH_BODIES.observe(len(entries))
+        first = entries[0].body.source_id
+        if not rejections and all(entry.body.source_id == first for entry in entries):
+            self._counts.add_bodies(first, len(entries), ())
+            return
+        stored = Counter([entry.body.source_id for entry in entries])
+        reasons: dict[str, list[str]] = {}
+        for entry, rejection in rejections:
+            stored[entry.body.source_id] -= 1
+            if rejection.problem != "no_source":
+                reasons.setdefault(entry.body.source_id, []).append(rejection.reason)
+        for source_id, number in stored.items():
+            self._counts.add_bodies(source_id, number, reasons.get(source_id, ()))
 
     async def _store(self, store: Store, entries: Sequence[_Entry]) -> list[tuple[_Entry, Rejection]]:
         """Stores a batch, and returns the rejected bodies. If its data make it fail, it is halved until the bad body is found.
@@ -247,15 +315,9 @@ class Writer:
         Raises:
             WarehouseUnavailable: some of it is not stored.
         """
-        reconnect_seconds = 0 if self._is_unavailable else MAX_RECONNECT_SECONDS
         try:
-            rows = await store.store([entry.body for entry in entries], reconnect_seconds=reconnect_seconds)
-        except BatchNotConfirmed as error:
-            raise self._unavailable(error) from error
+            return await self._try_to_store(store, entries)
         except psycopg.Error as error:
-            # not after a timeout or for lack of memory: those bodies are sent again
-            if not (error.sqlstate or "").startswith(ERRORS_OF_DATA):
-                raise self._unavailable(error) from error
             if len(entries) == 1:
                 body = entries[0].body
                 if body.problem is not None:
@@ -265,6 +327,29 @@ class Writer:
                 return await self._store(store, [_Entry(entries[0].delivery, rejected)])
             middle = len(entries) // 2
             return await self._store(store, entries[:middle]) + await self._store(store, entries[middle:])
+
+    async def _try_to_store(
+        self, store: Store, entries: Sequence[_Entry], permission: Permission | None = None
+    ) -> list[tuple[_Entry, Rejection]]:
+        """
+        Raises:
+            psycopg.Error: the data make it fail.
+            WarehouseUnavailable: it is not stored.
+            _NotPermitted: it is not stored.
+        """
+        reconnect_seconds = 0 if self._is_unavailable else MAX_RECONNECT_SECONDS
+        bodies = [entry.body for entry in entries]
+        try:
+            rows = await store.store(bodies, reconnect_seconds=reconnect_seconds, permission=permission)
+        except BatchNotConfirmed as error:
+            raise self._unavailable(error) from error
+        except psycopg.Error as error:
+            # not after a timeout or for lack of memory: those bodies are sent again
+            if not (error.sqlstate or "").startswith(ERRORS_OF_DATA):
+                raise self._unavailable(error) from error
+            raise
+        if rows is None:
+            raise _NotPermitted
         self._is_unavailable = False
         return [(entries[place - 1], Rejection(problem, reason)) for place, problem, reason in rows]
 
@@ -274,6 +359,27 @@ class Writer:
             LOG.error("bodies cannot be stored, providers will send them again: %s", str(error).strip())
         self._retry_at = time.monotonic() + RETRY_INTERVAL_SECONDS
         return WarehouseUnavailable(UNAVAILABLE)
+
+
+def _ignore(rejections: Sequence[Rejection], error: ApiError | None = None) -> None:
+    """Before a delivery is put into the queue."""
+
+
+def _entries(deliveries: Sequence[Delivery]) -> list[_Entry]:
+    return [_Entry(delivery, body) for delivery in deliveries for body in delivery.bodies]
+
+
+def _finish(deliveries: Sequence[Delivery], error: ApiError | None = None) -> None:
+    for delivery in deliveries:
+        _finish_one(delivery, (), error)
+
+
+def _finish_one(delivery: Delivery, rejections: Sequence[Rejection], error: ApiError | None = None) -> None:
+    try:
+        delivery.finish(rejections, error)
+    except Exception:
+        # a bug: those after it may not wait for ever
+        LOG.exception("a webhook has no response")
 
 
 def _end(waiting: asyncio.Future[None]) -> None:

@@ -9,17 +9,14 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from api.processes.parent_death import PARENT
+from api.processes.restarts import Restarts
 
 LOG = logging.getLogger(__name__)
-FIRST_RESTART_DELAY = 0.5
-MAX_RESTART_DELAY = 30.0
-# a program that ran for so long started well: its next restart does not wait longer than the first
-HEALTHY_AFTER_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -102,13 +99,11 @@ class ChildProcess:
 
 @dataclass
 class _Supervised:
-    """A program and its state: `crashes` in a row, and the monotonic times of its start, next restart and forced kill."""
+    """A program and its state: the process that runs, its restarts, and the monotonic time at which it is killed."""
 
     program: Program
     child: ChildProcess | None = None
-    started_at: float = 0.0
-    crashes: int = 0
-    restart_at: float = 0.0
+    restarts: Restarts = field(default_factory=Restarts)
     kill_at: float | None = None
 
 
@@ -132,7 +127,7 @@ class Supervisor:
         for supervised in self._supervised:
             if supervised.child is not None:
                 self._check(supervised, supervised.child)
-            elif time.monotonic() >= supervised.restart_at:
+            elif supervised.restarts.is_due:
                 self._start(supervised)
 
     def restart_all(self) -> None:
@@ -157,7 +152,8 @@ class Supervisor:
             supervised.child = None
 
     def _start(self, supervised: _Supervised) -> None:
-        supervised.started_at, supervised.kill_at = time.monotonic(), None
+        supervised.restarts.start()
+        supervised.kill_at = None
         try:
             supervised.child = ChildProcess(supervised.program, self._environment, self._folder, self._output)
         except OSError as error:
@@ -176,17 +172,8 @@ class Supervisor:
             child.kill()
 
     def _schedule_restart(self, supervised: _Supervised, reason: str) -> None:
-        now = time.monotonic()
-        supervised.crashes = 1 if now - supervised.started_at >= HEALTHY_AFTER_SECONDS else supervised.crashes + 1
-        delay = restart_delay(supervised.crashes)
-        supervised.restart_at = now + delay
+        delay = supervised.restarts.fail()
         LOG.warning("%s %s; restarting in %g s", supervised.program.name, reason, delay)
-
-
-def restart_delay(crashes: int) -> float:
-    """Seconds until the restart of a program that has crashed so many times in a row: doubles each time, up to a maximum."""
-    # a power without a bound would overflow a float
-    return float(min(FIRST_RESTART_DELAY * 2 ** min(crashes - 1, 16), MAX_RESTART_DELAY))
 
 
 def _exit_text(status: int) -> str:

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import resource
-import socket
 from pathlib import Path
 
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 from granian.server import Server
 
-from api.errors import ServerError
 from api.processes.stack import SERVER_DRAIN_SECONDS
+from api.server.listening import BACKLOG, check_address, max_connections
 from api.server.metrics_server import serve_metrics
 from api.settings import Settings
 
 THREADS = 4
-# a connection costs memory and a file descriptor, and no thread; the spare ones are for the database, Valkey and files
-MAX_CONNECTIONS = 16_384
-SPARE_DESCRIPTORS = 256
 HEADER_TIMEOUT_SECONDS = 10
 
 
@@ -52,7 +47,7 @@ def serve(
             http=HTTPModes.http1,
             factory=True,
             workers=workers,
-            backlog=4096,
+            backlog=BACKLOG,
             backpressure=max_connections(),
             http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_SECONDS * 1000),
             respawn_failed_workers=True,
@@ -60,30 +55,3 @@ def serve(
             working_dir=Path(settings.project_root),
             log_level="warning",  # type: ignore[arg-type]
         ).serve()
-
-
-def max_connections() -> int:
-    """The connections that the process may have open, after raising the limit of file descriptors as far as the system allows."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_CONNECTIONS + SPARE_DESCRIPTORS
-    soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(soft - SPARE_DESCRIPTORS, 16)
-
-
-def check_address(settings: Settings, port_variable: str = "MAILMART_PORT") -> None:
-    """Checks that the settings' address is free, before anything is started.
-
-    Raises:
-        ServerError: it is not.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            raise ServerError(
-                f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
-                hint=f"Set {port_variable} (or --port) to another port, or stop the program that uses it.",
-            ) from error

@@ -1,44 +1,53 @@
 """HTTP/1.1 on the event loop of the app: requests are parsed by llhttp, the parser of Node.js, in the thread that handles them.
 
 A server with threads of its own changes threads six times for a small request with a body, and each change wakes a thread that
-waits for Python's lock. Here a request is one read, one task and one write.
+waits for Python's lock. Here a request is one read and one write, and one task if it has to wait for something.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine
 from email.utils import formatdate
-from http import HTTPStatus
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, cast
 from urllib.parse import unquote
 
 import httptools
 
-from api.server.held_bytes import ClientDisconnected
-from api.server.rsgi import HTTPProtocol, Scope
+from api.server.exchange import MAX_UNREAD_BYTES, App, Exchange, Response, status_line
 
 HEADER_TIMEOUT_SECONDS = 10.0
 # a connection that is kept without a request: longer than a provider waits between two bodies
 IDLE_TIMEOUT_SECONDS = 75.0
 SWEEP_SECONDS = 1.0
+# connections that are looked at in one turn of the event loop
+SWEEP_PART = 200
 # for a client that is still sending what was refused
 LINGER_SECONDS = 2.0
 # of a head with its trailers; and of what else comes between two pieces of a body, as extensions of a chunk
 MAX_HEAD_BYTES = 64 * 1024
-# of a body that nobody reads yet: more is left to the kernel, and so to the client
-MAX_UNREAD_BYTES = 128 * 1024
-_REASONS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 UPGRADE_HEADERS = frozenset({"connection", "upgrade", "http2-settings"})
+# after the method
+_TWO_SPACES = re.compile(rb"[A-Z-]{1,32}  ")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class App(Protocol):
-    """What handles a request, with the interface of RSGI."""
-
-    def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> Coroutine[Any, Any, None]: ...
+# as most clients write them: to look up is faster than to decode
+_NAMES = {
+    spelled.encode(): name
+    for name in (
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+        "user-agent",
+    )
+    for spelled in (name, name.title())
+}
 
 
 class Connections:
@@ -48,6 +57,8 @@ class Connections:
         self.app = app
         self.loop = asyncio.get_running_loop()
         self.tasks: set[asyncio.Task[None]] = set()
+        # requests that are handled, also those whose clients hung up
+        self.running = 0
         self.is_closing = False
         self._max_connections = max_connections
         self._connections: set[Connection] = set()
@@ -81,15 +92,23 @@ class Connections:
         self.is_closing = True
         for connection in tuple(self._connections):
             connection.close_if_idle()
-        while self._connections or self.tasks:
+        while self._connections or self.running:
             await asyncio.sleep(0.02)
         self._timer.cancel()
 
     def _sweep(self) -> None:
-        now = self.loop.time()
-        for connection in tuple(self._connections):
-            connection.end_if_late(now)
         self._timer = self.loop.call_later(SWEEP_SECONDS, self._sweep)
+        self._sweep_part(list(self._connections))
+
+    def _sweep_part(self, connections: list[Connection]) -> None:
+        # to close all idle ones of a flood at once takes a second, in which the queue of new connections can overflow: the kernel
+        # then looks at those again after 1, 3, 7 and 15 seconds
+        now = self.loop.time()
+        for connection in connections[-SWEEP_PART:]:
+            connection.end_if_late(now)
+        del connections[-SWEEP_PART:]
+        if connections:
+            self.loop.call_soon(self._sweep_part, connections)
 
 
 class Connection(asyncio.Protocol):
@@ -107,12 +126,16 @@ class Connection(asyncio.Protocol):
         self._fields_bytes = 0
         # of the response to what is no request
         self._refusal = 400
+        # a part of the next request came
+        self._has_begun = False
         self._is_in_head = True
         self._deadline = 0.0
         # whose body comes now
         self._incoming: Exchange | None = None
         # whose response is awaited; the first one is being handled
         self._exchanges: deque[Exchange] = deque()
+        self._is_handling = False
+        self._is_starting = False
         self._is_reading_paused = False
         self._is_writing_paused = False
         # no more requests are read
@@ -141,13 +164,18 @@ class Connection(asyncio.Protocol):
             self._deadline = self._connections.loop.time() + HEADER_TIMEOUT_SECONDS
         self._head_bytes += len(data)
         try:
+            # llhttp takes them for one
+            if not self._has_begun and _TWO_SPACES.match(data):
+                self._fail(400)
             self._parse(data)
         except httptools.HttpParserError:
             self._refuse(self._refusal)
         else:
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(431)
-            self.update_reading()
+        # now, not when their heads were there: by now, most have their bodies
+        self._start_next()
+        self.update_reading()
 
     def _parse(self, data: bytes) -> None:
         while True:
@@ -165,7 +193,7 @@ class Connection(asyncio.Protocol):
         """
         method = self._parser.get_method()
         if method == b"CONNECT":
-            raise httptools.HttpParserError("no proxy")
+            self._fail(400)
         version = self._parser.get_http_version().encode()
         self._parser = httptools.HttpRequestParser(self)
         headers = {name: value for name, value in self._headers.items() if name not in UPGRADE_HEADERS}
@@ -188,55 +216,54 @@ class Connection(asyncio.Protocol):
         self.update_reading()
 
     def on_message_begin(self) -> None:
+        self._has_begun = True
         self._url = b""
         self._headers = {}
         self._fields_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._count_field(len(url))
+        self._fields_bytes += len(url)
+        if self._fields_bytes > MAX_HEAD_BYTES:
+            self._fail(431)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # with a colon and the end of its line
-        self._count_field(len(name) + len(value) + 3)
+        self._fields_bytes += len(name) + len(value) + 3
+        if self._fields_bytes > MAX_HEAD_BYTES:
+            self._fail(431)
         # a trailer is no header: whoever checked those before has not seen it
         if self._incoming is not None:
             return
-        key = name.decode("latin-1").lower()
+        key = _NAMES.get(name) or name.decode("latin-1").lower()
         if key == "host" and key in self._headers:
-            raise httptools.HttpParserError("several hosts")
+            self._fail(400)
         # no header that is read here has other characters
         if value.isascii():
             self._headers[key] = value.decode()
 
-    def _count_field(self, size: int) -> None:
-        self._fields_bytes += size
-        if self._fields_bytes > MAX_HEAD_BYTES:
-            self._refusal = 431
-            raise httptools.HttpParserError("too large")
+    def _fail(self, status: int) -> NoReturn:
+        """Ends the parser, in one of its calls."""
+        self._refusal = status
+        raise httptools.HttpParserError
 
     def on_headers_complete(self) -> None:
         if self._parser.should_upgrade():
             return
         # also a line without a version, which llhttp takes for HTTP/0.9
         if "host" not in self._headers and self._parser.get_http_version() != "1.0":
-            raise httptools.HttpParserError("no host")
+            self._fail(400)
         if self._headers.get("transfer-encoding", "chunked").lower() != "chunked":
-            self._refusal = 501
-            raise httptools.HttpParserError("another transfer encoding")
+            self._fail(501)
+        if self._headers.get("expect", "100-continue").lower() != "100-continue":
+            self._fail(417)
         self._is_in_head = False
         self._head_bytes = 0
-        url = httptools.parse_url(self._url)
-        method = self._parser.get_method().decode()
-        path = unquote((url.path or b"/").decode("latin-1"))
-        exchange = Exchange(self, method, path, (url.query or b"").decode("latin-1"), self._headers)
-        is_last = not self._parser.should_keep_alive()
-        exchange.is_last = is_last
-        exchange.expects_continue = self._headers.get("expect", "").lower() == "100-continue"
-        self._incoming = exchange
+        path, query = _path_and_query(self._url)
+        exchange = self._incoming = Exchange(self, self._parser.get_method().decode(), path, query, self._headers)
+        exchange.is_last = not self._parser.should_keep_alive()
+        exchange.expects_continue = "expect" in self._headers
         self._exchanges.append(exchange)
-        if len(self._exchanges) == 1:
-            self._start(exchange)
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
@@ -244,6 +271,7 @@ class Connection(asyncio.Protocol):
             self._incoming.add(body)
 
     def on_message_complete(self) -> None:
+        self._has_begun = False
         self._is_in_head = True
         self._head_bytes = 0
         exchange, self._incoming = self._incoming, None
@@ -252,38 +280,49 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Writes to the client, if it is still there."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
 
-    def respond(self, exchange: Exchange, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+    def respond(self, exchange: Exchange, response: Response) -> None:
         """Writes a whole response."""
         # a client that waits with its body sends none now, or cannot be told from one that does
-        is_last = exchange.is_last or self._connections.is_closing or exchange.expects_continue
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+        exchange.is_last = exchange.is_last or self._connections.is_closing or exchange.expects_continue
         self.write(
             b"".join(
                 (
-                    _REASONS[status],
-                    lines.encode("latin-1"),
+                    response.head,
                     self._connections.date(),
-                    b"connection: close\r\n\r\n" if is_last else b"\r\n",
-                    b"" if exchange.method == "HEAD" else body,
+                    b"connection: close\r\n\r\n" if exchange.is_last else b"\r\n",
+                    b"" if exchange.method == "HEAD" else response.body,
                 )
             )
         )
-        exchange.is_last = is_last
+        if not exchange.has_task:
+            self.end(exchange)
+
+    def body_was_read(self) -> None:
+        """Reads on, if it waited for that."""
+        if self._is_reading_paused:
+            self.update_reading()
+
+    def allow_body(self) -> None:
+        """Sends the client that waits with its body the word to go on."""
+        self.write(_CONTINUE)
 
     def end(self, exchange: Exchange) -> None:
         """A request was handled: the next one is."""
         self._exchanges.popleft()
+        self._is_handling = False
+        self._connections.running -= 1
         self._deadline = self._connections.loop.time() + IDLE_TIMEOUT_SECONDS
         # one without a response, and one whose body was not read to its end
-        if exchange.is_malformed and not exchange.has_responded:
-            self._refuse(self._refusal)
+        if exchange.refusal and not exchange.has_responded:
+            self._refuse(exchange.refusal)
         elif exchange.is_last or not exchange.is_complete or (self._is_ending and not self._exchanges):
             self._close()
         elif self._exchanges:
-            self._start(self._exchanges[0])
+            self._start_next()
         self.update_reading()
 
     def update_reading(self) -> None:
@@ -318,14 +357,34 @@ class Connection(asyncio.Protocol):
             else:
                 self._close()
 
-    def _start(self, exchange: Exchange) -> None:
-        task = self._connections.loop.create_task(self._handle(exchange))
-        self._connections.tasks.add(task)
-        task.add_done_callback(self._connections.tasks.discard)
-
-    async def _handle(self, exchange: Exchange) -> None:
+    def _start_next(self) -> None:
+        """Starts the first request if it is not being handled, and the next one if it is handled at once, and so on."""
+        # one that is handled at once ends in here: as many as came together would be as many levels of calls
+        if self._is_starting:
+            return
+        self._is_starting = True
         try:
-            await self._connections.app.__rsgi__(exchange, exchange)
+            while self._exchanges and not self._is_handling and self._is_open():
+                self._is_handling = True
+                self._start(self._exchanges[0])
+        finally:
+            self._is_starting = False
+
+    def _start(self, exchange: Exchange) -> None:
+        self._connections.running += 1
+        work = self._connections.app.handle(exchange)
+        if work is not None:
+            exchange.has_task = True
+            task = self._connections.loop.create_task(self._run(exchange, work))
+            self._connections.tasks.add(task)
+            task.add_done_callback(self._connections.tasks.discard)
+
+    def _is_open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def _run(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
         finally:
             if not exchange.has_responded:
                 exchange.is_last = True
@@ -336,11 +395,9 @@ class Connection(asyncio.Protocol):
         self._end_reading()
         if self._exchanges:
             if self._incoming is not None:
-                self._refusal = status
-                self._incoming.is_malformed = True
-                self._incoming.lose()
+                self._incoming.lose(status)
             return
-        head = _REASONS[status] + (b"retry-after: 1\r\n" if retry_after else b"")
+        head = status_line(status) + (b"retry-after: 1\r\n" if retry_after else b"")
         self.write(head + b"content-length: 0\r\nconnection: close\r\n\r\n")
         if retry_after or self._transport is None:
             self._close()
@@ -360,96 +417,12 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
-class Exchange:
-    """A request with its body, and its response: `Scope` and `HTTPProtocol` in one."""
-
-    __slots__ = (
-        *("_connection", "_is_lost", "_pieces", "_waiter", "expects_continue", "has_responded", "headers", "is_complete"),
-        *("is_last", "is_malformed", "method", "path", "proto", "query_string", "unread_bytes"),
-    )
-
-    def __init__(self, connection: Connection, method: str, path: str, query_string: str, headers: Mapping[str, str]) -> None:
-        self.proto = "http"
-        self.method = method
-        self.path = path
-        self.query_string = query_string
-        self.headers = headers
-        self.is_complete = False
-        self.is_last = False
-        # its body is not what HTTP says
-        self.is_malformed = False
-        self.expects_continue = False
-        self.has_responded = False
-        self.unread_bytes = 0
-        self._connection = connection
-        self._is_lost = False
-        self._pieces: list[bytes] = []
-        self._waiter: asyncio.Future[None] | None = None
-
-    async def __call__(self) -> bytes:
-        """The whole body.
-
-        Raises:
-            ClientDisconnected: the client hung up.
-        """
-        while not self.is_complete:
-            # one that is larger than what is kept unread would wait for ever
-            if self.unread_bytes > MAX_UNREAD_BYTES:
-                break
-            await self._wait()
-        if self.is_complete:
-            return self._take()
-        return b"".join([piece async for piece in self])
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while True:
-            if self._pieces:
-                yield self._take()
-            elif self.is_complete:
-                return
-            else:
-                await self._wait()
-
-    def response_bytes(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
-        """Responds."""
-        self.has_responded = True
-        self._connection.respond(self, status, headers, body)
-
-    def add(self, piece: bytes) -> None:
-        """A piece of the body came."""
-        self._pieces.append(piece)
-        self.unread_bytes += len(piece)
-        self._wake()
-
-    def complete(self) -> None:
-        """All of the body came."""
-        self.is_complete = True
-        self._wake()
-
-    def lose(self) -> None:
-        """No more of the body will come."""
-        self._is_lost = True
-        self._wake()
-
-    def _take(self) -> bytes:
-        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        self._pieces.clear()
-        self.unread_bytes = 0
-        self._connection.update_reading()
-        return body
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def _wait(self) -> None:
-        if self._is_lost:
-            raise ClientDisconnected
-        if self.expects_continue:
-            self.expects_continue = False
-            self._connection.write(_CONTINUE)
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+def _path_and_query(url: bytes) -> tuple[str, str]:
+    """The decoded path, and the query."""
+    # all that llhttp lets through is ASCII, or one of the bytes above it
+    if url.startswith(b"/") and b"#" not in url:
+        path, _, query = url.partition(b"?")
+    else:
+        parsed = httptools.parse_url(url)
+        path, query = parsed.path or b"/", parsed.query or b""
+    return unquote(path.decode("latin-1")), query.decode("latin-1")

@@ -14,19 +14,17 @@ from multiprocessing.process import BaseProcess
 
 import uvloop
 
-from api.errors import ServerError
+from api.processes.restarts import Restarts
 from api.processes.stack import SERVER_DRAIN_SECONDS
-from api.server.granian import check_address, max_connections
-from api.server.http1 import App, Connections
+from api.server.exchange import App
+from api.server.http1 import Connections
+from api.server.listening import BACKLOG, check_address, listen, max_connections
 from api.server.metrics_server import serve_metrics
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
-BACKLOG = 4096
 # between looks at the processes
 WATCH_SECONDS = 0.1
-# a process that ends at once is not started again and again without a pause
-RESPAWN_SECONDS = 1.0
 
 
 def serve(settings: Settings, make_app: Callable[[], App], *, workers: int = 1, port_variable: str = "MAILMART_PORT") -> None:
@@ -39,25 +37,8 @@ def serve(settings: Settings, make_app: Callable[[], App], *, workers: int = 1, 
     """
     check_address(settings, port_variable)
     limit = max_connections()
-    with serve_metrics(settings, with_database=False), _listen(settings, port_variable) as listening:
+    with serve_metrics(settings, with_database=False), listen(settings, port_variable) as listening:
         _supervise(lambda: _work(make_app, listening, limit), workers)
-
-
-def _listen(settings: Settings, port_variable: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-        listening.listen(BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise ServerError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
-            hint=f"Set {port_variable} (or --port) to another port, or stop the program that uses it.",
-        ) from error
-    listening.setblocking(False)
-    return listening
 
 
 def _supervise(work: Callable[[], None], workers: int) -> None:
@@ -67,15 +48,16 @@ def _supervise(work: Callable[[], None], workers: int) -> None:
     before = [signal.signal(number, lambda number, _: stopped.append(number)) for number in signals]
     context = multiprocessing.get_context("fork")
     processes: list[BaseProcess] = []
-    start_at = 0.0
+    restarts = Restarts()
     try:
         while not stopped:
             ended = [process for process in processes if not process.is_alive()]
             for process in ended:
-                LOG.error("a process of the server ended with status %s, another one is started", process.exitcode)
                 processes.remove(process)
-                start_at = time.monotonic() + RESPAWN_SECONDS
-            while len(processes) < workers and time.monotonic() >= start_at:
+                delay = restarts.fail()
+                LOG.error("a process of the server ended with status %s; starting another one in %g s", process.exitcode, delay)
+            while len(processes) < workers and restarts.is_due:
+                restarts.start()
                 process = context.Process(target=work)
                 process.start()
                 processes.append(process)

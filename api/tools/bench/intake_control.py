@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 from api.processes.parent_death import end_with_parent
+from api.server.exchange import Exchange, make_response
 from api.server.prefork import serve
-from api.server.rsgi import HTTPProtocol, RequestBody, Scope
 from api.settings import Settings
 
-CONTENT = b'{"success":true}'
-HEADERS = [("content-type", "application/json"), ("content-length", str(len(CONTENT)))]
+RESPONSE = make_response(200, [("content-type", "application/json")], b'{"success":true}')
 
 
 class Control:
-    """The app, over RSGI as the intake."""
+    """The app."""
 
-    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+    def handle(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
         """Reads the body, as the intake reads one whose length was announced."""
-        await RequestBody(protocol).read_whole()
-        protocol.response_bytes(200, HEADERS, CONTENT)
+        if not exchange.is_complete:
+            return self._read(exchange)
+        exchange.take()
+        exchange.respond(RESPONSE)
+        return None
+
+    async def _read(self, exchange: Exchange) -> None:
+        await exchange.read_whole()
+        exchange.respond(RESPONSE)
 
 
 def make_control() -> Control:

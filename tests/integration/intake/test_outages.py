@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
@@ -15,7 +16,7 @@ import pytest
 
 from api.auth.rate_limit import RateLimiter
 from api.db.connection import connect
-from api.intake.batch_store import BatchStore, Body
+from api.intake.batch_store import BatchNotConfirmed, BatchStore, Body
 from api.intake.source_counts import SourceCounts
 from api.intake.sources import create_source
 from api.intake.writer import CONNECTIONS, Delivery, Rejection, Writer
@@ -89,7 +90,66 @@ def test_a_batch_that_comes_again_is_stored_once(settings: Settings) -> None:
         assert connection.execute("select count(*) from raw.rejected_payloads").fetchone() == (1,)
 
 
-async def _store(settings: Settings, bodies: list[Body]) -> list[Rejection]:
+def test_a_batch_without_permission_is_not_stored(settings: Settings) -> None:
+    """PostgreSQL has stored it by then, and not committed it."""
+    token = create_source(settings, WORKSPACE, "sendgrid")
+    stored = "select count(*), (select count(*) from app.intake_batches) from raw.webhook_payloads"
+
+    async def main(owner: psycopg.Connection) -> None:
+        store = BatchStore(settings)
+
+        async def run(permission: bool | type[Exception], text: str = "[]") -> object:
+            async def permit() -> bool:
+                # the statement has ended, or failed
+                await asyncio.sleep(0.1)
+                assert owner.execute(stored).fetchone() == before
+                if isinstance(permission, bool):
+                    return permission
+                raise permission
+
+            before = owner.execute(stored).fetchone()
+            return await store.store([Body(source_id(f"/{token}"), text)], reconnect_seconds=5, permission=permit)
+
+        assert await run(True) == []
+        assert await run(False) is None
+        with pytest.raises(ZeroDivisionError):
+            await run(ZeroDivisionError)
+        assert await run(False, "nonsense") is None
+        assert await run(True) == []
+        store.close()
+
+    with connect(settings, "mailmart_owner", autocommit=True) as owner:
+        asyncio.run(main(owner))
+        assert owner.execute(stored).fetchone() == (2, 2)
+
+
+def test_a_function_that_is_replaced_or_revoked(settings: Settings) -> None:
+    """Its plan is kept by the session, which then has another one."""
+    token = create_source(settings, WORKSPACE, "sendgrid")
+    function = "app.store_webhook_bodies(uuid, bigint, text[], text[], text[], text[])"
+
+    async def main(owner: psycopg.Connection) -> None:
+        store = BatchStore(settings)
+
+        async def run() -> object:
+            return await store.store([Body(source_id(f"/{token}"), "[]")], reconnect_seconds=5)
+
+        assert await run() == []
+        owner.execute(f"alter function {function} cost 200")
+        assert await run() == []
+        owner.execute(f"revoke execute on function {function} from mailmart_intake")
+        with pytest.raises(BatchNotConfirmed):
+            await run()
+        owner.execute(f"grant execute on function {function} to mailmart_intake")
+        assert await run() == []
+        store.close()
+
+    with connect(settings, "mailmart_owner", autocommit=True) as owner:
+        asyncio.run(main(owner))
+        assert owner.execute("select count(*) from raw.webhook_payloads").fetchone() == (3,)
+
+
+async def _store(settings: Settings, bodies: list[Body]) -> Sequence[Rejection]:
     writer = Writer([BatchStore(settings)], SourceCounts(), RateLimiter(settings))
     try:
         return await writer.store(Delivery(bodies))
@@ -153,6 +213,8 @@ def test_sigterm_under_load(settings: Settings, tmp_path: Path) -> None:
     stored = load.stored(settings)
     # of a connection that was closed nobody knows
     assert load.accepted - stored == Counter()
+    # what waited to be logged was written at the end
+    assert intake.log.read_text().count('"outcome":"stored"') >= load.statuses[200]
 
 
 @needs_pgbouncer

@@ -12,21 +12,23 @@ import json
 import socket
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from api.db.connection import connect
 from api.ingest.bodies import MAX_BODY_BYTES
+from api.server import unread_bodies
 from api.server.intake import IntakeApp
 from tests.integration.intake.conftest import WORKSPACE, Sources, source_id
 from tests.integration.intake.running import Intake
-from tests.support.rsgi import Exchange, Scope
+from tests.support.exchanges import Client
 from tests.support.waiting import wait_until
 
 FORM = "application/x-www-form-urlencoded"
@@ -252,11 +254,16 @@ def test_slow_clients_hold_nobody_up(intake: Intake, sources: Sources) -> None:
             client.close()
 
 
-def test_a_body_that_does_not_come_in_time(sources: Sources) -> None:
-    exchange = Exchange([b"["], is_complete=False)
+def test_a_body_that_does_not_come_in_time(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unread_bodies, "SECONDS", 0.1)
+
+    async def post(headers: Mapping[str, str]) -> int:
+        client = Client(sources.path(), "POST", headers, [b"["], is_complete=False)
+        await client.send(IntakeApp(sources.settings, body_seconds=0.1))
+        return client.status
+
     for headers in ({}, {"content-length": "10"}, {"content-length": "100000"}):
-        asyncio.run(IntakeApp(sources.settings, body_seconds=0.1).__rsgi__(Scope(sources.path(), "POST", headers), exchange))
-        assert exchange.status == 408, headers
+        assert asyncio.run(post(headers)) == 408, headers
 
 
 def test_a_body_that_is_cut_off_is_not_stored(intake: Intake, sources: Sources) -> None:
@@ -277,6 +284,12 @@ def test_a_body_that_is_cut_off_is_not_stored(intake: Intake, sources: Sources) 
             wait_until(partial(_is_noticed, intake, expected), f"it is noticed ({header!r})")
     assert sources.stored("cut-off") == 0
     assert sources.rejected(mailgun) == []
+
+
+def test_a_body_that_is_not_of_http_is_logged_with_its_status(intake: Intake, sources: Sources) -> None:
+    path = sources.path()
+    assert _raw(intake, path, b"Transfer-Encoding: chunked\r\n", b"2\r\n[]\r\n", b"zz\r\n") == 400
+    wait_until(lambda: '"status":400,"outcome":"malformed"' in intake.log.read_text(), "it is logged")
 
 
 def _disconnected(intake: Intake) -> int:

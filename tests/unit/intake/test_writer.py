@@ -11,7 +11,7 @@ import pytest
 from api.auth.rate_limit import RateLimiter
 from api.errors import RateLimitExceeded
 from api.intake import writer as writer_module
-from api.intake.batch_store import Body
+from api.intake.batch_store import Body, Permission
 from api.intake.source_counts import SourceCounts
 from api.intake.writer import MAX_BATCH_BODIES, MAX_BATCH_CHARACTERS, MIN_CHARACTERS_FOR_ANOTHER, Delivery, Rejection, Writer
 from api.settings import Settings
@@ -25,7 +25,11 @@ class Recording:
         self.is_released = asyncio.Event()
         self.is_released.set()
 
-    async def store(self, bodies: Sequence[Body], *, reconnect_seconds: float) -> list[tuple[int, str, str]]:
+    async def store(
+        self, bodies: Sequence[Body], *, reconnect_seconds: float, permission: Permission | None = None
+    ) -> list[tuple[int, str, str]] | None:
+        if permission is not None and not await permission():
+            return None
         self.batches.append(len(bodies))
         await self.is_released.wait()
         return []
@@ -58,7 +62,7 @@ def test_a_batch_has_bounds(sizes: list[tuple[int, str]], batches: list[int]) ->
         store = Recording()
         writer = make_writer(store)
         results = await asyncio.gather(*[writer.store(delivery(*size)) for size in sizes])
-        assert results == [[]] * len(sizes)
+        assert [list(result) for result in results] == [[]] * len(sizes)
         assert store.batches == batches
 
     asyncio.run(main())
@@ -80,7 +84,7 @@ def test_a_second_connection_is_for_much_text() -> None:
         await asyncio.sleep(0.01)
         assert (busy.batches, idle.batches) == ([3], [7])
         busy.is_released.set()
-        assert await asyncio.gather(*waiting) == [[]] * 7
+        assert [list(result) for result in await asyncio.gather(*waiting)] == [[]] * 7
 
     asyncio.run(main())
 
@@ -131,7 +135,7 @@ def test_requests_above_the_rate_are_refused_and_the_others_stored() -> None:
 
     async def store(writer: Writer, one: Delivery) -> list[Rejection] | type[BaseException]:
         try:
-            return await writer.store(one)
+            return list(await writer.store(one))
         except RateLimitExceeded as error:
             return type(error)
 
@@ -161,7 +165,7 @@ def test_a_client_that_hangs_up_ends_nobody_elses_request() -> None:
         await asyncio.sleep(0.01)
         waiting[0].cancel()
         recording.is_released.set()
-        assert await asyncio.gather(*waiting[1:]) == [[], []]
+        assert [list(result) for result in await asyncio.gather(*waiting[1:])] == [[], []]
         assert recording.batches == [3]
 
     asyncio.run(main())

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from api.processes.supervisor import MAX_RESTART_DELAY, Program, Supervisor, restart_delay
+from api.processes.restarts import MAX_RESTART_DELAY, restart_delay
+from api.processes.supervisor import Program, Supervisor
 from api.settings import PROJECT_ROOT
 from tests.support.programs import RECORDER, STUBBORN, children, has_ended, recorded_pids, until
 
@@ -70,11 +71,11 @@ def test_restart_delay_doubles_up_to_its_maximum() -> None:
 def test_restart_delay_starts_again_after_a_healthy_run(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.processes.supervisor.FIRST_RESTART_DELAY", 0.01)
+    monkeypatch.setattr("api.processes.restarts.FIRST_RESTART_DELAY", 0.01)
     with supervised(Program("brief", [sys.executable, "-c", "raise SystemExit(3)"])) as supervisor:
         until(lambda: len(caplog.records) == 4, supervisor.poll)
         # from now on every run counts as a healthy one
-        monkeypatch.setattr("api.processes.supervisor.HEALTHY_AFTER_SECONDS", 0.0)
+        monkeypatch.setattr("api.processes.restarts.HEALTHY_AFTER_SECONDS", 0.0)
         until(lambda: len(caplog.records) == 6, supervisor.poll)
     messages = [each.getMessage().split(") ")[1] for each in caplog.records]
     assert messages == [

@@ -3,49 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import pytest
 import uvloop
 
 from api.server import http1
+from api.server.exchange import Exchange, make_response
 from api.server.held_bytes import ClientDisconnected
 from api.server.http1 import Connections
-from api.server.rsgi import HTTPProtocol, RequestBody, Scope
 
 HEADERS = [("content-type", "text/plain")]
 
 
 class Echo:
-    """Responds with what it got, once it may."""
+    """Responds with what it got: at once if the path is /now and the body is there, or once it may."""
 
     def __init__(self) -> None:
         self.got: list[str] = []
         self.headers: set[str] = set()
-        self.lost = 0
+        self.lost: list[int] = []
         self.may_respond = asyncio.Event()
         self.may_respond.set()
 
-    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+    def handle(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+        if exchange.path == "/now" and exchange.is_complete:
+            self._respond(exchange, exchange.take())
+            return None
+        return self._work(exchange)
+
+    async def _work(self, exchange: Exchange) -> None:
         try:
-            if scope.path == "/pieces":
-                body = await RequestBody(protocol).read_pieces(None, 10_000_000, lambda _: None)
+            if exchange.path == "/pieces":
+                body = await exchange.read_pieces(None, 10_000_000, lambda _: None)
             else:
-                body = b"" if scope.path == "/unread" else await RequestBody(protocol).read_whole()
+                body = b"" if exchange.path == "/unread" else await exchange.read_whole()
         except ClientDisconnected:
-            self.lost += 1
+            self.lost.append(exchange.refusal)
             return
-        self.headers.update(name for name, _ in scope.headers.items())
-        self.got.append(f"{scope.method} {scope.path}?{scope.query_string} {len(body)}")
         await self.may_respond.wait()
-        content = self.got[-1].encode()
-        protocol.response_bytes(200, [*HEADERS, ("content-length", str(len(content)))], content)
+        self._respond(exchange, body)
+
+    def _respond(self, exchange: Exchange, body: bytes) -> None:
+        self.headers.update(exchange.headers)
+        self.got.append(f"{exchange.method} {exchange.path}?{exchange.query_string} {len(body)}")
+        exchange.respond(make_response(200, HEADERS, self.got[-1].encode()))
 
 
 Client = Callable[..., Awaitable[bytes]]
 HOST = b"POST /pieces HTTP/1.1\r\nhost: x\r\n"
 CHUNKED = HOST + b"transfer-encoding: chunked\r\n\r\n"
 UPGRADE = b"connection: upgrade\r\nupgrade: h2c\r\n"
+OFFER = b"POST /h2c HTTP/1.1\r\nhost: x\r\n" + UPGRADE + b"content-length: 2\r\n\r\n"
+
+
+def request(head: str, body: bytes = b"", *, close: bool = True) -> bytes:
+    length = f"content-length: {len(body)}\r\n" if body else ""
+    return f"{head} HTTP/1.1\r\nhost: x\r\n{length}{'connection: close' if close else 'x: y'}\r\n\r\n".encode() + body
 
 
 def run(test: Callable[[Echo, Connections, Client], Awaitable[None]], max_connections: int = 10) -> None:
@@ -72,11 +87,6 @@ def run(test: Callable[[Echo, Connections, Client], Awaitable[None]], max_connec
         await asyncio.wait_for(connections.drain(), 20)
 
     uvloop.run(main())
-
-
-def request(head: str, body: bytes = b"", *, close: bool = True) -> bytes:
-    length = f"content-length: {len(body)}\r\n" if body else ""
-    return f"{head} HTTP/1.1\r\nhost: x\r\n{length}{'connection: close' if close else 'x: y'}\r\n\r\n".encode() + body
 
 
 def test_requests_of_one_connection_are_handled_in_order() -> None:
@@ -116,6 +126,9 @@ def test_large_bodies_and_chunks() -> None:
     ("sent", "status"),
     [
         (b"nonsense\r\n\r\n", 400),
+        (b"POST  / HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        (b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n", 400),
+        (HOST + b"expect: banana\r\n\r\n", 417),
         (b"GET /\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\n\r\n", 400),
@@ -172,28 +185,47 @@ def test_a_body_that_is_cut_off_or_broken_is_lost() -> None:
     async def test(app: Echo, connections: Connections, client: Client) -> None:
         assert await client(request("POST /", b"12345")[:-1], eof=True) == b""
         assert (await client(CHUNKED + b"5\r\n12345\r\n", b"zz\r\n")).startswith(b"HTTP/1.1 400 ")
-        assert (app.lost, app.got) == (2, [])
-        # one that is complete has its response, although the client sends no more
-        assert b"200 OK" in await client(request("POST /", b"12345", close=False), eof=True)
+        # the app knows which of them has a response
+        assert (app.lost, app.got) == ([0, 400], [])
 
     run(test)
 
 
-def test_head_continue_and_upgrade() -> None:
+@pytest.mark.parametrize(
+    ("parts", "got"),
+    [
+        ((request("GET /now"),), ["GET /now? 0"]),
+        ((request("HEAD /x"),), ["HEAD /x? 0"]),
+        # a target in absolute form
+        ((request("GET http://x/a%20b?c=d"),), ["GET /a b?c=d 0"]),
+        ((request("POST /now", b"12")[:-1], b"2"), ["POST /now? 2"]),
+        # as many as come at once
+        ((request("POST /now", b"12", close=False) * 5_000 + request("GET /x"),), ["POST /now? 2"] * 5_000 + ["GET /x? 0"]),
+        (((HOST + UPGRADE + b"\r\n") * 2_000 + request("GET /x"),), ["POST /pieces? 0"] * 2_000 + ["GET /x? 0"]),
+        ((OFFER, b"[]" + request("GET /x")), ["POST /h2c? 2", "GET /x? 0"]),
+        ((OFFER + b"[]" + request("GET /x"),), ["POST /h2c? 2", "GET /x? 0"]),
+        # an old client reads until the server closes the connection
+        ((b"GET /old HTTP/1.0\r\n\r\n",), ["GET /old? 0"]),
+        ((b"POST /old HTTP/1.0\r\n" + UPGRADE + b"content-length: 2\r\n\r\n[]",), ["POST /old? 2"]),
+        # a header that is cut in two is no beginning of a request
+        ((HOST + b"x: A", b"B  c\r\nconnection: close\r\n\r\n"), ["POST /pieces? 0"]),
+    ],
+)
+def test_what_is_a_request(parts: tuple[bytes, ...], got: list[str]) -> None:
+    async def test(app: Echo, connections: Connections, client: Client) -> None:
+        assert (await client(*parts)).count(b"HTTP/1.1 200 OK\r\n") == len(got)
+        assert app.got == got
+
+    run(test)
+
+
+def test_responses_to_special_requests() -> None:
     async def test(app: Echo, connections: Connections, client: Client) -> None:
         assert (await client(request("HEAD /x"))).endswith(b"\r\n\r\n")
         waits = b"POST /x HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\nconnection: close\r\n\r\n"
         assert (await client(waits, b"ab")).startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
-        upgrade = b"POST /h2c HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\ncontent-length: 2\r\n\r\n"
-        assert (await client(upgrade, b"[]" + request("GET /next"))).count(b"HTTP/1.1 200 OK") == 2
-        assert (await client(upgrade + b"[]" + request("GET /next"))).count(b"HTTP/1.1 200 OK") == 2
-        assert app.got[-4:] == ["POST /h2c? 2", "GET /next? 0"] * 2
-        # as many as come at once
-        assert (await client((HOST + UPGRADE + b"\r\n") * 2_000 + request("GET /last"))).count(b"200 OK") == 2_001
-        # an old client reads until the server closes the connection
-        assert b"200 OK" in await client(b"POST /old HTTP/1.0\r\n" + UPGRADE + b"content-length: 2\r\n\r\n[]")
-        assert (await client(b"CONNECT x:1 HTTP/1.1\r\nhost: x\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
-        assert (await client(b"GET /old HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200 OK")
+        # a client that sends no more may still read
+        assert b"200 OK" in await client(request("POST /", b"12345", close=False), eof=True)
 
     run(test)
 

@@ -18,7 +18,7 @@ from api.intake.source_store import SourceStore
 from api.intake.tokens import hash_token
 from api.server.intake import IntakeApp
 from api.settings import Settings
-from tests.support.rsgi import Exchange, Scope
+from tests.support.exchanges import Client
 
 KNOWN = f"{'0' * 12}_{'k' * 43}"
 OTHER = f"{'1' * 12}_{'k' * 43}"
@@ -75,10 +75,9 @@ async def request(
     app: IntakeApp, token: str, method: str = "GET", body: bytes = b"", encoding: str = "", *, is_complete: bool = True
 ) -> tuple[int, Any]:
     """The status and the body of the response. A body that is not complete never is."""
-    exchange = Exchange([body], is_complete)
-    headers = {"content-encoding": encoding}
-    await app.__rsgi__(Scope(f"/intake/sendgrid/{token}", method, headers), exchange)
-    return exchange.status, exchange.content
+    client = Client(f"/intake/sendgrid/{token}", method, {"content-encoding": encoding}, [body], is_complete=is_complete)
+    await client.send(app)
+    return client.status, client.content
 
 
 def stranger(number: int) -> str:
