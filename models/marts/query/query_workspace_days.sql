@@ -1,1 +1,1 @@
-{{ query_view('workspace_days', ref('fct_workspace_days')) }}
+{{ query_view('workspace_days', [ref('fct_workspace_days')]) }}
