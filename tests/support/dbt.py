@@ -31,18 +31,20 @@ def run_dbt(
 
     With `keeps_sql`, the SQL of the nodes is in the target folder. Otherwise no test reads it, and it is not written.
     """
-    environment = {**_environment(settings), **({KEEPS_SQL: "1"} if keeps_sql else {})}
+    environment = _environment(settings, keeps_sql=keeps_sql)
     completed = run_forked(_arguments(settings, command, arguments, target_path), environment, settings.project_root, timeout=240)
     if check and completed.returncode != 0:
         raise AssertionError(f"dbt {command} failed:\n{completed.stdout}\n{completed.stderr}")
     return completed
 
 
-def dbt_process(settings: Settings, command: str, *arguments: str, target_path: str = "target") -> subprocess.Popen[bytes]:
+def dbt_process(
+    settings: Settings, command: str, *arguments: str, target_path: str = "target", keeps_sql: bool = False
+) -> subprocess.Popen[bytes]:
     """Starts a dbt command in a process group of its own, so that a test can kill it at any moment."""
     return subprocess.Popen(
         forked_dbt_command(*_arguments(settings, command, arguments, target_path)),
-        env=_environment(settings),
+        env=_environment(settings, keeps_sql=keeps_sql),
         cwd=settings.project_root,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -68,5 +70,5 @@ def _arguments(settings: Settings, command: str, arguments: tuple[str, ...], tar
     ]
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    return {**os.environ, **dbt_environment(settings)}
+def _environment(settings: Settings, *, keeps_sql: bool) -> dict[str, str]:
+    return {**os.environ, **dbt_environment(settings), **({KEEPS_SQL: "1"} if keeps_sql else {})}

@@ -20,7 +20,7 @@ def test_data_tests_look_at_rows_that_are_newer_than_what_was_published_when_the
     with connect(project, "mailmart_owner") as lock:
         # not a raw table: the build has begun when its first model waits
         lock.execute("lock table core.first in access exclusive mode")
-        build = dbt_process(project, "build", target_path="meanwhile")
+        build = dbt_process(project, "build", target_path="meanwhile", keeps_sql=True)
         wait_for_waiting(project)
         assert rollback(project) == 1
         lock.rollback()
