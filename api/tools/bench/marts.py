@@ -43,6 +43,7 @@ EVERYTHING = ("sent", "delivered", "open_rate", "click_rate", "reply_rate", "bou
 # of 90 days, with what they are about
 QUERIES: dict[str, dict[str, Any]] = {
     "totals": {"metrics": ["sent", "opened"]},
+    "by hour": {"metrics": ["sent", "opened"], "granularity": "hour"},
     "by campaign": {"metrics": EVERYTHING, "dimensions": ["campaign"]},
     "by campaign and day, compared": {
         "metrics": EVERYTHING,
