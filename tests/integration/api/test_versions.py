@@ -28,6 +28,7 @@ from tests.integration.api.example import CAMPAIGN, WORKSPACE
 from tests.integration.api.publishing import publish_empty_contract
 from tests.integration.warehouse.loading import load_events
 from tests.support.dbt import WITHOUT_UNIT_TESTS, run_dbt
+from tests.support.waiting import wait_until
 
 PATH = f"{WORKSPACE}/campaigns/{CAMPAIGN}/analytics"
 
@@ -198,6 +199,7 @@ def test_every_body_belongs_to_the_batch_of_its_etag(one_message: Settings, monk
             more = [dataclasses.replace(ONE_MESSAGE, event_id=f"e{number}", message_id=f"m{number}")]
             load_events(one_message, more, datetime.now(UTC) - timedelta(minutes=30 - number))
             run_dbt(one_message, *WITHOUT_UNIT_TESTS)
+            wait_until(lambda seen=number: len(bodies) > seen or wrong, "a response of the new batch")  # type: ignore[misc]
         rollback(one_message)
     finally:
         stop.set()

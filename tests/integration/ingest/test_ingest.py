@@ -130,7 +130,7 @@ def test_native_events_of_any_size_take_linear_time(settings: Settings, tmp_path
     keys = json.dumps(dict.fromkeys(map(str, range(100_000)), 1))
     path.write_text(f"{json.dumps([{}] * 9999 + [event])}\n{json.dumps(event | texts)}\n{wide}\n{keys}\n")
     result = ingest(settings, path, "native")
-    assert "2 events loaded, 10001 rejected (10001 invalid_event)" in result.output
+    assert "2 events loaded, 10,001 rejected (10,001 invalid_event)" in result.output
     assert rows(settings, "select max(length(diagnostic)), max(length(url)) from raw.email_events")[0] <= (4000, 4000)
     assert rows(settings, "select max(length(reason)), count(*) from raw.rejected_payloads")[0] <= (500, 4)
 
@@ -141,7 +141,7 @@ def test_of_a_large_array_on_one_line_only_the_broken_event_is_rejected(settings
     path = tmp_path / "events.json"
     path.write_text(json.dumps([*events[:5000], {"event_id": "broken"}, *events[5000:]]))
     result = ingest(settings, path, "native")
-    assert "10001 events loaded, 1 rejected (1 invalid_event)" in result.output
+    assert "10,001 events loaded, 1 rejected (1 invalid_event)" in result.output
     (rejected,) = [json.loads(line) for line in Path(f"{path}.rejected.jsonl").read_text().splitlines()]
     assert (rejected["line"], rejected["text"]) == (1, '{"event_id": "broken"}')
     assert rows(settings, "select count(distinct event_id) from raw.email_events") == [(10_001,)]
@@ -169,7 +169,7 @@ def test_a_file_of_several_batches(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "bodies.jsonl"
     path.write_text("".join(json.dumps({"n": number}) + "\n" for number in range(45_000)) + "broken\n")
     result = ingest(settings, path)
-    assert "45000 bodies loaded, 1 rejected" in result.output
+    assert "45,000 bodies loaded, 1 rejected" in result.output
     assert rows(settings, "select count(*), count(distinct payload) from raw.webhook_payloads") == [(45_000, 45_000)]
     assert json.loads(Path(f"{path}.rejected.jsonl").read_text())["line"] == 45_001
 
