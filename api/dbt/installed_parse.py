@@ -44,7 +44,7 @@ def make_parse(folder: Path) -> bool:
         settings = replace(Settings.from_environment({}), database_url=url, home=Path(home))
         os.environ.update(dbt_environment(settings))
         with started_dbt(("--target-path", str(folder)), has_debug_events=False):
-            return parse("--target-path", str(folder), "--log-path", home) is not None
+            return parse("--no-write-json", "--target-path", str(folder), "--log-path", home) is not None
 
 
 def use_installed_parse(folder: Path, installed: Path = INSTALLED) -> None:
@@ -80,7 +80,7 @@ def with_database(parsed: Any, database: str) -> Any:
 def _copy(source: Path, target: Path, project: str, connection: Mapping[str, Any]) -> None:
     """Copies a parse that was made offline, if only the database, its server and the login are others here.
 
-    dbt throws a parse away that was made for another connection, so the copy gets this one. It has the folders of the seeds.
+    dbt discards a parse that was made for another connection, so the copy gets this one. It has the folders of the seeds.
 
     Raises:
         ValueError, KeyError, TypeError: the file is damaged, or of another release of dbt.

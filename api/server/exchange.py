@@ -165,7 +165,7 @@ class Exchange:
         self._wake()
 
     def lose(self, refusal: int = 0) -> None:
-        """No more of the body will come; with a status if it is malformed."""
+        """The rest of the body will not come; with a status if it is malformed."""
         self._is_lost = True
         self.refusal = refusal
         self._wake()

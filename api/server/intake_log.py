@@ -62,7 +62,7 @@ class RequestLog:
         """Writes them once the turns of the event loop that send a batch are over."""
         if self._outcomes:
             loop = asyncio.get_running_loop()
-            # in the next turn, Valkey is asked; uvloop writes to its sockets at the end of a turn
+            # in the next turn, the request to Valkey is sent; uvloop writes to its sockets at the end of a turn
             loop.call_soon(loop.call_soon, loop.call_soon, self.write)
 
     def write(self) -> None:
