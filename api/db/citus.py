@@ -26,8 +26,15 @@ FUNCTIONS = Path(__file__).parent / "citus_functions.sql"
 OLDEST_VERSION = (13, 0)
 # DDL of migrations and of dbt is for the coordinator. What is for all nodes asks for it: app.propagate_ddl().
 WITHOUT_PROPAGATION = "-c citus.enable_ddl_propagation=off -c citus.enable_create_role_propagation=off"
-# Citus connects to a node under the role of the session
-ROLES_ON_NODES = ("mailmart_owner", "mailmart_api", "mailmart_worker", "mailmart_analyst", "mailmart_workspace_analyst")
+# Citus connects to a node under the role of the session, and copies the privileges of a schema to each node
+ROLES_ON_NODES = (
+    "mailmart_owner",
+    "mailmart_api",
+    "mailmart_worker",
+    "mailmart_intake",
+    "mailmart_analyst",
+    "mailmart_workspace_analyst",
+)
 # functions that models, policies and erasures call for rows of core; they read no table
 FUNCTIONS_ON_NODES = (
     "app.mask_addresses(text)",

@@ -350,8 +350,11 @@ def test_webhooks_are_counted_once_by_continuous_builds_of_which_one_is_killed(w
             running.post_sent(path, range(40, 50))
         wait_until(lambda: counts(50), "the next build is published", 300)
     with connect(citus, "mailmart_owner") as connection:
-        batches = connection.execute("select is_continuous, status from app.batches order by batch_id desc limit 2").fetchall()
-    assert batches[0] == (True, "published"), batches
+        # a nightly run may be due meanwhile
+        batches = connection.execute(
+            "select is_continuous, status from app.batches where status <> 'running' order by batch_id desc limit 1"
+        ).fetchall()
+    assert batches == [(True, "published")]
     with connect(citus, "mailmart_owner") as connection:
         assert connection.execute(
             "select count(*), count(distinct event_id) from core.fct_email_events"

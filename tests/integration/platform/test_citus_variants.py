@@ -12,7 +12,9 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from api.db.citus import ROLES_ON_NODES
 from api.db.citus_queries import ServedQueries
+from api.db.connection import connect
 from api.db.pool import ConnectionPool
 from api.errors import WarehouseUnavailable
 from api.settings import Settings
@@ -50,6 +52,16 @@ def test_builds_and_answers(
     mail_loaded = [*mail[0::2], *mail[1::2]]
     for workspace in MAIL_WORKSPACES:
         assert second_ids.messages_found(settings, workspace) == second_ids.messages(mail_loaded, workspace), f"seed {seed}"
+
+
+def test_every_role_that_citus_copies_privileges_of_is_made_on_the_nodes(settings: Settings) -> None:
+    # a new cluster said "role mailmart_intake does not exist" when the first table was distributed
+    with connect(settings, "mailmart_owner") as connection:
+        granted = connection.execute(
+            "select distinct grantee::regrole::text from pg_namespace cross join lateral aclexplode(nspacl) as privileges"
+            " where nspname = 'app' and grantee <> 0"
+        ).fetchall()
+    assert {role for (role,) in granted} <= set(ROLES_ON_NODES)
 
 
 def _compare_answers(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
