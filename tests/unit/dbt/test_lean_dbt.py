@@ -15,7 +15,7 @@ from api.settings import PROJECT_ROOT
 
 def test_the_locked_release_was_tested() -> None:
     lock = (PROJECT_ROOT / "requirements.lock").read_text()
-    locked = tuple(re.findall(rf"^{name}==(\S+)", lock, re.MULTILINE)[0] for name in ("dbt-core", "dbt-common"))
+    locked = tuple(re.findall(rf"^{name}==(\S+)", lock, re.MULTILINE)[0] for name in lean_dbt.PACKAGES)
     assert locked in lean_dbt.TESTED, "run `make test` with the new release in TESTED, and leave it there if all passes"
 
 
