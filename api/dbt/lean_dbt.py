@@ -7,6 +7,7 @@ nothing of it.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import os
@@ -112,7 +113,10 @@ def leave_out_what_nobody_reads() -> None:
 def _reuse_connections() -> None:
     from api.dbt.reused_connections import ReusedConnections
 
-    ReusedConnections().install()
+    connections = ReusedConnections()
+    connections.install()
+    # else the server finds out by itself
+    atexit.register(connections.close_all)
 
 
 def leave_out_debug_events() -> None:
