@@ -89,11 +89,18 @@ def started_dbt(arguments: Sequence[str], *, has_debug_events: bool) -> Iterator
 
 
 def target_folder(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Where dbt writes what it makes, if the arguments or the environment say it."""
-    folder = next(
-        (value for option, value in pairwise(arguments) if option == "--target-path"), environment.get("DBT_TARGET_PATH")
-    )
-    return Path(folder) if folder else None
+    """Where dbt writes what it makes, if the arguments or the environment say it, or which project it is of."""
+    folder = _option(arguments, "--target-path") or environment.get("DBT_TARGET_PATH")
+    if folder:
+        return Path(folder)
+    project = _option(arguments, "--project-dir") or environment.get("DBT_PROJECT_DIR")
+    return Path(project, "target") if project else None
+
+
+def _option(arguments: Sequence[str], name: str) -> str | None:
+    """The value of an option, as dbt's command line has it: after a blank or after an equals sign."""
+    apart = (value for option, value in pairwise(arguments) if option == name)
+    return next(apart, None) or next((each.partition("=")[2] for each in arguments if each.startswith(f"{name}=")), None)
 
 
 def leave_out_what_nobody_reads() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,21 @@ def test_debug_events_are_made_if_they_are_wanted(arguments: str, environment: d
 )
 def test_the_log_file_has_no_debug_events_that_are_not_made(arguments: str, complete: str) -> None:
     assert without_debug_events(arguments.split()) == complete.split()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "folder"),
+    [
+        ("build --target-path a", {"DBT_TARGET_PATH": "b", "DBT_PROJECT_DIR": "/c"}, "a"),
+        ("build --target-path=a", {"DBT_TARGET_PATH": "b"}, "a"),
+        ("build", {"DBT_TARGET_PATH": "b", "DBT_PROJECT_DIR": "/c"}, "b"),
+        ("show --select a", {"DBT_PROJECT_DIR": "/c"}, "/c/target"),
+        ("show --project-dir /d", {"DBT_PROJECT_DIR": "/c"}, "/d/target"),
+        ("show", {}, None),
+    ],
+)
+def test_the_target_folder_is_that_of_dbt(arguments: str, environment: dict[str, str], folder: str | None) -> None:
+    assert lean_dbt.target_folder(arguments.split(), environment) == (Path(folder) if folder else None)
 
 
 @pytest.mark.parametrize(
