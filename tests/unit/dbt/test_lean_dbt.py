@@ -138,3 +138,14 @@ def test_macros_return_and_fail_as_in_dbt() -> None:
     assert done.returncode == 0, done.stderr
     assert "[7]" in done.stdout
     assert done.stdout.count("Compilation Error") == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("argument", "status", "text"), [("--help", 0, "Usage: dbt"), ("nothing-of-dbt", 2, "No such command 'nothing-of-dbt'")]
+)
+def test_the_command_has_the_output_and_the_status_of_dbt(argument: str, status: int, text: str) -> None:
+    command = [sys.executable, "-m", "api.dbt.command", argument]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT_ROOT)
+    assert done.returncode == status
+    assert text in done.stdout + done.stderr
