@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from api.dbt.lean_dbt import asks_for_debug_events, started_dbt, target_folder
+from api.processes.end import end_process
 from api.processes.parent_death import end_with_parent
 
 if TYPE_CHECKING:
@@ -68,4 +69,5 @@ def run_build(arguments: list[str], manifest: Manifest | None = None) -> int:
 if __name__ == "__main__":
     end_with_parent(int(sys.argv[1]))
     with started_dbt(sys.argv[2:], has_debug_events=asks_for_debug_events()):
-        sys.exit(run_build(sys.argv[2:]))
+        code = run_build(sys.argv[2:])
+    end_process(code)

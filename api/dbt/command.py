@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from api.dbt.lean_dbt import asks_for_debug_events, started_dbt
+from api.processes.end import end_process
 
 
 def without_debug_events(arguments: Sequence[str]) -> list[str]:
@@ -17,9 +18,12 @@ def without_debug_events(arguments: Sequence[str]) -> list[str]:
 if __name__ == "__main__":
     own = sys.argv[1:]
     has_debug_events = asks_for_debug_events(own)
-    with started_dbt(own, has_debug_events=has_debug_events):
-        from dbt.cli.main import cli
+    try:
+        with started_dbt(own, has_debug_events=has_debug_events):
+            from dbt.cli.main import cli
 
-        # dbt passes the command line on to the macros
-        sys.argv[0] = "dbt"
-        cli(own if has_debug_events else without_debug_events(own), prog_name="dbt")
+            # dbt passes the command line on to the macros
+            sys.argv[0] = "dbt"
+            cli(own if has_debug_events else without_debug_events(own), prog_name="dbt")
+    except SystemExit as ended:
+        end_process(ended.code)

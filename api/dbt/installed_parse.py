@@ -47,7 +47,7 @@ def make_parse(folder: Path) -> bool:
             return parse("--no-write-json", "--target-path", str(folder), "--log-path", home) is not None
 
 
-def use_installed_parse(folder: Path, installed: Path = INSTALLED) -> None:
+def use_installed_parse(folder: Path, installed: Path) -> None:
     """Lets dbt begin with the installation's parse, in this process, if there is none in dbt's target folder."""
     if (folder / PARSE).exists() or not (installed / PARSE).exists():
         return

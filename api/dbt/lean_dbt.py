@@ -7,6 +7,7 @@ nothing of it.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import os
@@ -19,8 +20,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-# releases of dbt-core and dbt-common; tests/unit/dbt/test_lean_dbt.py fails if those of requirements.lock are not among them
-TESTED = frozenset({("1.11.16", "1.39.0")})
+# packages whose functions are replaced, and releases of them; tests/unit/dbt/test_lean_dbt.py fails if those of requirements.lock
+# are not among them
+PACKAGES = ("dbt-core", "dbt-common", "mashumaro")
+TESTED = frozenset({("1.11.16", "1.39.0", "3.14")})
 # those of dbt that ask for its debug events
 LEVELS = ("DBT_LOG_LEVEL", "DBT_LOG_LEVEL_FILE", "DBT_ENGINE_LOG_LEVEL", "DBT_ENGINE_LOG_LEVEL_FILE")
 DEBUG = frozenset({"-d", "--debug", "--log-level=debug", "--log-level-file=debug"})
@@ -32,9 +35,9 @@ BLANKS = re.compile(r"(?:\s+|--[^\n]*\n|/\*.*?\*/)*", re.DOTALL)
 WITH = re.compile(r"(with)\b(?:(\s+)(recursive)\b)?", re.IGNORECASE)
 
 
-def installed() -> tuple[str, str]:
-    """The releases of dbt-core and dbt-common."""
-    return version("dbt-core"), version("dbt-common")
+def installed() -> tuple[str, ...]:
+    """The releases of the packages."""
+    return tuple(version(package) for package in PACKAGES)
 
 
 def is_lean() -> bool:
@@ -46,14 +49,19 @@ def is_lean() -> bool:
 def started_dbt(arguments: Sequence[str], *, has_debug_events: bool) -> Iterator[None]:
     """Imports dbt for the command of this process, or for the commands of those that it forks.
 
-    `arguments` are dbt's: compiled templates are read from its target folder, and written at the end. The first command for a
-    folder uses what was parsed and compiled with the installation.
+    `arguments` are dbt's: compiled templates and JSON schemas are read from its target folder, and written at the end. The first
+    command for a folder uses what was made with the installation.
 
     Nearly all that dbt imports and parses stays, and the garbage collector looks at it again and again: so not while it is
     imported, and later less often.
     """
     gc.disable()
+    if is_lean():
+        from api.dbt.lean_serialization import generate_methods_when_they_are_called
+
+        generate_methods_when_they_are_called()
     importlib.import_module("dbt.cli.main")
+    from api.dbt.lean_schemas import read_schemas, write_schemas
     from api.dbt.lean_templates import read_templates, write_templates
 
     folder = target_folder(arguments) if is_lean() else None
@@ -65,9 +73,10 @@ def started_dbt(arguments: Sequence[str], *, has_debug_events: bool) -> Iterator
     if folder is not None:
         from api.dbt.installed_parse import INSTALLED, use_installed_parse
 
-        use_installed_parse(folder)
-        if not read_templates(folder):
-            read_templates(INSTALLED)
+        use_installed_parse(folder, INSTALLED)
+        for read in (read_templates, read_schemas):
+            if not read(folder):
+                read(INSTALLED)
     gc.freeze()
     gc.set_threshold(*THRESHOLDS)
     gc.enable()
@@ -76,19 +85,28 @@ def started_dbt(arguments: Sequence[str], *, has_debug_events: bool) -> Iterator
     finally:
         if folder is not None:
             write_templates(folder)
+            write_schemas(folder)
 
 
 def target_folder(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Where dbt writes what it makes, if the arguments or the environment say it."""
-    folder = next(
-        (value for option, value in pairwise(arguments) if option == "--target-path"), environment.get("DBT_TARGET_PATH")
-    )
-    return Path(folder) if folder else None
+    """Where dbt writes what it makes, if the arguments or the environment say it, or which project it is of."""
+    folder = _option(arguments, "--target-path") or environment.get("DBT_TARGET_PATH")
+    if folder:
+        return Path(folder)
+    project = _option(arguments, "--project-dir") or environment.get("DBT_PROJECT_DIR")
+    return Path(project, "target") if project else None
+
+
+def _option(arguments: Sequence[str], name: str) -> str | None:
+    """The value of an option, as dbt's command line has it: after a blank or after an equals sign."""
+    apart = (value for option, value in pairwise(arguments) if option == name)
+    return next(apart, None) or next((each.partition("=")[2] for each in arguments if each.startswith(f"{name}=")), None)
 
 
 def leave_out_what_nobody_reads() -> None:
     """For this process and those forked from it."""
     from api.dbt.lean_context import make_macros_when_they_are_called
+    from api.dbt.lean_schemas import make_schemas_once
     from api.dbt.lean_templates import compile_templates_once
 
     _make_types_of_columns_once()
@@ -96,12 +114,16 @@ def leave_out_what_nobody_reads() -> None:
     _leave_out_diagnostics()
     make_macros_when_they_are_called()
     compile_templates_once()
+    make_schemas_once()
 
 
 def _reuse_connections() -> None:
     from api.dbt.reused_connections import ReusedConnections
 
-    ReusedConnections().install()
+    connections = ReusedConnections()
+    connections.install()
+    # else the server finds out by itself
+    atexit.register(connections.close_all)
 
 
 def leave_out_debug_events() -> None:

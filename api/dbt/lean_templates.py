@@ -6,26 +6,21 @@ lean_dbt.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import importlib.util
 import marshal
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from dbt_common.clients.jinja import MacroFuzzEnvironment, get_template
 
+from api.dbt.kept_files import file_name, read_kept, write_kept
+
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
 
 # A project has a thousand. What no command needs any more is left out of the file if it has more.
 MAX_KEPT = 4000
-CHECKSUM_BYTES = 32
 # by the name of the environment's class and the template
 CODE: dict[tuple[str, str], CodeType] = {}
 USED: set[tuple[str, str]] = set()
@@ -51,36 +46,23 @@ def compile_templates_once() -> None:
 
 def read_templates(folder: Path) -> bool:
     """Reads those that an earlier command has written to the folder. False if there are none."""
-    try:
-        content = (folder / _file_name()).read_bytes()
-    except OSError:
+    kept = read_kept(folder / _file_name())
+    if kept is None:
         return False
-    checksum, kept = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
-    # of a damaged file
-    is_whole = checksum == hashlib.sha256(kept).digest()
-    if is_whole:
-        CODE.update(marshal.loads(kept))  # noqa: S302 - who can write to this folder can change the project's macros
-    return is_whole
+    CODE.update(marshal.loads(kept))  # noqa: S302 - who can write to this folder can change the project's macros
+    return True
 
 
 def write_templates(folder: Path) -> None:
-    """Writes all, if this process has compiled one. A folder that cannot be written to is left alone."""
+    """Writes all, if this process has compiled one."""
     if not NEW:
         return
-    content = marshal.dumps(CODE if len(CODE) <= MAX_KEPT else {key: CODE[key] for key in USED})
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, path = tempfile.mkstemp(dir=folder, prefix=".templates-")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(hashlib.sha256(content).digest() + content)
-        Path(path).replace(folder / _file_name())
+    write_kept(folder / _file_name(), marshal.dumps(CODE if len(CODE) <= MAX_KEPT else {key: CODE[key] for key in USED}))
     NEW.clear()
 
 
 def _file_name() -> str:
-    """Another one for other code: of Python, of Jinja, or of what dbt adds to it."""
-    releases = [importlib.util.MAGIC_NUMBER.hex(), *(version(name) for name in ("jinja2", "dbt-core", "dbt-common"))]
-    return f"templates-{hashlib.sha256(' '.join(releases).encode()).hexdigest()[:12]}.bin"
+    return file_name("templates", ("jinja2", "dbt-core", "dbt-common"))
 
 
 def compile_templates_of(manifest: Manifest) -> None:

@@ -30,13 +30,14 @@ class ReusedConnections:
         """For dbt in this process, and in those forked from it."""
         psycopg2.connect = self._connect_or_reuse
 
-    def close_all(self, before: str = "select 1") -> None:
+    def close_all(self, before: str | None = None) -> None:
         """Closes what is idle, after a last statement in each session."""
         idle = self._idle[os.getpid()]
         while idle:
             session = idle.pop()
-            with contextlib.suppress(psycopg2.Error):
-                session.run_alone(before)
+            if before is not None:
+                with contextlib.suppress(psycopg2.Error):
+                    session.run_alone(before)
             session.close_really()
 
     def keep(self, session: _ReusedConnection) -> bool:

@@ -128,6 +128,9 @@ def _end_with_run() -> None:
 
 def _serve(folder: Path) -> None:
     _end_with_run()
+    from api.dbt.lean_serialization import generate_methods_when_they_are_called
+
+    generate_methods_when_they_are_called()
     from dbt.cli.main import cli
 
     from api.dbt.lean_templates import read_templates, write_templates

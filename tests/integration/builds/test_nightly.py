@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import threading
 import time
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -17,6 +18,7 @@ from api.builds.metrics import nightly_run_metrics
 from api.builds.nightly import RetryPolicy, nightly_lock, run_due_nightly_run, run_manually
 from api.builds.run_repository import NightlyRunRepository
 from api.builds.schedule import latest_due
+from api.db.advisory_lock import WhileHeld
 from api.db.connection import connect
 from api.errors import MailmartError
 from api.observability.posthog import Telemetry
@@ -268,3 +270,16 @@ def test_a_stopped_run_is_resumed(project: Settings) -> None:
     run_due(project)
     assert nightly_runs(project) == [("succeeded", 1)]
     assert builds(project) == [("build", "published"), ("build", "abandoned"), ("build", "published")]
+
+
+def test_the_end_of_dbt_is_noticed_soon(settings: Settings) -> None:
+    with nightly_lock(settings) as lock:
+        assert lock.acquire()
+        work = WhileHeld(lock, threading.Event())
+        seconds = []
+        for _ in range(3):
+            began = time.monotonic()
+            assert run_child(["sleep", "0.05"], os.environ, settings.home, should_continue=work.should_continue).status == 0
+            seconds.append(time.monotonic() - began)
+        # it was half a second
+        assert min(seconds) < 0.4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from api.settings import PROJECT_ROOT
 
 def test_the_locked_release_was_tested() -> None:
     lock = (PROJECT_ROOT / "requirements.lock").read_text()
-    locked = tuple(re.findall(rf"^{name}==(\S+)", lock, re.MULTILINE)[0] for name in ("dbt-core", "dbt-common"))
+    locked = tuple(re.findall(rf"^{name}==(\S+)", lock, re.MULTILINE)[0] for name in lean_dbt.PACKAGES)
     assert locked in lean_dbt.TESTED, "run `make test` with the new release in TESTED, and leave it there if all passes"
 
 
@@ -51,6 +52,21 @@ def test_debug_events_are_made_if_they_are_wanted(arguments: str, environment: d
 )
 def test_the_log_file_has_no_debug_events_that_are_not_made(arguments: str, complete: str) -> None:
     assert without_debug_events(arguments.split()) == complete.split()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "folder"),
+    [
+        ("build --target-path a", {"DBT_TARGET_PATH": "b", "DBT_PROJECT_DIR": "/c"}, "a"),
+        ("build --target-path=a", {"DBT_TARGET_PATH": "b"}, "a"),
+        ("build", {"DBT_TARGET_PATH": "b", "DBT_PROJECT_DIR": "/c"}, "b"),
+        ("show --select a", {"DBT_PROJECT_DIR": "/c"}, "/c/target"),
+        ("show --project-dir /d", {"DBT_PROJECT_DIR": "/c"}, "/d/target"),
+        ("show", {}, None),
+    ],
+)
+def test_the_target_folder_is_that_of_dbt(arguments: str, environment: dict[str, str], folder: str | None) -> None:
+    assert lean_dbt.target_folder(arguments.split(), environment) == (Path(folder) if folder else None)
 
 
 @pytest.mark.parametrize(
@@ -122,3 +138,14 @@ def test_macros_return_and_fail_as_in_dbt() -> None:
     assert done.returncode == 0, done.stderr
     assert "[7]" in done.stdout
     assert done.stdout.count("Compilation Error") == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("argument", "status", "text"), [("--help", 0, "Usage: dbt"), ("nothing-of-dbt", 2, "No such command 'nothing-of-dbt'")]
+)
+def test_the_command_has_the_output_and_the_status_of_dbt(argument: str, status: int, text: str) -> None:
+    command = [sys.executable, "-m", "api.dbt.command", argument]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT_ROOT)
+    assert done.returncode == status
+    assert text in done.stdout + done.stderr
