@@ -1,7 +1,7 @@
 """Compresses old rows of the largest tables into blocks, after each nightly run.
 
-Only what a publication has counted is compressed, in transactions of bounded size that block neither readers nor loaders. While a
-build runs, nothing is compressed. Each transaction is whole by itself: the run after one that was stopped compresses what is left.
+Only what a publication has counted is compressed, in transactions of bounded size that block neither readers nor loaders. While
+a build runs, nothing is compressed. Each transaction is whole by itself: after a run that was stopped, the next does the rest.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class CompressedTable:
     compress: LiteralString
 
 
-TABLES: tuple[CompressedTable, ...] = ()
+TABLES = (
+    CompressedTable("core", "fct_email_events", "select app.compress_events(%(target)s, %(relation)s, %(until)s, %(rows)s)"),
+)
 
 
 class DueCompression:
@@ -83,11 +85,12 @@ class DueCompression:
 def compress_old_rows(settings: Settings, stopping: threading.Event, pace: Pace = PACE) -> dict[str, int] | None:
     """Compresses rows that are older than MAILMART_COMPRESS_AFTER, and returns how many, by table. None: some are left.
 
-    Another process that does the same makes this one return at once.
+    Another process that does the same, or removes old rows, makes this one return at once.
     """
     if settings.compress_after is None:
         return {}
-    with AdvisoryLock(settings, f"mailmart.compression.{settings.target}") as lock:
+    # that of retention: each would take the lock that holds builds off from the other again and again
+    with AdvisoryLock(settings, f"mailmart.retention.{settings.target}") as lock:
         if not lock.acquire():
             return None
         with connect(settings, "mailmart_owner", autocommit=True, options=LOCK_TIMEOUT) as connection:

@@ -28,6 +28,8 @@ LOG = logging.getLogger(__name__)
 # a transaction takes about a second, for which a build that begins waits
 ROWS_PER_TRANSACTION = 10_000
 PAGES_PER_TRANSACTION = 1_000
+# of about a thousand events
+BLOCKS_PER_TRANSACTION = 10
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Pace:
 
     rows: int = ROWS_PER_TRANSACTION
     pages: int = PAGES_PER_TRANSACTION
+    blocks: int = BLOCKS_PER_TRANSACTION
     seconds_to_wait: float = SECONDS_TO_WAIT
 
 
@@ -138,6 +141,10 @@ class _Run:
             for workspace_id in self._repository.workspaces(table):
                 self._remove_of_workspace(table, name, until, workspace_id)
             return
+        if name == "fct_email_events":
+            take_out = partial(self._repository.take_out_compressed, table, until, self._pace.blocks)
+            while self._attempt(take_out):
+                pass
         for first in range(0, self._repository.pages(table), self._pace.pages):
             self._attempt(partial(self._repository.remove_core, table, name, until, first, self._pace.pages))
 

@@ -17,6 +17,7 @@ from api.builds.retention import remove_old_rows
 from api.builds.schedule import next_due
 from api.builds.status import (
     BatchStatus,
+    CompressionStatus,
     LastBuild,
     LockHolder,
     NightlyRunStatus,
@@ -76,7 +77,8 @@ def status(runs: int) -> None:
         *_runs(current, settings, now),
         *_last_build(current.last_build),
     ]
-    lines += [*_retention(current.retention), *_lock_holders(_strangers(current))]
+    lines += [*_retention(current.retention), *_compression(current.compression)]
+    lines += _lock_holders(_strangers(current))
     if current.advisory_locks:
         lines += ["", "sessions that hold advisory locks of mailmart:", *(f"    {lock}" for lock in current.advisory_locks)]
     for line in lines:
@@ -125,6 +127,13 @@ def _retention(tables: list[RetentionStatus]) -> list[str]:
         if table.oldest_kept is not None:
             lines.append(f"        older rows are kept, since {_utc(table.oldest_kept)}: no published build has read them yet")
     return lines
+
+
+def _compression(state: CompressionStatus) -> list[str]:
+    if not state.blocks:
+        return []
+    events, blocks = counted(state.events, "event"), counted(state.blocks, "block")
+    return ["", f"compressed: {events} of core in {blocks}, {state.octets / 2**20:,.1f} MiB"]
 
 
 def _strangers(current: BatchStatus) -> list[LockHolder]:

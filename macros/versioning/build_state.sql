@@ -10,6 +10,7 @@
         'batch_id': batch_id(),
         'published_batch': published_batch(),
         'watermarks': read_watermarks(),
+        'has_compressed_events': read_has_compressed_events(),
     } -%}
     {#- of builds that make views -#}
     {%- if not is_continuous_build() and not keeps_views() -%}
