@@ -128,6 +128,15 @@ class RetentionRepository:
         removed: int | None = row[0] if row else None
         return removed
 
+    def take_out_compressed(self, events: sql.Identifier, until: datetime, blocks: int) -> int | None:
+        """Takes the old messages of some compressed blocks out of them, into the table of events. 0 if none is left."""
+        row = self._connection.execute(
+            "select app.take_out_old_events(%s, %s, %s, %s)",
+            (self._target, events.as_string(self._connection), until, blocks),
+        ).fetchone()
+        rows: int | None = row[0] if row else None
+        return rows
+
     def is_distributed(self) -> bool:
         """Whether the tables of core are distributed over the nodes of a Citus cluster."""
         return is_distributed(self._connection)

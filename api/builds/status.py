@@ -130,6 +130,15 @@ class RetentionStatus:
 
 
 @dataclass(frozen=True)
+class CompressionStatus:
+    """The events of core that are in blocks (app.compressed_events), and the bytes of these blocks."""
+
+    events: int
+    blocks: int
+    octets: int
+
+
+@dataclass(frozen=True)
 class BatchStatus:
     """Everything as of one moment. `continuous`: None if there were no continuous builds; `runs`: newest first."""
 
@@ -138,6 +147,7 @@ class BatchStatus:
     runs: list[NightlyRunStatus]
     last_build: LastBuild | None
     retention: list[RetentionStatus]
+    compression: CompressionStatus
     lock_holders: list[LockHolder]
     advisory_locks: list[AdvisoryLockSession]
 
@@ -152,6 +162,7 @@ def batch_status(settings: Settings, runs: int = 7) -> BatchStatus:
             runs=_latest_runs(connection, settings.target, runs),
             last_build=_last_build(connection, settings.target),
             retention=_retention(connection, settings.target),
+            compression=_compression(connection, settings.target),
             lock_holders=_lock_holders(connection, settings),
             advisory_locks=sessions_with_advisory_locks(connection, settings.target),
         )
@@ -241,6 +252,28 @@ def _retention(connection: psycopg.Connection, target: str) -> list[RetentionSta
             """,
             (target,),
         ).fetchall()
+
+
+def _compression(connection: psycopg.Connection, target: str) -> CompressionStatus:
+    with connection.cursor(row_factory=class_row(CompressionStatus)) as cursor:
+        found = cursor.execute(
+            """
+            select
+                coalesce(sum(row_count), 0)::bigint as events,
+                count(*) as blocks,
+                -- of all warehouses, by their events
+                coalesce(
+                    pg_total_relation_size('app.compressed_events') * sum(row_count)
+                    / (select sum(everyones.row_count) from app.compressed_events as everyones),
+                    0
+                )::bigint as octets
+            from app.compressed_events
+            where target = %s
+            """,
+            (target,),
+        ).fetchone()
+    assert found is not None  # noqa: S101 - the query always returns a row
+    return found
 
 
 def _lock_holders(connection: psycopg.Connection, settings: Settings) -> list[LockHolder]:

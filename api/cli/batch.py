@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 import click
 
 from api.builds.columnstore import convert_old_chunks
+from api.builds.compression import compress_old_rows
 from api.builds.nightly import run_manually
 from api.builds.repository import list_batches, rollback
 from api.builds.retention import remove_old_rows
 from api.builds.schedule import next_due
 from api.builds.status import (
     BatchStatus,
+    CompressionStatus,
     LastBuild,
     LockHolder,
     NightlyRunStatus,
@@ -75,7 +77,8 @@ def status(runs: int) -> None:
         *_runs(current, settings, now),
         *_last_build(current.last_build),
     ]
-    lines += [*_retention(current.retention), *_lock_holders(_strangers(current))]
+    lines += [*_retention(current.retention), *_compression(current.compression)]
+    lines += _lock_holders(_strangers(current))
     if current.advisory_locks:
         lines += ["", "sessions that hold advisory locks of mailmart:", *(f"    {lock}" for lock in current.advisory_locks)]
     for line in lines:
@@ -84,7 +87,8 @@ def status(runs: int) -> None:
 
 @command.command()
 def run() -> None:
-    """Start a nightly run now, in the foreground: build, publish, and remove data that is older than the retention settings.
+    """Start a nightly run now, in the foreground: build, publish, remove data that is older than the retention settings, and
+    compress old events (MAILMART_COMPRESS_AFTER).
 
     A failed build is retried twice, from the node that failed.
     """
@@ -96,6 +100,9 @@ def run() -> None:
     for table, rows in remove_old_rows(settings, stopping).items():
         if rows:
             click.echo(f"retention has removed {counted(rows, 'row')} of {table}")
+    for table, rows in (compress_old_rows(settings, stopping) or {}).items():
+        if rows:
+            click.echo(f"{counted(rows, 'row')} of {table} compressed")
     for chunk in convert_old_chunks(settings, stopping):
         click.echo(f"{chunk} is in the columnstore")
     if not is_published:
@@ -120,6 +127,13 @@ def _retention(tables: list[RetentionStatus]) -> list[str]:
         if table.oldest_kept is not None:
             lines.append(f"        older rows are kept, since {_utc(table.oldest_kept)}: no published build has read them yet")
     return lines
+
+
+def _compression(state: CompressionStatus) -> list[str]:
+    if not state.blocks:
+        return []
+    events, blocks = counted(state.events, "event"), counted(state.blocks, "block")
+    return ["", f"compressed: {events} of core in {blocks}, {state.octets / 2**20:,.1f} MiB"]
 
 
 def _strangers(current: BatchStatus) -> list[LockHolder]:

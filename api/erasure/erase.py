@@ -34,6 +34,7 @@ CORE_SCHEMAS = """
     where nspname ~ '(^|_)core$' and pg_has_role(nspowner, 'usage')
     order by nspname
 """
+COMPRESSED = ("app.compressed_events",)
 RECORD = """
     insert into app.erasures (kind, workspace_id, row_counts, export_ids, completed_at)
     values (%s, %s, %s, %s, case when %s then clock_timestamp() end)
@@ -180,6 +181,7 @@ def _erase_recipient(
         ):
             statement = sql.SQL("select {}::text, app.{}(%s)").format(sql.Literal(table), sql.Identifier(function))
             _add(rows, _counts(connection, statement, person))
+        connection.execute("select app.take_out_recipient(%s)", (person,))
         for (schema,) in connection.execute(CORE_SCHEMAS).fetchall():
             _add(rows, _counts(connection, "select * from app.erase_recipient_from_core(%s, %s)", person, schema))
         _add(rows, _counts(connection, "select * from app.erase_recipient_from_app(%s)", person))
@@ -208,7 +210,8 @@ def _finish(settings: Settings, connection: psycopg.Connection, erasure: Erasure
     if is_distributed(connection):
         # vacuum is for the nodes as well
         connection.execute("set citus.enable_ddl_propagation = on")
-    for table in erasure.rows:
+    # blocks of the recipient's events were written anew, and those of the workspace deleted
+    for table in (*erasure.rows, *(set(COMPRESSED) - erasure.rows.keys())):
         if "." not in table:
             continue
         # parts that another session locks are left to autovacuum

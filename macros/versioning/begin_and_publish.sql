@@ -161,7 +161,7 @@
 
 
 {% macro require_migrations() -%}
-    {%- set are_there = run_query("select bool_and(to_regproc(name) is not null) from unnest(array['app.record_raw_state', 'app.lock_view', 'app.assign_events_under_alias', 'app.record_core_version']) as name") -%}
+    {%- set are_there = run_query("select bool_and(to_regproc(name) is not null) from unnest(array['app.record_raw_state', 'app.lock_view', 'app.assign_events_under_alias', 'app.record_core_version', 'app.take_out_events']) as name") -%}
     {%- if not are_there.rows[0][0] -%}
         {%- do exceptions.raise_compiler_error('The database is not migrated to this release: run `mailmart migrate`, then build again.') -%}
     {%- endif -%}

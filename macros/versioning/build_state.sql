@@ -11,6 +11,7 @@
         'published_batch': published_batch(),
         'watermarks': read_watermarks(),
         'comments': read_comments(view_schemas()),
+        'has_compressed_events': read_has_compressed_events(),
     } -%}
     {#- of builds that make views -#}
     {%- if not is_continuous_build() and not keeps_views() -%}

@@ -19,12 +19,14 @@
     )
 }}
 
-{#- in an empty table there is nothing to look up #}
-{%- set has_known_events = is_incremental_run() and not is_empty() %}
+{#- in an empty table there is nothing to look up, unless its rows are compressed #}
+{%- set has_known_events = is_incremental_run() and (has_compressed_events() or not is_empty()) %}
 {#- a closed message takes no more events: they are in fct_rejected_events #}
 {%- set has_closed_messages = has_removed_rows('fct_email_events') %}
 {%- set providers = newly_loaded_providers() %}
 {%- set sources = sources_of_events(providers) %}
+{#- the pre-hook has read them already, to take their messages out of blocks #}
+{%- set table_of_new_events = 'pg_temp.newly_loaded_events' if has_table_of_new_events() else none %}
 {%- set order_of_copies = [
     'event_id', 'workspace_id', 'loaded_at', 'occurred_at', 'message_id', 'event_type', 'provider', 'campaign_id', 'mailbox_id',
     'domain_id', 'is_machine', 'smtp_status', 'smtp_code', 'diagnostic', 'url', 'alias_message_id',
@@ -46,7 +48,7 @@ bounce_reasons as (
 {% for source, condition in sources.items() -%}
 -- A first build reads the native log in parallel, and the bodies of webhooks once.
 {{ source }}_events as {{ 'not ' if source == 'native' or has_known_events }}materialized (
-    select * from {{ loaded_events_of(ref('int_loaded_events'), source, providers) }}
+    select * from {{ table_of_new_events or loaded_events_of(ref('int_loaded_events'), source, providers) }}
     where
         {{ condition }}
         and {{ is_newly_loaded() }}

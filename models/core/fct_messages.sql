@@ -38,20 +38,7 @@ changed_messages as {{ 'not ' if is_distributed() }}materialized (
     {{ changed_keys(ref('fct_email_events'), ['workspace_id', 'message_id']) }}
     {%- if providers_changed %}
         union
-        select
-            known_messages.workspace_id,
-            known_messages.message_id
-        from {{ this }} as known_messages
-        where
-            {{ is_current('known_messages') }}
-            -- not one that was built before messages had a provider: it would be a backfill, and takes as long
-            and known_messages.recipient_provider is not null
-            and known_messages.recipient_domain in (
-                {{ changed_keys(ref('dim_recipient_providers'), ['domain']) | indent(8) }}
-            )
-            {%- if has_removed_rows('fct_email_events') %}
-            and {{ is_not_closed('known_messages', in_core=true) }}
-            {%- endif %}
+        {{ messages_of_changed_providers(ref('dim_recipient_providers')) | indent(8) }}
     {%- endif %}
 ),
 {% endif %}

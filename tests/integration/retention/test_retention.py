@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from api.builds.compression import Pace as Compressed
 from api.builds.repository import rollback
 from api.builds.retention import Pace, remove_old_rows, run_due_retention
 from api.db.connection import connect
@@ -22,6 +23,7 @@ from tests.integration.warehouse import current_rows
 from tests.integration.warehouse.events import Event
 from tests.integration.warehouse.loading import load_events
 from tests.support.command import mailmart
+from tests.support.compression import compress, compressed_events
 from tests.support.dbt import ROWS, run_dbt
 from tests.support.killing import kill_waiting, lock_rows
 from tests.support.postgres import PostgresServer
@@ -457,3 +459,37 @@ def test_it_is_due_once_after_each_nightly_run(warehouse: Settings) -> None:
 def test_a_developers_warehouse_leaves_the_raw_logs_alone(warehouse: Settings) -> None:
     assert retain(dataclasses.replace(warehouse, target="dev"), **EVERY) == {}
     assert rows(warehouse, "select count(*) from app.retention") == [(0,)]
+
+
+def test_compressed_events_are_removed_as_others(warehouse: Settings, make_warehouse: MakeWarehouse) -> None:
+    plain = make_warehouse("retention", fill)
+    before = answers(warehouse)
+    assert compress(warehouse, pace=Compressed(rows=10, seconds_to_wait=0)) == {"fct_email_events": 57}
+    assert answers(warehouse) == before
+    kept = ("core.fct_messages", "core.fct_rejected_events", "app.closed_messages")
+
+    # while a build runs, none is taken out of its block
+    rows(
+        warehouse,
+        "update app.batches set status = 'running' where batch_id = (select max(batch_id) from app.batches) returning 1",
+    )
+    assert retain(warehouse, **EVERY).get("fct_email_events", 0) == 0
+    assert compressed_events(warehouse) == 57
+    rows(warehouse, "update app.batches set status = 'published' where status = 'running' returning 1")
+
+    assert retain(warehouse, **EVERY) == retain(plain, **EVERY)
+    assert 0 < compressed_events(warehouse) < 57
+    assert rows(warehouse, "select count(*) from core.all_email_events") == rows(
+        plain, "select count(*) from core.fct_email_events"
+    )
+    for table in kept:
+        found, expected = (sorted(rows(settings, f"select * from {table}"), key=repr) for settings in (warehouse, plain))
+        assert found == expected or table == "app.closed_messages"
+        assert [row[:2] for row in found] == [row[:2] for row in expected]
+    assert answers(warehouse) == before
+    late = [Event("late", "w", "m6_1", "clicked", NOW, "other"), Event("reply", "w", "m2_1", "replied", NOW), *mail(2), *mail(6)]
+    for settings in (warehouse, plain):
+        load_events(settings, late, NOW)
+        build(settings)
+    assert answers(warehouse) == answers(plain)
+    assert current_rows.written_by_last_batch(warehouse) == current_rows.written_by_last_batch(plain)
