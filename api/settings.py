@@ -429,6 +429,18 @@ class Settings:
             default="`7`, if the licence of TimescaleDB allows it",
         ),
     ] = None
+    compress_after: Annotated[
+        int | None,
+        BeforeValidator(_days),
+        AfterValidator(lambda days: days or None),
+        EnvVar(
+            "Retention",
+            "Days after which stored events are compressed into blocks, in `raw.email_events` and in core. Every answer stays"
+            " as it is. See [Compression](../how-to/operators/compression.md).",
+            (SCHEDULER, "batch"),
+            default="`off`",
+        ),
+    ] = None
     export_folder: Annotated[
         Path | None,
         AfterValidator(Path.absolute),

@@ -8,35 +8,26 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
 
 from psycopg import sql
 
+from api.builds.bounded_transactions import LOCK_TIMEOUT, SECONDS_TO_WAIT, BoundedTransactions, StoppedError
 from api.builds.retention_policy import RetentionPolicy
 from api.builds.retention_repository import RetentionRepository
 from api.builds.run_repository import NightlyRunRepository
 from api.builds.schedule import latest_due
 from api.db.advisory_lock import AdvisoryLock
 from api.db.connection import connect
-from api.db.lock_retry import LOCK_ERRORS, SECONDS_BETWEEN_ATTEMPTS
 from api.settings import Settings
 
 LOG = logging.getLogger(__name__)
 # a transaction takes about a second, for which a build that begins waits
 ROWS_PER_TRANSACTION = 10_000
 PAGES_PER_TRANSACTION = 1_000
-# a build, or a session that has locked the table
-SECONDS_TO_WAIT = 900.0
-# less than deadlock_timeout: a build that removes old versions of the same rows is never the one that fails
-LOCK_TIMEOUT = "-c lock_timeout=500ms"
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -49,10 +40,6 @@ class Pace:
 
 
 PACE = Pace()
-
-
-class _Stopped(Exception):
-    """The run was stopped, or has waited for too long; the next run continues it."""
 
 
 def run_due_retention(settings: Settings, stopping: threading.Event, pace: Pace = PACE) -> None:
@@ -83,8 +70,11 @@ def remove_old_rows(
             return {}
         with connect(settings, "mailmart_owner", autocommit=True, options=LOCK_TIMEOUT) as connection:
             repository = RetentionRepository(connection, settings.target)
-            run = _Run(settings, repository, pace, lambda: not stopping.is_set() and lock.wait_while_held(0))
-            with suppress(_Stopped):
+            transactions = BoundedTransactions(
+                "retention", lambda: not stopping.is_set() and lock.wait_while_held(0), pace.seconds_to_wait
+            )
+            run = _Run(settings, repository, pace, transactions)
+            with suppress(StoppedError):
                 run.remove(done=repository.ended_since(since) if since is not None else set())
             return repository.removed_rows()
 
@@ -101,7 +91,7 @@ def _tables(settings: Settings) -> dict[str, sql.Identifier]:
 
 class _Run:
     def __init__(
-        self, settings: Settings, repository: RetentionRepository, pace: Pace, should_continue: Callable[[], bool]
+        self, settings: Settings, repository: RetentionRepository, pace: Pace, transactions: BoundedTransactions
     ) -> None:
         policy = RetentionPolicy.of(settings)
         self._raw_logs = policy.raw_logs()
@@ -109,13 +99,13 @@ class _Run:
         self._tables = _tables(settings)
         self._repository = repository
         self._pace = pace
-        self._should_continue = should_continue
+        self._attempt = transactions.attempt
 
     def remove(self, done: set[str]) -> None:
         """Removes the old rows of all tables but those in `done`.
 
         Raises:
-            _Stopped: before it was done.
+            StoppedError: before it was done.
         """
         for name, table in self._tables.items():
             if name in done or not self._repository.exists(table):
@@ -158,19 +148,3 @@ class _Run:
                 self._repository.remove_core_of_workspace, table, name, until, workspace_id, last_id, self._pace.rows
             )
             last_id = self._attempt(remove).last_id
-
-    def _attempt(self, transaction: Callable[[], Result | None]) -> Result:
-        """Repeats a transaction while a build runs (None), or while another session has locked its tables."""
-        deadline = time.monotonic() + self._pace.seconds_to_wait
-        while self._should_continue():
-            with suppress(*LOCK_ERRORS):
-                result = transaction()
-                if result is not None:
-                    return result
-            if time.monotonic() > deadline:
-                LOG.warning(
-                    "retention: stopped, a build or another session has been in the way for %g s", self._pace.seconds_to_wait
-                )
-                break
-            time.sleep(SECONDS_BETWEEN_ATTEMPTS)
-        raise _Stopped

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import click
 
 from api.builds.columnstore import convert_old_chunks
+from api.builds.compression import compress_old_rows
 from api.builds.nightly import run_manually
 from api.builds.repository import list_batches, rollback
 from api.builds.retention import remove_old_rows
@@ -84,7 +85,8 @@ def status(runs: int) -> None:
 
 @command.command()
 def run() -> None:
-    """Start a nightly run now, in the foreground: build, publish, and remove data that is older than the retention settings.
+    """Start a nightly run now, in the foreground: build, publish, remove data that is older than the retention settings, and
+    compress old events (MAILMART_COMPRESS_AFTER).
 
     A failed build is retried twice, from the node that failed.
     """
@@ -96,6 +98,9 @@ def run() -> None:
     for table, rows in remove_old_rows(settings, stopping).items():
         if rows:
             click.echo(f"retention has removed {counted(rows, 'row')} of {table}")
+    for table, rows in (compress_old_rows(settings, stopping) or {}).items():
+        if rows:
+            click.echo(f"{counted(rows, 'row')} of {table} compressed")
     for chunk in convert_old_chunks(settings, stopping):
         click.echo(f"{chunk} is in the columnstore")
     if not is_published:

@@ -14,6 +14,7 @@ from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 from api.builds.columnstore import convert_old_chunks
+from api.builds.compression import DueCompression
 from api.builds.continuous import run_continuous_builds
 from api.builds.nightly import run_due_nightly_run
 from api.builds.retention import run_due_retention
@@ -53,7 +54,8 @@ def scheduled_jobs(settings: Settings, stopping: threading.Event) -> list[Job]:
     check = IntervalTrigger(seconds=NIGHTLY_CHECK_INTERVAL_SECONDS, timezone=UTC)
     nightly_run = Job("nightly run", OrTrigger([at, check]), partial(run_due_nightly_run, settings, stopping))
     retention = Job("retention", check, partial(run_due_retention, settings, stopping))
-    builds = [nightly_run, retention]
+    compression = Job("compression", check, DueCompression(settings, stopping).run)
+    builds = [nightly_run, retention, compression]
     # it takes its turns itself, and returns when the process stops or no longer leads; if they are off, it records that
     again = check if settings.build_every is None else IntervalTrigger(seconds=CONTINUOUS_RESTART_SECONDS, timezone=UTC)
     builds.append(Job("continuous builds", again, partial(run_continuous_builds, settings, stopping)))
