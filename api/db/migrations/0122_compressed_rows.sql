@@ -25,7 +25,9 @@ begin atomic
     order by pg_attribute.attnum;
 end;
 
--- Adds an array for each column that the table has and its blocks do not have yet.
+-- Adds an array for each column that the table has and its blocks do not have yet. No statistics are kept of them: they would take as
+-- long as unpacking, help no query, and hold texts of recipients. A migration that adds a column with a default to the table gives it
+-- to the blocks as well, because an array that is missing reads as null.
 create function app.add_columns_of_blocks(blocks regclass, relation regclass)
 returns void
 language plpgsql
@@ -35,7 +37,11 @@ declare
     new_columns text;
 begin
     select string_agg(
-        format('add column %I %s[]', missing.name, case when missing.is_array then 'text' else missing.type_name end), ', '
+        format(
+            'add column %1$I %2$s[], alter column %1$I set statistics 0',
+            missing.name, case when missing.is_array then 'text' else missing.type_name end
+        ),
+        ', '
     )
     into new_columns
     from columns_to_compress(relation) as missing
@@ -48,6 +54,7 @@ $$;
 
 -- The arrays of a block, as a select list over its rows, with the names of the columns. An array without a value is null. A hash is
 -- stored as bytes if all of the block are hexadecimal, which takes half.
+-- in_order has to be another value for each row of a block: each array is sorted by itself, and of equal rows in any order.
 create function app.packed_columns(relation regclass, in_order text)
 returns text
 language sql stable
@@ -75,14 +82,18 @@ begin atomic
     ) as columns;
 end;
 
--- The rows of blocks that meet a condition, as a query with the columns of the table, workspace_id first.
-create function app.unpacked_rows(blocks regclass, relation regclass, condition text default 'true')
+-- The rows of blocks that meet a condition, as a query with the columns of the table, workspace_id first. more_columns: of blocks,
+-- such as ', blocks.block_id'.
+create function app.unpacked_rows(
+    blocks regclass, relation regclass, condition text default 'true', more_columns text default ''
+)
 returns text
 language sql stable
-set search_path = app, pg_temp
+-- so that the name of the blocks is written with its schema
+set search_path = pg_catalog, pg_temp
 begin atomic
     select format(
-        'select blocks.workspace_id, %s from %s as blocks cross join lateral unnest(%s) as unpacked (%s) where %s',
+        'select blocks.workspace_id, %s%s from %s as blocks cross join lateral unnest(%s) as unpacked (%s) where %s',
         string_agg(
             case
                 when columns.name = 'recipient_hash'
@@ -92,6 +103,7 @@ begin atomic
             end,
             ', ' order by columns.place
         ),
+        more_columns,
         blocks,
         string_agg(
             case
@@ -115,6 +127,6 @@ end;
 revoke execute on function app.columns_to_compress(regclass) from public;
 revoke execute on function app.add_columns_of_blocks(regclass, regclass) from public;
 revoke execute on function app.packed_columns(regclass, text) from public;
-revoke execute on function app.unpacked_rows(regclass, regclass, text) from public;
+revoke execute on function app.unpacked_rows(regclass, regclass, text, text) from public;
 
 reset role;
