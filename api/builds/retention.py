@@ -16,7 +16,7 @@ from functools import partial
 from psycopg import sql
 
 from api.builds.bounded_transactions import LOCK_TIMEOUT, SECONDS_TO_WAIT, BoundedTransactions, StoppedError
-from api.builds.retention_policy import RetentionPolicy
+from api.builds.retention_policy import RAW_EVENTS, RetentionPolicy
 from api.builds.retention_repository import RetentionRepository
 from api.builds.run_repository import NightlyRunRepository
 from api.builds.schedule import latest_due
@@ -27,6 +27,8 @@ from api.settings import Settings
 LOG = logging.getLogger(__name__)
 # a transaction takes about a second, for which a build that begins waits
 ROWS_PER_TRANSACTION = 10_000
+# of compressed raw events, at most (migration 0123)
+ROWS_PER_BLOCK = 1_000
 PAGES_PER_TRANSACTION = 1_000
 
 
@@ -131,6 +133,10 @@ class _Run:
                 found = self._attempt(partial(remove, leaf, since))
                 since = found.next_since if found.removed else None
             while self._attempt(partial(remove, leaf, None)).removed:
+                pass
+        if log in RAW_EVENTS:
+            blocks = -(-self._pace.rows // ROWS_PER_BLOCK)
+            while self._attempt(partial(self._repository.remove_compressed, until, blocks)):
                 pass
 
     def _remove_core(self, table: sql.Identifier, name: str, until: datetime) -> None:

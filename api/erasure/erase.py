@@ -176,6 +176,7 @@ def _erase_recipient(
         for table, function in (
             ("raw.webhook_payloads", "erase_recipient_from_payloads"),
             ("raw.email_events", "erase_recipient_from_events"),
+            ("app.compressed_raw_events", "erase_recipient_from_compressed_events"),
             ("raw.rejected_payloads", "erase_recipient_from_rejected"),
         ):
             statement = sql.SQL("select {}::text, app.{}(%s)").format(sql.Literal(table), sql.Identifier(function))
