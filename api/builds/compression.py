@@ -46,8 +46,9 @@ class CompressedTable:
 
     Attributes:
         schema: of dbt: `raw`, which all warehouses of a database share and production compresses, or `core`.
-        compress: calls its SQL function with `target`, `relation`, `until` and `rows`. It returns the number of rows that it
-            has compressed, 0 if none is left, and null while a build runs.
+        compress: calls its SQL function with `target`, `relation`, `until`, `rows` and `place`. It returns the number of rows
+            that it has compressed, and null while a build runs. A second column is the place where the next call goes on, null
+            at the end; without one, no compressed row is the end.
     """
 
     schema: str
@@ -55,9 +56,23 @@ class CompressedTable:
     compress: LiteralString
 
 
-TABLES = (
+TABLES: tuple[CompressedTable, ...] = (
+    # a block is of one workspace: the more rows, the fuller are the blocks of many workspaces
+    CompressedTable(
+        "raw",
+        "email_events",
+        "select compressed, next_place from app.compress_raw_events(%(target)s, %(until)s, 5 * %(rows)s, %(place)s)",
+    ),
     CompressedTable("core", "fct_email_events", "select app.compress_events(%(target)s, %(relation)s, %(until)s, %(rows)s)"),
 )
+
+
+@dataclass(frozen=True)
+class CompressedRows:
+    """Rows that a call has compressed, and the place where the next one goes on."""
+
+    rows: int
+    next_place: str | None = None
 
 
 class DueCompression:
@@ -132,15 +147,18 @@ def _compress(
     relation = sql.Identifier(schema, table.name).as_string(connection)
     if connection.execute("select to_regclass(%s) is null", (relation,)).fetchone() == (True,):
         return 0
-    values = {"target": settings.target, "relation": relation, "until": until, "rows": pace.rows}
     total = 0
-    while rows := transactions.attempt(partial(_compress_some, connection, table.compress, values)):
-        total += rows
+    some = CompressedRows(0, None)
+    is_done = False
+    while not is_done:
+        values = {"target": settings.target, "relation": relation, "until": until, "rows": pace.rows, "place": some.next_place}
+        some = transactions.attempt(partial(_compress_some, connection, table.compress, values))
+        total += some.rows
+        is_done = some.next_place is None and some.rows == 0
     LOG.info("compression: %s", table.name, extra={"fields": {"table": table.name, "rows_compressed": total, "until": until}})
     return total
 
 
-def _compress_some(connection: psycopg.Connection, query: LiteralString, values: dict[str, object]) -> int | None:
+def _compress_some(connection: psycopg.Connection, query: LiteralString, values: dict[str, object]) -> CompressedRows | None:
     row = connection.execute(query, values).fetchone()
-    rows: int | None = row[0] if row else None
-    return rows
+    return None if row is None or row[0] is None else CompressedRows(*row)

@@ -16,7 +16,7 @@ from functools import partial
 from psycopg import sql
 
 from api.builds.bounded_transactions import LOCK_TIMEOUT, SECONDS_TO_WAIT, BoundedTransactions, StoppedError
-from api.builds.retention_policy import RetentionPolicy
+from api.builds.retention_policy import RAW_EVENTS, RetentionPolicy
 from api.builds.retention_repository import RetentionRepository
 from api.builds.run_repository import NightlyRunRepository
 from api.builds.schedule import latest_due
@@ -134,6 +134,9 @@ class _Run:
                 found = self._attempt(partial(remove, leaf, since))
                 since = found.next_since if found.removed else None
             while self._attempt(partial(remove, leaf, None)).removed:
+                pass
+        if log in RAW_EVENTS:
+            while self._attempt(partial(self._repository.remove_compressed, until, self._pace.blocks)):
                 pass
 
     def _remove_core(self, table: sql.Identifier, name: str, until: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Calls the SQL functions of migration 0027, which remove old rows. Each call is a transaction of its own."""
+"""Calls the SQL functions of migrations 0027 and 0123, which remove old rows. Each call is a transaction of its own."""
 
 from __future__ import annotations
 
@@ -108,6 +108,14 @@ class RetentionRepository:
             (self._target, raw_log, leaf, since, until, rows),
         ).fetchone()
         return None if row is None or row[0] is None else RawRows(*row)
+
+    def remove_compressed(self, until: datetime, blocks: int) -> int | None:
+        """Removes the old rows of at most that many blocks of compressed raw events. See app.remove_compressed_raw_rows()."""
+        row = self._connection.execute(
+            "select app.remove_compressed_raw_rows(%s, %s, %s)", (self._target, until, blocks)
+        ).fetchone()
+        removed: int | None = row[0] if row else None
+        return removed
 
     def oldest_raw(self, raw_log: str, until: datetime) -> datetime | None:
         """The loaded_at of the oldest row from before `until`."""

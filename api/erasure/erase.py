@@ -34,7 +34,7 @@ CORE_SCHEMAS = """
     where nspname ~ '(^|_)core$' and pg_has_role(nspowner, 'usage')
     order by nspname
 """
-COMPRESSED = ("app.compressed_events",)
+COMPRESSED = ("app.compressed_raw_events", "app.compressed_events")
 RECORD = """
     insert into app.erasures (kind, workspace_id, row_counts, export_ids, completed_at)
     values (%s, %s, %s, %s, case when %s then clock_timestamp() end)
@@ -177,6 +177,7 @@ def _erase_recipient(
         for table, function in (
             ("raw.webhook_payloads", "erase_recipient_from_payloads"),
             ("raw.email_events", "erase_recipient_from_events"),
+            ("app.compressed_raw_events", "erase_recipient_from_compressed_events"),
             ("raw.rejected_payloads", "erase_recipient_from_rejected"),
         ):
             statement = sql.SQL("select {}::text, app.{}(%s)").format(sql.Literal(table), sql.Identifier(function))

@@ -31,6 +31,8 @@ select
 from (
     select * from {{ ref('stg_native_events') }}
     union all
+    select * from {{ ref('stg_compressed_events') }}
+    union all
     select * from {{ ref('stg_sendgrid_events') }}
     union all
     select * from {{ ref('stg_ses_events') }}
