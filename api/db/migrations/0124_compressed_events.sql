@@ -25,7 +25,7 @@ create index compressed_events_by_message on app.compressed_events (
 );
 
 comment on table app.compressed_events is
-'Old events of core as blocks. Grain: up to about 1,000 events of whole messages of one warehouse, workspace and month of sending.';
+'Old events of core as blocks. Grain: up to about 2,000 events of whole messages of one warehouse, workspace and month of sending.';
 comment on column app.compressed_events.relation is 'The table that the events belong to, with its schema.';
 comment on column app.compressed_events.sent_month is 'The first day of the month (UTC) in which the messages were sent; 0001-01-01 if never.';
 comment on column app.compressed_events.first_message_id is 'The first message id of the block, in the order of bytes.';
@@ -109,7 +109,7 @@ begin
 end
 $$;
 
--- Writes the rows as blocks of up to about 1,000. A message is never split.
+-- Writes the rows as blocks of up to about 2,000. A message is never split.
 create function app.pack_events(warehouse text, events regclass) returns void
 language plpgsql
 set search_path = app, pg_temp
@@ -123,7 +123,7 @@ begin
                 sent_month,
                 message_id,
                 (sum(count(*)) over (partition by workspace_id, sent_month order by message_id collate "C") - count(*))::bigint
-                / 1000 as block
+                / 2000 as block
             from pg_temp.rows_of_blocks
             group by workspace_id, sent_month, message_id
         ),
@@ -579,7 +579,7 @@ begin
             from compressed_events as blocks
             inner join (select distinct workspace_id, sent_month from pg_temp.rows_of_blocks) as months
                 on blocks.workspace_id = months.workspace_id and blocks.sent_month = months.sent_month
-            where blocks.target = warehouse and (blocks.row_count < 500 or cardinality(blocks.taken_message_ids) > 50)
+            where blocks.target = warehouse and (blocks.row_count < 1000 or cardinality(blocks.taken_message_ids) > 100)
         )
     );
     analyze pg_temp.rows_of_blocks (workspace_id, sent_month, message_id);
