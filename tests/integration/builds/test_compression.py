@@ -290,3 +290,23 @@ def test_status_says_how_much(warehouse: Settings) -> None:
     assert "compressed" not in mailmart(warehouse, "batch", "status").output
     compress(warehouse)
     assert f"compressed: {3 * MESSAGES:,} events of core in " in mailmart(warehouse, "batch", "status").output
+
+
+def test_each_block_is_unpacked_once(warehouse: Settings) -> None:
+    """However many messages of a workspace are taken out: 600 of 10,000 took seconds when a block was unpacked for each."""
+    with connect(warehouse, "mailmart_owner") as connection:
+        for table in ("fct_email_events", "fct_messages"):
+            names = [name for (name,) in connection.execute("select name from app.columns_to_compress(%s)", (f"core.{table}",))]
+            new = {"message_id": "message_id || '-' || copies.number", "event_id": "event_id || '-' || copies.number"}
+            connection.execute(
+                f"insert into core.{table} (workspace_id, {', '.join(names)})"
+                f" select workspace_id, {', '.join(new.get(name, name) for name in names)}"
+                f" from core.{table} cross join generate_series(1, 50) as copies (number) where workspace_id = 'w'".encode()
+            )
+    compress(warehouse, pace=Pace(rows=10_000, seconds_to_wait=0))
+    with connect(warehouse, "mailmart_owner") as connection:
+        connection.execute("set local statement_timeout = '4s'")
+        messages = "select workspace_id, message_id from core.fct_messages where message_id ~ '-[234]$'"
+        assert connection.execute(
+            "select app.take_out_events('production', 'core.fct_email_events', %s)", (messages,)
+        ).fetchone() == (3 * 600,)
