@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -104,8 +105,11 @@ class AdvisoryLock:
         return True
 
     def release(self) -> None:
-        """Closes the connection, which releases the lock."""
+        """Releases the lock, and closes the connection."""
         if self._connection is not None:
+            # a session ends some milliseconds after its connection, and whoever asks for the lock next would not get it
+            with suppress(psycopg.Error):
+                self._connection.execute("select pg_advisory_unlock_all()")
             self._connection.close()
             self._connection = None
 

@@ -16,13 +16,29 @@ create table app.compressed_raw_events (
 );
 
 alter table app.compressed_raw_events alter column recipient_hash_bytes set statistics 0;
-do $$
+select app.add_columns_of_blocks('app.compressed_raw_events', 'raw.email_events');
+
+-- The view has the columns of the log in their order: a union of both with * would exchange ids otherwise.
+create function app.make_view_of_raw_blocks()
+returns void
+language plpgsql
+set search_path = app, pg_temp
+as $$
+declare
+    columns_of_log constant text := (
+        select string_agg(quote_ident(attname), ', ' order by attnum)
+        from pg_attribute
+        where attrelid = 'raw.email_events'::regclass and attnum > 0 and not attisdropped
+    );
 begin
-    perform app.add_columns_of_blocks('app.compressed_raw_events', 'raw.email_events');
-    execute 'create view raw.compressed_email_events as '
-        || app.unpacked_rows('app.compressed_raw_events', 'raw.email_events');
+    execute format(
+        'create or replace view raw.compressed_email_events as select %s from (%s) as unpacked_rows',
+        columns_of_log, unpacked_rows('app.compressed_raw_events', 'raw.email_events')
+    );
 end
 $$;
+
+select app.make_view_of_raw_blocks();
 
 -- by which the planner knows how many rows a block has
 alter table app.compressed_raw_events alter column loaded_at set statistics -1;
@@ -55,8 +71,7 @@ begin
         where logged.name not in (select stored.name from columns_to_compress('raw.compressed_email_events') as stored)
     ) then
         perform add_columns_of_blocks('app.compressed_raw_events', 'raw.email_events');
-        execute 'create or replace view raw.compressed_email_events as '
-            || unpacked_rows('app.compressed_raw_events', 'raw.email_events');
+        perform make_view_of_raw_blocks();
     end if;
 end
 $$;
@@ -957,6 +972,7 @@ begin
 end
 $$;
 
+revoke execute on function app.make_view_of_raw_blocks() from public;
 revoke execute on function app.add_columns_of_raw_blocks() from public;
 revoke execute on function app.has_new_compressed_events(pg_snapshot) from public;
 revoke execute on function app.packing_of_raw_events(text) from public;

@@ -238,6 +238,23 @@ def test_restored_blocks_are_read_once(settings: Settings, owner: psycopg.Connec
     assert build(owner) == 0
 
 
+def test_the_view_has_the_columns_of_the_log_in_their_order(settings: Settings, owner: psycopg.Connection) -> None:
+    def columns(relation: str) -> str:
+        names = value(
+            owner,
+            "select string_agg(attname, ' ' order by attnum) from pg_attribute"
+            f" where attrelid = 'raw.{relation}'::regclass and attnum > 0 and not attisdropped",
+        )
+        return str(names)
+
+    assert columns("compressed_email_events") == columns("email_events")
+    owner.execute("alter table raw.email_events add column note text")
+    load(owner, 30, 3)
+    build(owner)
+    assert compress(settings) == 30
+    assert columns("compressed_email_events") == columns("email_events")
+
+
 def test_old_rows_of_a_block_are_removed(settings: Settings, owner: psycopg.Connection) -> None:
     pace = RetentionPace(rows=5, pages=1, seconds_to_wait=0)
     load(owner, 30, 9)

@@ -67,6 +67,16 @@ def test_two_schedulers_make_one_nightly_run(project: Settings, tmp_path: Path) 
     assert b"Traceback" not in b"".join(log.read_bytes() for log in logs)
 
 
+def test_a_released_lock_is_free_at_once(settings: Settings) -> None:
+    # its session ends a little later: retention ended, and compression did not get the lock
+    is_free = "select pg_try_advisory_xact_lock(hashtextextended('mailmart.retention.production', 0))"
+    with connect(settings, "mailmart_owner", autocommit=True) as other:
+        for _ in range(50):
+            with AdvisoryLock(settings, "mailmart.retention.production") as lock:
+                assert lock.acquire()
+            assert other.execute(is_free).fetchone() == (True,)
+
+
 def test_a_scheduler_ends_with_its_parent(settings: Settings, tmp_path: Path) -> None:
     # nothing is due
     rows(

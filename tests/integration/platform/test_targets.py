@@ -33,14 +33,16 @@ def test_a_worker_refuses_to_start(settings: Settings) -> None:
         run_worker(replace(settings, target="dev"), 1)
 
 
-def test_a_developers_scheduler_does_only_builds_and_retention(settings: Settings) -> None:
+def test_a_developers_scheduler_does_only_what_is_of_its_warehouse(settings: Settings) -> None:
     names = {
         target: [job.name for job in scheduled_jobs(replace(settings, target=target), threading.Event())]
         for target in ("production", "dev")
     }
     assert names == {
-        "production": ["nightly run", "retention", "continuous builds", "columnstore", "due reports", "export cleanup"],
-        "dev": ["nightly run", "retention", "continuous builds"],
+        "production": [
+            *("nightly run", "retention", "compression", "continuous builds", "columnstore", "due reports", "export cleanup")
+        ],
+        "dev": ["nightly run", "retention", "compression", "continuous builds"],
     }
 
 
