@@ -77,7 +77,8 @@ def run_manually(
                 hint="`mailmart batch status` shows it and the session with the lock mailmart.nightly. Wait until it ends.",
             )
         runs = NightlyRunRepository(lock.connection, settings.target)
-        now = runs.now().replace(microsecond=0)
+        # with its microseconds: two runs of the same second are two runs
+        now = runs.now()
         # do not fail the run that is due now: a scheduler will resume it
         abandoned = runs.fail_abandoned(except_due=latest_due(now, settings.nightly_at))
         _report_abandoned(settings, lock.connection, abandoned)
