@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 
 from api.builds.bounded_transactions import LOCK_TIMEOUT, SECONDS_TO_WAIT, BoundedTransactions, StoppedError
+from api.builds.retention_repository import RetentionRepository
 from api.builds.run_repository import NightlyRunRepository
 from api.builds.schedule import latest_due
 from api.db.advisory_lock import AdvisoryLock
@@ -115,7 +116,7 @@ def compress_old_rows(settings: Settings, stopping: threading.Event, pace: Pace 
             transactions = BoundedTransactions(
                 "compression", lambda: not stopping.is_set() and lock.wait_while_held(0), pace.seconds_to_wait
             )
-            until = _cutoff(connection, settings.compress_after)
+            until = RetentionRepository(connection, settings.target).cutoff(settings.compress_after)
             try:
                 return {
                     table.name: _compress(connection, settings, table, until, transactions, pace) for table in _tables(settings)
@@ -126,13 +127,6 @@ def compress_old_rows(settings: Settings, stopping: threading.Event, pace: Pace 
 
 def _tables(settings: Settings) -> list[CompressedTable]:
     return [table for table in TABLES if table.schema != "raw" or settings.is_production]
-
-
-def _cutoff(connection: psycopg.Connection, days: int) -> datetime:
-    row = connection.execute("select clock_timestamp() - %s * interval '24 hours'", (days,)).fetchone()
-    assert row is not None  # noqa: S101 - the query always returns a row
-    moment: datetime = row[0]
-    return moment
 
 
 def _compress(
