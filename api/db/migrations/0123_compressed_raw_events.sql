@@ -16,7 +16,6 @@ create table app.compressed_raw_events (
 );
 
 alter table app.compressed_raw_events alter column recipient_hash_bytes set statistics 0;
-select app.add_columns_of_blocks('app.compressed_raw_events', 'raw.email_events');
 
 -- The view has the columns of the log in their order: a union of both with * would exchange ids otherwise.
 create function app.make_view_of_raw_blocks()
@@ -38,7 +37,13 @@ begin
 end
 $$;
 
-select app.make_view_of_raw_blocks();
+-- not a select, whose result would be printed
+do $$
+begin
+    perform app.add_columns_of_blocks('app.compressed_raw_events', 'raw.email_events');
+    perform app.make_view_of_raw_blocks();
+end
+$$;
 
 -- by which the planner knows how many rows a block has
 alter table app.compressed_raw_events alter column loaded_at set statistics -1;
