@@ -81,6 +81,12 @@ def test_mailmart_build_refuses_a_database_without_migrations(empty_database: Ca
     assert "mailmart migrate" in refused.output
 
 
+def test_migrations_print_nothing(empty_database: Callable[[], Settings], capfd: pytest.CaptureFixture[str]) -> None:
+    # yoyo prints the result of a select on the terminal
+    migrate(empty_database())
+    assert capfd.readouterr().out == ""
+
+
 def test_responses_are_the_same_after_the_migration(service: WsgiApp, upgraded: Settings) -> None:
     key = create_key(upgraded, WORKSPACE, name="tests", scopes=SCOPES)
     assert _get(service, key, "analytics/overview", **WINDOW)["summary"] == SUMMARY
