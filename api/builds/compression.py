@@ -47,9 +47,8 @@ class CompressedTable:
 
     Attributes:
         schema: of dbt: `raw`, which all warehouses of a database share and production compresses, or `core`.
-        compress: calls its SQL function with `target`, `relation`, `until`, `rows` and `place`. It returns the number of rows
-            that it has compressed, and null while a build runs. A second column is the place where the next call goes on, null
-            at the end; without one, no compressed row is the end.
+        compress: calls its SQL function with `target`, `relation`, `until`, `rows` and `cursor`. It returns the number of rows
+            that it has compressed, null while a build runs, and the cursor of the next call. No row and no cursor is the end.
     """
 
     schema: str
@@ -62,18 +61,20 @@ TABLES: tuple[CompressedTable, ...] = (
     CompressedTable(
         "raw",
         "email_events",
-        "select compressed, next_place from app.compress_raw_events(%(target)s, %(until)s, 5 * %(rows)s, %(place)s)",
+        "select compressed, next_place from app.compress_raw_events(%(target)s, %(until)s, 5 * %(rows)s, %(cursor)s)",
     ),
-    CompressedTable("core", "fct_email_events", "select app.compress_events(%(target)s, %(relation)s, %(until)s, %(rows)s)"),
+    CompressedTable(
+        "core", "fct_email_events", "select app.compress_events(%(target)s, %(relation)s, %(until)s, %(rows)s), null"
+    ),
 )
 
 
 @dataclass(frozen=True)
 class CompressedRows:
-    """Rows that a call has compressed, and the place where the next one goes on."""
+    """How many rows a transaction has compressed, and the cursor of the next one."""
 
     rows: int
-    next_place: str | None = None
+    next_cursor: str | None
 
 
 class DueCompression:
@@ -87,7 +88,7 @@ class DueCompression:
 
     def run(self) -> None:
         """Compresses old rows. Returns at once if nothing is due."""
-        if self._settings.compress_after is None:
+        if not self._settings.compress_after:
             return
         with connect(self._settings, "mailmart_owner") as connection:
             runs = NightlyRunRepository(connection, self._settings.target)
@@ -103,7 +104,7 @@ def compress_old_rows(settings: Settings, stopping: threading.Event, pace: Pace 
 
     Another process that does the same, or removes old rows, makes this one return at once.
     """
-    if settings.compress_after is None:
+    if not settings.compress_after:
         return {}
     # that of retention: each would take the lock that holds builds off from the other again and again
     with AdvisoryLock(settings, f"mailmart.retention.{settings.target}") as lock:
@@ -142,17 +143,19 @@ def _compress(
     if connection.execute("select to_regclass(%s) is null", (relation,)).fetchone() == (True,):
         return 0
     total = 0
-    some = CompressedRows(0, None)
-    is_done = False
-    while not is_done:
-        values = {"target": settings.target, "relation": relation, "until": until, "rows": pace.rows, "place": some.next_place}
-        some = transactions.attempt(partial(_compress_some, connection, table.compress, values))
-        total += some.rows
-        is_done = some.next_place is None and some.rows == 0
+    cursor: str | None = None
+    has_more = True
+    while has_more:
+        values = {"target": settings.target, "relation": relation, "until": until, "rows": pace.rows, "cursor": cursor}
+        compressed = transactions.attempt(partial(_compress_rows, connection, table.compress, values))
+        total += compressed.rows
+        cursor = compressed.next_cursor
+        has_more = bool(compressed.rows or cursor)
     LOG.info("compression: %s", table.name, extra={"fields": {"table": table.name, "rows_compressed": total, "until": until}})
     return total
 
 
-def _compress_some(connection: psycopg.Connection, query: LiteralString, values: dict[str, object]) -> CompressedRows | None:
-    row = connection.execute(query, values).fetchone()
-    return None if row is None or row[0] is None else CompressedRows(*row)
+def _compress_rows(connection: psycopg.Connection, query: LiteralString, values: dict[str, object]) -> CompressedRows | None:
+    ((rows, next_cursor),) = connection.execute(query, values).fetchall()
+    is_building = rows is None
+    return None if is_building else CompressedRows(rows, next_cursor)

@@ -82,6 +82,18 @@ begin atomic
     ) as columns;
 end;
 
+-- The columns of blocks that hold those of the table, in the order of app.packed_columns().
+create function app.names_of_arrays(relation regclass) returns text
+language sql stable
+set search_path = app, pg_temp
+begin atomic
+    select string_agg(
+        case when columns.name = 'recipient_hash' then 'recipient_hash, recipient_hash_bytes' else quote_ident(columns.name) end,
+        ', ' order by columns.place
+    )
+    from (select name, ordinality as place from app.columns_to_compress(relation) with ordinality) as columns;
+end;
+
 -- The rows of blocks that meet a condition, as a query with the columns of the table, workspace_id first. more_columns: of blocks,
 -- such as ', blocks.block_id'.
 create function app.unpacked_rows(
@@ -112,10 +124,7 @@ begin atomic
             end,
             ', ' order by columns.place
         ),
-        string_agg(
-            case when columns.name = 'recipient_hash' then 'recipient_hash, recipient_hash_bytes' else quote_ident(columns.name) end,
-            ', ' order by columns.place
-        ),
+        app.names_of_arrays(relation),
         condition
     )
     from (
@@ -127,6 +136,7 @@ end;
 revoke execute on function app.columns_to_compress(regclass) from public;
 revoke execute on function app.add_columns_of_blocks(regclass, regclass) from public;
 revoke execute on function app.packed_columns(regclass, text) from public;
+revoke execute on function app.names_of_arrays(regclass) from public;
 revoke execute on function app.unpacked_rows(regclass, regclass, text, text) from public;
 
 reset role;

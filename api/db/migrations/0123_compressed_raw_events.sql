@@ -111,17 +111,10 @@ as $$
         || 'workspace_id, row_count, oldest_loaded_at, newest_loaded_at, oldest_loaded_xid, newest_loaded_xid, %s) '
         || 'select workspace_id, count(*), min(loaded_at), max(loaded_at), min(loaded_xid), max(loaded_xid), %s '
         || 'from %s group by workspace_id, block returning row_count',
-        string_agg(
-            case when columns.name = 'recipient_hash' then 'recipient_hash, recipient_hash_bytes' else quote_ident(columns.name) end,
-            ', ' order by columns.position
-        ),
-        app.packed_columns('raw.email_events', 'place'),
+        names_of_arrays('raw.email_events'),
+        packed_columns('raw.email_events', 'place'),
         source
-    )
-    from (
-        select name, ordinality as position
-        from app.columns_to_compress('raw.email_events') with ordinality
-    ) as columns;
+    );
 $$;
 
 -- An expression for the octets of a row of the log, more or less. That of an array is of its stored form, which can be compressed.

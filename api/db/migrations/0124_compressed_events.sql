@@ -42,18 +42,7 @@ create policy analyst_workspace on app.compressed_events for select to mailmart_
 using (workspace_id = (select app.analyst_workspace_id()));
 grant select on app.compressed_events to mailmart_analyst, mailmart_workspace_analyst;
 
--- The columns of blocks that hold the table's, in the order of app.packed_columns(); and the columns of the table.
-create function app.names_of_arrays(relation regclass) returns text
-language sql stable
-set search_path = app, pg_temp
-begin atomic
-    select string_agg(
-        case when columns.name = 'recipient_hash' then 'recipient_hash, recipient_hash_bytes' else quote_ident(columns.name) end,
-        ', ' order by columns.place
-    )
-    from (select name, ordinality as place from app.columns_to_compress(relation) with ordinality) as columns;
-end;
-
+-- The columns of a table, in the order of app.unpacked_rows().
 create function app.names_of_columns(relation regclass) returns text
 language sql stable
 set search_path = app, pg_temp
@@ -770,7 +759,6 @@ begin
 end
 $$;
 
-revoke execute on function app.names_of_arrays(regclass) from public;
 revoke execute on function app.names_of_columns(regclass) from public;
 revoke execute on function app.rows_in_blocks(regclass, text) from public;
 revoke execute on function app.rewrite_blocks(text, regclass, bigint[]) from public;
